@@ -1,0 +1,55 @@
+"""What a user did wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GanforgeError(Exception):
+    """A mistake in what ganforge was given, told in words.
+
+    The command line prints ``error: message`` and ``hint: ...`` and leaves with code 2; nobody sees a traceback.
+
+    Args:
+        message: What is wrong and where, as one line.
+        hint: What to do, as one line; empty if there is nothing to add.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class OptionError(GanforgeError):
+    """An option, a name or a value that is not to be had."""
+
+
+class DataError(GanforgeError):
+    """Data that cannot be read or do not fit."""
+
+
+class PluginError(GanforgeError):
+    """A plugin that is broken or does not keep the contract."""
+
+
+class CheckpointError(GanforgeError):
+    """A file of weights or a run that cannot be used."""
+
+
+def nearest(wrong: str, valid: Iterable[str]) -> str:
+    """The hint for a wrong name: the closest valid ones, else all of them.
+
+    Args:
+        wrong: What was given.
+        valid: What would have been accepted.
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(wrong, names, n=2, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(name) for name in close)}?"
+    return f"choose one of: {', '.join(names)}" if names else "there is none to choose from"

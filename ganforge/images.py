@@ -1,0 +1,56 @@
+"""Pixels: uint8 in [0, 255] and floats in [-1, 1], grids, and picture files through Pillow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 in [0, 255] of any shape to float32 in [-1, 1]."""
+    return pixels.float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Floats in [-1, 1] of any shape to uint8 in [0, 255], rounded to the nearest; what lies outside is clipped."""
+    return images.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def grid(pixels: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
+    """Lay images out in rows on black.
+
+    Args:
+        pixels: uint8 ``[N, C, H, W]``.
+        columns: Images a row; None for as square as can be.
+        gap: Pixels between two images.
+
+    Returns:
+        One picture, uint8 ``[C, rows * (H + gap) - gap, columns * (W + gap) - gap]``.
+    """
+    count, channels, height, width = pixels.shape
+    columns = min(columns or math.ceil(math.sqrt(count)), count)
+    rows = math.ceil(count / columns)
+    canvas = torch.zeros(channels, rows * (height + gap) - gap, columns * (width + gap) - gap, dtype=torch.uint8)
+    for index in range(count):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[:, top : top + height, left : left + width] = pixels[index]
+    return canvas
+
+
+def to_pil(pixels: Tensor) -> Image.Image:
+    """One image, uint8 ``[C, H, W]`` with C of 1, 3 or 4; of 2 channels the first is shown."""
+    array = pixels.cpu().permute(1, 2, 0).numpy()
+    return Image.fromarray(array if array.shape[2] >= 3 else array[:, :, 0])
+
+
+def write_gif(path: Path, frames: Sequence[Image.Image], seconds: float = 6.0) -> None:
+    """Write an animation that takes about `seconds` and rests on its last frame."""
+    each = max(40, int(1000 * seconds / len(frames)))
+    durations = [each] * (len(frames) - 1) + [each + 1500]
+    first, *rest = (frame.convert("RGB") for frame in frames)
+    first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
