@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,13 @@ def to_pil(pixels: Tensor) -> Image.Image:
     """One image, uint8 ``[C, H, W]`` with C of 1, 3 or 4; of 2 channels the first is shown."""
     array = pixels.cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(array if array.shape[2] >= 3 else array[:, :, 0])
+
+
+def png_bytes(pixels: Tensor) -> bytes:
+    """One image, uint8 ``[C, H, W]``, as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    to_pil(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def write_gif(path: Path, frames: Sequence[Image.Image], seconds: float = 6.0) -> None:

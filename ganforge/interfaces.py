@@ -72,7 +72,7 @@ class Generator(nn.Module, ABC):
     """A network from latent vectors to examples.
 
     The constructor is ``__init__(self, data: DataSpec, *, options...)`` and sets `z_dim`. What is more than the plain
-    forward is declared by an argument: a generator whose ``forward`` takes ``truncation: float = 1.0`` can be truncated.
+    forward is declared by an argument: one whose ``forward`` takes ``truncation: float = 1.0`` can be truncated.
     """
 
     z_dim: int
@@ -259,5 +259,3 @@ class Recipe:
     summary: str
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-

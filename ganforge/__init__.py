@@ -1,0 +1,82 @@
+"""ganforge: train, explore, evaluate and export generative adversarial networks.
+
+Every public name is loaded when it is first used, so that ``import ganforge`` and ``ganforge --help`` stay quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ganforge.version import __version__
+
+if TYPE_CHECKING:
+    from ganforge.checkpoint import load
+    from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
+    from ganforge.hookspecs import hookimpl
+    from ganforge.interfaces import (
+        Dataset,
+        DataSpec,
+        Discriminator,
+        FeatureDiscriminator,
+        Generator,
+        Loss,
+        Pair,
+        Recipe,
+        Regularizer,
+        Step,
+    )
+    from ganforge.sampling import generate
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DataSpec",
+    "Dataset",
+    "Discriminator",
+    "FeatureDiscriminator",
+    "GanforgeError",
+    "Generator",
+    "Loss",
+    "OptionError",
+    "Pair",
+    "PluginError",
+    "Recipe",
+    "Regularizer",
+    "Step",
+    "__version__",
+    "generate",
+    "hookimpl",
+    "load",
+    "nearest",
+]
+
+_HOMES = {
+    "errors": ("CheckpointError", "DataError", "GanforgeError", "OptionError", "PluginError", "nearest"),
+    "hookspecs": ("hookimpl",),
+    "interfaces": (
+        "DataSpec",
+        "Dataset",
+        "Discriminator",
+        "FeatureDiscriminator",
+        "Generator",
+        "Loss",
+        "Pair",
+        "Recipe",
+        "Regularizer",
+        "Step",
+    ),
+    "checkpoint": ("load",),
+    "sampling": ("generate",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"ganforge.{module}"), name)
+    raise AttributeError(f"module 'ganforge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

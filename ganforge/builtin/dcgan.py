@@ -1,0 +1,163 @@
+"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434) at any power of two from 8 to 256 pixels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from ganforge import DataSpec, FeatureDiscriminator, Generator, Recipe, hookimpl
+
+
+def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
+    """Channels of the hidden feature maps from the image's side (half its resolution) down to 4 x 4."""
+    if not data.is_image:
+        raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
+    channels, height, pixels = data.shape
+    sizes = [8, 16, 32, 64, 128, 256]
+    if height != pixels or pixels not in sizes:
+        closest = min(sizes, key=lambda size: abs(size - min(height, pixels)))
+        raise ValueError(
+            f"images are {pixels}x{height}, but must be square with a power of two; use --resolution {closest}"
+        )
+    if not 1 <= channels <= 4:
+        raise ValueError(f"images have {channels} channels, but must have 1 to 4")
+    for name, value in (("width", width), ("max_width", max_width)):
+        if value < 1:
+            raise ValueError(f"{name}={value} must be at least 1, such as 64")
+    return [min(width * 2**level, max_width) for level in range(pixels.bit_length() - 3)]
+
+
+def _initialise(network: nn.Module) -> None:
+    """N(0, 0.02) on all convolutions, N(1, 0.02) on the scales of batch norm, zero biases."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+class DCGANGenerator(Generator):
+    """Fractionally strided 4x4 convolutions from 1x1 to the image; batch norm and ReLU, then tanh.
+
+    The paper draws latents from a uniform distribution; here they are normal, as in everything that came after.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
+        z_dim: Length of a latent vector.
+        width: Channels of the widest-spread hidden map (half the resolution); each smaller one has twice as many.
+        max_width: Most channels of any map.
+        upsampling: ``transposed`` as in the paper, or ``nearest``: project, reshape, then upsample and convolve 3x3.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 100,
+        width: int = 64,
+        max_width: int = 1024,
+        upsampling: Literal["transposed", "nearest"] = "transposed",
+    ) -> None:
+        super().__init__()
+        if z_dim < 1:
+            raise ValueError(f"z_dim={z_dim} must be at least 1")
+        self.z_dim = z_dim
+        sizes = _channels(data, width, max_width)[::-1]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(z_dim, sizes[0], 4, bias=False),
+            nn.BatchNorm2d(sizes[0]),
+            nn.ReLU(),
+        ]
+        for channels_in, channels_out in pairwise(sizes):
+            layers += [*self._double(channels_in, channels_out, upsampling, bias=False), nn.BatchNorm2d(channels_out)]
+            layers.append(nn.ReLU())
+        layers += [*self._double(sizes[-1], data.shape[0], upsampling, bias=True), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        _initialise(self)
+
+    @staticmethod
+    def _double(channels_in: int, channels_out: int, upsampling: str, *, bias: bool) -> list[nn.Module]:
+        if upsampling == "nearest":
+            return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias)]
+        return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents ``[N, z_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; labels are not used."""
+        images: Tensor = self.layers(z[:, :, None, None])
+        return images
+
+
+class DCGANDiscriminator(FeatureDiscriminator):
+    """Strided 4x4 convolutions down to 4x4 and one logit; leaky ReLU 0.2, batch norm except at the input.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
+        width: Channels of the first hidden map (half the resolution); each smaller one has twice as many.
+        max_width: Most channels of any map.
+        normalization: ``batch`` as in the paper, or ``none``, which a penalty on per-image gradients asks for.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        width: int = 64,
+        max_width: int = 1024,
+        normalization: Literal["batch", "none"] = "batch",
+    ) -> None:
+        super().__init__()
+        sizes = _channels(data, width, max_width)
+        layers: list[nn.Module] = [nn.Conv2d(data.shape[0], sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        normalized = normalization == "batch"
+        for channels_in, channels_out in pairwise(sizes):
+            layers.append(nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=not normalized))
+            layers += [nn.BatchNorm2d(channels_out)] if normalized else []
+            layers.append(nn.LeakyReLU(0.2))
+        self.layers = nn.Sequential(*layers)
+        self.judge = nn.Conv2d(sizes[-1], 1, 4)
+        _initialise(self)
+
+    def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The last hidden layer ``[N, channels * 4 * 4]``; labels are not used."""
+        maps: Tensor = self.layers(images)
+        return maps.flatten(1)
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits ``[N]``."""
+        logits: Tensor = self.judge(features.view(len(features), -1, 4, 4))
+        return logits.flatten()
+
+
+@hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    """Offer the generator."""
+    return {"dcgan": DCGANGenerator}
+
+
+@hookimpl
+def ganforge_discriminators() -> dict[str, type[FeatureDiscriminator]]:
+    """Offer the discriminator."""
+    return {"dcgan": DCGANDiscriminator}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipe."""
+    return {
+        "dcgan": Recipe(
+            summary="Convolutional networks as in the DCGAN paper.",
+            source="Radford, Metz and Chintala 2016, Unsupervised Representation Learning ..., arXiv:1511.06434",
+            settings={
+                "generator": {"name": "dcgan"},
+                "discriminator": {"name": "dcgan"},
+                "loss": {"name": "nonsat"},
+                "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
+                "training": {"batch": 128},
+            },
+        )
+    }

@@ -1,0 +1,121 @@
+"""Gaussian mixtures whose modes are known, so that what a GAN forgets can be counted.
+
+The ring and the grid follow the protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086, section 4.1); the single Gaussian
+is the toy of many tutorials.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge import Dataset, OptionError, hookimpl
+
+
+class GaussianMixture(Dataset):
+    """Draws from isotropic Gaussians of equal weight and width.
+
+    Example i belongs to mode ``i % K`` and depends on nothing but the seed and i.
+
+    Args:
+        centers: Means of the modes, ``[K, D]``.
+        sigma: Standard deviation along each axis; above 0.
+        count: Number of examples N.
+        seed: All draws follow from it.
+        class_names: Names of the modes; empty for unlabelled examples.
+
+    Raises:
+        OptionError: A number is out of its range.
+    """
+
+    def __init__(
+        self, centers: Tensor, sigma: float, *, count: int, seed: int, class_names: Sequence[str] = ()
+    ) -> None:
+        for name, value, least in (("count", count, 1), ("seed", seed, 0)):
+            if value < least:
+                raise OptionError(f"{name} = {value} is too small", f"the least is {least}")
+        if not sigma > 0:
+            raise OptionError(f"a deviation of {sigma} is too small", "it must be above 0")
+        self.centers = centers.float()
+        self.sigma = sigma
+        self.count = count
+        self.seed = seed
+        self.class_names = tuple(class_names)
+
+    @cached_property
+    def _noise(self) -> Tensor:
+        # RandomState is the one generator of numpy whose stream never changes, so fingerprints stay the same.
+        generator = np.random.RandomState(self.seed)
+        return torch.from_numpy(generator.standard_normal((self.count, self.centers.shape[1]))).float()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        chosen = torch.as_tensor(indices)
+        modes = chosen % len(self.centers)
+        points = list(self.centers[modes] + self.sigma * self._noise[chosen])
+        return list(zip(points, modes.tolist(), strict=True)) if self.class_names else points
+
+
+class Gaussian1D(GaussianMixture):
+    """One Gaussian on a line: the smallest distribution that a GAN can learn.
+
+    Args:
+        mean: Its mean.
+        deviation: Its standard deviation.
+        count: Number of examples.
+        seed: All draws follow from it.
+    """
+
+    def __init__(self, *, mean: float = 4.0, deviation: float = 1.25, count: int = 100_000, seed: int = 0) -> None:
+        super().__init__(torch.tensor([[mean]]), deviation, count=count, seed=seed)
+
+
+class Ring8(GaussianMixture):
+    """Eight narrow Gaussians on a circle in the plane (Lin et al. 2018).
+
+    Args:
+        radius: Of the circle.
+        sigma: Standard deviation of each mode along each axis.
+        count: Number of examples.
+        seed: All draws follow from it.
+    """
+
+    def __init__(self, *, radius: float = 1.0, sigma: float = 0.01, count: int = 100_000, seed: int = 0) -> None:
+        angles = torch.arange(8, dtype=torch.float64) * (2 * math.pi / 8)
+        centers = radius * torch.stack((angles.cos(), angles.sin()), dim=1)
+        names = [f"{45 * mode} degrees" for mode in range(8)]
+        super().__init__(centers, sigma, count=count, seed=seed, class_names=names)
+
+
+class Grid25(GaussianMixture):
+    """Twenty-five narrow Gaussians on a 5 x 5 grid in the plane (Lin et al. 2018).
+
+    Args:
+        spacing: Between neighbouring modes; the grid is centred on 0.
+        sigma: Standard deviation of each mode along each axis.
+        count: Number of examples.
+        seed: All draws follow from it.
+    """
+
+    def __init__(self, *, spacing: float = 2.0, sigma: float = 0.05, count: int = 100_000, seed: int = 0) -> None:
+        steps = spacing * torch.arange(-2, 3, dtype=torch.float64)
+        centers = torch.cartesian_prod(steps, steps)
+        names = [f"({x:g}, {y:g})" for x, y in centers.tolist()]
+        super().__init__(centers, sigma, count=count, seed=seed, class_names=names)
+
+
+@hookimpl
+def ganforge_datasets() -> dict[str, type[Dataset]]:
+    """Offer the mixtures."""
+    return {"gaussian-1d": Gaussian1D, "ring-8": Ring8, "grid-25": Grid25}

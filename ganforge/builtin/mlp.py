@@ -1,0 +1,113 @@
+"""The MLP-GAN of the first paper (Goodfellow et al. 2014, arXiv:1406.2661): images and plain vectors alike."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ganforge import DataSpec, FeatureDiscriminator, Generator, Recipe, hookimpl
+
+
+def _hidden_layers(sizes: tuple[int, ...], dropout: float = 0.0) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        layers += [nn.Linear(size_in, size_out), nn.LeakyReLU(0.2)]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    return layers
+
+
+def _check_hidden(hidden: tuple[int, ...]) -> None:
+    if not hidden or min(hidden) < 1:
+        raise ValueError(
+            f"hidden={','.join(map(str, hidden))} must be one or more sizes of at least 1, such as 256,512"
+        )
+
+
+class MLPGenerator(Generator):
+    """Fully connected generator (Goodfellow et al. 2014); tanh on images, linear on vectors.
+
+    Args:
+        data: Shape of an example.
+        z_dim: Length of a latent vector.
+        hidden: Sizes of the hidden layers.
+    """
+
+    def __init__(self, data: DataSpec, *, z_dim: int = 100, hidden: tuple[int, ...] = (256, 512, 1024)) -> None:
+        super().__init__()
+        _check_hidden(hidden)
+        if z_dim < 1:
+            raise ValueError(f"z_dim={z_dim} must be at least 1")
+        self.z_dim = z_dim
+        self.shape = list(data.shape)
+        layers = [*_hidden_layers((z_dim, *hidden)), nn.Linear(hidden[-1], math.prod(data.shape))]
+        self.layers = nn.Sequential(*layers, *([nn.Tanh()] if data.is_image else []))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents ``[N, z_dim]`` to examples ``[N, ...]``; labels are not used."""
+        examples: Tensor = self.layers(z)
+        return examples.view([-1] + self.shape)  # noqa: RUF005 - TorchScript has no unpacking
+
+
+class MLPDiscriminator(FeatureDiscriminator):
+    """Fully connected discriminator with dropout (Goodfellow et al. 2014, with leaky ReLU for maxout).
+
+    Args:
+        data: Shape of an example.
+        hidden: Sizes of the hidden layers.
+        dropout: Share of hidden units dropped in training; in [0, 1).
+    """
+
+    def __init__(
+        self, data: DataSpec, *, hidden: tuple[int, ...] = (1024, 512, 256), dropout: float | None = None
+    ) -> None:
+        super().__init__()
+        _check_hidden(hidden)
+        if dropout is None:
+            dropout = 0.3 if data.is_image else 0.0
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout} must be at least 0 and below 1")
+        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers((math.prod(data.shape), *hidden), dropout))
+        self.judge = nn.Linear(hidden[-1], 1)
+
+    def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The last hidden layer ``[N, hidden[-1]]``; labels are not used."""
+        features: Tensor = self.layers(images)
+        return features
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Logits ``[N]``."""
+        logits: Tensor = self.judge(features)
+        return logits.squeeze(1)
+
+
+@hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    """Offer the generator."""
+    return {"mlp": MLPGenerator}
+
+
+@hookimpl
+def ganforge_discriminators() -> dict[str, type[FeatureDiscriminator]]:
+    """Offer the discriminator."""
+    return {"mlp": MLPDiscriminator}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipe."""
+    return {
+        "mlp": Recipe(
+            summary="Fully connected networks, the GAN of 2014.",
+            source="Goodfellow et al. 2014, Generative Adversarial Nets, arXiv:1406.2661",
+            settings={
+                "generator": {"name": "mlp"},
+                "discriminator": {"name": "mlp"},
+                "loss": {"name": "nonsat"},
+                "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
+                "training": {"batch": 128},
+            },
+        )
+    }

@@ -1,0 +1,136 @@
+"""Weights on disk: safetensors with one JSON card, written whole, checked when read, never a pickle.
+
+The card lies under the metadata key ``ganforge`` as sorted JSON (several keys would come out in random order) and holds
+the SHA-256 of all tensors, since safetensors itself does not notice a flipped bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ganforge.errors import CheckpointError, GanforgeError
+from ganforge.files import write_bytes
+from ganforge.interfaces import DataSpec, Generator
+from ganforge.registry import Registry
+
+FORMAT = 1
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, as hex; the order does not matter."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write tensors and their card; the same content gives the same bytes.
+
+    Raises:
+        GanforgeError: The file cannot be written; an older one is as it was.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({**card, "format": FORMAT, "digest": digest_tensors(ready)}, sort_keys=True)
+    write_bytes(path, safetensors.torch.save(ready, metadata={"ganforge": text}))
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a file, without reading its tensors.
+
+    Raises:
+        CheckpointError: No such file, no safetensors, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("ganforge")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+    try:
+        card = json.loads(text or "")
+    except json.JSONDecodeError:
+        card = None
+    if not isinstance(card, dict) or "format" not in card:
+        raise CheckpointError(f"{path}: was not written by ganforge", "it must hold the metadata key 'ganforge'")
+    if card["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {card['format']}; this version reads format {FORMAT}", "upgrade ganforge"
+        )
+    return card
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of a file and its card, checked against the card's digest.
+
+    Raises:
+        CheckpointError: As `read_card`; or the content does not match its digest.
+    """
+    card = read_card(path)
+    tensors = safetensors.torch.load(path.read_bytes())
+    if digest_tensors(tensors) != card.get("digest"):
+        raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
+    return tensors, card
+
+
+def save_generator(path: Path, generator: Generator, card: Mapping[str, Any]) -> None:
+    """Write a generator's weights with a card that is enough to make it again; see `load_generator`."""
+    save_tensors(path, generator.state_dict(), {**card, "kind": "generator"})
+
+
+def load_generator(path: Path, registry: Registry | None = None) -> tuple[Generator, dict[str, Any]]:
+    """A generator ready for use, on the CPU in evaluation mode, and the card that came with it.
+
+    Args:
+        path: A ``generator.safetensors``.
+        registry: Where its architecture is looked up; None for the installed plugins.
+
+    Raises:
+        CheckpointError: The file is not of that kind, damaged, or does not fit its architecture.
+        OptionError: Its architecture is in no plugin that is installed or named.
+    """
+    tensors, card = read_tensors(path)
+    if card.get("kind") != "generator":
+        raise CheckpointError(f"{path}: holds no generator but a {card.get('kind', 'thing of unknown kind')}")
+    part, data = card["generator"], card["data"]
+    try:
+        spec = DataSpec(tuple(data["shape"]), tuple(data["class_names"]))
+        generator = (registry or Registry.installed()).build("generator", part["name"], part["options"], spec)
+        generator.load_state_dict(tensors)
+    except GanforgeError as error:
+        raise type(error)(
+            f"{path}: {error.message}", f"it was made by plugin '{part['plugin']}'; {error.hint}"
+        ) from error
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its weights do not fit generator '{part['name']}': {text}") from error
+    return generator.eval(), card
+
+
+def load(path: str | Path, registry: Registry | None = None) -> Generator:
+    """A trained generator from one safetensors file, ready to be called.
+
+    Args:
+        path: A ``generator.safetensors``, or the run folder that holds one.
+        registry: Where its architecture is looked up; None for the installed plugins.
+
+    Returns:
+        The network on the CPU in evaluation mode: ``generator(torch.randn(16, generator.z_dim))``.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or of another kind.
+        OptionError: Its architecture is in no plugin that is installed or named.
+    """
+    path = Path(path)
+    return load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)[0]

@@ -1,0 +1,104 @@
+"""The command line. Every command is a small file that parses, calls one function below it, and prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ganforge.cli.common import global_options, print_result
+from ganforge.cli.data import app as data_app
+from ganforge.cli.evaluate import evaluate
+from ganforge.cli.export import export
+from ganforge.cli.plugins import app as plugins_app
+from ganforge.cli.sample import sample
+from ganforge.cli.train import train
+from ganforge.errors import GanforgeError
+from ganforge.version import __version__
+
+app = typer.Typer(
+    name="ganforge",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, explore, evaluate and export generative adversarial networks.",
+)
+
+# Every click-like error of typer's parser derives from one class, which typer does not export.
+ParserError: type[Any] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    plugin: Annotated[
+        list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a one-file plugin. Repeatable.")
+    ] = None,
+    disable: Annotated[
+        list[str] | None, typer.Option("--disable", metavar="NAME", help="Do not import a plugin. Repeatable.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Options for every command; they may also stand behind it."""
+    global_options.plugins = plugin or []
+    global_options.disabled = disable or []
+    if version:
+        print_result(f"ganforge {__version__}")
+        raise typer.Exit
+
+
+app.command("train")(train)
+app.command("sample")(sample)
+app.command("eval")(evaluate)
+app.command("export")(export)
+app.add_typer(data_app, name="data")
+app.add_typer(plugins_app, name="plugins")
+
+_HOISTED = {"--plugin": True, "--disable": True, "--debug": False}
+"""Global options, and whether each takes a value."""
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Put global options in front of the command, where the parser expects them."""
+    front: list[str] = []
+    rest: list[str] = []
+    index = 0
+    while index < len(arguments):
+        argument = arguments[index]
+        name = argument.split("=", 1)[0]
+        taken = 1 + (name in _HOISTED and _HOISTED[name] and "=" not in argument)
+        (front if name in _HOISTED else rest).extend(arguments[index : index + taken])
+        index += taken
+    return front + rest
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
+    given = hoist(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given, prog_name="ganforge", standalone_mode=False)
+    except GanforgeError as error:
+        if "--debug" in given:
+            raise
+        fail(error.message, error.hint)
+    except ParserError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.exit(2)  # the help itself was the answer
+        fail(
+            " ".join(error.format_message().split()),
+            f"see {error.ctx.command_path if error.ctx else 'ganforge'} --help",
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has left
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(message: str, hint: str) -> None:
+    """Say what is wrong and what to do, and leave with code 2."""
+    sys.stderr.write(f"error: {message}{f' - {hint}' if hint else ''}\n")
+    sys.exit(2)

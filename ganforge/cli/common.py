@@ -1,0 +1,116 @@
+"""What all commands share: the console, the global options, and how devices and runs are named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ganforge.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ganforge.registry import Registry
+
+console = Console(stderr=True, highlight=False)
+"""Progress and messages; results go to standard output."""
+
+
+@dataclass
+class GlobalOptions:
+    """Options that stand before the command, or anywhere after it.
+
+    Attributes:
+        plugins: Files of ``--plugin``.
+        disabled: Names of ``--disable``.
+    """
+
+    plugins: list[Path] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)
+
+
+global_options = GlobalOptions()
+
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]", help="A run: its folder, name or number. The newest if left out.", show_default=False
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder of all runs.")]
+SeedOption = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of the first image; the next has the next.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cuda|cpu", help="Where to compute.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def open_registry() -> Registry:
+    """All parts of installed plugins and of ``--plugin`` files, less what ``--disable`` names."""
+    from ganforge.plugins import load_plugins
+    from ganforge.registry import Registry
+
+    return Registry(load_plugins(global_options.plugins, global_options.disabled))
+
+
+def read_number(value: str, kind: type[Any], flag: str, least: float | None = None) -> Any:
+    """A number as a user writes it, such as ``500k``.
+
+    Raises:
+        OptionError: It is none, or too small.
+    """
+    from ganforge.options import coerce
+
+    number = coerce(value, kind, flag)
+    if least is not None and number < least:
+        raise OptionError(f"{flag}: {value} is too small", f"the least is {least}")
+    return number
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA where there is one.
+
+    Raises:
+        OptionError: It is unknown, or CUDA is not to be had.
+    """
+    import torch
+
+    from ganforge.errors import nearest
+
+    choices = ("auto", "cuda", "cpu")
+    if name not in choices:
+        raise OptionError(f"--device {name}: there is no such device", nearest(name, choices))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--device cuda: torch finds no CUDA device here", "use --device cpu, or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that stands while the block runs; where there is no terminal, nothing is shown.
+
+    Yields:
+        What to call with how much is done, and of how much.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def say(text: str) -> None:
+    """Print a line for the person at the terminal."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def print_result(text: str) -> None:
+    """Print a result to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

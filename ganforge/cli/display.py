@@ -1,0 +1,103 @@
+"""How a run is shown: live in a terminal, as plain lines elsewhere; and in the run's log in either case."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+
+from ganforge.cli.common import console, say
+
+REFRESH_SECONDS = 0.5
+
+
+class Display:
+    """Watches a run; see `ganforge.training.loop.Watcher`.
+
+    Args:
+        log: Text file to which every line is added.
+        images: Budget in images, or None.
+        minutes: Budget in minutes, or None.
+    """
+
+    def __init__(self, log: Path, images: int | None, minutes: float | None) -> None:
+        self._log = log
+        self._images = images
+        self._minutes = minutes
+        self._row: dict[str, Any] = {}
+        self._shown = 0.0
+        self._marks: list[tuple[float, int]] = []
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def step(self, images: int, seconds: float) -> None:
+        """Refresh the live display now and then."""
+        if self._live and time.perf_counter() - self._shown > REFRESH_SECONDS:
+            self._shown = time.perf_counter()
+            self._marks = [*self._marks[-20:], (seconds, images)]
+            self._live.update(self._table(images, seconds), refresh=True)
+
+    def tick(self, row: dict[str, Any]) -> None:
+        """Write a line to the log; where there is no terminal, print it."""
+        self._row = row
+        line = self.line(row)
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if not self._live:
+            say(line)
+
+    def line(self, row: dict[str, Any]) -> str:
+        """A tick as one line."""
+        share = self._share(row["images"], row["seconds"])
+        values = " ".join(f"{name} {value:.3f}" for name, value in _metrics(row).items())
+        return (
+            f"{row['images']} images {share:4.0%} {row['images_per_second']:.0f} images/s "
+            f"eta {_clock(_left(share, row['seconds']))} {values} {row['picture']}"
+        )
+
+    def _share(self, images: int, seconds: float) -> float:
+        """Share of the budget that is spent, in [0, 1]; 0 if there is none."""
+        spent = [images / self._images] if self._images else []
+        spent += [seconds / 60 / self._minutes] if self._minutes else []
+        return min(max(spent, default=0.0), 1.0)
+
+    def _table(self, images: int, seconds: float) -> Table:
+        share = self._share(images, seconds)
+        (then, before), (now, after) = self._marks[0], self._marks[-1]
+        rate = (after - before) / (now - then) if now > then else 0.0
+        filled = round(30 * share)
+        table = Table.grid(padding=(0, 2))
+        table.add_row("images", f"{images:,}  [green]{'━' * filled}[/][dim]{'━' * (30 - filled)}[/] {share:.0%}")
+        table.add_row("speed", f"{rate:,.0f} images/s, {_clock(seconds)} gone, {_clock(_left(share, seconds))} to go")
+        for name, value in _metrics(self._row).items():
+            table.add_row(name, f"{value:.3f}")
+        if self._row:
+            table.add_row("picture", self._row["picture"])
+        return table
+
+
+def _metrics(row: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name.startswith(("discriminator/", "generator/", "D("))}
+
+
+def _left(share: float, seconds: float) -> float:
+    return seconds * (1 - share) / share if share > 0 else 0.0
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

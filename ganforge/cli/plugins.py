@@ -1,0 +1,120 @@
+"""``ganforge plugins``: what is installed, what it offers, and why it is broken."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ganforge.cli.common import JsonOption, open_registry, print_result
+from ganforge.errors import OptionError, nearest
+
+if TYPE_CHECKING:
+    from ganforge.plugins import Plugin
+    from ganforge.registry import Part, Registry
+
+app = typer.Typer(no_args_is_help=True, help="List plugins, describe what they offer, and find what is broken.")
+
+
+@app.command("list")
+def list_plugins(as_json: JsonOption = False) -> None:
+    """List every plugin with what it offers."""
+    plugins = open_registry().plugins
+    if as_json:
+        print_result(json.dumps([_as_dict(plugin) for plugin in plugins], indent=2))
+        return
+    table = Table("plugin", "package", "status", "offers", box=None)
+    for plugin in plugins:
+        offers = "; ".join(f"{kind}: {', '.join(sorted(parts))}" for kind, parts in plugin.parts.items())
+        table.add_row(
+            plugin.name, f"{plugin.distribution} {plugin.version}".strip(), plugin.status, offers or plugin.error
+        )
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="A part such as dcgan, or a plugin.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Describe everything of that name, with its options and their defaults."""
+    registry = open_registry()
+    parts = _parts_called(registry, name)
+    if not parts:
+        known = {part for plugin in registry.plugins for offered in plugin.parts.values() for part in offered}
+        known |= {plugin.name for plugin in registry.plugins}
+        raise OptionError(f"no part or plugin is called '{name}'", nearest(name, known))
+    if as_json:
+        print_result(json.dumps([_describe(part) for part in parts], indent=2))
+        return
+    for part in parts:
+        described = _describe(part)
+        print_result(f"{part.kind} {part.name}  (plugin {part.plugin.name} of {part.plugin.distribution})")
+        print_result(f"  {part.summary}")
+        if "source" in described:
+            print_result(f"  {described['source']}")
+            print_result(f"  {json.dumps(described['settings'])}")
+        for option in described["options"]:
+            print_result(f"  {option['name']}: {option['type']} = {option['default']}  {option['help']}".rstrip())
+        print_result("")
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Explain what is wrong with plugins; exit code 1 if anything is."""
+    registry = open_registry()
+    broken = [plugin for plugin in registry.plugins if plugin.status == "broken"]
+    clashes = registry.clashes()
+    if as_json:
+        report = {"broken": [_as_dict(plugin) for plugin in broken], "clashes": clashes}
+        print_result(json.dumps(report, indent=2))
+    else:
+        for plugin in broken:
+            print_result(f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}")
+        for clash in clashes:
+            print_result(clash)
+        if not broken and not clashes:
+            print_result(f"{len(registry.plugins)} plugins, all well")
+    if broken or clashes:
+        raise typer.Exit(1)
+
+
+def _parts_called(registry: Registry, name: str) -> list[Part]:
+    return [part for part in registry.parts() if name in (part.name, part.plugin.name)]
+
+
+def _as_dict(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "status": plugin.status,
+        "error": plugin.error,
+        "parts": {kind: sorted(parts) for kind, parts in plugin.parts.items()},
+    }
+
+
+def _describe(part: Part) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "kind": part.kind,
+        "name": part.name,
+        "plugin": part.plugin.name,
+        "distribution": part.plugin.distribution,
+        "summary": part.summary,
+        "options": [
+            {"name": each.name, "type": each.type_name, "default": each.shown_default, "help": each.help}
+            for each in part.options.values()
+        ],
+    }
+    if part.kind == "recipe":
+        described |= {"source": part.factory.source, "settings": dict(part.factory.settings)}
+    if part.kind == "regularizer":
+        described["options"] = [
+            {"name": "weight", "type": "float", "default": part.factory.weight, "help": "factor before the penalty"},
+            {"name": "every", "type": "int", "default": part.factory.every, "help": "interval in steps of its player"},
+            *described["options"],
+        ]
+    return described

@@ -1,0 +1,231 @@
+"""``ganforge train``: from one line to a trained generator."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganforge.cli.common import OutOption, choose_device, open_registry, print_result, progress_bar, say
+from ganforge.errors import OptionError
+
+if TYPE_CHECKING:
+    from ganforge.config import RunConfig
+    from ganforge.data.store import PackedData
+    from ganforge.registry import Registry
+    from ganforge.runs import RunFolder
+
+NETWORK, DATA, LENGTH, RUN = "What is trained", "On what", "How long", "The run"
+
+
+def train(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="With --resume: which run. The newest if left out.", show_default=False),
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", metavar="RECIPE", help="Recipe, such as dcgan or mlp.", rich_help_panel=NETWORK),
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", metavar="NAME", help="minimax, nonsat ...", rich_help_panel=NETWORK)
+    ] = None,
+    reg: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reg", metavar="NAME[:weight=W,every=K]", help="Add a penalty. Repeatable.", rich_help_panel=NETWORK
+        ),
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", metavar="NAME", help="Another generator.", rich_help_panel=NETWORK)
+    ] = None,
+    discriminator: Annotated[
+        str | None, typer.Option("--discriminator", metavar="NAME", help="Another one.", rich_help_panel=NETWORK)
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PART.OPTION=VALUE", help="Any option of any part. Repeatable.", rich_help_panel=NETWORK
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="PATH|NAME", help="A folder, zip or .npy; or avatars, mnist ...", rich_help_panel=DATA
+        ),
+    ] = None,
+    resolution: Annotated[
+        str | None, typer.Option("--resolution", metavar="PIXELS", help="Edge of the images.", rich_help_panel=DATA)
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option("--images", metavar="N", help="Stop after so many, such as 500k.", rich_help_panel=LENGTH),
+    ] = None,
+    minutes: Annotated[
+        str | None, typer.Option("--minutes", metavar="N", help="Stop after so long.", rich_help_panel=LENGTH)
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", metavar="N", help="Images a step.", rich_help_panel=LENGTH)
+    ] = None,
+    d_steps: Annotated[
+        str | None,
+        typer.Option("--d-steps", metavar="K", help="Discriminator steps a generator step.", rich_help_panel=LENGTH),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option("--seed", metavar="N", help="All random numbers follow from it.", rich_help_panel=RUN)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="auto|cuda|cpu", help="Where to train.", rich_help_panel=RUN)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="TOML, or a run's config.json.", rich_help_panel=RUN),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run where it stopped.", rich_help_panel=RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all, print the configuration, and stop.", rich_help_panel=RUN)
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the run's folder, behind its number.", rich_help_panel=RUN)
+    ] = None,
+    out: OutOption = Path("runs"),
+) -> None:
+    """Train a GAN; with nothing said, a DCGAN on drawn faces.
+
+    For instance: ganforge train --data ./photos --resolution 64 --minutes 60. To go on with the newest run:
+    ganforge train --resume --images 1M.
+    """
+    flags = _tree(
+        {
+            "recipe": arch,
+            "data.source": source,
+            "data.resolution": resolution,
+            "generator.name": generator,
+            "discriminator.name": discriminator,
+            "loss.name": loss,
+            "training.images": images,
+            "training.minutes": minutes,
+            "training.batch": batch,
+            "training.d_steps": d_steps,
+            "training.seed": seed,
+            "training.device": device,
+        }
+    )
+    if resume:
+        _refuse_with_resume(flags, reg, setting, config, name)
+    elif run is not None:
+        raise OptionError(
+            f"unexpected argument '{run}'", f"to go on with a run: --resume {run}; data are given as --data {run}"
+        )
+
+    from ganforge.config import load_layers, resolve
+    from ganforge.runs import RunFolder
+
+    registry = open_registry()
+    if resume:
+        folder = RunFolder.find(run, out)
+        layers = [folder.read_config(), flags]
+        say(f"going on with {folder.path}")
+    else:
+        layers = [*load_layers(config, reg or [], setting or []), flags]
+    settled = resolve(registry, *layers)
+    torch_device = choose_device(settled.training.device)
+    data = _open_data(settled, registry)
+
+    from ganforge.training.start import settle_budget
+    from ganforge.training.state import build_state
+
+    settled = settle_budget(settled, torch_device)
+    state = build_state(settled, registry, data.spec, torch_device)
+    if dry_run:
+        print_result(json.dumps(settled.tree(), indent=2))
+        return
+    if not resume:
+        folder = RunFolder.create(out, name or f"{settled.recipe}-{settled.loss.name}-{data.name}")
+    folder.write_config(settled.tree())
+    _run(settled, registry, data, folder, state, torch_device, resume)
+
+
+def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
+    """Flags that were given, as a tree."""
+    tree: dict[str, Any] = {}
+    for key, value in flags.items():
+        if value is not None:
+            section, _, option = key.partition(".")
+            if option:
+                tree.setdefault(section, {})[option] = value
+            else:
+                tree[section] = value
+    return tree
+
+
+def _refuse_with_resume(
+    flags: dict[str, Any], reg: list[str] | None, setting: list[str] | None, config: Path | None, name: str | None
+) -> None:
+    """A run goes on as it was begun; only its budget and its device may change."""
+    others = {**flags, "training": {**flags.get("training", {})}}
+    for allowed in ("images", "minutes", "device"):
+        others["training"].pop(allowed, None)
+    if any(others.values()) or reg or setting or config or name:
+        raise OptionError(
+            "--resume goes on with a run as it was begun", "only --images, --minutes and --device may change"
+        )
+
+
+def _open_data(settled: RunConfig, registry: Registry) -> PackedData:
+    from ganforge.data.pack import open_data
+
+    with progress_bar("preparing data") as progress:
+        data = open_data(
+            settled.data.source,
+            resolution=settled.data.resolution,
+            options=settled.data.options,
+            registry=registry,
+            progress=progress,
+        )
+    if data.note:
+        say(data.note)
+    return data
+
+
+def _run(
+    settled: RunConfig,
+    registry: Registry,
+    data: PackedData,
+    folder: RunFolder,
+    state: Any,
+    device: Any,
+    resume: bool,
+) -> None:
+    from ganforge.cli.display import Display
+    from ganforge.training.batches import Batches
+    from ganforge.training.loop import train as run_loop
+    from ganforge.training.start import open_record
+
+    training = settled.training
+    record = open_record(settled, registry, data, folder, state)
+    if resume:
+        say(record.resume(device))
+    shape = "x".join(map(str, data.spec.shape))
+    say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape}), {device.type}")
+    if training.images is None or training.minutes is not None:
+        say(f"for {training.minutes:g} minutes; --minutes or --images sets another length, Ctrl-C stops and keeps all")
+    with Display(folder.log, training.images, training.minutes) as display:
+        outcome = run_loop(state, Batches(data, training.seed, device), record, training, display, device)
+    picture = folder.sample_path(outcome.images)
+    say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
+    if outcome.stopped:
+        say(f"stopped by {outcome.stopped.name}; go on with: ganforge train --resume {folder.path}")
+        raise typer.Exit(130 if outcome.stopped == signal.SIGINT else 143)
+    say(f"picture:    {picture}\nanimation:  {folder.animation}\nweights:    {folder.generator}")
+    say(
+        "next:       ganforge sample --count 16\n"
+        f"            ganforge train --resume --images {2 * outcome.images}\n"
+        "            ganforge export --torchscript"
+    )
+    print_result(str(folder.path))

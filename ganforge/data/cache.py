@@ -1,0 +1,16 @@
+"""Where ganforge keeps what it can make or fetch again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """The user's cache: ``$GANFORGE_CACHE``, else ``ganforge`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
+
+    It need not exist yet. Whatever lies in it may be deleted at any time.
+    """
+    if own := os.environ.get("GANFORGE_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganforge"

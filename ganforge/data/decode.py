@@ -1,0 +1,155 @@
+"""From a picture file, whatever it holds, to one grey or RGB image of 8 bits a channel."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from ganforge.errors import DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+"""What is read, by Pillow's names. Others, such as EPS, would start a program or guess."""
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".heic", ".heif"),
+)
+"""A file so named, in any case, is meant to be an image. HEIC cannot be read, but is not passed over in silence."""
+
+FILTER = "lanczos"
+"""The filter of every resize, for the record."""
+
+_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def open_image(stream: IO[bytes], name: str) -> Image.Image:
+    """Read the header of a picture file; the pixels wait until they are asked for.
+
+    Args:
+        stream: The file, from its beginning.
+        name: What to call it in an error.
+
+    Raises:
+        DataError: It is no picture that can be read, or so large that it may be an attack.
+    """
+    try:
+        image = Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: {_what_else(stream)}", _HINT) from None
+    except Exception as error:  # a broken header may raise anything
+        raise _unreadable(name, error) from error
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise DataError(f"{name}: {image.width} x {image.height} pixels are more than {limit}", _HINT)
+    return image
+
+
+def header_shape(image: Image.Image) -> tuple[int, int, int]:
+    """Height, width and channels that `normalise` will give, as far as the header tells.
+
+    Only an orientation that is noted behind the pixels is missed; to look for it would mean to decode them.
+    """
+    width, height = image.size
+    if "exif" in image.info and _orientation(image) in (5, 6, 7, 8):  # those that turn by a right angle
+        width, height = height, width
+    return height, width, 1 if image.mode in _GREY else 3
+
+
+def normalise(image: Image.Image, name: str) -> Image.Image:
+    """Bring an image of any mode to ``L`` (if it is grey) or ``RGB``.
+
+    It is turned as its EXIF data say, put on white where it is transparent, and scaled to 8 bits, not clipped.
+
+    Args:
+        image: Of an animation the first frame is taken.
+        name: What to call it in an error.
+
+    Raises:
+        DataError: The file is cut off or broken, or its values have no known scale.
+    """
+    try:
+        image.load()
+        if _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+        mode = "L" if image.mode in _GREY else "RGB"
+        if image.mode == "F" or image.mode.startswith("I"):
+            return _to_eight_bits(image, name)
+        if image.has_transparency_data:
+            return _on_white(image, mode)
+        return image if image.mode == mode else image.convert(mode)
+    except DataError:
+        raise
+    except Exception as error:  # a broken file may raise anything
+        raise _unreadable(name, error) from error
+
+
+def fit(image: Image.Image, edge: int) -> Image.Image:
+    """Crop the largest square out of the centre and bring it to `edge` pixels, with antialiasing."""
+    if image.size == (edge, edge):
+        return image
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((edge, edge), Image.Resampling.LANCZOS)
+
+
+@contextmanager
+def strict_decoding() -> Iterator[None]:
+    """While it lasts, Pillow refuses a decompression bomb that it would otherwise only warn of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+_HINT = "mend or remove the file; `ganforge data check` lists all such files"
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{name}: cannot be decoded: {reason}", _HINT)
+
+
+def _what_else(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    data = stream.read(512)
+    if not data:
+        return "the file is empty"
+    if data.lstrip()[:1] == b"<":
+        return "this is a web page or other text, not an image"
+    if data[4:8] == b"ftyp":
+        return "this is HEIC or a video, which cannot be read; convert it to JPEG or PNG"
+    return "this is no image in a format that can be read"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken EXIF block says nothing about orientation; the pixels are sound
+        return 1
+
+
+def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    values = np.asarray(image)
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    least, most = float(values.min()), float(values.max())
+    if not (least >= 0 and most <= 65535):
+        raise DataError(
+            f"{name}: values run from {least:g} to {most:g}, a scale that is not known",
+            "save it with 8 or 16 bits a channel",
+        )
+    # Integers are of 16 bits. Floats may be on any of the three usual scales; the smallest that holds them is meant.
+    scale = 65535.0 if image.mode == "I" or most > 255 else 255.0 if most > 1 else 1.0
+    return Image.fromarray((values * (255.0 / scale)).round().astype(np.uint8))
+
+
+def _on_white(image: Image.Image, mode: str) -> Image.Image:
+    layer = image.convert("LA" if mode == "L" else "RGBA")
+    ground = Image.new(mode, image.size, "white")
+    ground.paste(layer.convert(mode), mask=layer.getchannel("A"))
+    return ground

@@ -1,0 +1,181 @@
+"""From the word a user gives to packed data, made once and found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ganforge.data.cache import cache_folder
+from ganforge.data.files import printable
+from ganforge.data.pack import Progress, pack
+from ganforge.data.sources import PackedFolder, open_source
+from ganforge.data.store import FORMAT, PackedData
+from ganforge.errors import DataError, OptionError, nearest
+from ganforge.registry import Registry
+
+
+def open_data(
+    source: str,
+    *,
+    resolution: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> PackedData:
+    """Packed data for a path or for the name of a data set.
+
+    What says by a ``cache_key`` when it changes is packed into the cache once and found again at once; the rest is
+    packed in memory. A cache that cannot be written is no error: the data are then packed in memory, and ``note`` of
+    what is returned says why.
+
+    Args:
+        source: A folder or zip of images, an ``.npy`` file or a packed folder; else the name of a registered data set.
+            If it could be both, it is the data set, and the note says so; ``./name`` is always a path.
+        resolution: Pixels along an edge. A data set with an option ``resolution`` draws at that size itself; all else
+            is cropped to the central square and resized. None for the size that all images share, else 64.
+        options: Of a registered data set.
+        registry: Where names are looked up; None for paths only.
+        cache: Folder of packed data; None for the user's cache.
+        progress: Called with the number of examples packed and of all.
+
+    Raises:
+        OptionError: An unknown option, or a value that is not to be had.
+        DataError: There is no such source, or it cannot be used.
+        PluginError: A data set fails or breaks its contract.
+    """
+    found = _find(source, resolution, options or {}, registry)
+    ready = _as_it_is(found.dataset, resolution)
+    if ready is not None:
+        return replace(ready, note=found.note)
+    key = getattr(found.dataset, "cache_key", lambda: None)()
+    if key is None:
+        return replace(found.pack(None, progress), note=found.note)
+    folder = (cache or cache_folder() / "data") / found.folder_name(key)
+    if folder.exists():
+        try:
+            return replace(PackedData.load(folder), note=found.note)
+        except DataError:  # damaged, but it can be made again
+            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        data = found.pack(folder, progress)
+    except DataError:
+        if not folder.exists():
+            raise
+        data = PackedData.load(folder)  # another process has packed it meanwhile
+    except OSError as error:
+        reason = f"packed in memory, as {folder.parent} cannot be written: {error.strerror}"
+        return replace(found.pack(None, progress), note="; ".join(filter(None, (found.note, reason))))
+    return replace(data, note=found.note)
+
+
+def pack_data(
+    source: str,
+    folder: Path,
+    *,
+    resolution: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> PackedData:
+    """Pack into a folder of the user's choice.
+
+    Args:
+        source: As for `open_data`, and so are `resolution`, `options`, `registry` and `progress`.
+        folder: Must not exist, or be empty.
+        resolution: Pixels along an edge.
+        options: Of a registered data set.
+        registry: Where names are looked up.
+        progress: Called with the number of examples packed and of all.
+
+    Raises:
+        DataError: As `open_data`; or the folder is taken or cannot be written.
+    """
+    found = _find(source, resolution, options or {}, registry)
+    ready = _as_it_is(found.dataset, resolution)
+    try:
+        if ready is None:
+            return replace(found.pack(folder, progress), note=found.note)
+        ready.save(folder)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+    return replace(PackedData.load(folder), note=found.note)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A source that has been opened.
+
+    Attributes:
+        dataset: What yields the examples.
+        name: A short name.
+        title: What to call it in an error.
+        origin: What decides the examples, apart from the cache key.
+        note: What the user should be told.
+    """
+
+    dataset: Any
+    name: str
+    title: str
+    resolution: int | None
+    origin: Mapping[str, Any]
+    note: str = ""
+
+    def pack(self, folder: Path | None, progress: Progress | None) -> PackedData:
+        return pack(
+            self.dataset,
+            self.name,
+            title=self.title,
+            resolution=self.resolution,
+            origin=self.origin,
+            folder=folder,
+            progress=progress,
+        )
+
+    def folder_name(self, cache_key: str) -> str:
+        content = [FORMAT, self.name, self.resolution, self.origin.get("options"), cache_key]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[:48]}-{digest[:16]}"
+
+
+def _find(source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None) -> _Found:
+    if resolution is not None and resolution < 1:
+        raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
+    names = registry.names("dataset") if registry else []
+    path = Path(source).expanduser()
+    if registry and source in names:
+        note = f"'{source}' is the data set of that name; for the path write ./{source}" if path.exists() else ""
+        return _find_registered(source, resolution, options, registry, note)
+    if not path.exists() and path.name == source and names:
+        raise DataError(f"'{source}' is no file, no folder and no data set", nearest(source, names))
+    if options:
+        raise OptionError(f"{source} is a path and takes no option '{next(iter(options))}'", "leave it out")
+    origin = {"source": printable(source)}
+    return _Found(open_source(path), printable(path.resolve().stem), printable(source), resolution, origin)
+
+
+def _find_registered(
+    name: str, resolution: int | None, options: Mapping[str, Any], registry: Registry, note: str
+) -> _Found:
+    if resolution is not None and "resolution" in registry.options("dataset", name):
+        if options.get("resolution", resolution) != resolution:
+            raise OptionError(f"dataset '{name}' is asked for two resolutions", "give it once")
+        options = {**options, "resolution": resolution}
+    options = registry.check("dataset", name, options)
+    dataset = registry.build("dataset", name, options)
+    return _Found(dataset, name, f"dataset '{name}'", resolution, {"source": name, "options": dict(options)}, note)
+
+
+def _as_it_is(dataset: Any, resolution: int | None) -> PackedData | None:
+    """Packed data that need no resizing."""
+    if isinstance(dataset, PackedFolder):
+        shape = dataset.data.examples.shape
+        if resolution is None or shape[2:] == (resolution, resolution):
+            return dataset.data
+    return None

@@ -1,0 +1,99 @@
+"""What all examples are brought to, so that they fit into one array."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ganforge.data.decode import FILTER
+from ganforge.data.items import Example, Shape
+from ganforge.errors import DataError
+
+DEFAULT_RESOLUTION = 64
+"""Pixels along an edge for images that differ in size, when nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The common form of examples.
+
+    Attributes:
+        shape: ``(H, W, C)`` for images, ``(D,)`` for vectors.
+        chosen: Why it is this size, in words.
+    """
+
+    shape: Shape
+    chosen: str
+
+    @classmethod
+    def of(cls, shapes: Collection[Shape], resolution: int | None, name: str) -> Plan:
+        """Settle on a form.
+
+        Args:
+            shapes: All that occur.
+            resolution: Pixels along an edge that were asked for, or None.
+            name: What to call the data in an error.
+
+        Raises:
+            DataError: They cannot be brought to one form.
+        """
+        if {len(shape) for shape in shapes} == {1}:
+            if len(shapes) > 1:
+                raise DataError(f"{name}: vectors differ in length: {sorted(shape[0] for shape in shapes)}")
+            if resolution is not None:
+                raise DataError(f"{name} holds vectors, which have no resolution", "leave --resolution out")
+            return cls(next(iter(shapes)), "")
+        if {len(shape) for shape in shapes} != {3}:
+            raise DataError(f"{name} mixes images and vectors")
+        channels = {shape[2] for shape in shapes}
+        if len(channels) > 1 and 4 in channels:
+            raise DataError(f"{name} mixes images of 4 channels with others", "give all of them the same channels")
+        sizes = {shape[:2] for shape in shapes}
+        if resolution is not None:
+            return cls((resolution, resolution, max(channels)), "as asked for")
+        if len(sizes) == 1:
+            return cls((*sizes.pop(), max(channels)), "that of all images")
+        return cls((DEFAULT_RESOLUTION, DEFAULT_RESOLUTION, max(channels)), "the default, as the images differ in size")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether examples are images."""
+        return len(self.shape) == 3
+
+    @property
+    def edge(self) -> int | None:
+        """What images are cropped and resized to; None where all of them have one oblong size."""
+        return self.shape[0] if self.is_image and self.shape[0] == self.shape[1] else None
+
+    @property
+    def row_shape(self) -> Shape:
+        """One row of the packed array: ``(C, H, W)`` or ``(D,)``."""
+        return (self.shape[2], *self.shape[:2]) if self.is_image else self.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the packed array."""
+        return np.dtype(np.uint8 if self.is_image else np.float32)
+
+    def rows(self, examples: Collection[Example]) -> np.ndarray[Any, Any]:
+        """Stack examples that have been cropped and resized: ``[n, C, H, W]`` or ``[n, D]``."""
+        if not self.is_image:
+            return np.stack([example.array for example in examples])
+        images = np.empty((len(examples), *self.shape), np.uint8)
+        for row, example in zip(images, examples, strict=True):
+            row[...] = example.array  # grey is repeated for each channel
+        return images.transpose(0, 3, 1, 2)
+
+    def describe(self, shapes: Collection[Shape]) -> dict[str, Any]:
+        """How examples of these shapes were prepared, for `PackedData.origin`."""
+        if not self.is_image:
+            return {}
+        return {
+            "size": list(self.shape[:2]),
+            "size_is": self.chosen,
+            "crop": "none" if all(height == width for height, width, _ in shapes) or self.edge is None else "center",
+            "resize": "none" if all(min(shape[:2]) == self.edge for shape in shapes) or self.edge is None else FILTER,
+        }

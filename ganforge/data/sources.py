@@ -1,0 +1,123 @@
+"""What lies at a path: pictures, an array file, or data that were packed before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganforge.data.files import FolderImages, ImageFiles, ZipImages
+from ganforge.data.store import PackedData, is_packed
+from ganforge.errors import DataError
+from ganforge.interfaces import Dataset
+
+_HINT = "give a folder or zip of images, an .npy array or a packed folder"
+
+
+def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
+    """Open what lies at a path; hardly more than names is read yet.
+
+    Raises:
+        DataError: There is nothing that can be used.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder", _HINT)
+    if path.is_dir():
+        return PackedFolder(path) if is_packed(path) else FolderImages(path)
+    if path.suffix.lower() == ".zip":
+        return ZipImages(path)
+    if path.suffix.lower() == ".npy":
+        return ArrayFile(path)
+    raise DataError(f"{path}: data in a {path.suffix or 'nameless'} file cannot be read", _HINT)
+
+
+class _Rows(Dataset):
+    """Examples that are rows of one array: ``[N, H, W, C]`` or ``[N, D]``."""
+
+    array: NDArray[Any]
+    labels: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        rows = self.array[indices]
+        return list(rows) if self.labels is None else list(zip(rows, self.labels[indices], strict=True))
+
+
+class ArrayFile(_Rows):
+    """An ``.npy`` file, mapped into memory; never a pickle.
+
+    Args:
+        path: uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
+            ``[N, D]`` or ``[N]``.
+
+    Raises:
+        DataError: It holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def array(self) -> NDArray[Any]:  # type: ignore[override]
+        """Images ``[N, H, W, C]`` or vectors ``[N, D]``."""
+        try:
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except Exception as error:  # a broken file may raise anything
+            raise DataError(f"{self.path}: is no whole .npy file: {error}", _FORMS) from error
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{self.path}: holds several arrays", _FORMS)
+        if array.ndim == 0 or array.size == 0:
+            raise DataError(f"{self.path}: the array is empty", _FORMS)
+        if array.dtype == np.uint8 and array.ndim in (3, 4):
+            return array[..., None] if array.ndim == 3 else self._channels_last(array)
+        if array.dtype.kind == "f" and array.ndim in (1, 2):
+            return array.reshape(len(array), -1)
+        raise DataError(f"{self.path}: an array {list(array.shape)} of {array.dtype} is not taken", _FORMS)
+
+    def _channels_last(self, array: NDArray[Any]) -> NDArray[Any]:
+        views = [view for view in (array, np.moveaxis(array, 1, 3)) if view.shape[3] in (1, 3, 4)]
+        if len(views) == 2:  # tiny images, such as [N, 3, 4, 4]: go by which of the two is square
+            views = [view for view in views if view.shape[1] == view.shape[2]]
+        if len(views) != 1:
+            raise DataError(f"{self.path}: which axis of {list(array.shape)} counts channels is not clear", _FORMS)
+        return views[0]
+
+    def cache_key(self) -> str:
+        """Changes with the path, size and time of the file."""
+        info = self.path.stat()
+        return f"{self.path.resolve()} {info.st_size} {info.st_mtime_ns}"
+
+
+_FORMS = "uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1, 3 or 4 channels, or float vectors [N, D] or [N]"
+
+
+class PackedFolder(_Rows):
+    """Packed data as a source of examples, to be packed at another resolution.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        DataError: It is incomplete or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = PackedData.load(path)
+        examples = self.data.examples.numpy()
+        self.array = np.moveaxis(examples, 1, 3) if examples.ndim == 4 else examples
+        self.labels = None if self.data.labels is None else self.data.labels.numpy()
+        self.class_names = self.data.class_names
+
+    def cache_key(self) -> str:
+        """The fingerprint of the data."""
+        return self.data.fingerprint

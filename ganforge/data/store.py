@@ -1,0 +1,311 @@
+"""Packed data: all examples as one array, in memory or in a folder that is mapped into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from ganforge.errors import DataError
+from ganforge.interfaces import DataSpec
+
+FORMAT = "ganforge-data-1"
+"""Name and version of the layout of a packed folder, and of how images are prepared for it."""
+
+_CHUNK_BYTES = 1 << 24
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, eq=False)
+class PackedData:
+    """Examples as a network sees them, before they become floats.
+
+    Attributes:
+        name: A short name, such as ``mnist-train``.
+        examples: Images, uint8 ``[N, C, H, W]`` in [0, 255] with C of 1, 3 or 4; or vectors, float32 ``[N, D]``.
+            May be mapped from a file: pages are read when touched, and what is written to them never reaches the file.
+        labels: Classes, int64 ``[N]`` in ``[0, len(class_names))``; None for unlabelled data.
+        class_names: In the order of the labels; empty for unlabelled data.
+        fingerprint: SHA-256 of the examples, the labels and the class names.
+        origin: How the examples were made: source, options, crop, filter of the resize.
+        note: What the user should be told about this opening, such as why nothing was cached; usually empty.
+    """
+
+    name: str
+    examples: Tensor
+    labels: Tensor | None
+    class_names: tuple[str, ...]
+    fingerprint: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def spec(self) -> DataSpec:
+        """What these data dictate to networks."""
+        return DataSpec(tuple(self.examples.shape[1:]), self.class_names)
+
+    def is_intact(self) -> bool:
+        """Whether the examples still are those of the fingerprint; reads all of them."""
+        digest = hashlib.sha256()
+        for rows in _chunks(self.examples):
+            digest.update(np.ascontiguousarray(rows).data)
+        examples, labels = self.examples.numpy(), None if self.labels is None else self.labels.numpy()
+        found = fingerprint(digest.hexdigest(), examples.shape, examples.dtype.name, labels, self.class_names)
+        return found == self.fingerprint
+
+    def save(self, folder: Path) -> None:
+        """Write a packed folder, all or nothing.
+
+        Args:
+            folder: Must not exist, or be empty.
+
+        Raises:
+            DataError: There is something in the way.
+            OSError: The disk is full or cannot be written.
+        """
+        with new_folder(folder) as partial:
+            with ArrayWriter(self.examples.shape, self.examples.numpy().dtype, partial / "examples.npy") as writer:
+                for rows in _chunks(self.examples):
+                    writer.append(rows)
+            labels = None if self.labels is None else self.labels.numpy()
+            write_rest(partial, self.name, writer, labels, self.class_names, self.origin)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open a packed folder; the examples stay on disk until they are touched.
+
+        Raises:
+            DataError: It is no packed folder, or a file of it is missing, cut off or does not fit its manifest.
+        """
+        manifest = _read_manifest(folder)
+        shape = tuple(manifest["shape"])
+        class_names = tuple(manifest["class_names"])
+        examples = _open_array(folder / "examples.npy", shape, manifest["dtype"])
+        labels = _open_array(folder / "labels.npy", shape[:1], "int64") if class_names else None
+        if labels is not None and (labels.min() < 0 or labels.max() >= len(class_names)):
+            raise DataError(
+                f"{folder / 'labels.npy'} runs from {labels.min()} to {labels.max()}, with {len(class_names)} classes",
+                _AGAIN,
+            )
+        return cls(
+            name=manifest["name"],
+            examples=torch.from_numpy(examples),
+            labels=None if labels is None else torch.from_numpy(labels),
+            class_names=class_names,
+            fingerprint=manifest["fingerprint"],
+            origin=manifest["origin"],
+        )
+
+
+def fingerprint(
+    digest: str, shape: Sequence[int], dtype: str, labels: NDArray[Any] | None, class_names: Sequence[str]
+) -> str:
+    """SHA-256 over what a network sees, as hexadecimal text.
+
+    Args:
+        digest: SHA-256 of the examples' bytes in their order.
+        shape: Of the examples, ``[N, ...]``.
+        dtype: Of the examples, ``uint8`` or ``float32``.
+        labels: int64 ``[N]``, or None.
+        class_names: In the order of the labels.
+    """
+    content = {
+        "examples": digest,
+        "shape": list(shape),
+        "dtype": dtype,
+        "labels": None if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),
+        "class_names": list(class_names),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class ArrayWriter:
+    """Takes the rows of one array from first to last, in memory or into an ``.npy`` file, and hashes them on the way.
+
+    A file is written from front to back, not through a memory map: in a map, a full disk kills the process, here it is
+    an `OSError`.
+
+    Args:
+        shape: ``[N, ...]`` of the whole array.
+        dtype: Of the whole array.
+        path: The file; None to keep the array in memory, as `array`.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: DTypeLike, path: Path | None) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self._hash = hashlib.sha256()
+        self._filled = 0
+        self._file = path.open("wb") if path else None
+        self.array = np.empty(0 if path else self.shape, self.dtype)
+        if self._file:
+            header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_2_0(self._file, header)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write the next rows, ``[n, ...]``."""
+        rows = np.ascontiguousarray(rows, self.dtype)
+        self._hash.update(rows.data)
+        if self._file:
+            self._file.write(rows.data)
+        else:
+            self.array[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes of all rows so far."""
+        return self._hash.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if self._file:
+            if error is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder that comes into being with all that is in it, or not at all.
+
+    Args:
+        folder: Must not exist, or be empty.
+
+    Yields:
+        A hidden folder beside it, to be filled; it is renamed when the block ends well and removed when it does not.
+
+    Raises:
+        DataError: There is something in the way, before the block or after it.
+    """
+    taken = DataError(f"{folder} exists already", "name a folder that does not exist yet")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise taken
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}.*.partial"):
+        if time.time() - left.stat().st_mtime > _DAY:  # of a process that was killed, not of one that is at work
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
+    partial.mkdir()
+    try:
+        yield partial
+        try:
+            partial.rename(folder)
+        except OSError:
+            if folder.exists():  # another process was faster
+                raise taken from None
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_rest(
+    folder: Path,
+    name: str,
+    examples: ArrayWriter,
+    labels: NDArray[Any] | None,
+    class_names: Sequence[str],
+    origin: Mapping[str, Any],
+) -> None:
+    """Write labels and manifest beside examples that have been written; see `PackedData` for the arguments."""
+    if labels is not None:
+        with ArrayWriter(labels.shape, np.int64, folder / "labels.npy") as writer:
+            writer.append(labels)
+    manifest = {
+        "format": FORMAT,
+        "name": name,
+        "shape": examples.shape,
+        "dtype": examples.dtype.name,
+        "class_names": list(class_names),
+        "fingerprint": fingerprint(examples.digest, examples.shape, examples.dtype.name, labels, class_names),
+        "origin": dict(origin),
+    }
+    with (folder / "manifest.json").open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder is meant to be a packed one: other programs write a ``manifest.json`` too."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return False
+    return (folder / "examples.npy").exists() or b"ganforge-data-" in manifest.read_bytes()
+
+
+_AGAIN = "pack the data again"
+_KEYS = {
+    "format": str,
+    "name": str,
+    "shape": list,
+    "dtype": str,
+    "class_names": list,
+    "fingerprint": str,
+    "origin": dict,
+}
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} is no packed folder: it has no manifest.json", "give a folder that `ganforge data pack` wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", _AGAIN) from None
+    written = str(manifest.get("format")) if isinstance(manifest, dict) else ""
+    if not written.startswith("ganforge-data-"):
+        raise DataError(f"{path} was not written by ganforge", "give a folder that `ganforge data pack` wrote")
+    if written != FORMAT:
+        raise DataError(f"{path} is of the format {written}, this version reads {FORMAT}", _AGAIN)
+    for key, kind in _KEYS.items():
+        if not isinstance(manifest.get(key), kind):
+            raise DataError(f"{path}: '{key}' is missing or no {kind.__name__}", _AGAIN)
+    shape, dtype = manifest["shape"], manifest["dtype"]
+    whole = all(isinstance(each, int) and each > 0 for each in shape)
+    if not whole or (dtype, len(shape)) not in (("uint8", 4), ("float32", 2)):
+        raise DataError(f"{path}: {dtype} {shape} are neither images nor vectors", _AGAIN)
+    if not all(isinstance(each, str) for each in manifest["class_names"]):
+        raise DataError(f"{path}: 'class_names' must all be text", _AGAIN)
+    return dict(manifest)
+
+
+def _open_array(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    try:
+        # Copy on write, since torch warns about memory that it could not write to.
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path.parent} is incomplete: it has no {path.name}", _AGAIN) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged or cut off: {error}", _AGAIN) from None
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.name != dtype:
+        raise DataError(f"{path} does not fit its manifest, which says {dtype} {list(shape)}", _AGAIN)
+    return array
+
+
+def _chunks(examples: Tensor) -> Iterator[NDArray[Any]]:
+    rows = max(1, _CHUNK_BYTES // max(1, examples[0].numel()))
+    for start in range(0, len(examples), rows):
+        yield examples[start : start + rows].numpy()

@@ -1,0 +1,168 @@
+"""The hooks that a plugin implements.
+
+A hook takes nothing and returns a mapping from name to part; ganforge owns all state. A name is lower-case letters,
+digits and hyphens. A plugin is a module with such functions, found through the entry-point group ``ganforge`` or given
+as ``--plugin FILE.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from ganforge.interfaces import Dataset, Discriminator, Generator, Loss, Recipe, Regularizer
+
+hookspec = pluggy.HookspecMarker("ganforge")
+hookimpl = pluggy.HookimplMarker("ganforge")
+
+
+@hookspec
+def ganforge_generators() -> Mapping[str, type[Generator]]:  # type: ignore[empty-body]
+    """Generators by name.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import DataSpec, Generator, hookimpl
+
+        class Linear(Generator):
+            "One layer."
+            def __init__(self, data: DataSpec, *, z_dim: int = 16) -> None:
+                super().__init__()
+                self.z_dim = z_dim
+                self.layer = torch.nn.Linear(z_dim, data.shape[0])
+            def forward(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+                return self.layer(z)
+
+        @hookimpl
+        def ganforge_generators():
+            return {"linear": Linear}
+        ```
+    """
+
+
+@hookspec
+def ganforge_discriminators() -> Mapping[str, type[Discriminator]]:  # type: ignore[empty-body]
+    """Discriminators by name.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import DataSpec, Discriminator, hookimpl
+
+        class Linear(Discriminator):
+            "One layer."
+            def __init__(self, data: DataSpec, *, scale: float = 1.0) -> None:
+                super().__init__()
+                self.scale = scale
+                self.layer = torch.nn.Linear(data.shape[0], 1)
+            def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+                return self.scale * self.layer(images).squeeze(1)
+
+        @hookimpl
+        def ganforge_discriminators():
+            return {"linear": Linear}
+        ```
+    """
+
+
+@hookspec
+def ganforge_losses() -> Mapping[str, type[Loss]]:  # type: ignore[empty-body]
+    """Losses by name.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import Loss, Pair, hookimpl
+
+        class LeastSquares(Loss):
+            "Least squares (Mao 2017)."
+            def discriminator(self, logits: Pair) -> torch.Tensor:
+                return (logits.real - 1).square().mean() + logits.fake.square().mean()
+            def generator(self, logits: Pair) -> torch.Tensor:
+                return (logits.fake - 1).square().mean()
+
+        @hookimpl
+        def ganforge_losses():
+            return {"least-squares": LeastSquares}
+        ```
+    """
+
+
+@hookspec
+def ganforge_regularizers() -> Mapping[str, type[Regularizer]]:  # type: ignore[empty-body]
+    """Regularisers by name.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import Regularizer, Step, hookimpl
+
+        class Drift(Regularizer):
+            "Keeps logits of real examples near zero (Karras 2018)."
+            weight = 0.001
+            def discriminator(self, step: Step) -> torch.Tensor:
+                return step.logits.real.square().mean()
+
+        @hookimpl
+        def ganforge_regularizers():
+            return {"drift": Drift}
+        ```
+    """
+
+
+@hookspec
+def ganforge_datasets() -> Mapping[str, type[Dataset] | Callable[..., Any]]:  # type: ignore[empty-body]
+    """Data sets by name: classes, or functions that return a map-style data set.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import Dataset, hookimpl
+
+        class Squares(Dataset):
+            "White squares on black."
+            def __init__(self, *, count: int = 1000, resolution: int = 32) -> None:
+                self.count, self.resolution = count, resolution
+            def __len__(self) -> int:
+                return self.count
+            def __getitem__(self, index: int) -> torch.Tensor:
+                image = torch.zeros(self.resolution, self.resolution, dtype=torch.uint8)
+                edge = index % (self.resolution // 2)
+                image[edge:-edge or None, edge:-edge or None] = 255
+                return image
+
+        @hookimpl
+        def ganforge_datasets():
+            return {"squares": Squares}
+        ```
+    """
+
+
+@hookspec
+def ganforge_recipes() -> Mapping[str, Recipe]:  # type: ignore[empty-body]
+    """Recipes by name; ``ganforge train --arch NAME`` is one word for all that a recipe settles.
+
+    Example:
+        ```python
+        from ganforge import Recipe, hookimpl
+
+        @hookimpl
+        def ganforge_recipes():
+            return {
+                "wide-mlp": Recipe(
+                    summary="An MLP twice as wide.",
+                    source="Goodfellow et al. 2014, Generative Adversarial Nets",
+                    settings={
+                        "generator": {"name": "mlp"},
+                        "discriminator": {"name": "mlp"},
+                        "loss": {"name": "nonsat"},
+                        "training": {"batch": 128},
+                    },
+                )
+            }
+        ```
+    """

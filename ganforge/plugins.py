@@ -1,0 +1,171 @@
+"""Finds plugins, loads them one by one, and says of each what it offers or why it is broken."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+import pluggy
+
+from ganforge import hookspecs
+from ganforge.errors import OptionError, PluginError, nearest
+
+HOOKS = {
+    "generator": "ganforge_generators",
+    "discriminator": "ganforge_discriminators",
+    "loss": "ganforge_losses",
+    "regularizer": "ganforge_regularizers",
+    "dataset": "ganforge_datasets",
+    "recipe": "ganforge_recipes",
+}
+"""The hook that brings each kind of part."""
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin and what became of it.
+
+    Attributes:
+        name: Its entry point's name, or its file's stem.
+        distribution: The installed package that brings it, or the path of its file.
+        version: The package's version; empty for a file.
+        status: Whether it is of use.
+        error: Why it is broken, as one line.
+        parts: For each kind of part, names and what stands behind them.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: Literal["ok", "broken", "disabled"]
+    error: str = ""
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def load_plugins(files: Sequence[Path] = (), disabled: Collection[str] = ()) -> list[Plugin]:
+    """Load all installed plugins in order of name, then the files. A broken one never stops another.
+
+    Args:
+        files: One-file plugins, by path.
+        disabled: Names of plugins that are not even imported.
+
+    Raises:
+        OptionError: A disabled name that no plugin has, or a file that is not there.
+        PluginError: A file is broken; it was asked for, so it is not passed over.
+    """
+    found = sorted(entry_points(group="ganforge"), key=lambda point: (point.name, _distribution(point)))
+    names = {point.name for point in found} | {path.stem for path in files}
+    for name in disabled:
+        if name not in names:
+            raise OptionError(f"--disable {name}: no plugin has that name", nearest(name, names))
+    plugins = [_from_entry_point(point, point.name in disabled) for point in found]
+    plugins += [_from_file(path) for path in files if path.stem not in disabled]
+    return plugins
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def _from_entry_point(point: EntryPoint, disabled: bool) -> Plugin:
+    version = point.dist.version if point.dist else ""
+    if disabled:
+        return Plugin(point.name, _distribution(point), version, "disabled")
+    try:
+        parts = collect_parts(point.load())
+    except (Exception, SystemExit) as error:
+        return Plugin(point.name, _distribution(point), version, "broken", explain(error))
+    return Plugin(point.name, _distribution(point), version, "ok", parts=parts)
+
+
+def _from_file(path: Path) -> Plugin:
+    if path.suffix != ".py" or not path.is_file():
+        raise OptionError(f"--plugin {path}: no such Python file", "give the path of a file that ends in .py")
+    name = f"ganforge_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"--plugin {path}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        parts = collect_parts(module)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"--plugin {path}: {explain(error)}", "mend the file, or leave the flag out") from error
+    return Plugin(path.stem, str(path), "", "ok", parts=parts)
+
+
+def collect_parts(module: object) -> dict[str, dict[str, Any]]:
+    """Ask a plugin for all that it offers.
+
+    Args:
+        module: A module, or any object, with decorated hook functions.
+
+    Raises:
+        PluginError: A hook is misspelt, undecorated or returns something else than a mapping, or there is none.
+        pluggy.PluginValidationError: A hook takes arguments that it is not given.
+    """
+    manager = pluggy.PluginManager("ganforge")
+    manager.add_hookspecs(hookspecs)
+    for name, value in vars(module).items():
+        if name.startswith("ganforge_") and callable(value) and not hasattr(value, "ganforge_impl"):
+            raise PluginError(f"{name} is not decorated: put @hookimpl above it")
+        if hasattr(value, "ganforge_impl") and name not in HOOKS.values():
+            raise PluginError(f"{name} is no hook of ganforge", nearest(name, HOOKS.values()))
+    manager.register(module)
+    parts: dict[str, dict[str, Any]] = {}
+    for kind, hook in HOOKS.items():
+        for offered in getattr(manager.hook, hook)():
+            if not isinstance(offered, Mapping):
+                raise PluginError(
+                    f"{hook} returned {type(offered).__name__}; it must return a mapping from name to part"
+                )
+            for name, part in offered.items():
+                _check_part(kind, name, part)
+                parts.setdefault(kind, {})[name] = part
+    if not parts:
+        raise PluginError("it implements no hook", f"implement one of {', '.join(HOOKS.values())}")
+    return parts
+
+
+def _check_part(kind: str, name: object, part: object) -> None:
+    from ganforge import interfaces  # here, since it brings torch, which ``--help`` must not
+
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise PluginError(f"{kind} name {name!r} must be lower-case letters, digits and hyphens")
+    if kind == "recipe":
+        if not isinstance(part, interfaces.Recipe):
+            raise PluginError(f"recipe '{name}' is a {type(part).__name__}; it must be a ganforge.Recipe")
+    elif kind == "dataset":
+        if not callable(part):
+            raise PluginError(f"dataset '{name}' is a {type(part).__name__}; it must be a class or a function")
+    else:
+        base = getattr(interfaces, kind.capitalize())
+        if not (isinstance(part, type) and issubclass(part, base)):
+            raise PluginError(f"{kind} '{name}' must be a class that derives from ganforge.{base.__name__}")
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what was raised and, for a mistake in a file, where."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r}) while it was imported"
+    if isinstance(error, PluginError):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    text = " ".join(str(error).split())
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""
+    if isinstance(error, (ImportError, pluggy.PluginValidationError)):
+        where = ""
+    return f"{type(error).__name__}: {text}{where}"

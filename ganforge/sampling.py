@@ -1,0 +1,87 @@
+"""From seeds to images: latents, labels, truncation, and batches of what a generator makes of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.interfaces import Generator
+
+
+def draw_latents(count: int, z_dim: int, seed: int) -> Tensor:
+    """Latents ``[count, z_dim]`` from N(0, 1), float32 on the CPU.
+
+    Latent i depends on ``seed + i`` alone, so that an image can be made again by its own seed, in any batch.
+    """
+    latents = torch.empty(count, z_dim)
+    source = torch.Generator()
+    for index in range(count):
+        source.manual_seed(seed + index)
+        torch.randn(z_dim, generator=source, out=latents[index])
+    return latents
+
+
+def cycle_labels(count: int, num_classes: int) -> Tensor | None:
+    """Labels 0, 1, 2 ... in turn, int64 ``[count]``; None where there are no classes."""
+    return torch.arange(count) % num_classes if num_classes else None
+
+
+def can_truncate(generator: Generator) -> bool:
+    """Whether the generator's ``forward`` takes ``truncation``."""
+    return "truncation" in inspect.signature(generator.forward).parameters
+
+
+def generate_batches(
+    generator: Generator,
+    count: int,
+    *,
+    seed: int = 0,
+    labels: Tensor | None = None,
+    truncation: float = 1.0,
+    batch: int = 64,
+) -> Iterator[Tensor]:
+    """Generate examples a batch at a time, in evaluation mode and without gradients.
+
+    Args:
+        generator: The network; its mode is put back afterwards.
+        count: Number of examples.
+        seed: Example i is that of seed ``seed + i``.
+        labels: Classes ``[count]`` int64, or None.
+        truncation: 1 leaves latents as they are, less brings them nearer to their mean.
+        batch: Examples at once.
+
+    Yields:
+        Images ``[n, C, H, W]`` float32 in [-1, 1], or vectors ``[n, D]``, on the generator's device.
+
+    Raises:
+        OptionError: A truncation for a generator that has none.
+    """
+    options = {}
+    if truncation != 1.0:
+        if not can_truncate(generator):
+            raise OptionError(f"{type(generator).__name__} cannot be truncated", "leave --truncation out")
+        options["truncation"] = truncation
+    device = next(generator.parameters()).device
+    was_training = generator.training
+    generator.eval()
+    try:
+        for start in range(0, count, batch):
+            number = min(batch, count - start)
+            z = draw_latents(number, generator.z_dim, seed + start).to(device)
+            classes = None if labels is None else labels[start : start + number].to(device)
+            with torch.no_grad():
+                yield generator(z, classes, **options)
+    finally:
+        generator.train(was_training)
+
+
+def generate(
+    generator: Generator, count: int, *, seed: int = 0, labels: Tensor | None = None, truncation: float = 1.0
+) -> Tensor:
+    """Generate examples ``[count, ...]`` on the CPU; see `generate_batches` for the arguments."""
+    batches = generate_batches(generator, count, seed=seed, labels=labels, truncation=truncation)
+    return torch.cat([examples.cpu() for examples in batches])

@@ -1,0 +1,257 @@
+"""Checks for authors of plugins: each raises ``AssertionError`` with words that say what to change.
+
+Use them in a test of your package::
+
+    from ganforge.testing import check_loss
+    from my_package import MyLoss
+
+    def test_loss() -> None:
+        check_loss(MyLoss)
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.data.pack import pack_data
+from ganforge.data.store import PackedData
+from ganforge.export.torchscript import script
+from ganforge.interfaces import DataSpec, Discriminator, FeatureDiscriminator, Generator, Loss, Pair, Regularizer, Step
+from ganforge.options import check_options, read_options
+
+IMAGES = DataSpec((3, 32, 32))
+"""What networks are checked on if nothing else is said."""
+
+
+def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, **options: Any) -> None:
+    """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, TorchScript.
+
+    Args:
+        factory: The class.
+        data: What it is to generate.
+        options: Its options, where the defaults will not do.
+    """
+    _check_options(factory, options)
+    torch.manual_seed(0)
+    network = factory(data, **options)
+    z, labels = torch.randn(4, network.z_dim), _labels(data, 4)
+
+    output = network.train()(z, labels)
+    expected = (4, *data.shape)
+    _require(tuple(output.shape) == expected, f"forward returned {tuple(output.shape)}; the data ask for {expected}")
+    _require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
+    _check_finite("forward", output)
+    if data.is_image:
+        _require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
+    _check_gradients(network, output.square().sum())
+
+    network.eval()
+    with torch.no_grad():
+        together = network(z, labels)
+        alone = torch.cat([network(z[i : i + 1], None if labels is None else labels[i : i + 1]) for i in range(4)])
+        _require(
+            torch.allclose(together, alone, atol=1e-4),
+            "in evaluation mode a sample depends on the others of its batch, as with batch statistics that are not frozen",
+        )
+        _require(
+            torch.equal(together, network(z, labels)), "in evaluation mode the same latents must give the same images"
+        )
+        twin = factory(data, **options).eval()
+        twin.load_state_dict(network.state_dict())
+        _require(
+            torch.equal(together, twin(z, labels)),
+            "a copy with the same state_dict gives something else: keep all that matters in parameters and buffers",
+        )
+        scripted = script(copy.deepcopy(network))
+        _require(
+            torch.allclose(together, scripted(z, labels), atol=1e-5), "TorchScript computes something else than Python"
+        )
+
+
+def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = IMAGES, **options: Any) -> None:
+    """Check a discriminator: shape, gradients to all parameters and to images, double backward, features.
+
+    Args:
+        factory: The class.
+        data: What it is to judge.
+        options: Its options, where the defaults will not do.
+    """
+    _check_options(factory, options)
+    torch.manual_seed(0)
+    network = factory(data, **options).train()
+    images, labels = torch.randn(4, *data.shape).clamp(-1, 1), _labels(data, 4)
+    logits = network(images, labels)
+    _require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
+    _check_finite("forward", logits)
+    _check_gradients(network, logits.square().sum())
+
+    leaf = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(leaf, labels).sum(), leaf, create_graph=True)
+    _check_finite("the gradient by the images", gradient)
+    gradient.square().sum().backward()  # type: ignore[no-untyped-call]
+    moved = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    _require(bool(moved), "a gradient penalty reaches no parameter: the network does not support double backward")
+    for each in moved:
+        _check_finite("the double backward", each)
+
+    if isinstance(network, FeatureDiscriminator):
+        network.eval()
+        with torch.no_grad():
+            features = network.features(images, labels)
+            _require(features.dim() == 2, f"features returned {tuple(features.shape)}; it must return [N, F]")
+            same = torch.equal(network.head(features, labels), network(images, labels))
+            _require(same, "forward must be head(features): leave forward to FeatureDiscriminator")
+
+
+def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
+    """Check a loss: scalars, signs of the gradients, finite at logits of 1e4, the mean over the batch.
+
+    Args:
+        factory: The class.
+        options: Its options, where the defaults will not do.
+    """
+    _check_options(factory, options)
+    loss = factory(**options)
+    for player in ("discriminator", "generator"):
+        function = getattr(loss, player)
+        real = torch.tensor([0.4, 0.6], requires_grad=True)
+        fake = torch.tensor([0.45, 0.55], requires_grad=True)
+        value = function(Pair(real, fake))
+        _require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
+        to_real, to_fake = torch.autograd.grad(value, (real, fake), allow_unused=True)
+        if player == "discriminator":
+            _require(
+                to_real is not None and bool((to_real < 0).all()), "the discriminator must gain from higher real logits"
+            )
+            _require(
+                to_fake is not None and bool((to_fake > 0).all()), "the discriminator must gain from lower fake logits"
+            )
+        else:
+            _require(
+                to_fake is not None and bool((to_fake < 0).all()), "the generator must gain from higher fake logits"
+            )
+        twice = function(Pair(real.repeat(2), fake.repeat(2)))
+        _require(torch.allclose(value, twice), f"{player} depends on the size of the batch: take the mean over it")
+        for size in (100.0, 1e4):
+            for sign in (1.0, -1.0):
+                far = torch.tensor([sign * size, -sign * size], requires_grad=True)
+                value = function(Pair(far, far.flip(0)))
+                _check_finite(f"{player} at logits of {size:g}", value)
+                _check_finite(f"the gradient of {player} at logits of {size:g}", *torch.autograd.grad(value, far))
+
+
+def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> None:
+    """Check a regulariser on small networks: a finite scalar for at least one player, with a gradient to it.
+
+    Args:
+        factory: The class.
+        options: Its options, where the defaults will not do.
+    """
+    _check_options(factory, options)
+    torch.manual_seed(0)
+    regularizer = factory(**options)
+    networks: dict[str, nn.Module] = {"generator": _SmallGenerator(), "discriminator": _SmallDiscriminator()}
+    acted = False
+    for player, network in networks.items():
+        z = torch.randn(8, 4)
+        fake = networks["generator"](z)
+        if player == "discriminator":
+            fake = fake.detach().requires_grad_()
+        step = Step(
+            networks["generator"],  # type: ignore[arg-type]
+            networks["discriminator"],  # type: ignore[arg-type]
+            images=Pair(torch.randn(8, 3, requires_grad=True), fake),
+            latents=z,
+        )
+        value = getattr(regularizer, player)(step)
+        if value is None:
+            continue
+        acted = True
+        _require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
+        _check_finite(player, value)
+        gradients = torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
+        _require(
+            any(each is not None for each in gradients), f"{player} returned a scalar without a gradient to its player"
+        )
+    _require(acted, "neither discriminator nor generator returned anything")
+
+
+def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
+    """Check a data set: options, length, repeatability; pack it and return what a network would see.
+
+    Args:
+        factory: The class or function; choose options that make it small.
+        options: Its options.
+    """
+    _check_options(factory, options)
+    dataset = factory(**options)
+    _require(len(dataset) > 0, "the data set is empty")
+    first, again = (pack_data(dataset, name="checked", resolution=None) for _ in range(2))
+    _require(
+        first.fingerprint == again.fingerprint, "reading it twice gave different examples: draw by index, not by chance"
+    )
+    return first
+
+
+class _SmallGenerator(Generator):
+    z_dim = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        output: Tensor = self.layers(z)
+        return output
+
+
+class _SmallDiscriminator(FeatureDiscriminator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 8), nn.Softplus())
+        self.judge = nn.Linear(8, 1)
+
+    def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        output: Tensor = self.layers(images)
+        return output
+
+    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.judge(features)
+        return logits.squeeze(1)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
+
+
+def _check_finite(what: str, *tensors: Tensor) -> None:
+    for tensor in tensors:
+        _require(bool(tensor.isfinite().all()), f"{what} is not finite: write it in a stable form, such as softplus")
+
+
+def _check_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:
+    """Options must be readable, and survive being saved as JSON."""
+    schema = read_options(factory)
+    name = getattr(factory, "__name__", "it")
+    settled = {**{option.name: option.default for option in schema.values()}, **given}
+    again = check_options(json.loads(json.dumps(settled)), schema, name)
+    _require(again == settled, f"options of {name} change when they are saved as JSON: {settled} becomes {again}")
+
+
+def _check_gradients(network: nn.Module, loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.named_parameters():
+        reached = parameter.grad is not None and bool(parameter.grad.isfinite().all())
+        _require(reached, f"parameter {name} gets no finite gradient: it is not used in forward")
+    network.zero_grad()
+
+
+def _labels(data: DataSpec, count: int) -> Tensor | None:
+    return torch.arange(count) % data.num_classes if data.num_classes else None

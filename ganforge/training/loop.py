@@ -1,0 +1,124 @@
+"""The loop: the algorithm of 2014 in paragraphs."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ganforge.config import TrainingConfig
+from ganforge.training.average import update_average
+from ganforge.training.batches import Batches
+from ganforge.training.randomness import seed_everything
+from ganforge.training.record import Record
+from ganforge.training.signals import StopRequest
+from ganforge.training.state import TrainingState
+from ganforge.training.steps import step_discriminator, step_generator
+
+CHECKPOINT_SECONDS = 300.0
+"""Time between two checkpoints."""
+
+
+class Watcher(Protocol):
+    """Whoever shows a run to a person."""
+
+    def step(self, images: int, seconds: float) -> None:
+        """Take note of a step: images so far, and seconds of training so far."""
+
+    def tick(self, row: dict[str, Any]) -> None:
+        """Show a row of metrics; its ``picture`` is the path of the newest grid."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        images: Real examples shown.
+        seconds: Time spent in training, over all its sittings.
+        stopped: The signal that ended it early, or None.
+    """
+
+    images: int
+    seconds: float
+    stopped: signal.Signals | None
+
+
+def train(
+    state: TrainingState,
+    batches: Batches,
+    record: Record,
+    training: TrainingConfig,
+    watcher: Watcher,
+    device: torch.device,
+) -> Outcome:
+    """Train until the budget is spent or a signal comes; the end is saved in either case.
+
+    Args:
+        state: The players, as built or as resumed.
+        batches: Real examples.
+        record: Where everything is written.
+        training: Batch, budget, seed.
+        watcher: Whoever shows the run.
+        device: Where the players are.
+
+    Raises:
+        GanforgeError: A loss is no longer finite, or a file cannot be written.
+    """
+    seconds_before, start = state.seconds, time.perf_counter()
+    saved = start
+    if state.images == 0:
+        record.draw()
+
+    with StopRequest() as request:
+        while not _is_spent(training, state) and request.signal is None:
+            iteration = state.images // (training.batch * training.d_steps)
+            seed_everything(training.seed, "step", iteration)
+
+            # The discriminator: each of its steps sees new real and new generated examples.
+            for index in range(training.d_steps):
+                real, labels = batches.read(state.images, training.batch)
+                latents = torch.randn(training.batch, state.generator.z_dim, device=device)
+                # The last batch serves the generator's step too, and so keeps its graph.
+                with torch.set_grad_enabled(index == training.d_steps - 1):
+                    fake = state.generator(latents, labels)
+                number = iteration * training.d_steps + index
+                record.statistics.add(step_discriminator(state, real, fake.detach(), latents, labels, number))
+                state.images += training.batch
+
+            # The generator, against the discriminator as it is now.
+            record.statistics.add(step_generator(state, real, fake, latents, labels, iteration))
+
+            # Its average.
+            update_average(
+                state.average,
+                state.generator,
+                images=training.batch * training.d_steps,
+                shown=state.images,
+                half_life=training.ema_images,
+            )
+
+            # What is shown and kept.
+            now = time.perf_counter()
+            state.seconds = seconds_before + now - start
+            watcher.step(state.images, state.seconds)
+            if record.due:
+                watcher.tick(record.tick())
+                if now - saved > CHECKPOINT_SECONDS:
+                    record.save()
+                    saved = now
+
+        if request.signal is None and record.pending:
+            watcher.tick(record.tick())
+        record.save()
+    record.animate()
+    return Outcome(state.images, state.seconds, request.signal)
+
+
+def _is_spent(training: TrainingConfig, state: TrainingState) -> bool:
+    if training.images is not None and state.images >= training.images:
+        return True
+    return training.minutes is not None and state.seconds >= 60 * training.minutes

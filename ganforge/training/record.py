@@ -1,0 +1,174 @@
+"""What a run writes down: metrics and pictures at each tick, checkpoints that it can go on from bit for bit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ganforge.checkpoint import read_tensors, save_generator, save_tensors
+from ganforge.data.store import PackedData
+from ganforge.errors import CheckpointError, GanforgeError
+from ganforge.runs import RunFolder
+from ganforge.training.pictures import draw_samples, save_picture, write_animation
+from ganforge.training.state import TrainingState
+from ganforge.training.statistics import Statistics
+
+KEPT_CHECKPOINTS = 2
+"""The newest one, and one to fall back on."""
+
+
+class Record:
+    """The run folder as seen from the loop.
+
+    Args:
+        folder: Where everything is written.
+        state: What is trained.
+        data: What it is trained on.
+        card: What a saved generator says of itself.
+        seed: Of the first image in a grid.
+        samples: Images in a grid.
+        tick_images: Images between two ticks; None for 1000, and later a twentieth of all so far.
+
+    Attributes:
+        statistics: What happened since the last tick.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        state: TrainingState,
+        data: PackedData,
+        card: Mapping[str, Any],
+        *,
+        seed: int,
+        samples: int,
+        tick_images: int | None,
+    ) -> None:
+        self.statistics = Statistics()
+        self._folder = folder
+        self._state = state
+        self._data = data
+        self._card = card
+        self._seed = seed
+        self._samples = samples
+        self._tick_images = tick_images
+        self._ticked = 0
+        self._seconds_ticked = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a tick."""
+        return self._state.images >= self._ticked + (self._tick_images or max(1000, self._ticked // 20))
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything happened since the last tick."""
+        return self._state.images > self._ticked
+
+    def draw(self) -> str:
+        """Draw the averaged generator's samples and return the picture's path."""
+        path = self._folder.sample_path(self._state.images)
+        reals = self._data.examples[: 1 if self._data.spec.is_image else 2000]
+        picture = draw_samples(self._state.average, self._data.spec, reals, self._samples, self._seed)
+        save_picture(path, picture)
+        return str(path)
+
+    def tick(self) -> dict[str, Any]:
+        """Write a row of metrics and a picture.
+
+        Returns:
+            The row: images, seconds, images a second since the last tick, and the mean of each statistic.
+
+        Raises:
+            GanforgeError: A mean is not finite.
+        """
+        means = self.statistics.read()
+        state = self._state
+        elapsed = max(state.seconds - self._seconds_ticked, 1e-9)
+        row = {
+            "images": state.images,
+            "seconds": round(state.seconds, 3),
+            "images_per_second": round((state.images - self._ticked) / elapsed, 1),
+            **means,
+            "picture": self.draw(),
+        }
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise GanforgeError(
+                    f"training diverged: {name} is {value} after {state.images} images",
+                    f"go on from {self._newest_checkpoint()} with a lower learning rate, or try --reg r1",
+                )
+        with self._folder.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self._ticked, self._seconds_ticked = state.images, state.seconds
+        return row
+
+    def save(self) -> None:
+        """Write the generator and a checkpoint, and drop checkpoints that are too old."""
+        state = self._state
+        save_generator(self._folder.generator, state.average, {**self._card, "images": state.images})
+        tensors = state.tensors() | {f"statistics/{name}": pair for name, pair in self.statistics.tensors().items()}
+        card = {
+            "kind": "checkpoint",
+            "images": state.images,
+            "seconds": state.seconds,
+            "ticked": self._ticked,
+            "seconds_ticked": self._seconds_ticked,
+            "fingerprint": self._data.fingerprint,
+            "generator": self._card,
+        }
+        save_tensors(self._folder.checkpoint_path(state.images), tensors, card)
+        for old in self._folder.checkpoint_paths()[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+
+    def resume(self, device: torch.device) -> str:
+        """Take up the newest checkpoint that is whole.
+
+        Returns:
+            What was taken up, in words.
+
+        Raises:
+            CheckpointError: There is none, or it belongs to other data or other networks.
+        """
+        passed_over = []
+        for path in reversed(self._folder.checkpoint_paths()):
+            try:
+                tensors, card = read_tensors(path)
+            except CheckpointError as error:
+                passed_over.append(error.message)
+                continue
+            if card["fingerprint"] != self._data.fingerprint:
+                raise CheckpointError(
+                    f"the data changed since the run began: their fingerprint is {self._data.fingerprint[:12]}, "
+                    f"the run's {card['fingerprint'][:12]}",
+                    "put the old data back, or start a new run",
+                )
+            pairs = {name: tensor for name, tensor in tensors.items() if name.startswith("statistics/")}
+            self._state.load({name: tensor for name, tensor in tensors.items() if name not in pairs})
+            self.statistics.load({name.removeprefix("statistics/"): pair for name, pair in pairs.items()}, device)
+            self._state.images, self._state.seconds = card["images"], card["seconds"]
+            self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]
+            self._forget_rows_after(card["images"])
+            return "; ".join([*passed_over, f"going on from {path} at {card['images']} images"])
+        reason = "; ".join(passed_over) or "it holds no checkpoint"
+        raise CheckpointError(f"{self._folder.path} cannot be resumed: {reason}", "start a new run")
+
+    def animate(self) -> str:
+        """Make the animation of all pictures so far and return its path."""
+        write_animation(self._folder.animation, sorted(self._folder.samples.glob("*.png")))
+        return str(self._folder.animation)
+
+    def _newest_checkpoint(self) -> str:
+        paths = self._folder.checkpoint_paths()
+        return str(paths[-1]) if paths else "the start"
+
+    def _forget_rows_after(self, images: int) -> None:
+        if not self._folder.metrics.exists():
+            return
+        rows = self._folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [row for row in rows if row.endswith("\n") and json.loads(row)["images"] <= images]
+        self._folder.metrics.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,54 @@
+"""From a configuration to a run that can begin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ganforge.config import CPU_MINUTES, CUDA_IMAGES, RunConfig
+from ganforge.data.store import PackedData
+from ganforge.registry import Registry
+from ganforge.runs import RunFolder
+from ganforge.training.record import Record
+from ganforge.training.state import TrainingState
+from ganforge.version import __version__
+
+
+def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
+    """Give a run without a budget of its own one that fits the device."""
+    training = config.training
+    if training.images is None and training.minutes is None:
+        training = (
+            replace(training, minutes=CPU_MINUTES) if device.type == "cpu" else replace(training, images=CUDA_IMAGES)
+        )
+    return replace(config, training=training)
+
+
+def open_record(
+    config: RunConfig, registry: Registry, data: PackedData, folder: RunFolder, state: TrainingState
+) -> Record:
+    """Make the record of a run, with the card that its generator will carry."""
+    part = registry.part("generator", config.generator.name)
+    card = {
+        "generator": {
+            "name": part.name,
+            "options": dict(config.generator.options),
+            "plugin": part.plugin.name,
+            "distribution": part.plugin.distribution,
+            "distribution_version": part.plugin.version,
+        },
+        "data": {
+            "name": data.name,
+            "shape": list(data.spec.shape),
+            "class_names": list(data.spec.class_names),
+            "fingerprint": data.fingerprint,
+        },
+        "recipe": config.recipe,
+        "seed": config.training.seed,
+        "ganforge": __version__,
+    }
+    training = config.training
+    return Record(
+        folder, state, data, card, seed=training.seed, samples=training.samples, tick_images=training.tick_images
+    )

@@ -1,0 +1,155 @@
+"""All that changes while a run trains: networks, their average, optimisers, penalties, and the count of images."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganforge.config import RunConfig
+from ganforge.errors import CheckpointError, OptionError
+from ganforge.interfaces import DataSpec, Discriminator, Generator, Loss, Regularizer
+from ganforge.registry import Registry
+from ganforge.training.randomness import seed_everything
+
+
+@dataclass
+class Penalty:
+    """A regulariser with its weight and its interval in steps of its player."""
+
+    name: str
+    regularizer: Regularizer
+    weight: float
+    every: int
+
+
+@dataclass
+class TrainingState:
+    """The players and everything else that a checkpoint must hold.
+
+    Attributes:
+        images: Real examples shown to the discriminator so far.
+        seconds: Time spent in training so far.
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    loss: Loss
+    penalties: list[Penalty]
+    generator_optimizer: Adam
+    discriminator_optimizer: Adam
+    images: int = 0
+    seconds: float = 0.0
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with tensors of its own, by name."""
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "average": self.average,
+            "loss": self.loss,
+            **{f"regularizer.{penalty.name}": penalty.regularizer for penalty in self.penalties},
+        }
+
+    def optimizers(self) -> dict[str, tuple[Adam, nn.Module]]:
+        """The optimisers with the networks that they step, by name."""
+        return {
+            "generator_optimizer": (self.generator_optimizer, self.generator),
+            "discriminator_optimizer": (self.discriminator_optimizer, self.discriminator),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor under a name that does not depend on order: ``generator/...``, ``generator_optimizer/...``."""
+        tensors = {
+            f"{name}/{key}": value
+            for name, module in self.modules().items()
+            for key, value in module.state_dict().items()
+        }
+        for name, (optimizer, network) in self.optimizers().items():
+            for key, parameter in network.named_parameters():
+                for entry, value in optimizer.state[parameter].items():
+                    tensors[f"{name}/{key}/{entry}"] = value
+        return tensors
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` gave.
+
+        Raises:
+            CheckpointError: They belong to other networks.
+        """
+        for name, module in self.modules().items():
+            own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+            try:
+                module.load_state_dict(own)
+            except RuntimeError as error:
+                text = " ".join(str(error).split())
+                raise CheckpointError(f"the checkpoint does not fit the run's {name}: {text}") from error
+        for name, (optimizer, network) in self.optimizers().items():
+            for key, parameter in network.named_parameters():
+                prefix = f"{name}/{key}/"
+                entries = {
+                    each.removeprefix(prefix): value for each, value in tensors.items() if each.startswith(prefix)
+                }
+                # Adam keeps its step count on the CPU, everything else beside the parameter.
+                optimizer.state[parameter] = {
+                    entry: value if entry == "step" else value.to(parameter.device) for entry, value in entries.items()
+                }
+
+
+def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: torch.device) -> TrainingState:
+    """Make the players of a run, as they are before the first step.
+
+    Raises:
+        OptionError: An option that a part refuses, or a part that does not fit the data.
+        PluginError: A plugin's part could not be made.
+    """
+    seed_everything(config.training.seed, "networks")
+    generator = registry.build("generator", config.generator.name, config.generator.options, data).to(device)
+    discriminator = registry.build("discriminator", config.discriminator.name, config.discriminator.options, data).to(
+        device
+    )
+    check_players(generator, discriminator, config, data, device)
+    penalties = [
+        Penalty(each.name, registry.build("regularizer", each.name, each.options).to(device), each.weight, each.every)
+        for each in config.regularizers
+        if each.weight > 0
+    ]
+    betas = (config.optimizer.beta1, config.optimizer.beta2)
+    return TrainingState(
+        generator=generator,
+        discriminator=discriminator,
+        average=copy.deepcopy(generator).requires_grad_(False),
+        loss=registry.build("loss", config.loss.name, config.loss.options).to(device),
+        penalties=penalties,
+        generator_optimizer=Adam(generator.parameters(), lr=config.optimizer.generator_lr, betas=betas),
+        discriminator_optimizer=Adam(discriminator.parameters(), lr=config.optimizer.discriminator_lr, betas=betas),
+    )
+
+
+def check_players(
+    generator: Generator, discriminator: Discriminator, config: RunConfig, data: DataSpec, device: torch.device
+) -> None:
+    """Run both networks once and refuse shapes that cannot train.
+
+    Raises:
+        OptionError: Examples of another shape than the data's, or logits that are no vector.
+    """
+    labels = torch.zeros(4, dtype=torch.int64, device=device) if data.num_classes else None
+    was_training = generator.training, discriminator.training
+    generator.eval(), discriminator.eval()
+    with torch.no_grad():
+        fake = generator(torch.zeros(4, generator.z_dim, device=device), labels)
+        if tuple(fake.shape) != (4, *data.shape):
+            raise OptionError(
+                f"generator '{config.generator.name}' makes {tuple(fake.shape[1:])}, but the data are {data.shape}"
+            )
+        logits = discriminator(fake, labels)
+        if logits.dim() != 1:
+            raise OptionError(
+                f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)}, not logits [N]"
+            )
+    generator.train(was_training[0]), discriminator.train(was_training[1])

@@ -1,0 +1,106 @@
+import json
+
+import pytest
+
+from ganforge import OptionError
+from ganforge.config import load_layers, merge, parse_regularizer, parse_setting, read_config, resolve
+from ganforge.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.installed()
+
+
+def test_the_command_line_goes_over_the_file_and_the_file_over_the_recipe(registry, tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('recipe = "dcgan"\n[training]\nbatch = 16\nseed = 3\n[optimizer]\nbeta1 = 0.25\n')
+    config = resolve(registry, *load_layers(file, ["training.batch=8", "generator.width=16"], ["r1:every=4"]))
+    assert (config.training.batch, config.training.seed) == (8, 3)
+    assert (config.optimizer.beta1, config.optimizer.beta2) == (0.25, 0.999)
+    assert config.generator.options["width"] == 16
+    assert [(each.name, each.weight, each.every) for each in config.regularizers] == [("r1", 10.0, 4)]
+
+
+def test_a_resolved_configuration_resolves_to_itself(registry):
+    config = resolve(registry, *load_layers(None, ["training.images=5k", "data.resolution=32"], ["r1:weight=2"]))
+    assert resolve(registry, json.loads(json.dumps(config.tree()))) == config
+
+
+def test_another_part_drops_the_options_of_the_one_before():
+    tree = merge({"generator": {"name": "dcgan", "width": 96}}, {"generator": {"name": "mlp"}})
+    assert tree["generator"] == {"name": "mlp"}
+    assert merge({"generator": {"name": "dcgan", "width": 96}}, {"generator": {"width": 8}})["generator"]["width"] == 8
+
+
+def test_a_budget_replaces_the_whole_budget_below_it():
+    below = {"training": {"minutes": 4, "batch": 8}}
+    assert merge(below, {"training": {"images": 100}})["training"] == {"batch": 8, "images": 100}
+    assert merge(below, {"training": {"seed": 1}})["training"] == {"minutes": 4, "batch": 8, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"recipe": "dcgann"}, "unknown recipe 'dcgann' .*'dcgan'"),
+        ({"trainin": {}}, "unknown section 'trainin'.*'training'"),
+        ({"training": 3}, "section 'training' .* must be a table"),
+        ({"training": {"bacth": 3}}, "training has no setting 'bacth' .*'batch'"),
+        ({"training": {"batch": 0}}, "training.batch: 0 is too small .*least is 1"),
+        ({"training": {"batch": "many"}}, "training.batch: 'many' is no whole number"),
+        ({"training": {"minutes": 0}}, "training.minutes: 0.0 is too small"),
+        ({"training": {"seed": -1}}, "training.seed: -1 is too small"),
+        ({"training": {"device": "gpu"}}, "training.device: 'gpu' is not to be had"),
+        ({"optimizer": {"beta1": 1.0}}, "optimizer.beta1: 1.0 is too large .*below 1"),
+        ({"optimizer": {"generator_lr": "nan"}}, "optimizer.generator_lr: 'nan' is no finite number"),
+        ({"generator": {"name": "dcgna"}}, "unknown generator 'dcgna' .*'dcgan'"),
+        ({"generator": {"widht": 3}}, "generator 'dcgan' has no option 'widht' .*'width'"),
+        ({"generator": {"upsampling": "bicubic"}}, "option 'upsampling': 'bicubic' is not to be had"),
+        ({"loss": {"name": "nonsatt"}}, "unknown loss 'nonsatt' .*'nonsat'"),
+        ({"regularizers": {"r3": {}}}, "unknown regularizer 'r3' .*r1"),
+        ({"regularizers": {"r1": {"weight": -1}}}, "regularizers.r1.weight: -1.0 is too small"),
+        ({"regularizers": {"r1": {"every": 0}}}, "regularizers.r1.every: 0 is too small"),
+        ({"regularizers": {"r1": {"gamma": 1}}}, "regularizer 'r1' has no option 'gamma'"),
+        ({"regularizers": {"r1": 5}}, "regularizers.r1 must be a table"),
+        ({"data": {"resolution": 0}}, "data.resolution: 0 is too small"),
+        ({"data": {"source": 5}}, "data.source: 5 is no text"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_place(registry, layer, message):
+    with pytest.raises(OptionError, match=message) as error:
+        resolve(registry, layer)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["width=96", "generator.width", "generator.=3", ".width=3", "=", ""])
+def test_a_setting_of_another_form_is_refused(text):
+    with pytest.raises(OptionError, match=r"section\.option=value"):
+        parse_setting(text)
+
+
+def test_a_setting_may_hold_equals_signs_and_commas():
+    assert parse_setting("data.root=a=b,c") == {"data": {"root": "a=b,c"}}
+
+
+@pytest.mark.parametrize("text", ["r1:weight", "r1:=3"])
+def test_a_regularizer_of_another_form_is_refused(text):
+    with pytest.raises(OptionError, match="option=value"):
+        parse_regularizer(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.toml", None, "no such file"),
+        ("bad.toml", "batch = = 3", "is not TOML"),
+        ("bad.json", "{", "is not JSON"),
+        ("list.json", "[1]", "holds no table"),
+        ("latin.toml", b"# \xe9\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(OptionError, match=message):
+        read_config(path)
