@@ -12,6 +12,7 @@ from ganforge.version import __version__
 
 if TYPE_CHECKING:
     from ganforge.checkpoint import load
+    from ganforge.data.cache import cache_folder
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
     from ganforge.hookspecs import hookimpl
     from ganforge.interfaces import (
@@ -45,6 +46,7 @@ __all__ = [
     "Regularizer",
     "Step",
     "__version__",
+    "cache_folder",
     "generate",
     "hookimpl",
     "load",
@@ -67,6 +69,7 @@ _HOMES = {
         "Step",
     ),
     "checkpoint": ("load",),
+    "data.cache": ("cache_folder",),
     "sampling": ("generate",),
 }
 

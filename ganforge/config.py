@@ -24,7 +24,7 @@ from ganforge.errors import OptionError, nearest
 from ganforge.options import coerce
 from ganforge.registry import Registry
 
-CPU_MINUTES = 4.0
+CPU_MINUTES = 5.0
 """Budget of a run on a CPU that was given none."""
 
 CUDA_IMAGES = 5_000_000

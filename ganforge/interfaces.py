@@ -5,8 +5,7 @@ defaults are what ``--set generator.width=96``, a TOML file and ``ganforge plugi
 dictate arrive apart from them, as a `DataSpec`.
 """
 
-from __future__ import annotations
-
+# No "from __future__ import annotations": TorchScript reads the annotations in a generator's body, and not as text.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganforge.data.pack import pack_data
+from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.export.torchscript import script
 from ganforge.interfaces import DataSpec, Discriminator, FeatureDiscriminator, Generator, Loss, Pair, Regularizer, Step
@@ -57,7 +57,7 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
         alone = torch.cat([network(z[i : i + 1], None if labels is None else labels[i : i + 1]) for i in range(4)])
         _require(
             torch.allclose(together, alone, atol=1e-4),
-            "in evaluation mode a sample depends on the others of its batch, as with batch statistics that are not frozen",
+            "in evaluation mode a sample depends on the others of its batch: freeze what is computed over the batch",
         )
         _require(
             torch.equal(together, network(z, labels)), "in evaluation mode the same latents must give the same images"
@@ -175,7 +175,8 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
         acted = True
         _require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
         _check_finite(player, value)
-        gradients = torch.autograd.grad(value, list(network.parameters()), allow_unused=True)
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(value, parameters, allow_unused=True) if value.requires_grad else ()
         _require(
             any(each is not None for each in gradients), f"{player} returned a scalar without a gradient to its player"
         )
@@ -192,7 +193,7 @@ def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
     _check_options(factory, options)
     dataset = factory(**options)
     _require(len(dataset) > 0, "the data set is empty")
-    first, again = (pack_data(dataset, name="checked", resolution=None) for _ in range(2))
+    first, again = (pack(dataset, "checked", title=getattr(factory, "__name__", "it")) for _ in range(2))
     _require(
         first.fingerprint == again.fingerprint, "reading it twice gave different examples: draw by index, not by chance"
     )

@@ -1,10 +1,11 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from ganforge import OptionError
-from ganforge.builtin import avatars_drawing
+from ganforge.builtin import avatars_parts
 from ganforge.builtin.avatars import HAIR_STYLES, PALETTES, Avatars, draw, ganforge_datasets
 from ganforge.builtin.avatars_drawing import Pen, box, circle, ellipse, stroke, under
 
@@ -174,7 +175,7 @@ def test_hat_changes_only_what_lies_above_the_eyes():
 def test_smile_changes_only_the_mouth():
     changed, (x, y) = changed_by("smile"), frame(64)
     assert changed.flatten(1).any(1).all()
-    assert not changed[:, (y < 0.21) | (y > 0.56) | (x.abs() > 0.32)].any()
+    assert not changed[:, (y < 0.17) | (y > 0.56) | (x.abs() > 0.34)].any()
 
 
 @pytest.mark.parametrize("name", ["glasses", "hat", "smile"])
@@ -184,22 +185,20 @@ def test_classes_can_be_told_apart_at_32_pixels(name):
     assert visible.flatten(1).sum(1).min() >= 4
 
 
-def test_windows_cut_nothing_off(monkeypatch):
-    attributes = Avatars.attributes(torch.arange(64))
-    windowed = [draw(attributes, resolution) for resolution in (8, 64)]
-    whole = [(paint, (-9.0, -9.0, 9.0, 9.0), shown_by) for paint, _, shown_by in avatars_drawing.PARTS]
-    monkeypatch.setattr(avatars_drawing, "PARTS", whole)
+@pytest.mark.parametrize(
+    ("resolution", "pose"),
+    [
+        (8, {"shift_x": 0, "shift_y": 0, "tilt": 0}),
+        (128, {"shift_x": 0, "shift_y": 0, "tilt": 0, "head_width": 0.49}),
+        (48, {"shift_x": 0.5, "shift_y": -0.25, "tilt": 0.3}),
+    ],
+)
+def test_windows_cut_nothing_off(monkeypatch, resolution, pose):
+    attributes = faces(128, **pose)
+    windowed = draw(attributes, resolution)
+    whole = [(paint, (-9.0, -9.0, 9.0, 9.0), shown_by) for paint, _, shown_by in avatars_parts.PARTS]
     monkeypatch.setattr("ganforge.builtin.avatars.PARTS", whole)
-    for resolution, images in zip((8, 64), windowed, strict=True):
-        assert torch.equal(draw(attributes, resolution), images)
-
-
-def test_windows_follow_a_face_that_is_moved_further_than_usual(monkeypatch):
-    attributes = faces(16, shift_x=0.5, shift_y=-0.25, tilt=0.3)
-    windowed = draw(attributes, 48)
-    whole = [(paint, (-9.0, -9.0, 9.0, 9.0), shown_by) for paint, _, shown_by in avatars_drawing.PARTS]
-    monkeypatch.setattr("ganforge.builtin.avatars.PARTS", whole)
-    assert torch.equal(draw(attributes, 48), windowed)
+    assert torch.equal(draw(attributes, resolution), windowed)
 
 
 def test_shift_moves_the_face_by_halves_of_the_frame():
@@ -207,7 +206,7 @@ def test_shift_moves_the_face_by_halves_of_the_frame():
     assert torch.equal(moved[..., 16:48, 16:56], still[..., 16:48, 12:52])
 
 
-@pytest.mark.parametrize("radius", [0.05, 0.31, 0.8])
+@pytest.mark.parametrize("radius", [0.1, 0.31, 0.8])
 def test_painted_circle_has_the_area_of_a_circle(radius):
     resolution = 64
     x, y = (values.unsqueeze(0) for values in frame(resolution))
@@ -225,10 +224,10 @@ def distances_to(curve_x, curve_y, x, y):
 def test_box_is_an_exact_signed_distance():
     x, y = frame(40)
     distance, (width, height, corner) = box(x, y, 0.5, 0.3, 0.2), (0.5, 0.3, 0.2)
-    angle = torch.linspace(0, 2 * math.pi, 4000, dtype=torch.double)
+    angle = torch.linspace(0, 2 * math.pi, 1000, dtype=torch.double)
     side_x, side_y = (width - corner) * angle.cos().sign(), (height - corner) * angle.sin().sign()
     arcs = torch.stack([side_x + corner * angle.cos(), side_y + corner * angle.sin()])
-    span = torch.linspace(-1, 1, 2000, dtype=torch.double)
+    span = torch.linspace(-1, 1, 500, dtype=torch.double)
     edge_x, edge_y = (width - corner) * span, (height - corner) * span
     full = torch.ones_like(span)
     outline = torch.cat(
@@ -241,7 +240,7 @@ def test_box_is_an_exact_signed_distance():
         ],
         1,
     )
-    assert torch.allclose(distance.abs().double(), distances_to(*outline, x, y), atol=2e-3)
+    assert torch.allclose(distance.abs().double(), distances_to(*outline, x, y), atol=4e-3)
     assert (distance < 0).any()
     assert (distance[(x.abs() > width) | (y.abs() > height)] > 0).all()
     assert (distance[(x.abs() < width - corner) & (y.abs() < height)] < 0).all()
@@ -249,8 +248,8 @@ def test_box_is_an_exact_signed_distance():
 
 @pytest.mark.parametrize("bend", [-3.2, 0.5, 4.0])
 def test_stroke_is_a_distance_near_its_line(bend):
-    x, y = frame(128)
-    along = torch.linspace(-0.2, 0.2, 2000, dtype=torch.double)
+    x, y = frame(96)
+    along = torch.linspace(-0.2, 0.2, 800, dtype=torch.double)
     exact = distances_to(along, bend * along**2, x, y) - 0.03
     near = exact.abs() < 0.035
     assert near.any()
@@ -258,14 +257,14 @@ def test_stroke_is_a_distance_near_its_line(bend):
 
 
 def test_ellipse_and_parabola_are_distances_to_first_order():
-    x, y = frame(200)
-    angle = torch.linspace(0, 2 * math.pi, 8000, dtype=torch.double)
+    x, y = frame(64)
+    angle = torch.linspace(0, 2 * math.pi, 2000, dtype=torch.double)
     oval = distances_to(0.6 * angle.cos(), 0.4 * angle.sin(), x, y)
-    along = torch.linspace(-2, 2, 8000, dtype=torch.double)
+    along = torch.linspace(-1.5, 1.5, 3000, dtype=torch.double)
     curve = distances_to(along, 0.8 * along**2 - 0.3, x, y)
     for shape, exact in ((ellipse(x, y, 0.6, 0.4), oval), (under(x, y + 0.3, 0.8), curve)):
-        near = exact < 0.02
-        assert (shape.abs().double() - exact)[near].abs().max() < 1e-3
+        near = exact < 0.04
+        assert (shape.abs().double() - exact)[near].abs().max() < 4e-3
     assert (ellipse(x, y, 0.6, 0.4) < 0)[(x / 0.6) ** 2 + (y / 0.4) ** 2 < 1].all()
     assert ((under(x, y + 0.3, 0.8) < 0) == (y > 0.8 * x * x - 0.3)).float().mean() > 0.999
 
@@ -294,8 +293,11 @@ def test_draw_refuses_a_resolution_out_of_range():
 def test_cache_key_changes_with_the_options_and_with_the_code(monkeypatch, tmp_path):
     key = Avatars(count=10, resolution=16).cache_key()
     assert Avatars(count=10, resolution=16).cache_key() == key
-    code = tmp_path / "drawing.py"
-    code.write_text("another way to draw")
     others = {Avatars(count=11, resolution=16).cache_key(), Avatars(count=10, resolution=17).cache_key()}
-    monkeypatch.setattr(avatars_drawing, "__file__", str(code))
-    assert len({key, *others, Avatars(count=10, resolution=16).cache_key()}) == 4
+    for changed in ("avatars.py", "avatars_drawing.py", "avatars_parts.py"):
+        for name in ("avatars.py", "avatars_drawing.py", "avatars_parts.py"):
+            code = Path(avatars_parts.__file__).with_name(name).read_text()
+            (tmp_path / name).write_text(code + "# changed\n" * (name == changed))
+        monkeypatch.setattr("ganforge.builtin.avatars.__file__", str(tmp_path / "avatars.py"))
+        others.add(Avatars(count=10, resolution=16).cache_key())
+    assert len(others - {key}) == 5

@@ -26,7 +26,10 @@ def sigmoid(x: float) -> float:
 SLOPES = {
     # Derivatives of the same by r and by f.
     Minimax: ((lambda r, f: -sigmoid(-r), lambda r, f: sigmoid(f)), (lambda r, f: 0.0, lambda r, f: -sigmoid(f))),
-    NonSaturating: ((lambda r, f: -sigmoid(-r), lambda r, f: sigmoid(f)), (lambda r, f: 0.0, lambda r, f: -sigmoid(-f))),
+    NonSaturating: (
+        (lambda r, f: -sigmoid(-r), lambda r, f: sigmoid(f)),
+        (lambda r, f: 0.0, lambda r, f: -sigmoid(-f)),
+    ),
 }
 
 LOGITS = [(0.0, 0.0), (1.5, -2.5), (-3.0, 0.7), (100.0, -100.0), (-100.0, 100.0), (1e4, -1e4), (-1e4, 1e4)]

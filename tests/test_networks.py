@@ -76,7 +76,9 @@ def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
     assert (config.training.batch, config.generator.options["z_dim"]) == (128, 100)
 
 
-@pytest.mark.parametrize(("shape", "nearest"), [((1, 28, 28), 32), ((3, 48, 48), 32), ((3, 500, 400), 256), ((3, 4, 4), 8)])
+@pytest.mark.parametrize(
+    ("shape", "nearest"), [((1, 28, 28), 32), ((3, 48, 48), 32), ((3, 500, 400), 256), ((3, 4, 4), 8)]
+)
 def test_dcgan_names_the_nearest_resolution(shape, nearest):
     with pytest.raises(OptionError, match=f"--resolution {nearest}$"):
         Registry.installed().build("generator", "dcgan", {}, DataSpec(shape))

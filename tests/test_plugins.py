@@ -37,7 +37,10 @@ BROKEN = {
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_loses():\n    return {}",
         "ganforge_loses is no hook of ganforge (did you mean 'ganforge_losses'",
     ),
-    "undecorated": ("def ganforge_losses():\n    return {}", "ganforge_losses is not decorated: put @hookimpl above it"),
+    "undecorated": (
+        "def ganforge_losses():\n    return {}",
+        "ganforge_losses is not decorated: put @hookimpl above it",
+    ),
     "not-a-mapping": (
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_losses():\n    return ['hinge']",
         "ganforge_losses returned list; it must return a mapping from name to part",

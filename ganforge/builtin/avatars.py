@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ganforge import Dataset, OptionError, hookimpl
-
-from . import avatars_drawing
-from .avatars_drawing import HAIR_STYLES, PARTS, Pen
+from ganforge.builtin.avatars_drawing import Pen
+from ganforge.builtin.avatars_parts import HAIR_STYLES, PARTS
 
 
 def _colours(codes: str) -> Tensor:
@@ -82,7 +81,7 @@ class Avatars(Dataset):
 
     class_names = ("plain", "smile", "hat", "hat+smile", "glasses", "glasses+smile", "glasses+hat", "glasses+hat+smile")
 
-    def __init__(self, *, count: int = 20_000, resolution: int = 64) -> None:
+    def __init__(self, *, count: int = 20_000, resolution: int = 32) -> None:
         _check("count", count, 1)
         _check("resolution", resolution, 8, 1024)
         self.count = count
@@ -116,8 +115,8 @@ class Avatars(Dataset):
     def cache_key(self) -> str:
         """Count, resolution and a digest of the code that draws."""
         code = hashlib.sha256()
-        for file in (__file__, avatars_drawing.__file__):
-            code.update(Path(file).read_bytes())
+        for name in ("avatars.py", "avatars_drawing.py", "avatars_parts.py"):
+            code.update(Path(__file__).with_name(name).read_bytes())
         return f"avatars-{self.count}-{self.resolution}-{code.hexdigest()}"
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Gaussian mixtures whose modes are known, so that what a GAN forgets can be counted.
 
-The ring and the grid follow the protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086, section 4.1); the single Gaussian
-is the toy of many tutorials.
+The ring and the grid follow the protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086); the single Gaussian is the
+first example of many tutorials.
 """
 
 from __future__ import annotations

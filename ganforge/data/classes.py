@@ -13,7 +13,7 @@ Classes = tuple[tuple[str, ...], list[int] | None]
 """Class names, and one label for each picture; ``((), None)`` for unlabelled pictures."""
 
 
-def from_folders(names: Sequence[str]) -> Classes:
+def classes_from_folders(names: Sequence[str]) -> Classes:
     """Class pictures by the name of the folder they lie in.
 
     There are classes if at least two folders of different names hold pictures and none of these lies within another;
@@ -37,7 +37,7 @@ def natural(text: str) -> tuple[list[str | int], str]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], text
 
 
-def from_list(content: bytes, names: Sequence[str], where: str) -> Classes | None:
+def classes_from_list(content: bytes, names: Sequence[str], where: str) -> Classes | None:
     """Class pictures by a ``dataset.json``: ``{"labels": [["00000/img00000000.png", 6], ...]}``, or null for none.
 
     Args:

@@ -14,7 +14,7 @@ from io import BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from ganforge.data import classes
+from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
 from ganforge.data.decode import SUFFIXES, header_shape, normalise, open_image
 from ganforge.errors import DataError
 from ganforge.interfaces import Dataset
@@ -27,7 +27,7 @@ LABEL_LIST = "dataset.json"
 
 
 class ImageFiles(Dataset):
-    """Pictures in files under one root, in the order of their names; see `classes` for their labels.
+    """Pictures in files under one root, in the order of their names; see `ganforge.data.classes` for their labels.
 
     Unlike other data sets, these may be read by several threads at once.
 
@@ -60,16 +60,21 @@ class ImageFiles(Dataset):
         return names
 
     @cached_property
-    def _classes(self) -> classes.Classes:
+    def _classes(self) -> Classes:
         listed = None
         if LABEL_LIST in self.files:
-            listed = classes.from_list(self.read(LABEL_LIST), self.names, self.describe(LABEL_LIST))
-        return listed or classes.from_folders(self.names)
+            listed = classes_from_list(self.read(LABEL_LIST), self.names, self.describe(LABEL_LIST))
+        return listed or classes_from_folders(self.names)
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the classes; empty for unlabelled pictures."""
         return tuple(map(printable, self._classes[0]))
+
+    @property
+    def labels(self) -> list[int] | None:
+        """The label of each picture; None for unlabelled pictures."""
+        return self._classes[1]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,8 +82,7 @@ class ImageFiles(Dataset):
     def __getitem__(self, index: int) -> Any:
         name = self.names[index]
         image = normalise(open_image(BytesIO(self.read(name)), self.describe(name)), self.describe(name))
-        labels = self._classes[1]
-        return image if labels is None else (image, labels[index])
+        return image if self.labels is None else (image, self.labels[index])
 
     def shape(self, index: int) -> tuple[int, int, int]:
         """Height, width and channels of a picture, as its header tells."""

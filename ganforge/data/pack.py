@@ -1,180 +1,181 @@
-"""From a data set to one array, decoded, cropped and resized on the way."""
+"""From the word a user gives to packed data, made once and found again."""
 
 from __future__ import annotations
 
-import errno
-import math
-import os
+import hashlib
+import json
+import re
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from ganforge.data.decode import strict_decoding
-from ganforge.data.items import Example, Reader, Shape
-from ganforge.data.plan import Plan
-from ganforge.data.store import ArrayWriter, PackedData, fingerprint, new_folder, write_rest
-from ganforge.errors import DataError, PluginError
-
-Progress = Callable[[int, int], None]
-"""Called with the number of examples done and of all."""
-
-_CHUNK = 256
-_CHUNK_PIXELS = 1 << 22
-_MOST_WORKERS = 8
+from ganforge.data.cache import cache_folder
+from ganforge.data.files import printable
+from ganforge.data.packer import Progress, pack
+from ganforge.data.sources import PackedFolder, open_source
+from ganforge.data.store import FORMAT, PackedData
+from ganforge.errors import DataError, OptionError, nearest
+from ganforge.registry import Registry
 
 
-def pack(
-    dataset: Any,
-    name: str,
+def open_data(
+    source: str,
     *,
-    title: str,
     resolution: int | None = None,
-    origin: Mapping[str, Any] | None = None,
-    folder: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> PackedData:
-    """Bring all examples of a data set to one form.
+    """Packed data for a path or for the name of a data set.
 
-    A survey says what that form is: one channel if every image is grey, else three; and the resolution asked for, else
-    the size that all images share, else the default. Should an example turn up that the survey missed, packing starts
-    again with what is known by then.
+    What says by a ``cache_key`` when it changes is packed into the cache once and found again at once; the rest is
+    packed in memory. A cache that cannot be written is no error: the data are then packed in memory, and ``note`` of
+    what is returned says why.
 
     Args:
-        dataset: Anything map-style that yields what `ganforge.Dataset` says.
-        name: A short name for what comes out.
-        title: What to call the data set in an error.
-        resolution: Pixels along an edge; None to leave that to the images.
-        origin: What is known of where the examples come from.
-        folder: Where to write a packed folder, which is then mapped into memory; None to pack in memory.
-        progress: Told after each chunk.
+        source: A folder or zip of images, an ``.npy`` file or a packed folder; else the name of a registered data set.
+            If it could be both, it is the data set, and the note says so; ``./name`` is always a path.
+        resolution: Pixels along an edge. A data set with an option ``resolution`` draws at that size itself; all else
+            is cropped to the central square and resized. None for the size that all images share, else 64.
+        options: Of a registered data set.
+        registry: Where names are looked up; None for paths only.
+        cache: Folder of packed data; None for the user's cache.
+        progress: Called with the number of examples packed and of all.
 
     Raises:
-        DataError: An image cannot be decoded, the examples do not fit together, or they do not fit into memory.
-        PluginError: The data set fails or breaks its contract.
-        OSError: The folder cannot be written.
+        OptionError: An unknown option, or a value that is not to be had.
+        DataError: There is no such source, or it cannot be used.
+        PluginError: A data set fails or breaks its contract.
     """
-    reader = Reader(dataset, title)
-    with strict_decoding(), new_folder(folder) if folder else nullcontext() as partial:
-        shapes = reader.survey()
-        labels: list[int | None] | None = None
-        while labels is None:
-            plan = Plan.of(shapes, resolution, title)
-            with _writer(reader, plan, partial) as writer:
-                shapes, labels = _fill(reader, plan, shapes, resolution, writer, progress)
-        numbers, class_names = _settle_labels(labels, reader.class_names, title)
-        made = {**(origin or {}), **plan.describe(shapes)}
-        if partial:
-            write_rest(partial, name, writer, numbers, class_names, made)
-    if folder:
-        return PackedData.load(folder)
-    return PackedData(
-        name=name,
-        examples=torch.from_numpy(writer.array),
-        labels=None if numbers is None else torch.from_numpy(numbers),
-        class_names=class_names,
-        fingerprint=fingerprint(writer.digest, writer.shape, writer.dtype.name, numbers, class_names),
-        origin=made,
-    )
-
-
-def _fill(
-    reader: Reader,
-    plan: Plan,
-    expected: set[Shape],
-    resolution: int | None,
-    writer: ArrayWriter,
-    progress: Progress | None,
-) -> tuple[set[Shape], list[int | None] | None]:
-    """Write all examples; give the shapes seen, and the labels, or None for those if the plan turned out wrong."""
-    pixels = max(math.prod(shape[:2]) for shape in expected)
-    size = max(1, min(_CHUNK, _CHUNK_PIXELS // pixels))
-    chunks = [range(start, min(start + size, reader.length)) for start in range(0, reader.length, size)]
-    seen: set[Shape] = set()
-    labels: list[int | None] = []
-    for examples in _ahead(lambda indices: reader.read(indices, plan.edge), chunks, _num_workers(pixels)):
-        seen.update(example.shape for example in examples)
-        if not seen <= expected and Plan.of(expected | seen, resolution, reader.name) != plan:
-            return seen, None
-        writer.append(plan.rows(examples))
-        labels.extend(example.label for example in examples)
-        if progress:
-            progress(len(labels), reader.length)
-    return seen, labels
-
-
-def _ahead(
-    function: Callable[[range], list[Example]], chunks: Sequence[range], workers: int
-) -> Iterator[list[Example]]:
-    """Apply a function to chunks in their order, a few of them ahead on other threads."""
-    if workers == 1:
-        yield from map(function, chunks)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[list[Example]]] = deque()
-        for chunk in chunks:
-            waiting.append(pool.submit(function, chunk))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _num_workers(pixels: int) -> int:
-    # Decoding a small image is mostly Python, which threads only slow down.
-    if pixels < 128 * 128:
-        return 1
-    return min(_MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _writer(reader: Reader, plan: Plan, folder: Path | None) -> ArrayWriter:
-    shape = (reader.length, *plan.row_shape)
-    needed = math.prod(shape) * plan.dtype.itemsize
-    if folder:
-        if needed > shutil.disk_usage(folder).free:
-            raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB do not fit on the disk")
-        return ArrayWriter(shape, plan.dtype, folder / "examples.npy")
-    if needed > _memory():
-        raise DataError(
-            f"{reader.name}: {reader.length} examples {list(plan.row_shape)} of {needed / 1e9:.1f} GB exceed memory",
-            "ask for a lower --resolution, or make room in the cache folder",
-        )
-    return ArrayWriter(shape, plan.dtype, None)
-
-
-def _memory() -> float:
-    """Bytes of this machine's memory; without limit where it does not say."""
+    found = _find(source, resolution, options or {}, registry)
+    ready = _as_it_is(found.dataset, resolution)
+    if ready is not None:
+        return replace(ready, note=found.note)
+    key = getattr(found.dataset, "cache_key", lambda: None)()
+    if key is None:
+        return replace(found.pack(None, progress), note=found.note)
+    folder = (cache or cache_folder() / "data") / found.folder_name(key)
+    if folder.exists():
+        try:
+            return replace(PackedData.load(folder), note=found.note)
+        except DataError:  # damaged, but it can be made again
+            shutil.rmtree(folder, ignore_errors=True)
     try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
+        data = found.pack(folder, progress)
+    except DataError:
+        if not folder.exists():
+            raise
+        data = PackedData.load(folder)  # another process has packed it meanwhile
+    except OSError as error:
+        reason = f"packed in memory, as {folder.parent} cannot be written: {error.strerror}"
+        return replace(found.pack(None, progress), note="; ".join(filter(None, (found.note, reason))))
+    return replace(data, note=found.note)
 
 
-def _settle_labels(
-    labels: Sequence[int | None], class_names: tuple[str, ...], title: str
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    unlabelled = [index for index, label in enumerate(labels) if label is None]
-    if len(unlabelled) == len(labels):
-        if class_names:
-            raise PluginError(f"{title} names {len(class_names)} classes, but its examples have no labels")
-        return None, ()
-    if unlabelled:
-        raise PluginError(
-            f"{title}: example {unlabelled[0]} has no label, others have one", "label all examples or none"
+def pack_data(
+    source: str,
+    folder: Path,
+    *,
+    resolution: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> PackedData:
+    """Pack into a folder of the user's choice.
+
+    Args:
+        source: As for `open_data`, and so are `resolution`, `options`, `registry` and `progress`.
+        folder: Must not exist, or be empty.
+        resolution: Pixels along an edge.
+        options: Of a registered data set.
+        registry: Where names are looked up.
+        progress: Called with the number of examples packed and of all.
+
+    Raises:
+        DataError: As `open_data`; or the folder is taken or cannot be written.
+    """
+    found = _find(source, resolution, options or {}, registry)
+    ready = _as_it_is(found.dataset, resolution)
+    try:
+        if ready is None:
+            return replace(found.pack(folder, progress), note=found.note)
+        ready.save(folder)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
+    return replace(PackedData.load(folder), note=found.note)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A source that has been opened.
+
+    Attributes:
+        dataset: What yields the examples.
+        name: A short name.
+        title: What to call it in an error.
+        origin: What decides the examples, apart from the cache key.
+        note: What the user should be told.
+    """
+
+    dataset: Any
+    name: str
+    title: str
+    resolution: int | None
+    origin: Mapping[str, Any]
+    note: str = ""
+
+    def pack(self, folder: Path | None, progress: Progress | None) -> PackedData:
+        return pack(
+            self.dataset,
+            self.name,
+            title=self.title,
+            resolution=self.resolution,
+            origin=self.origin,
+            folder=folder,
+            progress=progress,
         )
-    numbers = np.array(labels, dtype=np.int64)
-    count = len(class_names) or len(labels)  # without names, no more classes than examples
-    wrong = np.flatnonzero((numbers < 0) | (numbers >= count))
-    if len(wrong):
-        raise PluginError(
-            f"{title}: the label of example {wrong[0]} is {numbers[wrong[0]]}",
-            f"labels lie in 0 to {count - 1}" + ("" if class_names else "; name the classes if there are more of them"),
-        )
-    return numbers, class_names or tuple(map(str, range(int(numbers.max()) + 1)))
+
+    def folder_name(self, cache_key: str) -> str:
+        content = [FORMAT, self.name, self.resolution, self.origin.get("options"), cache_key]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[:48]}-{digest[:16]}"
+
+
+def _find(source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None) -> _Found:
+    if resolution is not None and resolution < 1:
+        raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
+    names = registry.names("dataset") if registry else []
+    path = Path(source).expanduser()
+    if registry and source in names:
+        note = f"'{source}' is the data set of that name; for the path write ./{source}" if path.exists() else ""
+        return _find_registered(source, resolution, options, registry, note)
+    if not path.exists() and path.name == source and names:
+        raise DataError(f"'{source}' is no file, no folder and no data set", nearest(source, names))
+    if options:
+        raise OptionError(f"{source} is a path and takes no option '{next(iter(options))}'", "leave it out")
+    origin = {"source": printable(source)}
+    return _Found(open_source(path), printable(path.resolve().stem), printable(source), resolution, origin)
+
+
+def _find_registered(
+    name: str, resolution: int | None, options: Mapping[str, Any], registry: Registry, note: str
+) -> _Found:
+    if resolution is not None and "resolution" in registry.options("dataset", name):
+        if options.get("resolution", resolution) != resolution:
+            raise OptionError(f"dataset '{name}' is asked for two resolutions", "give it once")
+        options = {**options, "resolution": resolution}
+    options = registry.check("dataset", name, options)
+    dataset = registry.build("dataset", name, options)
+    return _Found(dataset, name, f"dataset '{name}'", resolution, {"source": name, "options": dict(options)}, note)
+
+
+def _as_it_is(dataset: Any, resolution: int | None) -> PackedData | None:
+    """Packed data that need no resizing."""
+    if isinstance(dataset, PackedFolder):
+        shape = dataset.data.examples.shape
+        if resolution is None or shape[2:] == (resolution, resolution):
+            return dataset.data
+    return None

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError
 from ganforge.interfaces import DataSpec
 
@@ -26,7 +23,6 @@ FORMAT = "ganforge-data-1"
 """Name and version of the layout of a packed folder, and of how images are prepared for it."""
 
 _CHUNK_BYTES = 1 << 24
-_DAY = 86_400.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,89 +129,6 @@ def fingerprint(
         "class_names": list(class_names),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-class ArrayWriter:
-    """Takes the rows of one array from first to last, in memory or into an ``.npy`` file, and hashes them on the way.
-
-    A file is written from front to back, not through a memory map: in a map, a full disk kills the process, here it is
-    an `OSError`.
-
-    Args:
-        shape: ``[N, ...]`` of the whole array.
-        dtype: Of the whole array.
-        path: The file; None to keep the array in memory, as `array`.
-    """
-
-    def __init__(self, shape: Sequence[int], dtype: DTypeLike, path: Path | None) -> None:
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype).newbyteorder("<")
-        self._hash = hashlib.sha256()
-        self._filled = 0
-        self._file = path.open("wb") if path else None
-        self.array = np.empty(0 if path else self.shape, self.dtype)
-        if self._file:
-            header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
-            np.lib.format.write_array_header_2_0(self._file, header)
-
-    def append(self, rows: NDArray[Any]) -> None:
-        """Write the next rows, ``[n, ...]``."""
-        rows = np.ascontiguousarray(rows, self.dtype)
-        self._hash.update(rows.data)
-        if self._file:
-            self._file.write(rows.data)
-        else:
-            self.array[self._filled : self._filled + len(rows)] = rows
-        self._filled += len(rows)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the bytes of all rows so far."""
-        return self._hash.hexdigest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, error: object, *_: object) -> None:
-        if self._file:
-            if error is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that comes into being with all that is in it, or not at all.
-
-    Args:
-        folder: Must not exist, or be empty.
-
-    Yields:
-        A hidden folder beside it, to be filled; it is renamed when the block ends well and removed when it does not.
-
-    Raises:
-        DataError: There is something in the way, before the block or after it.
-    """
-    taken = DataError(f"{folder} exists already", "name a folder that does not exist yet")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise taken
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}.*.partial"):
-        if time.time() - left.stat().st_mtime > _DAY:  # of a process that was killed, not of one that is at work
-            shutil.rmtree(left, ignore_errors=True)
-    partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
-    try:
-        yield partial
-        try:
-            partial.rename(folder)
-        except OSError:
-            if folder.exists():  # another process was faster
-                raise taken from None
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_rest(

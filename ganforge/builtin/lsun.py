@@ -1,0 +1,66 @@
+"""LSUN from its published LMDB folders; torchvision's reader would trust a pickle that lies in the current folder."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ganforge import DataError, Dataset
+
+CATEGORIES = {
+    "lsun-" + category.removesuffix("_outdoor").replace("_", "-"): category
+    for category in (
+        *("bedroom", "bridge", "church_outdoor", "classroom", "conference_room"),
+        *("dining_room", "kitchen", "living_room", "restaurant", "tower"),
+    )
+}
+"""Categories by the name of their data set."""
+
+
+class Lsun(Dataset):
+    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365), from the published LMDB folder.
+
+    Args:
+        category: Such as ``church_outdoor``.
+        root: Where that folder lies.
+        split: ``train`` or ``val``.
+    """
+
+    def __init__(self, category: str, root: Path, split: str) -> None:
+        self._root = root
+        self._folder = f"{category}_{split}_lmdb"
+
+    @cached_property
+    def _database(self) -> Any:
+        if not find_spec("lmdb"):
+            raise DataError("LSUN needs a package", "pip install lmdb")
+        lmdb = import_module("lmdb")
+        try:
+            return lmdb.open(str(self._root / self._folder), readonly=True, lock=False, create=False)
+        except lmdb.Error as error:
+            raise DataError(
+                f"LSUN's folder {self._root / self._folder} is missing or damaged",
+                f"download {self._folder}.zip as www.yf.io/p/lsun tells, and unzip it in {self._root}",
+            ) from error
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        with self._database.begin() as transaction:
+            return list(transaction.cursor().iternext(keys=True, values=False))
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Any:
+        with self._database.begin() as transaction:
+            return Image.open(BytesIO(transaction.get(self._keys[index])))
+
+    def cache_key(self) -> str:
+        """Published sets never change."""
+        return self._folder

@@ -1,0 +1,93 @@
+"""``ganforge data``: look at images before training, and pack them once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ganforge.cli.common import JsonOption, console, open_registry, print_result, progress_bar, say
+
+if TYPE_CHECKING:
+    from ganforge.data.check import DataReport
+
+app = typer.Typer(no_args_is_help=True, help="Look at images before training, and pack them once.")
+
+
+@app.command()
+def check(
+    path: Annotated[
+        Path, typer.Argument(help="A folder or zip of images, an .npy file or a packed folder.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Read every example, and say what training would do with them. Leaves with code 2 if it could not."""
+    from ganforge.data.check import check_data
+    from ganforge.errors import DataError
+
+    with _progress(f"reading {path}") as progress:
+        report = check_data(path, progress)
+    if as_json:
+        print_result(json.dumps({"usable": report.usable, **asdict(report)}, indent=2))
+        raise typer.Exit(0 if report.usable else 2)
+    for line in _lines(report):
+        print_result(line)
+    if not report.usable:
+        raise DataError(report.problem, "mend or remove what is listed as unreadable" if report.unreadable else "")
+
+
+@app.command()
+def pack(
+    source: Annotated[str, typer.Argument(help="What to pack: a path, or the name of a data set.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="A folder that does not exist yet.", show_default=False)],
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="Pixels along an edge. If left out, the size that all images share, else 64."),
+    ] = None,
+) -> None:
+    """Decode, crop and resize once, into a folder that --data takes and that opens at once."""
+    from ganforge.data import pack_data
+
+    with _progress(f"packing {source}") as progress:
+        data = pack_data(source, out, resolution=resolution, registry=open_registry(), progress=progress)
+    if data.note:
+        say(data.note)
+    classes = f", {len(data.class_names)} classes" if data.class_names else ""
+    print_result(f"{out}: {len(data)} examples {list(data.spec.shape)}{classes}, fingerprint {data.fingerprint[:12]}")
+
+
+_MOST_LINES = 10
+
+
+def _lines(report: DataReport) -> list[str]:
+    """A report for reading."""
+    lines = [f"{report.path}: {report.kind}, {report.count} examples"]
+    for title, counts in (("sizes", report.sizes), ("modes", report.modes), ("classes", report.classes)):
+        shown = [f"{name}: {count}" for name, count in list(counts.items())[:_MOST_LINES]]
+        rest = [f"and {len(counts) - _MOST_LINES} more"] if len(counts) > _MOST_LINES else []
+        lines.append(f"{title:<11}{', '.join(shown + rest) or 'none'}")
+    if len(report.classes) > 1:
+        lines.append(f"{'':<11}from {min(report.classes.values())} to {max(report.classes.values())} examples a class")
+    lines += _listed("duplicates", [" = ".join(group) for group in report.duplicates])
+    lines += _listed("unreadable", [f"{name}: {reason}" for name, reason in report.unreadable.items()])
+    return [*lines, f"training   {report.training}"] if report.usable else lines
+
+
+def _listed(title: str, entries: list[str]) -> list[str]:
+    """A line an entry, not too many, with the title before the first."""
+    shown = entries[:_MOST_LINES] or ["none"]
+    if len(entries) > _MOST_LINES:
+        shown.append(f"and {len(entries) - _MOST_LINES} more; --json lists all")
+    return [f"{title:<11}{shown[0]}", *(f"{'':<11}{entry}" for entry in shown[1:])]
+
+
+def _progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    """A bar on a terminal; elsewhere a line that says what is going on."""
+    if not console.is_terminal:
+        say(title)
+    return progress_bar(title)

@@ -1,0 +1,120 @@
+"""The house keeps its shape: imports only point down, built-ins are strangers, and --help is quick."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ganforge
+
+ROOT = Path(ganforge.__file__).parent
+
+FLOORS = {
+    "version": 0,
+    "errors": 0,
+    "images": 0,
+    "files": 1,
+    "interfaces": 1,
+    "options": 1,
+    "hookspecs": 2,
+    "plugins": 3,
+    "registry": 4,
+    "config": 5,
+    "sampling": 5,
+    "checkpoint": 5,
+    "runs": 5,
+    "data": 5,
+    "builtin": 5,
+    "training": 6,
+    "evaluation": 6,
+    "export": 6,
+    "testing": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+"""A module imports from floors below it, or from its own package."""
+
+
+def imports():
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                yield path.relative_to(ROOT), node.module, [alias.name for alias in node.names]
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield path.relative_to(ROOT), alias.name, []
+
+
+def room(path):
+    return path.parts[0].removesuffix(".py")
+
+
+def test_every_room_has_a_floor():
+    assert {room(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")} - {"__init__"} == set(FLOORS)
+
+
+def test_imports_point_down():
+    wrong = []
+    for path, module, names in imports():
+        if room(path) == "__init__" or not module.startswith("ganforge"):
+            continue
+        targets = [module.split(".")[1]] if "." in module else [name for name in names if name in FLOORS]
+        for target in targets:
+            if target != room(path) and FLOORS[target] >= FLOORS[room(path)]:
+                wrong.append(f"{path} imports {target}")
+    assert not wrong
+
+
+def test_modules_of_one_floor_do_not_form_rings():
+    edges = {}
+    for path, module, _ in imports():
+        source = "ganforge." + ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        if module.startswith("ganforge."):
+            edges.setdefault(source, set()).add(module)
+
+    def visit(node, trail):
+        assert node not in trail, " -> ".join([*trail, node])
+        for target in edges.get(node, ()):
+            visit(target, [*trail, node])
+
+    for node in edges:
+        visit(node, [])
+
+
+def test_builtins_use_public_names_only():
+    wrong = []
+    for path, module, names in imports():
+        if room(path) == "builtin" and module.split(".")[0] == "ganforge":
+            public = module == "ganforge" and all(name in ganforge.__all__ for name in names)
+            if not public and not module.startswith("ganforge.builtin."):
+                wrong.append(f"{path}: from {module} import {', '.join(names)}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("library", ["torchvision", "torch_fidelity"])
+def test_heavy_libraries_stay_in_their_rooms(library):
+    rooms = {str(path) for path, module, _ in imports() if module.split(".")[0] == library}
+    assert rooms <= {"builtin/torchvision_sets.py", "evaluation/weights.py", "evaluation/fid.py"}
+
+
+def test_every_public_name_is_there():
+    for name in ganforge.__all__:
+        assert getattr(ganforge, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        ganforge.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["plugins", "-h"]]
+)
+def test_help_does_not_import_torch(arguments):
+    code = (
+        "import sys\nfrom ganforge.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'numpy', 'torchvision', 'PIL'} & sys.modules.keys()\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -1,0 +1,157 @@
+"""`ganforge data`: what a person learns about a folder before training, and what packing leaves behind."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from ganforge.cli.data import app
+from ganforge.data import PackedData, open_data
+from ganforge.data.check import check_data
+from ganforge.errors import DataError
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Four cats and two dogs: two sizes, two modes, one copy."""
+    root = tmp_path / "pets"
+    for kind, count in (("cat", 4), ("dog", 2)):
+        (root / kind).mkdir(parents=True)
+        for index in range(count):
+            pixels = np.random.default_rng(index).integers(0, 256, (20, 30, 3), np.uint8)
+            Image.fromarray(pixels).save(root / kind / f"{index}.png")
+    Image.new("L", (16, 16), 90).save(root / "cat" / "3.png")
+    return root
+
+
+def test_a_report_counts_what_is_there(pets):
+    report = check_data(pets)
+    assert report.usable
+    assert (report.kind, report.count) == ("folder", 6)
+    assert report.sizes == {"30 x 20": 5, "16 x 16": 1}
+    assert report.modes == {"RGB": 5, "L": 1}
+    assert report.classes == {"cat": 4, "dog": 2}
+    assert report.duplicates == [["cat/0.png", "dog/0.png"], ["cat/1.png", "dog/1.png"]]
+    assert report.unreadable == {}
+
+
+def test_a_report_says_what_training_then_does(pets):
+    training = check_data(pets).training
+    for word in ("crop", "resize", "64 x 64", "RGB", "2 classes"):
+        assert word in training
+    assert open_data(str(pets)).spec.shape == (3, 64, 64)
+    assert "take as it is" in check_data(pets / "dog").training
+    assert "30 x 20" in check_data(pets / "dog").training
+    assert open_data(str(pets / "dog")).spec.shape == (3, 20, 30)
+
+
+def test_a_report_names_every_unreadable_file_and_why(pets):
+    (pets / "dog" / "0.png").write_bytes(b"")
+    (pets / "cat" / "9.jpg").write_bytes(b"<html>")
+    report = check_data(pets)
+    assert not report.usable
+    assert report.count == 7
+    assert set(report.unreadable) == {"dog/0.png", "cat/9.jpg"}
+    assert "empty" in report.unreadable["dog/0.png"]
+    assert "web page" in report.unreadable["cat/9.jpg"]
+    assert "2 of 7 cannot be read" in report.problem
+
+
+def test_a_zip_reads_as_its_folder_does(pets, tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for path in pets.rglob("*.png"):
+            archive.write(path, path.relative_to(tmp_path))
+    folder, zipped = check_data(pets), check_data(tmp_path / "pets.zip")
+    assert zipped.kind == "zip"
+    for field in ("sizes", "modes", "classes", "duplicates", "training"):
+        assert getattr(zipped, field) == getattr(folder, field)
+
+
+@pytest.mark.parametrize(
+    ("array", "size", "mode"),
+    [
+        (np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5), "5 x 4", "L"),
+        (np.arange(2 * 7 * 5 * 3).astype(np.uint8).reshape(2, 7, 5, 3), "5 x 7", "RGB"),
+        (np.eye(2, dtype=np.float32), "2", "vector"),
+    ],
+)
+def test_an_array_is_reported_too(tmp_path, array, size, mode):
+    np.save(tmp_path / "a.npy", array)
+    report = check_data(tmp_path / "a.npy")
+    assert report.usable
+    assert (report.kind, report.count, report.sizes, report.modes) == ("array", 2, {size: 2}, {mode: 2})
+    assert report.duplicates == []
+
+
+def test_equal_rows_of_an_array_are_duplicates(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 4, 4), np.uint8))
+    assert check_data(tmp_path / "a.npy").duplicates == [["example 0", "example 1", "example 2"]]
+
+
+def test_a_packed_folder_with_a_flipped_bit_is_not_usable(pets, tmp_path):
+    open_data(str(pets)).save(tmp_path / "packed")
+    assert check_data(tmp_path / "packed").usable
+    array = tmp_path / "packed" / "examples.npy"
+    content = bytearray(array.read_bytes())
+    content[-1] ^= 1
+    array.write_bytes(content)
+    assert "fingerprint" in check_data(tmp_path / "packed").problem
+
+
+@pytest.fixture
+def command():
+    return lambda *arguments: CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_the_command_reports_on_standard_output_and_leaves_with_0(command, pets):
+    result = command("check", pets)
+    assert result.exit_code == 0
+    for text in ("6 examples", "30 x 20: 5", "cat: 4", "cat/0.png = dog/0.png", "64 x 64"):
+        assert text in result.stdout
+
+
+def test_the_command_fails_with_one_line_where_training_would(command, pets):
+    (pets / "dog" / "0.png").write_bytes(b"")
+    result = command("check", pets)
+    assert "dog/0.png: the file is empty" in result.stdout
+    assert isinstance(result.exception, DataError)
+    assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_json_is_one_object_and_the_exit_code_says_whether_it_is_usable(command, pets, broken):
+    if broken:
+        (pets / "dog" / "0.png").write_bytes(b"")
+    result = command("check", pets, "--json")
+    report = json.loads(result.stdout)
+    assert report["usable"] is not broken
+    assert bool(report["problem"]) is broken
+    assert result.exit_code == (2 if broken else 0)
+
+
+def test_long_lists_are_cut_short(command, tmp_path):
+    for index in range(30):
+        (tmp_path / f"{index:02}.png").write_bytes(b"")
+    result = command("check", tmp_path)
+    assert "09.png" in result.stdout
+    assert "10.png" not in result.stdout
+    assert "and 20 more" in result.stdout
+
+
+def test_packing_writes_a_folder_that_opens(command, pets, tmp_path):
+    result = command("pack", pets, tmp_path / "out", "--resolution", "8")
+    assert result.exit_code == 0
+    assert "6 examples [3, 8, 8], 2 classes" in result.stdout
+    assert PackedData.load(tmp_path / "out").spec.shape == (3, 8, 8)
+
+
+def test_a_data_set_can_be_packed_by_name(command, tmp_path):
+    assert command("pack", "ring-8", tmp_path / "out").exit_code == 0
+    assert PackedData.load(tmp_path / "out").spec.shape == (2,)
+
+
+def test_packing_over_something_is_refused(command, pets):
+    assert isinstance(command("pack", pets, pets).exception, DataError)

@@ -1,0 +1,117 @@
+"""README, guides and docstrings tell the truth: their code runs, their commands exist, their links lead somewhere."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+import ganforge
+from ganforge import hookspecs
+from ganforge.cli import app
+from ganforge.plugins import HOOKS, collect_parts
+from ganforge.registry import Registry
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    for page in PAGES:
+        lines = [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+        lines += re.findall(r"`(ganforge [^`\n]+)`", page.read_text())
+        for line in lines:
+            for part in re.split(r"&&|\||;", line):
+                if part.strip().startswith("ganforge "):
+                    yield page, part.split("#")[0].split()[1:]
+
+
+class Module:
+    pass
+
+
+def parts_of(code):
+    module = Module()
+    exec(compile(code, "<docs>", "exec"), vars(module))
+    return collect_parts(module)
+
+
+@pytest.mark.parametrize("hook", HOOKS.values())
+def test_every_hook_has_an_example_that_runs(hook):
+    doc = getattr(hookspecs, hook).__doc__
+    (code,) = re.findall(r"```python\n(.*?)```", doc, re.DOTALL)
+    lines = code.splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    parts = parts_of("\n".join(line[indent:] for line in lines))
+    (kind,) = parts
+    assert HOOKS[kind] == hook
+    assert "Example:" in doc
+
+
+@pytest.mark.parametrize("hook", HOOKS.values())
+def test_every_hook_is_in_the_guide(hook):
+    assert f"`{hook}`" in (ROOT / "docs/guide/plugins.md").read_text()
+
+
+def test_the_plugin_of_the_readme_is_as_short_as_promised_and_loads():
+    (code,) = blocks(ROOT / "README.md", "python")
+    assert parts_of(code)["loss"].keys() == {"least-squares"}
+
+
+def test_whole_plugins_in_the_guide_load_and_pass_the_checks():
+    from ganforge.testing import check_dataset, check_loss
+
+    found = {}
+    for code in blocks(ROOT / "docs/guide/plugins.md", "python"):
+        if "@hookimpl" in code:
+            for kind, parts in parts_of(code).items():
+                found[kind] = parts
+    check_loss(found["loss"]["hinge"])
+    assert len(check_dataset(found["dataset"]["stripes"], count=5)) == 5
+
+
+def test_every_command_and_option_in_the_docs_exists():
+    root = typer.main.get_command(app)
+    everywhere = {name for parameter in root.params for name in parameter.opts} | {"--help"}
+    checked = 0
+    for page, words in commands():
+        command = root
+        while words and getattr(command, "commands", None) and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        known = everywhere | {name for parameter in command.params for name in parameter.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in known, f"{page.name}: ganforge {command.name} {word}"
+        assert command is not root or not words or words[0].startswith("-"), f"{page.name}: ganforge {' '.join(words)}"
+        checked += 1
+    assert checked > 20
+
+
+def test_links_within_the_docs_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+FLAGS = {"--arch": "recipe", "--loss": "loss", "--generator": "generator", "--reg": "regularizer"}
+
+
+def test_names_of_parts_in_the_docs_exist():
+    registry = Registry.installed()
+    for page, words in commands():
+        for flag, name in itertools.pairwise(words):
+            if flag in FLAGS and name.split(":")[0].islower() and "--plugin" not in words:
+                # A name may also be one that the page's own example offers.
+                offered = f'return {{"{name}":' in page.read_text()
+                assert offered or name.split(":")[0] in registry.names(FLAGS[flag]), f"{page.name}: {flag} {name}"
+
+
+def test_the_version_is_in_the_changelog_or_not_yet_released():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"[{ganforge.__version__}]" in text or "[Unreleased]" in text
