@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -110,8 +111,8 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
         module: A module, or any object, with decorated hook functions.
 
     Raises:
-        PluginError: A hook is misspelt, undecorated or returns something else than a mapping, or there is none.
-        pluggy.PluginValidationError: A hook takes arguments that it is not given.
+        PluginError: A hook is misspelt, undecorated, takes arguments or returns something else than a mapping, or
+            there is none.
     """
     manager = pluggy.PluginManager("ganforge")
     manager.add_hookspecs(hookspecs)
@@ -120,6 +121,8 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
             raise PluginError(f"{name} is not decorated: put @hookimpl above it")
         if hasattr(value, "ganforge_impl") and name not in HOOKS.values():
             raise PluginError(f"{name} is no hook of ganforge", nearest(name, HOOKS.values()))
+        if hasattr(value, "ganforge_impl") and (arguments := list(inspect.signature(value).parameters)):
+            raise PluginError(f"{name} takes {', '.join(arguments)}; a hook takes no arguments")
     manager.register(module)
     parts: dict[str, dict[str, Any]] = {}
     for kind, hook in HOOKS.items():
@@ -166,6 +169,6 @@ def explain(error: BaseException) -> str:
     while trace and trace.tb_next:
         trace = trace.tb_next
     where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""
-    if isinstance(error, (ImportError, pluggy.PluginValidationError)):
+    if isinstance(error, ImportError):
         where = ""
     return f"{type(error).__name__}: {text}{where}"

@@ -47,16 +47,10 @@ class RunFolder:
             number = max(
                 (int(match[1]) for each in out.iterdir() if (match := NUMBER.fullmatch(each.name))), default=-1
             )
-            while True:
+            path = None
+            while path is None:
                 number += 1
-                path = out / f"{number:05d}-{slug}"
-                if any(out.glob(f"{number:05d}-*")):
-                    continue
-                try:
-                    path.mkdir()
-                except FileExistsError:  # another run took the number in between
-                    continue
-                break
+                path = cls._claim(out / f"{number:05d}-{slug}")
         except OSError as error:
             raise GanforgeError(
                 f"--out {out}: cannot be written: {error.strerror or error}", "choose another folder"
@@ -65,6 +59,17 @@ class RunFolder:
         run.samples.mkdir()
         run.checkpoints.mkdir()
         return run
+
+    @staticmethod
+    def _claim(path: Path) -> Path | None:
+        """The folder, newly made; None if another run has taken its number in between."""
+        if any(path.parent.glob(f"{path.name[:5]}-*")):
+            return None
+        try:
+            path.mkdir()
+        except FileExistsError:
+            return None
+        return path
 
     @classmethod
     def find(cls, text: str | None, out: Path) -> RunFolder:

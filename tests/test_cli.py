@@ -1,4 +1,4 @@
-"""The command line as a person meets it: every mistake is one line and exit code 2, every stage after training works."""
+"""The command line as a person meets it: a mistake is one line and exit code 2, every stage after training works."""
 
 import json
 import os
@@ -80,12 +80,21 @@ def test_a_run_repeats_from_its_own_configuration(run, trained, here):
 
 
 def test_resume_extends_a_run_and_equals_a_longer_one(run, trained, here, image_folder):
-    code, out, err = run("train", "--resume", "--images", "96")
+    code, out, _ = run("train", "--resume", "--images", "96")
     assert (code, here / out.strip()) == (0, trained)
     assert json.loads((trained / "metrics.jsonl").read_text().splitlines()[-1])["images"] == 96
     code, out, _ = run("train", "--data", image_folder, "--images", "96", *SMALL)
     longer = here / out.strip()
     assert (longer / "generator.safetensors").read_bytes() == (trained / "generator.safetensors").read_bytes()
+
+
+def test_resuming_a_run_that_is_done_asks_for_a_budget(run, trained):
+    before = (trained / "config.json").read_bytes()
+    code, _, err = run("train", "--resume")
+    assert code == 2
+    assert "has spent its budget" in err
+    assert "--images or --minutes" in err
+    assert (trained / "config.json").read_bytes() == before
 
 
 def test_a_dry_run_prints_the_configuration_and_writes_nothing(run, here, image_folder):
@@ -161,9 +170,12 @@ def test_vectors_train_and_are_drawn_as_points(run, here):
     (picture, *_) = sorted((here / out.strip() / "samples").glob("*.png"))
     with Image.open(picture) as opened:
         assert opened.mode == "RGB"
-    code, _, err = run("sample")
+    code, out, _ = run("sample", "--count", "5")
+    assert code == 0
+    assert np.load(out.strip()).shape == (5, 2)
+    code, _, err = run("sample", "--to", "points.png")
     assert code == 2
-    assert "makes vectors, not images" in err
+    assert "points.npy" in err
 
 
 MISTAKES = {

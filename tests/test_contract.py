@@ -1,4 +1,4 @@
-"""Every registered part passes the checks that are offered to authors of plugins; a new one enters by being registered."""
+"""Every registered part passes the checks offered to authors of plugins; a new one enters by being registered."""
 
 import pytest
 import torch

@@ -126,9 +126,13 @@ def test_one_colour_image_makes_three_channels(tmp_path):
 def test_an_orientation_that_no_header_tells_does_not_mislead(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    for name in "ab":
-        random_image(1, (9, 5)).save(tmp_path / f"{name}.tiff", exif=exif)
-    random_image(2, (5, 9)).save(tmp_path / "c.tiff")
+    random_image(1, (9, 5)).save(tmp_path / "a.png", exif=exif)
+    content = (tmp_path / "a.png").read_bytes()
+    start = content.index(b"eXIf") - 4
+    stop = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    end = content.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(content[:start] + content[stop:end] + content[start:stop] + content[end:])
+    random_image(2, (5, 9)).save(tmp_path / "b.png")
     assert open_data(str(tmp_path)).spec.shape == (3, 9, 5)
 
 
@@ -175,6 +179,7 @@ def test_vectors_become_float32():
 
 def test_large_images_on_several_threads_keep_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr("ganforge.data.threads._num_cores", lambda: 4)
+    monkeypatch.setattr("ganforge.data.threads._CHUNK_PIXELS", 2 * 160 * 160)
     images = {f"{index:02}.png": Image.new("L", (160, 160), index) for index in range(40)}
     data = open_data(str(write_images(tmp_path, images)), resolution=16)
     assert data.examples[:, 0, 8, 8].tolist() == list(range(40))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import stat
 import zipfile
 from io import BytesIO
@@ -315,9 +316,13 @@ class Bomb:
         return (os.mkdir, ("it-ran",))
 
 
-def test_a_pickle_in_an_array_file_is_never_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["object array", "bare pickle"])
+def test_a_pickle_in_an_array_file_is_never_run(tmp_path, monkeypatch, form):
     monkeypatch.chdir(tmp_path)
-    np.save("a.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    if form == "object array":
+        np.save("a.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    else:
+        (tmp_path / "a.npy").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(DataError, match=r"a\.npy"):
         len(open_source(tmp_path / "a.npy"))
     assert not (tmp_path / "it-ran").exists()

@@ -151,6 +151,12 @@ def test_a_folder_that_is_taken_is_left_alone(tmp_path):
         make().save(tmp_path / "a" / "mine.txt")
 
 
+def test_a_folder_that_is_taken_is_refused_before_the_work(tmp_path):
+    (tmp_path / "a").write_text("in the way")
+    with pytest.raises(DataError, match="exists already"), new_folder(tmp_path / "a"):
+        pytest.fail("worked in vain")
+
+
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "a").mkdir()
     make().save(tmp_path / "a")

@@ -1,4 +1,4 @@
-"""What later objectives need of the step contract, each written as a plugin would and trained without touching the trainer.
+"""What objectives need of the step contract, each written as a plugin would, trained without touching the trainer.
 
 Wasserstein with gradient penalty (Gulrajani 2017), relativistic pairing with R1 and R2 (Huang 2024), path length
 (Karras 2020), feature matching (Salimans 2016), packing (Lin 2018), an auxiliary classifier (Odena 2017).

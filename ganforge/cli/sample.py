@@ -20,6 +20,8 @@ from ganforge.cli.runs import find_weights, open_generator
 from ganforge.errors import OptionError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 
@@ -41,43 +43,71 @@ def sample(
         typer.Option(
             "--to",
             metavar="PATH",
-            help="A .png for one grid, or a folder for single PNGs. By default samples.png in the run.",
+            help="A .png for one grid, a folder for single PNGs, a .npy for vectors. By default a file in the run.",
             show_default=False,
         ),
     ] = None,
     device: DeviceOption = "auto",
     out: OutOption = Path("runs"),
 ) -> None:
-    """Draw samples from a run as one grid, or as single PNG files named by their seeds."""
+    """Draw samples from a run: images as one grid or as single PNG files named by their seeds, vectors as .npy."""
     number = read_number(count, int, "--count", least=1)
     first = read_number(seed, int, "--seed", least=0)
     psi = read_number(truncation, float, "--truncation")
     weights = find_weights(run, out)
     generator, card = open_generator(weights, choose_device(device))
-    if len(card["data"]["shape"]) != 3:
-        raise OptionError(f"{weights} makes vectors, not images", "use ganforge.generate in Python")
 
+    from ganforge.sampling import generate_batches
+
+    is_image = len(card["data"]["shape"]) == 3
+    suffix = ".png" if is_image else ".npy"
+    target = to or weights.with_name(f"samples{suffix}")
+    if (target.suffix or not is_image) and target.suffix.lower() != suffix:
+        kind = "images are written as .png, or into a folder" if is_image else "vectors are written as .npy"
+        raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
+    labels = choose_labels(classes or [], card["data"]["class_names"], number)
+    batches = generate_batches(generator, number, seed=first, labels=labels, truncation=psi)
+    if not is_image:
+        write_array(target, batches)
+    elif target.suffix:
+        write_grid(target, batches)
+    else:
+        write_singles(target, batches, first)
+    print_result(str(target))
+
+
+def write_array(target: Path, batches: Iterable[Tensor]) -> None:
+    """Write vectors as one ``.npy``, float32 ``[N, D]``."""
+    import io
+
+    import numpy as np
+    import torch
+
+    from ganforge.files import write_bytes
+
+    content = io.BytesIO()
+    np.save(content, torch.cat([batch.cpu() for batch in batches]).numpy())
+    write_bytes(target, content.getvalue())
+
+
+def write_grid(target: Path, batches: Iterable[Tensor]) -> None:
+    """Write images ``[n, C, H, W]`` in [-1, 1] as one PNG."""
     import torch
 
     from ganforge.files import write_bytes
     from ganforge.images import grid, png_bytes, to_uint8
-    from ganforge.sampling import generate_batches
 
-    target = to or weights.with_name("samples.png")
-    if target.suffix and target.suffix.lower() != ".png":
-        raise OptionError(
-            f"--to {target}: samples are written as PNG", f"such as {target.with_suffix('.png')}, or a folder"
-        )
-    labels = choose_labels(classes or [], card["data"]["class_names"], number)
-    batches = generate_batches(generator, number, seed=first, labels=labels, truncation=psi)
-    if target.suffix:
-        write_bytes(target, png_bytes(grid(torch.cat([to_uint8(batch).cpu() for batch in batches]))))
-    else:
-        for batch in batches:
-            for picture in to_uint8(batch).cpu():
-                write_bytes(target / f"seed{first:06d}.png", png_bytes(picture))
-                first += 1
-    print_result(str(target))
+    write_bytes(target, png_bytes(grid(torch.cat([to_uint8(batch).cpu() for batch in batches]))))
+
+
+def write_singles(folder: Path, batches: Iterable[Tensor], seed: int) -> None:
+    """Write images ``[n, C, H, W]`` in [-1, 1] as ``seed000007.png`` and so on."""
+    from ganforge.files import write_bytes
+    from ganforge.images import png_bytes, to_uint8
+
+    pictures = (picture for batch in batches for picture in to_uint8(batch).cpu())
+    for number, picture in enumerate(pictures, seed):
+        write_bytes(folder / f"seed{number:06d}.png", png_bytes(picture))
 
 
 def choose_labels(wanted: list[str], names: list[str], count: int) -> Tensor | None:

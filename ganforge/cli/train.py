@@ -147,7 +147,6 @@ def train(
         return
     if not resume:
         folder = RunFolder.create(out, name or f"{settled.recipe}-{settled.loss.name}-{data.name}")
-    folder.write_config(settled.tree())
     _run(settled, registry, data, folder, state, torch_device, resume)
 
 
@@ -204,6 +203,7 @@ def _run(
 ) -> None:
     from ganforge.cli.display import Display
     from ganforge.training.batches import Batches
+    from ganforge.training.loop import is_spent
     from ganforge.training.loop import train as run_loop
     from ganforge.training.start import open_record
 
@@ -211,6 +211,10 @@ def _run(
     record = open_record(settled, registry, data, folder, state)
     if resume:
         say(record.resume(device))
+        if is_spent(training, state):
+            spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
+            raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
+    folder.write_config(settled.tree())
     shape = "x".join(map(str, data.spec.shape))
     say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape}), {device.type}")
     if training.images is None or training.minutes is not None:

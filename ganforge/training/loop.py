@@ -74,7 +74,7 @@ def train(
         record.draw()
 
     with StopRequest() as request:
-        while not _is_spent(training, state) and request.signal is None:
+        while not is_spent(training, state) and request.signal is None:
             iteration = state.images // (training.batch * training.d_steps)
             seed_everything(training.seed, "step", iteration)
 
@@ -118,7 +118,8 @@ def train(
     return Outcome(state.images, state.seconds, request.signal)
 
 
-def _is_spent(training: TrainingConfig, state: TrainingState) -> bool:
+def is_spent(training: TrainingConfig, state: TrainingState) -> bool:
+    """Whether a run has had its budget of images or of minutes."""
     if training.images is not None and state.images >= training.images:
         return True
     return training.minutes is not None and state.seconds >= 60 * training.minutes

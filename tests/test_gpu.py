@@ -1,0 +1,74 @@
+"""What only a machine with CUDA can show; `.ci/gpu` runs it."""
+
+import os
+
+import pytest
+import torch
+
+import ganforge
+from ganforge.checkpoint import read_tensors
+from ganforge.config import load_layers, resolve
+from ganforge.data.store import PackedData
+from ganforge.registry import Registry
+from ganforge.runs import RunFolder
+from ganforge.training import loop
+from ganforge.training.batches import Batches
+from ganforge.training.start import open_record
+from ganforge.training.state import build_state
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
+]
+
+SETTINGS = ["generator.width=8", "discriminator.width=8", "training.batch=16", "training.tick_images=64"]
+
+
+@pytest.fixture(autouse=True)
+def deterministic(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8"))
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def data():
+    torch.manual_seed(7)
+    return PackedData("test", torch.randint(0, 256, (100, 3, 32, 32), dtype=torch.uint8), None, (), "abc")
+
+
+class Watcher:
+    def step(self, images, seconds):
+        pass
+
+    def tick(self, row):
+        pass
+
+
+def run(data, folder, images, device, resume=False):
+    registry = Registry.installed()
+    config = resolve(registry, *load_layers(None, [*SETTINGS, f"training.images={images}"], ["r1:every=3"]))
+    state = build_state(config, registry, data.spec, device)
+    record = open_record(config, registry, data, folder, state)
+    if resume:
+        record.resume(device)
+    loop.train(state, Batches(data, 0, device), record, config.training, Watcher(), device)
+    return state
+
+
+def test_a_resumed_run_ends_with_the_bytes_of_an_unbroken_one(data, tmp_path):
+    whole, broken = (RunFolder.create(tmp_path, name) for name in ("whole", "broken"))
+    run(data, whole, 256, torch.device("cuda"))
+    run(data, broken, 96, torch.device("cuda"))
+    run(data, broken, 256, torch.device("cuda"), resume=True)
+    ours, theirs = (read_tensors(folder.checkpoint_path(256))[0] for folder in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs if not name.startswith("statistics/"))
+
+
+def test_what_was_trained_on_cuda_is_the_same_on_a_cpu(data, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    state = run(data, folder, 128, torch.device("cuda"))
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        there = ganforge.generate(state.average, 8)
+    assert torch.allclose(there, ganforge.generate(ganforge.load(folder.path), 8), atol=1e-4)
