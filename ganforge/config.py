@@ -306,11 +306,19 @@ def parse_regularizer(text: str) -> dict[str, Any]:
     return {"regularizers": {name.strip(): settings}}
 
 
-def load_layers(file: Path | None, settings: Sequence[str], regularizers: Sequence[str]) -> list[dict[str, Any]]:
-    """The trees of a file, of all ``--reg`` and of all ``--set``, in that order."""
+def load_layers(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    regularizers: Sequence[str] = (),
+    settings: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """The trees of a file, of flags, of all ``--reg`` and of all ``--set``, in that order.
+
+    ``--set`` comes last, so that ``--data mnist --set data.split=test`` means what it says.
+    """
     layers = [read_config(file)] if file else []
-    layers += [parse_regularizer(each) for each in regularizers]
-    return [*layers, _nest(parse_setting(each) for each in settings)]
+    layers += [dict(flags or {}), *map(parse_regularizer, regularizers)]
+    return [*layers, _nest(map(parse_setting, settings))]
 
 
 def _nest(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

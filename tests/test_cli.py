@@ -212,6 +212,8 @@ MISTAKES = {
     "set a value out of range": (["train", "--set", "generator.width=0"], "must be at least 1"),
     "set a value not to be had": (["train", "--set", "generator.upsampling=cubic"], "'cubic' is not to be had"),
     "set an option of the data": (["train", "--set", "data.cuont=3"], "'count'"),
+    "set an option of named data": (["train", "--data", "ring-8", "--set", "data.cuont=3"], "'count'"),
+    "set an option of a path": (["train", "--data", "photos", "--set", "data.count=3"], "takes no option 'count'"),
     "learning rate zero": (["train", "--set", "optimizer.generator_lr=0"], "above 0"),
     "beta of one": (["train", "--set", "optimizer.beta1=1"], "below 1"),
     "no such configuration": (["train", "--config", "absent.toml"], "no such file"),

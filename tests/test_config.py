@@ -15,7 +15,7 @@ def registry():
 def test_the_command_line_goes_over_the_file_and_the_file_over_the_recipe(registry, tmp_path):
     file = tmp_path / "run.toml"
     file.write_text('recipe = "dcgan"\n[training]\nbatch = 16\nseed = 3\n[optimizer]\nbeta1 = 0.25\n')
-    config = resolve(registry, *load_layers(file, ["training.batch=8", "generator.width=16"], ["r1:every=4"]))
+    config = resolve(registry, *load_layers(file, None, ["r1:every=4"], ["training.batch=8", "generator.width=16"]))
     assert (config.training.batch, config.training.seed) == (8, 3)
     assert (config.optimizer.beta1, config.optimizer.beta2) == (0.25, 0.999)
     assert config.generator.options["width"] == 16
@@ -23,8 +23,14 @@ def test_the_command_line_goes_over_the_file_and_the_file_over_the_recipe(regist
 
 
 def test_a_resolved_configuration_resolves_to_itself(registry):
-    config = resolve(registry, *load_layers(None, ["training.images=5k", "data.resolution=32"], ["r1:weight=2"]))
+    config = resolve(registry, *load_layers(None, None, ["r1:weight=2"], ["training.images=5k", "data.resolution=32"]))
     assert resolve(registry, json.loads(json.dumps(config.tree()))) == config
+
+
+def test_settings_belong_to_the_parts_that_the_flags_name(registry):
+    flags = {"data": {"source": "ring-8"}, "generator": {"name": "mlp"}}
+    config = resolve(registry, *load_layers(None, flags, [], ["data.count=50", "generator.hidden=7"]))
+    assert (config.data.options, config.generator.options["hidden"]) == ({"count": "50"}, (7,))
 
 
 def test_another_part_drops_the_options_of_the_one_before():

@@ -234,6 +234,7 @@ def test_labels_without_names_are_named_by_their_numbers():
         ([0, 3], ("x", "y", "z"), "label of example 1 is 3"),
         ([0, -1], ("x", "y"), "label of example 1 is -1"),
         ([0, 999], (), "label of example 1 is 999"),
+        ([0, 10**30], (), "label of example 1 is 10000"),
         ([0, None], ("x", "y"), "example 1 has no label"),
         ([None, None], ("x", "y"), "names 2 classes, but its examples have no labels"),
         ([0, 0.5], (), "0.5 is no int"),
@@ -367,6 +368,26 @@ def test_an_unknown_name_is_an_error_with_the_nearest():
 def test_a_path_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataError, match="gone: no such file or folder"):
         open_data(str(tmp_path / "gone"), registry=registry_of(squares=squares))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "x" * 5000, "a\0b", "~nobody-of-that-name/x", "/", "\n\x1b[31m", "a/" * 3000, "..", "💥"],
+    ids=lambda source: repr(source[:12]),
+)
+def test_no_source_ends_in_a_traceback(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ganforge.data.files.FolderImages._walk", lambda self: [])
+    for registry in (None, registry_of(squares=squares)):
+        with pytest.raises((DataError, OptionError)) as error:
+            open_data(source, registry=registry)
+        assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize("key", [7, object()])
+def test_a_cache_key_that_is_no_text_is_named(key):
+    with pytest.raises(PluginError, match=r"dataset 'listed': cache_key\(\) returned"):
+        open_items([np.zeros((4, 4), np.uint8)], key=key)
 
 
 def test_a_data_set_wins_over_a_folder_of_its_name_and_says_so(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ class Watcher:
 
 def run(data, folder, images, device, resume=False):
     registry = Registry.installed()
-    config = resolve(registry, *load_layers(None, [*SETTINGS, f"training.images={images}"], ["r1:every=3"]))
+    config = resolve(registry, *load_layers(None, None, ["r1:every=3"], [*SETTINGS, f"training.images={images}"]))
     state = build_state(config, registry, data.spec, device)
     record = open_record(config, registry, data, folder, state)
     if resume:

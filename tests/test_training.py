@@ -55,7 +55,7 @@ SMALL = ["recipe.x", "generator.width=4", "discriminator.width=4", "training.bat
 
 
 def run(registry, data, folder, settings, regularizers=(), resume=False, stop_after=None):
-    config = resolve(registry, *load_layers(None, [*SMALL, *settings], regularizers))
+    config = resolve(registry, *load_layers(None, None, regularizers, [*SMALL, *settings]))
     state = build_state(config, registry, data.spec, CPU)
     record = open_record(config, registry, data, folder, state)
     if resume:
@@ -161,7 +161,7 @@ def test_training_moves_a_gaussian_towards_the_data(registry, tmp_path):
     settings = ["generator.name=mlp", "discriminator.name=mlp", "generator.hidden=32", "discriminator.hidden=32"]
     settings += ["generator.z_dim=4", "training.batch=64", "training.images=60k", "optimizer.generator_lr=1e-3"]
     settings += ["optimizer.discriminator_lr=1e-3", "training.tick_images=30k"]
-    config = resolve(registry, *load_layers(None, settings, []))
+    config = resolve(registry, *load_layers(None, None, [], settings))
     state = build_state(config, registry, data.spec, CPU)
     before = ganforge.generate(state.average, 500).mean().item()
     record = open_record(config, registry, data, folder, state)

@@ -94,7 +94,7 @@ class TorchvisionSet(Dataset):
             tool = self._set.downloader
             again = f"pip install {tool} and try again" if tool and not find_spec(tool) else "try again with a network"
             raise DataError(
-                f"dataset '{self._name}' is not or not whole in {self._root}, and it could not be downloaded",
+                f"files of dataset '{self._name}' are missing or damaged in {self._root}, and could not be downloaded",
                 f"{again}, or place {', '.join(files)} in {self._root / folder}",
             ) from error
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganforge.cli.common import JsonOption, console, open_registry, print_result, progress_bar, say
+from ganforge.cli.common import JsonOption, open_registry, print_result, progress_bar, say
 
 if TYPE_CHECKING:
     from ganforge.data.check import DataReport
@@ -30,7 +28,7 @@ def check(
     from ganforge.data.check import check_data
     from ganforge.errors import DataError
 
-    with _progress(f"reading {path}") as progress:
+    with progress_bar(f"reading {path}") as progress:
         report = check_data(path, progress)
     if as_json:
         print_result(json.dumps({"usable": report.usable, **asdict(report)}, indent=2))
@@ -53,7 +51,7 @@ def pack(
     """Decode, crop and resize once, into a folder that --data takes and that opens at once."""
     from ganforge.data import pack_data
 
-    with _progress(f"packing {source}") as progress:
+    with progress_bar(f"packing {source}") as progress:
         data = pack_data(source, out, resolution=resolution, registry=open_registry(), progress=progress)
     if data.note:
         say(data.note)
@@ -84,10 +82,3 @@ def _listed(title: str, entries: list[str]) -> list[str]:
     if len(entries) > _MOST_LINES:
         shown.append(f"and {len(entries) - _MOST_LINES} more; --json lists all")
     return [f"{title:<11}{shown[0]}", *(f"{'':<11}{entry}" for entry in shown[1:])]
-
-
-def _progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    """A bar on a terminal; elsewhere a line that says what is going on."""
-    if not console.is_terminal:
-        say(title)
-    return progress_bar(title)

@@ -48,16 +48,17 @@ class Display:
         """Refresh the live display now and then."""
         if self._live and time.perf_counter() - self._shown > REFRESH_SECONDS:
             self._shown = time.perf_counter()
-            self._marks = [*self._marks[-20:], (seconds, images)]
             self._live.update(self._table(images, seconds), refresh=True)
 
     def tick(self, row: dict[str, Any]) -> None:
-        """Write a line to the log; where there is no terminal, print it."""
+        """Write a line to the log, and show it."""
         self._row = row
         line = self.line(row)
         with self._log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-        if not self._live:
+        if self._live:
+            self._live.update(self._table(row["images"], row["seconds"]), refresh=True)
+        else:
             say(line)
 
     def line(self, row: dict[str, Any]) -> str:
@@ -77,6 +78,7 @@ class Display:
 
     def _table(self, images: int, seconds: float) -> Table:
         share = self._share(images, seconds)
+        self._marks = [*self._marks[-20:], (seconds, images)]
         (then, before), (now, after) = self._marks[0], self._marks[-1]
         rate = (after - before) / (now - then) if now > then else 0.0
         filled = round(30 * share)

@@ -132,7 +132,7 @@ def train(
         layers = [folder.read_config(), flags]
         say(f"going on with {folder.path}")
     else:
-        layers = [*load_layers(config, settings=setting or [], regularizers=reg or []), flags]
+        layers = load_layers(config, flags, reg or [], setting or [])
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     data = _open_data(settled, registry)

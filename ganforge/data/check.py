@@ -120,13 +120,14 @@ def _look(source: ImageFiles | ArrayFile | PackedFolder, reader: Reader, indices
 
 
 def _look_at_file(source: ImageFiles, name: str) -> _Look:
+    where = source.describe(name)
     try:
         content = source.read(name)
-        opened = open_image(BytesIO(content), "")
+        opened = open_image(BytesIO(content), where)
         mode = opened.mode
-        image = normalise(opened, "")
+        image = normalise(opened, where)
     except DataError as error:
-        return _Look(name, error=error.message.removeprefix(": "))
+        return _Look(name, error=error.message.removeprefix(where).lstrip(": "))
     shape = (image.height, image.width, len(image.getbands()))
     return _Look(name, shape, mode, hashlib.sha256(content).digest())
 

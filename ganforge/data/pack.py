@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from ganforge.data.files import printable
 from ganforge.data.packer import Progress, pack
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
-from ganforge.errors import DataError, OptionError, nearest
+from ganforge.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.registry import Registry
 
 
@@ -54,7 +55,7 @@ def open_data(
     ready = _as_it_is(found.dataset, resolution)
     if ready is not None:
         return replace(ready, note=found.note)
-    key = getattr(found.dataset, "cache_key", lambda: None)()
+    key = found.cache_key()
     if key is None:
         return replace(found.pack(None, progress), note=found.note)
     folder = (cache or cache_folder() / "data") / found.folder_name(key)
@@ -138,6 +139,17 @@ class _Found:
             progress=progress,
         )
 
+    def cache_key(self) -> str | None:
+        try:
+            key = getattr(self.dataset, "cache_key", lambda: None)()
+        except GanforgeError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{self.title}: cache_key() fails: {type(error).__name__}: {error}") from error
+        if not (key is None or isinstance(key, str)):
+            raise PluginError(f"{self.title}: cache_key() returned {key!r}", "it must return text or None")
+        return key
+
     def folder_name(self, cache_key: str) -> str:
         content = [FORMAT, self.name, self.resolution, self.origin.get("options"), cache_key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -147,17 +159,21 @@ class _Found:
 def _find(source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None) -> _Found:
     if resolution is not None and resolution < 1:
         raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
+    if not source:
+        raise OptionError("the data have an empty name", "give a path, or the name of a data set")
     names = registry.names("dataset") if registry else []
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # Path's own fails for an unknown user
     if registry and source in names:
-        note = f"'{source}' is the data set of that name; for the path write ./{source}" if path.exists() else ""
+        note = f"'{source}' is the data set of that name; for the path write ./{source}" if os.path.exists(path) else ""
         return _find_registered(source, resolution, options, registry, note)
-    if not path.exists() and path.name == source and names:
-        raise DataError(f"'{source}' is no file, no folder and no data set", nearest(source, names))
+    if not os.path.exists(path) and path.name == source and names:
+        raise DataError(f"'{printable(source)}' is no file, no folder and no data set", nearest(source, names))
     if options:
         raise OptionError(f"{source} is a path and takes no option '{next(iter(options))}'", "leave it out")
-    origin = {"source": printable(source)}
-    return _Found(open_source(path), printable(path.resolve().stem), printable(source), resolution, origin)
+    dataset = open_source(path)
+    whole = path.resolve()
+    name = printable(whole.name if path.is_dir() else whole.stem)
+    return _Found(dataset, name, printable(source), resolution, {"source": printable(source)})
 
 
 def _find_registered(

@@ -110,7 +110,7 @@ def _writer(reader: Reader, plan: Plan, folder: Path | None) -> ArrayWriter:
     needed = math.prod(shape) * plan.dtype.itemsize
     if folder:
         if needed > shutil.disk_usage(folder).free:
-            raise OSError(errno.ENOSPC, f"{needed / 1e9:.1f} GB do not fit on the disk")
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB do not fit on the disk")
         return ArrayWriter(shape, plan.dtype, folder / "examples.npy")
     if needed > _memory():
         raise DataError(
@@ -131,21 +131,18 @@ def _memory() -> float:
 def _settle_labels(
     labels: Sequence[int | None], class_names: tuple[str, ...], title: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    unlabelled = [index for index, label in enumerate(labels) if label is None]
-    if len(unlabelled) == len(labels):
+    if all(label is None for label in labels):
         if class_names:
             raise PluginError(f"{title} names {len(class_names)} classes, but its examples have no labels")
         return None, ()
-    if unlabelled:
-        raise PluginError(
-            f"{title}: example {unlabelled[0]} has no label, others have one", "label all examples or none"
-        )
-    numbers = np.array(labels, dtype=np.int64)
     count = len(class_names) or len(labels)  # without names, no more classes than examples
-    wrong = np.flatnonzero((numbers < 0) | (numbers >= count))
-    if len(wrong):
-        raise PluginError(
-            f"{title}: the label of example {wrong[0]} is {numbers[wrong[0]]}",
-            f"labels lie in 0 to {count - 1}" + ("" if class_names else "; name the classes if there are more of them"),
-        )
+    for index, label in enumerate(labels):
+        if label is None:
+            raise PluginError(f"{title}: example {index} has no label, others have one", "label all examples or none")
+        if not 0 <= label < count:
+            more = "" if class_names else "; name the classes if there are more of them"
+            raise PluginError(
+                f"{title}: the label of example {index} is {label}", f"labels lie in 0 to {count - 1}{more}"
+            )
+    numbers = np.array(labels, dtype=np.int64)
     return numbers, class_names or tuple(map(str, range(int(numbers.max()) + 1)))

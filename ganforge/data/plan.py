@@ -55,7 +55,7 @@ class Plan:
         if resolution is not None:
             return cls((resolution, resolution, max(channels)), "as asked for")
         if len(sizes) == 1:
-            return cls((*sizes.pop(), max(channels)), "that of all images")
+            return cls((*sizes.pop(), max(channels)), "the size of all images")
         return cls((DEFAULT_RESOLUTION, DEFAULT_RESOLUTION, max(channels)), "the default, as the images differ in size")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganforge.data.files import FolderImages, ImageFiles, ZipImages
+from ganforge.data.files import FolderImages, ImageFiles, ZipImages, printable
 from ganforge.data.store import PackedData, is_packed
 from ganforge.errors import DataError
 from ganforge.interfaces import Dataset
@@ -24,8 +25,8 @@ def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
     Raises:
         DataError: There is nothing that can be used.
     """
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder", _HINT)
+    if not os.path.exists(path):  # Path's own fails for names that are too long
+        raise DataError(f"{printable(str(path))}: no such file or folder", _HINT)
     if path.is_dir():
         return PackedFolder(path) if is_packed(path) else FolderImages(path)
     if path.suffix.lower() == ".zip":
