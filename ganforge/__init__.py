@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
     from ganforge.hookspecs import hookimpl
     from ganforge.interfaces import (
+        Augmentation,
         Dataset,
         DataSpec,
         Discriminator,
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
         Step,
     )
     from ganforge.sampling import generate
+    from ganforge.schedules import Schedule
 
 __all__ = [
+    "Augmentation",
     "CheckpointError",
     "DataError",
     "DataSpec",
@@ -44,6 +47,7 @@ __all__ = [
     "PluginError",
     "Recipe",
     "Regularizer",
+    "Schedule",
     "Step",
     "__version__",
     "cache_folder",
@@ -57,6 +61,7 @@ _HOMES = {
     "errors": ("CheckpointError", "DataError", "GanforgeError", "OptionError", "PluginError", "nearest"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
+        "Augmentation",
         "DataSpec",
         "Dataset",
         "Discriminator",
@@ -71,6 +76,7 @@ _HOMES = {
     "checkpoint": ("load",),
     "data.cache": ("cache_folder",),
     "sampling": ("generate",),
+    "schedules": ("Schedule",),
 }
 
 

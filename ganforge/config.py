@@ -6,6 +6,7 @@ All four speak the same tree::
     [data]           source = "avatars", resolution = 64, and the data set's own options
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
     [regularizers]   r1 = { weight = 10, every = 16 }
+    [augmentations]  flip = { probability = 0.5 }
     [optimizer]      generator_lr = 0.0002 ...
     [training]       batch = 128 ...
 """
@@ -16,13 +17,14 @@ import json
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from ganforge.errors import OptionError, nearest
 from ganforge.options import coerce
 from ganforge.registry import Registry
+from ganforge.schedules import Schedule
 
 CPU_MINUTES = 5.0
 """Budget of a run on a CPU that was given none."""
@@ -39,12 +41,12 @@ def _setting(
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam for both players (Kingma and Ba 2015)."""
+    """Adam for both players (Kingma and Ba 2015); every number may follow a schedule."""
 
-    generator_lr: float = _setting(2e-4, "learning rate of the generator", above=0)
-    discriminator_lr: float = _setting(2e-4, "learning rate of the discriminator", above=0)
-    beta1: float = _setting(0.5, "decay of the mean of gradients", least=0, below=1)
-    beta2: float = _setting(0.999, "decay of the mean of squared gradients", least=0, below=1)
+    generator_lr: Schedule = _setting(Schedule.constant(2e-4), "learning rate of the generator", least=0)
+    discriminator_lr: Schedule = _setting(Schedule.constant(2e-4), "learning rate of the discriminator", least=0)
+    beta1: Schedule = _setting(Schedule.constant(0.5), "decay of the mean of gradients", least=0, below=1)
+    beta2: Schedule = _setting(Schedule.constant(0.999), "decay of the mean of squared gradients", least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class TrainingConfig:
     minutes: float | None = _setting(None, "stop after so many minutes of training", above=0)
     seed: int = _setting(0, "all random numbers follow from it", least=0)
     device: Literal["auto", "cuda", "cpu"] = _setting("auto", "where to train; auto takes CUDA if there is one")
-    ema_images: int = _setting(10_000, "half-life of the averaged generator, in images; 0 to average nothing", least=0)
+    ema_images: Schedule = _setting(
+        Schedule.constant(10_000), "half-life of the averaged generator, in images; 0 to average nothing", least=0
+    )
     tick_images: int | None = _setting(
         None, "images between two grids and log rows; none: 1000, and later a twentieth of all so far", least=1
     )
@@ -81,8 +85,17 @@ class RegularizerConfig:
     """A regulariser, its weight, its interval in steps of its player, and its options."""
 
     name: str
-    weight: float
+    weight: Schedule
     every: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """An augmentation, the share of examples that it changes, and its options."""
+
+    name: str
+    probability: Schedule
     options: Mapping[str, Any]
 
 
@@ -111,12 +124,13 @@ class RunConfig:
     discriminator: PartConfig
     loss: PartConfig
     regularizers: tuple[RegularizerConfig, ...]
+    augmentations: tuple[AugmentationConfig, ...]
     optimizer: OptimizerConfig
     training: TrainingConfig
 
     def tree(self) -> dict[str, Any]:
         """The tree that `resolve` makes the same configuration of; fit for JSON."""
-        return {
+        tree = {
             "recipe": self.recipe,
             "data": {"source": self.data.source, "resolution": self.data.resolution, **self.data.options},
             "generator": self.generator.tree(),
@@ -125,12 +139,34 @@ class RunConfig:
             "regularizers": {
                 each.name: {"weight": each.weight, "every": each.every, **each.options} for each in self.regularizers
             },
-            "optimizer": asdict(self.optimizer),
-            "training": asdict(self.training),
+            "augmentations": {
+                each.name: {"probability": each.probability, **each.options} for each in self.augmentations
+            },
+            "optimizer": vars(self.optimizer),
+            "training": vars(self.training),
         }
+        return {section: _plain(value) for section, value in tree.items()}
 
 
-SECTIONS = ("recipe", "data", "generator", "discriminator", "loss", "regularizers", "optimizer", "training")
+def _plain(value: Any) -> Any:
+    """A value with schedules as a user writes them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value.plain() if isinstance(value, Schedule) else value
+
+
+SECTIONS = (
+    "recipe",
+    "data",
+    "generator",
+    "discriminator",
+    "loss",
+    "regularizers",
+    "augmentations",
+    "optimizer",
+    "training",
+)
+_LISTS = ("regularizers", "augmentations")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
 
@@ -155,11 +191,11 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, Mapping):
                 raise OptionError(f"section '{section}' of the configuration must be a table, not {value!r}")
             under = tree.get(section, {})
-            if section == "regularizers":
+            if section in _LISTS:
                 for name, settings in value.items():
                     if not isinstance(settings, Mapping):
                         raise OptionError(
-                            f"regularizers.{name} must be a table, not {settings!r}", "such as r1 = { weight = 10 }"
+                            f"{section}.{name} must be a table, not {settings!r}", "such as r1 = { weight = 10 }"
                         )
                     under = {**under, name: {**under.get(name, {}), **settings}}
             elif (choice := _CHOICE.get(section)) and value.get(choice, under.get(choice)) != under.get(choice):
@@ -200,6 +236,7 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         discriminator=_part(registry, tree, "discriminator"),
         loss=_part(registry, tree, "loss"),
         regularizers=tuple(_regularizer(registry, *item) for item in tree.get("regularizers", {}).items()),
+        augmentations=tuple(_augmentation(registry, *item) for item in tree.get("augmentations", {}).items()),
         optimizer=_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
         training=_settings(TrainingConfig, tree.get("training", {}), "training"),
     )
@@ -217,12 +254,21 @@ def _regularizer(registry: Registry, name: str, settings: Mapping[str, Any]) -> 
     options = dict(settings)
     factory = registry.part("regularizer", name).factory
     where = f"regularizers.{name}"
-    weight = coerce(options.pop("weight", factory.weight), float, f"{where}.weight")
+    weight = coerce(options.pop("weight", factory.weight), Schedule, f"{where}.weight")
     every = coerce(options.pop("every", factory.every), int, f"{where}.every")
     checked = registry.check("regularizer", name, options)
     return RegularizerConfig(
         name, _check_range(f"{where}.weight", weight, 0), _check_range(f"{where}.every", every, 1), checked
     )
+
+
+def _augmentation(registry: Registry, name: str, settings: Mapping[str, Any]) -> AugmentationConfig:
+    options = dict(settings)
+    factory = registry.part("augmentation", name).factory
+    where = f"augmentations.{name}.probability"
+    probability = coerce(options.pop("probability", factory.probability), Schedule, where)
+    checked = registry.check("augmentation", name, options)
+    return AugmentationConfig(name, _check_range(where, probability, 0, most=1), checked)
 
 
 def _settings(kind: type[Any], given: Mapping[str, Any], section: str) -> Any:
@@ -238,16 +284,24 @@ def _settings(kind: type[Any], given: Mapping[str, Any], section: str) -> Any:
 
 
 def _check_range(
-    where: str, value: Any, least: float | None = None, above: float | None = None, below: float | None = None
+    where: str,
+    value: Any,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
 ) -> Any:
     if value is None or isinstance(value, str):
         return value
-    if least is not None and value < least:
-        raise OptionError(f"{where}: {value} is too small", f"the least is {least}")
-    if above is not None and value <= above:
-        raise OptionError(f"{where}: {value} is too small", f"it must be above {above}")
-    if below is not None and value >= below:
-        raise OptionError(f"{where}: {value} is too large", f"it must be below {below}")
+    for number in (value.start, value.end) if isinstance(value, Schedule) else (value,):
+        if least is not None and number < least:
+            raise OptionError(f"{where}: {number:g} is too small", f"the least is {least}")
+        if above is not None and number <= above:
+            raise OptionError(f"{where}: {number:g} is too small", f"it must be above {above}")
+        if below is not None and number >= below:
+            raise OptionError(f"{where}: {number:g} is too large", f"it must be below {below}")
+        if most is not None and number > most:
+            raise OptionError(f"{where}: {number:g} is too large", f"the most is {most}")
     return value
 
 
@@ -288,8 +342,13 @@ def parse_setting(text: str) -> dict[str, Any]:
     return dict(tree)
 
 
-def parse_regularizer(text: str) -> dict[str, Any]:
+def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
     """``r1:weight=10,every=16`` as a tree.
+
+    Args:
+        text: What was given.
+        section: ``regularizers`` or ``augmentations``.
+        flag: By which it was given.
 
     Raises:
         OptionError: It has another form.
@@ -300,10 +359,10 @@ def parse_regularizer(text: str) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise OptionError(
-                f"--reg {text}: '{item}' is not of the form option=value", "such as --reg r1:weight=10,every=16"
+                f"{flag} {text}: '{item}' is not of the form option=value", f"such as {flag} NAME:option=value"
             )
         settings[key.strip()] = value.strip()
-    return {"regularizers": {name.strip(): settings}}
+    return {section: {name.strip(): settings}}
 
 
 def load_layers(
@@ -311,13 +370,16 @@ def load_layers(
     flags: Mapping[str, Any] | None = None,
     regularizers: Sequence[str] = (),
     settings: Sequence[str] = (),
+    augmentations: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The trees of a file, of flags, of all ``--reg`` and of all ``--set``, in that order.
+    """The trees of a file, of flags, of all ``--reg`` and ``--augment``, and of all ``--set``, in that order.
 
     ``--set`` comes last, so that ``--data mnist --set data.split=test`` means what it says.
     """
     layers = [read_config(file)] if file else []
-    layers += [dict(flags or {}), *map(parse_regularizer, regularizers)]
+    layers += [dict(flags or {})]
+    layers += [parse_part(each, "regularizers", "--reg") for each in regularizers]
+    layers += [parse_part(each, "augmentations", "--augment") for each in augmentations]
     return [*layers, _nest(map(parse_setting, settings))]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from ganforge.interfaces import Dataset, Discriminator, Generator, Loss, Recipe, Regularizer
+    from ganforge.interfaces import Augmentation, Dataset, Discriminator, Generator, Loss, Recipe, Regularizer
 
 hookspec = pluggy.HookspecMarker("ganforge")
 hookimpl = pluggy.HookimplMarker("ganforge")
@@ -138,6 +138,30 @@ def ganforge_datasets() -> Mapping[str, type[Dataset] | Callable[..., Any]]:  # 
         @hookimpl
         def ganforge_datasets():
             return {"squares": Squares}
+        ```
+    """
+
+
+@hookspec
+def ganforge_augmentations() -> Mapping[str, type[Augmentation]]:  # type: ignore[empty-body]
+    """Augmentations by name.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import Augmentation, DataSpec, hookimpl
+
+        class Noise(Augmentation):
+            "Adds noise."
+            def __init__(self, data: DataSpec, *, strength: float = 0.1) -> None:
+                super().__init__()
+                self.strength = strength
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                return images + self.strength * torch.randn_like(images)
+
+        @hookimpl
+        def ganforge_augmentations():
+            return {"noise": Noise}
         ```
     """
 

@@ -172,6 +172,7 @@ class Step:
         images: Examples ``[N, ...]``. In the discriminator's step both sides are leaves that take gradients.
         logits: ``discriminator(images)``, computed when first asked for and shared by all who ask.
         images_seen: Real examples that the discriminator has been shown so far in the run.
+        augment: What is done to examples ``[N, ...]`` before the discriminator judges them; differentiable.
     """
 
     def __init__(
@@ -183,6 +184,7 @@ class Step:
         latents: Tensor,
         labels: Tensor | None = None,
         images_seen: int = 0,
+        augment: Callable[[Tensor], Tensor] = lambda images: images,
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
@@ -190,6 +192,7 @@ class Step:
         self.latents = latents
         self.labels = labels
         self.images_seen = images_seen
+        self.augment = augment
 
     @cached_property
     def logits(self) -> Pair:
@@ -207,13 +210,13 @@ class Step:
         if not isinstance(network, FeatureDiscriminator):
             raise TypeError(f"{type(network).__name__} offers no features; it must be a FeatureDiscriminator")
         return Pair(
-            lambda: network.features(self.images.real, self.labels),
-            lambda: network.features(self.images.fake, self.labels),
+            lambda: network.features(self.augment(self.images.real), self.labels),
+            lambda: network.features(self.augment(self.images.fake), self.labels),
         )
 
     def judge(self, images: Tensor) -> Tensor:
         """Logits ``[N]`` of other examples ``[N, ...]`` with the same labels, such as interpolates."""
-        logits: Tensor = self.discriminator(images, self.labels)
+        logits: Tensor = self.discriminator(self.augment(images), self.labels)
         return logits
 
     def _judge(self, side: str) -> Tensor:
@@ -242,6 +245,27 @@ class Regularizer(nn.Module):
     def generator(self, step: Step) -> Tensor | None:
         """A scalar for the generator to minimise besides its loss, or None."""
         return None
+
+    def constrain(self, discriminator: Discriminator) -> None:
+        """Bring the discriminator back to where it may be; called after each of its steps."""
+
+
+class Augmentation(nn.Module, ABC):
+    """A change of examples, real and generated alike, before the discriminator judges them.
+
+    The constructor is ``__init__(self, data: DataSpec, *, options...)``; raise ``ValueError`` for data that do not fit.
+    Gradients pass through it, to the generator and to penalties by the examples. Buffers are saved with the run.
+    """
+
+    probability: ClassVar[float] = 1.0
+    """Default share of examples that are changed; ``--augment NAME:probability=0.5`` sets it."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Change every example: ``[N, ...]`` to the same shape, each in its own way."""
+
+    def update(self, logits: Pair) -> None:
+        """Take note of the discriminator's logits ``[N]`` after its step."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ganforge.errors import OptionError, PluginError, nearest
+from ganforge.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -145,24 +146,26 @@ def _read_bool(value: Any) -> bool:
 
 
 def _read_int(value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*([+-]?\d+(?:\.\d+)?)\s*([kKmM])\s*", value)):
-        value = float(match[1]) * {"k": 1_000, "m": 1_000_000}[match[2].lower()]
-    if isinstance(value, float):
-        if value != int(value):
-            raise ValueError
-        return int(value)
-    return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = _read_float(value)
+    if number != int(number):
+        raise ValueError
+    return int(number)
 
 
 def _read_float(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError
+    if isinstance(value, str) and value.strip()[-1:].lower() in _THOUSANDS:
+        value = float(value.strip()[:-1]) * _THOUSANDS[value.strip()[-1].lower()]
     number = float(value)
     if not math.isfinite(number):
         raise ValueError
     return number
+
+
+_THOUSANDS = {"k": 1_000, "m": 1_000_000}
 
 
 def _read_str(value: Any) -> str:
@@ -171,6 +174,30 @@ def _read_str(value: Any) -> str:
     return value
 
 
-_READERS: dict[Any, Callable[[Any], Any]] = {bool: _read_bool, int: _read_int, float: _read_float, str: _read_str}
-_WORDS = {bool: "truth value", int: "whole number", float: "finite number", str: "text"}
-_EXAMPLES = {bool: "true or false", int: "64 or 500k", float: "0.0002", str: "a word"}
+def _read_schedule(value: Any) -> Schedule:
+    if isinstance(value, Schedule):
+        return value
+    if not isinstance(value, str) or ":" not in value:
+        return Schedule.constant(_read_float(value))
+    shape, start, end, images = value.split(":")
+    length = _read_int(images)
+    if shape not in ("linear", "cosine") or length < 1:
+        raise ValueError
+    return Schedule(_read_float(start), _read_float(end), length, "cosine" if shape == "cosine" else "linear")
+
+
+_READERS: dict[Any, Callable[[Any], Any]] = {
+    bool: _read_bool,
+    int: _read_int,
+    float: _read_float,
+    str: _read_str,
+    Schedule: _read_schedule,
+}
+_WORDS = {bool: "truth value", int: "whole number", float: "finite number", str: "text", Schedule: "number or schedule"}
+_EXAMPLES = {
+    bool: "true or false",
+    int: "64 or 500k",
+    float: "0.0002",
+    str: "a word",
+    Schedule: "10, or cosine:10:1:500k",
+}

@@ -22,6 +22,7 @@ HOOKS = {
     "discriminator": "ganforge_discriminators",
     "loss": "ganforge_losses",
     "regularizer": "ganforge_regularizers",
+    "augmentation": "ganforge_augmentations",
     "dataset": "ganforge_datasets",
     "recipe": "ganforge_recipes",
 }

@@ -180,7 +180,8 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
         _require(
             any(each is not None for each in gradients), f"{player} returned a scalar without a gradient to its player"
         )
-    _require(acted, "neither discriminator nor generator returned anything")
+    constrains = type(regularizer).constrain is not Regularizer.constrain
+    _require(acted or constrains, "neither discriminator nor generator returned anything, and constrain does nothing")
 
 
 def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:

@@ -53,7 +53,7 @@ def run(data, folder, images, device, resume=False):
     record = open_record(config, registry, data, folder, state)
     if resume:
         record.resume(device)
-    loop.train(state, Batches(data, 0, device), record, config.training, Watcher(), device)
+    loop.train(state, Batches(data, 0, device), record, config, Watcher(), device)
     return state
 
 

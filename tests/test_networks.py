@@ -71,8 +71,9 @@ def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
     from ganforge.config import resolve
 
     config = resolve(Registry.installed(), {"recipe": "dcgan"})
-    assert (config.optimizer.generator_lr, config.optimizer.discriminator_lr) == (2e-4, 2e-4)
-    assert (config.optimizer.beta1, config.optimizer.beta2) == (0.5, 0.999)
+    rates = config.optimizer
+    assert (rates.generator_lr.plain(), rates.discriminator_lr.plain()) == (2e-4, 2e-4)
+    assert (rates.beta1.plain(), rates.beta2.plain()) == (0.5, 0.999)
     assert (config.training.batch, config.generator.options["z_dim"]) == (128, 100)
 
 

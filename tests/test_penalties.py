@@ -3,7 +3,7 @@ import torch
 
 from ganforge import Discriminator, Pair, Step
 from ganforge.builtin.mlp import MLPGenerator
-from ganforge.builtin.penalties import R1
+from ganforge.builtin.penalties import R1, R2, Clip, Dragan, GradientPenalty, LeCam
 from ganforge.interfaces import DataSpec
 
 
@@ -21,42 +21,131 @@ class Quadratic(Discriminator):
         return ((images @ self.a) * images).sum(1) / 2 + images @ self.b
 
 
-def step_of(discriminator, real):
+class Smooth(Discriminator):
+    """A small network whose second derivatives do not vanish."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(5, 6), torch.nn.Softplus(), torch.nn.Linear(6, 1)]
+        self.network = torch.nn.Sequential(*layers).double()
+
+    def forward(self, images, labels=None):
+        return self.network(images).squeeze(1)
+
+
+def step_of(discriminator, real, fake=None):
     generator = MLPGenerator(DataSpec((5,)), z_dim=2, hidden=(4,))
-    return Step(generator, discriminator, images=Pair(real, real.detach()), latents=torch.zeros(len(real), 2))
+    fake = real.detach().clone().requires_grad_() if fake is None else fake
+    return Step(generator, discriminator, images=Pair(real, fake), latents=torch.zeros(len(real), 2))
 
 
-def test_r1_is_half_the_mean_squared_gradient_of_a_known_function():
-    discriminator = Quadratic()
-    real = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
-    value = R1().discriminator(step_of(discriminator, real))
-    expected = (real @ (discriminator.a + discriminator.a.T) / 2 + discriminator.b).square().sum(1).mean() / 2
-    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+def examples(seed, count=7):
+    return torch.randn(count, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
-def test_the_gradient_of_r1_equals_finite_differences():
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Softplus(), torch.nn.Linear(6, 1)).double()
+def slope(discriminator, points):
+    """The gradient of the quadratic, by hand."""
+    return points @ (discriminator.a + discriminator.a.T) / 2 + discriminator.b
 
-    class Wrapped(Discriminator):
-        def __init__(self):
-            super().__init__()
-            self.network = network
 
+def half_square(slopes):
+    return slopes.square().sum(1).mean() / 2
+
+
+def from_one(slopes):
+    return (slopes.square().sum(1).sqrt() - 1).square().mean()
+
+
+def test_r1_and_r2_are_half_the_mean_squared_gradient_of_a_known_function():
+    discriminator, real, fake = Quadratic(), examples(1), examples(2)
+    step = step_of(discriminator, real, fake)
+    assert R1().discriminator(step).item() == pytest.approx(half_square(slope(discriminator, real)).item(), rel=1e-12)
+    assert R2().discriminator(step).item() == pytest.approx(half_square(slope(discriminator, fake)).item(), rel=1e-12)
+
+
+def test_gp_is_the_distance_of_the_gradients_norm_from_one_between_the_two_sides():
+    discriminator, real, fake = Quadratic(), examples(1), examples(2)
+    step = step_of(discriminator, real, fake)
+    torch.manual_seed(4)
+    found = GradientPenalty().discriminator(step)
+    torch.manual_seed(4)
+    share = torch.rand(7, 1, dtype=torch.float64)
+    between = share * real + (1 - share) * fake
+    assert found.item() == pytest.approx(from_one(slope(discriminator, between)).item(), rel=1e-12)
+
+
+def test_gp_draws_a_share_for_each_example():
+    seen = []
+
+    class Watching(Quadratic):
         def forward(self, images, labels=None):
-            return self.network(images).squeeze(1)
+            seen.append(images)
+            return super().forward(images)
 
-    discriminator = Wrapped()
-    real = torch.randn(4, 5, dtype=torch.float64)
+    real, fake = torch.zeros(2, 64, 5, dtype=torch.float64).unbind()
+    GradientPenalty().discriminator(step_of(Watching(), real + 1, fake))
+    (between,) = seen
+    assert (between == between[:, :1]).all()  # one share for all of an example
+    assert len(between[:, 0].unique()) == 64
+    assert 0 <= between.min() < 0.2 < 0.8 < between.max() < 1
+
+
+def test_dragan_penalises_around_real_examples():
+    discriminator, real = Quadratic(), examples(1)
+    step = step_of(discriminator, real)
+    torch.manual_seed(4)
+    found = Dragan(spread=0.3).discriminator(step)
+    torch.manual_seed(4)
+    noise = 0.3 * real.std() * torch.rand(7, 5, dtype=torch.float64)
+    around = real + torch.rand(7, 1, dtype=torch.float64) * noise
+    assert found.item() == pytest.approx(from_one(slope(discriminator, around)).item(), rel=1e-12)
+
+
+def test_lecam_holds_each_side_near_the_running_mean_of_the_other():
+    lecam = LeCam(decay=0.9).double()
+    mean_real = mean_fake = None
+    for seed in range(3):
+        discriminator, real, fake = Quadratic(), examples(seed), examples(seed + 10)
+        step = step_of(discriminator, real, fake)
+        r, f = step.logits.real, step.logits.fake
+        mean_real = r.mean() if mean_real is None else 0.9 * mean_real + 0.1 * r.mean()
+        mean_fake = f.mean() if mean_fake is None else 0.9 * mean_fake + 0.1 * f.mean()
+        expected = (r - mean_fake).square().mean() + (f - mean_real).square().mean()
+        assert lecam.discriminator(step).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_clip_bounds_every_weight_after_a_step():
+    discriminator = Smooth()
+    Clip(bound=0.05).constrain(discriminator)
+    largest = max(parameter.abs().max().item() for parameter in discriminator.parameters())
+    assert largest == 0.05
+
+
+@pytest.mark.parametrize("factory", [R1, R2, GradientPenalty, Dragan, LeCam])
+def test_the_gradient_by_the_weights_equals_finite_differences(factory):
+    discriminator = Smooth()
 
     def penalty():
-        return R1().discriminator(step_of(discriminator, real.clone().requires_grad_()))
+        torch.manual_seed(3)
+        return factory().double().discriminator(step_of(discriminator, examples(1, 4), examples(2, 4)))
 
-    parameters = [each for each in discriminator.parameters() if each.requires_grad]
+    parameters = list(discriminator.parameters())
     gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)
+    # LeCam's running means are constants to the gradient, but move with the weights: they are held for the difference.
+    if factory is LeCam:
+        held = factory().double()
+        held.discriminator(step_of(discriminator, examples(1, 4), examples(2, 4)))
+        held.decay = 1.0
+        state = {name: value.clone() for name, value in held.state_dict().items()}
+
+        def penalty():
+            held.load_state_dict(state)
+            return held.discriminator(step_of(discriminator, examples(1, 4), examples(2, 4)))
+
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        for index in range(parameter.numel()):
-            flat = parameter.data.view(-1)
+        flat = parameter.data.view(-1)
+        for index in range(len(flat)):
             kept, size = flat[index].item(), 1e-5
             flat[index] = kept + size
             above = penalty().item()
@@ -64,7 +153,14 @@ def test_the_gradient_of_r1_equals_finite_differences():
             below = penalty().item()
             flat[index] = kept
             found = 0.0 if gradient is None else gradient.view(-1)[index].item()
-            assert found == pytest.approx((above - below) / (2 * size), rel=1e-6, abs=1e-9)
+            assert found == pytest.approx((above - below) / (2 * size), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize(("factory", "options"), [(Dragan, {"spread": 0}), (LeCam, {"decay": 1}), (Clip, {"bound": 0})])
+def test_options_out_of_range_are_refused(factory, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name}="):
+        factory(**options)
 
 
 def test_r1_shares_the_forward_pass_of_the_loss():

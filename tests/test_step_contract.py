@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy, softplus
 
 from ganforge import Discriminator, FeatureDiscriminator, Generator, Loss, Pair, Regularizer
 from ganforge.builtin.penalties import R1
+from ganforge.schedules import Schedule
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.steps import step_discriminator, step_generator
 
@@ -136,7 +137,10 @@ def state_of(loss, penalties=(), discriminator=None):
         discriminator=discriminator,
         average=copy.deepcopy(generator),
         loss=loss,
-        penalties=[Penalty(type(each).__name__, each, each.weight, each.every) for each in penalties],
+        penalties=[
+            Penalty(type(each).__name__, each, Schedule.constant(each.weight), each.every) for each in penalties
+        ],
+        changes=[],
         generator_optimizer=torch.optim.Adam(generator.parameters(), lr=1e-2),
         discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), lr=1e-2),
     )

@@ -61,7 +61,7 @@ def run(registry, data, folder, settings, regularizers=(), resume=False, stop_af
     if resume:
         record.resume(CPU)
     watcher = Silent(stop_after)
-    outcome = loop.train(state, Batches(data, config.training.seed, CPU), record, config.training, watcher, CPU)
+    outcome = loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, CPU)
     return outcome, watcher, state
 
 
@@ -165,7 +165,7 @@ def test_training_moves_a_gaussian_towards_the_data(registry, tmp_path):
     state = build_state(config, registry, data.spec, CPU)
     before = ganforge.generate(state.average, 500).mean().item()
     record = open_record(config, registry, data, folder, state)
-    loop.train(state, Batches(data, 0, CPU), record, config.training, Silent(), CPU)
+    loop.train(state, Batches(data, 0, CPU), record, config, Silent(), CPU)
     after = ganforge.generate(state.average, 500).mean().item()
     assert abs(after - 3.0) < 0.3 < abs(before - 3.0)
 

@@ -29,6 +29,13 @@ def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
     return [min(width * 2**level, max_width) for level in range(pixels.bit_length() - 3)]
 
 
+def _normalize(kind: str, channels: int) -> list[nn.Module]:
+    """The layer that normalises ``[N, C, H, W]``; that over all of an example is a group norm of one group."""
+    if kind == "none":
+        return []
+    return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
+
+
 def _initialise(network: nn.Module) -> None:
     """N(0, 0.02) on all convolutions, N(1, 0.02) on the scales of batch norm, zero biases."""
     for module in network.modules():
@@ -99,7 +106,7 @@ class DCGANDiscriminator(FeatureDiscriminator):
         data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
         width: Channels of the first hidden map (half the resolution); each smaller one has twice as many.
         max_width: Most channels of any map.
-        normalization: ``batch`` as in the paper, or ``none``, which a penalty on per-image gradients asks for.
+        normalization: ``batch`` as in the paper; ``layer`` or ``none`` where a penalty looks at single images' gradients.
     """
 
     def __init__(
@@ -108,15 +115,14 @@ class DCGANDiscriminator(FeatureDiscriminator):
         *,
         width: int = 64,
         max_width: int = 1024,
-        normalization: Literal["batch", "none"] = "batch",
+        normalization: Literal["batch", "layer", "none"] = "batch",
     ) -> None:
         super().__init__()
         sizes = _channels(data, width, max_width)
         layers: list[nn.Module] = [nn.Conv2d(data.shape[0], sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        normalized = normalization == "batch"
         for channels_in, channels_out in pairwise(sizes):
-            layers.append(nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=not normalized))
-            layers += [nn.BatchNorm2d(channels_out)] if normalized else []
+            layers.append(nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=normalization == "none"))
+            layers += _normalize(normalization, channels_out)
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
         self.judge = nn.Conv2d(sizes[-1], 1, 4)

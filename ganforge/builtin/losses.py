@@ -1,18 +1,19 @@
-"""The losses of the first paper (Goodfellow et al. 2014, arXiv:1406.2661), written with softplus.
+"""Losses: what the players minimise, as functions of the logits d.
 
-With D = sigmoid(d): -log D = softplus(-d) and -log(1 - D) = softplus(d), which neither overflows nor loses digits.
+Where a paper speaks of probabilities, D = sigmoid(d), so -log D = softplus(-d) and -log(1 - D) = softplus(d), which
+neither overflows nor loses digits.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 from ganforge import Loss, Pair, hookimpl
 
 
 class Minimax(Loss):
-    """The value function of the 2014 game: D climbs E[log D(x)] + E[log(1 - D(G(z)))], G descends it."""
+    """The game of 2014: D climbs E[log D(x)] + E[log(1 - D(G(z)))], G descends it (Goodfellow, arXiv:1406.2661)."""
 
     def discriminator(self, logits: Pair) -> Tensor:
         """-E[log D(x)] - E[log(1 - D(G(z)))]; a scalar from logits ``[N]``."""
@@ -31,7 +32,65 @@ class NonSaturating(Minimax):
         return softplus(-logits.fake).mean()
 
 
+class LeastSquares(Loss):
+    """Least squares: D regresses real examples to 1, generated ones to 0, G its own to 1 (Mao 2017)."""
+
+    def discriminator(self, logits: Pair) -> Tensor:
+        """E[(d(x) - 1)^2] / 2 + E[d(G(z))^2] / 2; a scalar from logits ``[N]``."""
+        return ((logits.real - 1).square().mean() + logits.fake.square().mean()) / 2
+
+    def generator(self, logits: Pair) -> Tensor:
+        """E[(d(G(z)) - 1)^2] / 2; a scalar from logits ``[N]``."""
+        return (logits.fake - 1).square().mean() / 2
+
+
+class Hinge(Loss):
+    """Hinge: D stops where it is right by a margin of 1 (Lim and Ye 2017, arXiv:1705.02894)."""
+
+    def discriminator(self, logits: Pair) -> Tensor:
+        """E[max(0, 1 - d(x))] + E[max(0, 1 + d(G(z)))]; a scalar from logits ``[N]``."""
+        return relu(1 - logits.real).mean() + relu(1 + logits.fake).mean()
+
+    def generator(self, logits: Pair) -> Tensor:
+        """-E[d(G(z))]; a scalar from logits ``[N]``."""
+        return -logits.fake.mean()
+
+
+class Wasserstein(Loss):
+    """Difference of means, the Wasserstein distance for a 1-Lipschitz critic (Arjovsky 2017, arXiv:1701.07875).
+
+    It needs something that keeps the critic Lipschitz: ``gp`` or ``clip``.
+    """
+
+    def discriminator(self, logits: Pair) -> Tensor:
+        """E[d(G(z))] - E[d(x)]; a scalar from logits ``[N]``."""
+        return logits.fake.mean() - logits.real.mean()
+
+    def generator(self, logits: Pair) -> Tensor:
+        """-E[d(G(z))]; a scalar from logits ``[N]``."""
+        return -logits.fake.mean()
+
+
+class RelativisticPairing(Loss):
+    """Each generated example against a real one (Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang 2024)."""
+
+    def discriminator(self, logits: Pair) -> Tensor:
+        """E[softplus(d(G(z)) - d(x))], paired within the batch; a scalar from logits ``[N]``."""
+        return softplus(logits.fake - logits.real).mean()
+
+    def generator(self, logits: Pair) -> Tensor:
+        """E[softplus(d(x) - d(G(z)))], paired within the batch; a scalar from logits ``[N]``."""
+        return softplus(logits.real - logits.fake).mean()
+
+
 @hookimpl
 def ganforge_losses() -> dict[str, type[Loss]]:
     """Offer the losses."""
-    return {"minimax": Minimax, "nonsat": NonSaturating}
+    return {
+        "minimax": Minimax,
+        "nonsat": NonSaturating,
+        "lsgan": LeastSquares,
+        "hinge": Hinge,
+        "wasserstein": Wasserstein,
+        "rpgan": RelativisticPairing,
+    }

@@ -39,6 +39,12 @@ def train(
             "--reg", metavar="NAME[:weight=W,every=K]", help="Add a penalty. Repeatable.", rich_help_panel=NETWORK
         ),
     ] = None,
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--augment", metavar="NAME[:probability=P]", help="Change what D sees. Repeatable.", rich_help_panel=NETWORK
+        ),
+    ] = None,
     generator: Annotated[
         str | None, typer.Option("--generator", metavar="NAME", help="Another generator.", rich_help_panel=NETWORK)
     ] = None,
@@ -117,7 +123,7 @@ def train(
         }
     )
     if resume:
-        _refuse_with_resume(flags, reg, setting, config, name)
+        _refuse_with_resume(flags, [reg, augment, setting, config, name])
     elif run is not None:
         raise OptionError(
             f"unexpected argument '{run}'", f"to go on with a run: --resume {run}; data are given as --data {run}"
@@ -132,7 +138,7 @@ def train(
         layers = [folder.read_config(), flags]
         say(f"going on with {folder.path}")
     else:
-        layers = load_layers(config, flags, reg or [], setting or [])
+        layers = load_layers(config, flags, reg or [], setting or [], augment or [])
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     data = _open_data(settled, registry)
@@ -163,14 +169,12 @@ def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
     return tree
 
 
-def _refuse_with_resume(
-    flags: dict[str, Any], reg: list[str] | None, setting: list[str] | None, config: Path | None, name: str | None
-) -> None:
+def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
     """A run goes on as it was begun; only its budget and its device may change."""
     others = {**flags, "training": {**flags.get("training", {})}}
     for allowed in ("images", "minutes", "device"):
         others["training"].pop(allowed, None)
-    if any(others.values()) or reg or setting or config or name:
+    if any(others.values()) or any(rest):
         raise OptionError(
             "--resume goes on with a run as it was begun", "only --images, --minutes and --device may change"
         )
@@ -220,7 +224,7 @@ def _run(
     if training.images is None or training.minutes is not None:
         say(f"for {training.minutes:g} minutes; --minutes or --images sets another length, Ctrl-C stops and keeps all")
     with Display(folder.log, training.images, training.minutes) as display:
-        outcome = run_loop(state, Batches(data, training.seed, device), record, training, display, device)
+        outcome = run_loop(state, Batches(data, training.seed, device), record, settled, display, device)
     picture = folder.sample_path(outcome.images)
     say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
     if outcome.stopped:

@@ -9,7 +9,7 @@ RAMP = 0.05
 """The half-life is at most this share of all images so far, so that the first networks are forgotten soon."""
 
 
-def update_average(average: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: int) -> None:
+def update_average(average: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
     """Move the average towards the network, buffers such as batch statistics included.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ganforge.config import TrainingConfig
+from ganforge.config import RunConfig, TrainingConfig
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
 from ganforge.training.randomness import seed_everything
@@ -51,7 +51,7 @@ def train(
     state: TrainingState,
     batches: Batches,
     record: Record,
-    training: TrainingConfig,
+    config: RunConfig,
     watcher: Watcher,
     device: torch.device,
 ) -> Outcome:
@@ -61,13 +61,14 @@ def train(
         state: The players, as built or as resumed.
         batches: Real examples.
         record: Where everything is written.
-        training: Batch, budget, seed.
+        config: Batch, budget, seed, and what follows schedules.
         watcher: Whoever shows the run.
         device: Where the players are.
 
     Raises:
         GanforgeError: A loss is no longer finite, or a file cannot be written.
     """
+    training = config.training
     seconds_before, start = state.seconds, time.perf_counter()
     saved = start
     if state.images == 0:
@@ -77,6 +78,7 @@ def train(
         while not is_spent(training, state) and request.signal is None:
             iteration = state.images // (training.batch * training.d_steps)
             seed_everything(training.seed, "step", iteration)
+            state.follow_schedules(config.optimizer)
 
             # The discriminator: each of its steps sees new real and new generated examples.
             for index in range(training.d_steps):
@@ -98,7 +100,7 @@ def train(
                 state.generator,
                 images=training.batch * training.d_steps,
                 shown=state.images,
-                half_life=training.ema_images,
+                half_life=training.ema_images.at(state.images),
             )
 
             # What is shown and kept.

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from ganforge.config import RunConfig
+from ganforge.config import OptimizerConfig, RunConfig
 from ganforge.errors import CheckpointError, OptionError
-from ganforge.interfaces import DataSpec, Discriminator, Generator, Loss, Regularizer
+from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
 from ganforge.registry import Registry
+from ganforge.schedules import Schedule
 from ganforge.training.randomness import seed_everything
 
 
@@ -22,8 +23,17 @@ class Penalty:
 
     name: str
     regularizer: Regularizer
-    weight: float
+    weight: Schedule
     every: int
+
+
+@dataclass
+class Change:
+    """An augmentation with the share of examples that it changes."""
+
+    name: str
+    augmentation: Augmentation
+    probability: Schedule
 
 
 @dataclass
@@ -40,6 +50,7 @@ class TrainingState:
     average: Generator
     loss: Loss
     penalties: list[Penalty]
+    changes: list[Change]
     generator_optimizer: Adam
     discriminator_optimizer: Adam
     images: int = 0
@@ -53,7 +64,28 @@ class TrainingState:
             "average": self.average,
             "loss": self.loss,
             **{f"regularizer.{penalty.name}": penalty.regularizer for penalty in self.penalties},
+            **{f"augmentation.{change.name}": change.augmentation for change in self.changes},
         }
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Change examples ``[N, ...]``, each by each augmentation with its probability."""
+        for change in self.changes:
+            probability = change.probability.at(self.images)
+            if probability > 0:
+                changed = change.augmentation(images)
+                if probability < 1:
+                    chosen = torch.rand(len(images), *[1] * (images.dim() - 1), device=images.device) < probability
+                    changed = torch.where(chosen, changed, images)
+                images = changed
+        return images
+
+    def follow_schedules(self, config: OptimizerConfig) -> None:
+        """Set the optimisers to what is due after the images so far."""
+        rates = {"generator_optimizer": config.generator_lr, "discriminator_optimizer": config.discriminator_lr}
+        betas = (config.beta1.at(self.images), config.beta2.at(self.images))
+        for name, (optimizer, _) in self.optimizers().items():
+            for group in optimizer.param_groups:
+                group["lr"], group["betas"] = rates[name].at(self.images), betas
 
     def optimizers(self) -> dict[str, tuple[Adam, nn.Module]]:
         """The optimisers with the networks that they step, by name."""
@@ -116,17 +148,25 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
     penalties = [
         Penalty(each.name, registry.build("regularizer", each.name, each.options).to(device), each.weight, each.every)
         for each in config.regularizers
-        if each.weight > 0
     ]
-    betas = (config.optimizer.beta1, config.optimizer.beta2)
+    changes = [
+        Change(
+            each.name,
+            registry.build("augmentation", each.name, each.options, data).to(device),
+            each.probability,
+        )
+        for each in config.augmentations
+    ]
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).requires_grad_(False),
         loss=registry.build("loss", config.loss.name, config.loss.options).to(device),
         penalties=penalties,
-        generator_optimizer=Adam(generator.parameters(), lr=config.optimizer.generator_lr, betas=betas),
-        discriminator_optimizer=Adam(discriminator.parameters(), lr=config.optimizer.discriminator_lr, betas=betas),
+        changes=changes,
+        # Their numbers are set before each step, see `follow_schedules`.
+        generator_optimizer=Adam(generator.parameters()),
+        discriminator_optimizer=Adam(discriminator.parameters()),
     )
 
 

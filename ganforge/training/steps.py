@@ -25,7 +25,7 @@ def step_discriminator(
     Returns:
         What happened, by name: each term, and the mean probability given to real and to generated examples; scalars.
     """
-    due = [penalty for penalty in state.penalties if index % penalty.every == 0]
+    due = _due(state, index)
     if due:  # a penalty may ask for gradients by the examples
         real, fake = real.requires_grad_(), fake.requires_grad_()
     state.discriminator.requires_grad_(True)
@@ -36,14 +36,19 @@ def step_discriminator(
         latents=latents,
         labels=labels,
         images_seen=state.images,
+        augment=state.augment,
     )
     terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
     for penalty in due:
-        _add(terms, "discriminator", penalty, penalty.regularizer.discriminator(step))
+        _add(terms, "discriminator", penalty, penalty.regularizer.discriminator(step), state.images)
     parameters = list(state.discriminator.parameters())
     torch.stack(list(terms.values())).sum().backward(inputs=parameters)  # type: ignore[no-untyped-call]
     state.discriminator_optimizer.step()
     state.discriminator_optimizer.zero_grad()
+    for penalty in state.penalties:
+        penalty.regularizer.constrain(state.discriminator)
+    for change in state.changes:
+        change.augmentation.update(step.logits)
     with torch.no_grad():
         terms["D(x)"] = step.logits.real.sigmoid().mean()
         terms["D(G(z))"] = step.logits.fake.sigmoid().mean()
@@ -62,18 +67,23 @@ def step_generator(
         latents=latents,
         labels=labels,
         images_seen=state.images,
+        augment=state.augment,
     )
     terms = {"generator/loss": state.loss.generator(step.logits)}
-    for penalty in state.penalties:
-        if index % penalty.every == 0:
-            _add(terms, "generator", penalty, penalty.regularizer.generator(step))
+    for penalty in _due(state, index):
+        _add(terms, "generator", penalty, penalty.regularizer.generator(step), state.images)
     torch.stack(list(terms.values())).sum().backward(inputs=list(state.generator.parameters()))  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()
     state.generator_optimizer.zero_grad()
     return {name: term.detach() for name, term in terms.items()}
 
 
-def _add(terms: dict[str, Tensor], player: str, penalty: Penalty, value: Tensor | None) -> None:
+def _due(state: TrainingState, index: int) -> list[Penalty]:
+    """The penalties that run at step number `index` of a player."""
+    return [each for each in state.penalties if index % each.every == 0 and each.weight.at(state.images) > 0]
+
+
+def _add(terms: dict[str, Tensor], player: str, penalty: Penalty, value: Tensor | None, images: int) -> None:
     """Weigh a penalty; one that runs every k-th step counts k times, so its mean gradient is that of every step."""
     if value is not None:
-        terms[f"{player}/{penalty.name}"] = value * (penalty.weight * penalty.every)
+        terms[f"{player}/{penalty.name}"] = value * (penalty.weight.at(images) * penalty.every)
