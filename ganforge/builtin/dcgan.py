@@ -106,7 +106,7 @@ class DCGANDiscriminator(FeatureDiscriminator):
         data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
         width: Channels of the first hidden map (half the resolution); each smaller one has twice as many.
         max_width: Most channels of any map.
-        normalization: ``batch`` as in the paper; ``layer`` or ``none`` where a penalty looks at single images' gradients.
+        normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
     return {
         "wgan": Recipe(
             summary="Wasserstein GAN with clipped weights.",
-            source="Arjovsky, Chintala and Bottou 2017, Wasserstein GAN, arXiv:1701.07875; Adam without momentum for RMSProp",
+            source="Arjovsky, Chintala and Bottou 2017, Wasserstein GAN, arXiv:1701.07875 (Adam for RMSProp)",
             settings={
                 "generator": {"name": "dcgan"},
                 "discriminator": {"name": "dcgan"},
