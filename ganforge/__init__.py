@@ -13,10 +13,12 @@ from ganforge.version import __version__
 if TYPE_CHECKING:
     from ganforge.checkpoint import load
     from ganforge.data.cache import cache_folder
+    from ganforge.data.sources import open_source
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
     from ganforge.hookspecs import hookimpl
     from ganforge.interfaces import (
         Augmentation,
+        ClassifierDiscriminator,
         Dataset,
         DataSpec,
         Discriminator,
@@ -28,12 +30,24 @@ if TYPE_CHECKING:
         Regularizer,
         Step,
     )
+    from ganforge.layers.conditioning import (
+        ConditionalBatchNorm2d,
+        ConditionalDiscriminator,
+        ConditionalSequential,
+        join_labels,
+        label_dim,
+        require_labels,
+    )
     from ganforge.sampling import generate
     from ganforge.schedules import Schedule
 
 __all__ = [
     "Augmentation",
     "CheckpointError",
+    "ClassifierDiscriminator",
+    "ConditionalBatchNorm2d",
+    "ConditionalDiscriminator",
+    "ConditionalSequential",
     "DataError",
     "DataSpec",
     "Dataset",
@@ -53,8 +67,12 @@ __all__ = [
     "cache_folder",
     "generate",
     "hookimpl",
+    "join_labels",
+    "label_dim",
     "load",
     "nearest",
+    "open_source",
+    "require_labels",
 ]
 
 _HOMES = {
@@ -62,6 +80,7 @@ _HOMES = {
     "hookspecs": ("hookimpl",),
     "interfaces": (
         "Augmentation",
+        "ClassifierDiscriminator",
         "DataSpec",
         "Dataset",
         "Discriminator",
@@ -73,8 +92,17 @@ _HOMES = {
         "Regularizer",
         "Step",
     ),
+    "layers.conditioning": (
+        "ConditionalBatchNorm2d",
+        "ConditionalDiscriminator",
+        "ConditionalSequential",
+        "join_labels",
+        "label_dim",
+        "require_labels",
+    ),
     "checkpoint": ("load",),
     "data.cache": ("cache_folder",),
+    "data.sources": ("open_source",),
     "sampling": ("generate",),
     "schedules": ("Schedule",),
 }

@@ -122,6 +122,18 @@ class FeatureDiscriminator(Discriminator):
         return self.head(self.features(images, labels), labels)
 
 
+class ClassifierDiscriminator(FeatureDiscriminator):
+    """A discriminator that also tells classes apart, as the regulariser ``auxiliary`` asks for."""
+
+    @abstractmethod
+    def classify(self, features: Tensor) -> Tensor:
+        """Scores ``[N, K]`` of the K classes from features ``[N, F]``; their softmax is P(class | example).
+
+        Raises:
+            OptionError: The network was made without a classifier.
+        """
+
+
 class Pair:
     """Something of the real examples and the same of the generated ones, each computed when first asked for.
 

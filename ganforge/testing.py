@@ -21,8 +21,20 @@ from torch import Tensor, nn
 
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
+from ganforge.errors import OptionError
 from ganforge.export.torchscript import script
-from ganforge.interfaces import DataSpec, Discriminator, FeatureDiscriminator, Generator, Loss, Pair, Regularizer, Step
+from ganforge.interfaces import (
+    Augmentation,
+    ClassifierDiscriminator,
+    DataSpec,
+    Discriminator,
+    FeatureDiscriminator,
+    Generator,
+    Loss,
+    Pair,
+    Regularizer,
+    Step,
+)
 from ganforge.options import check_options, read_options
 
 IMAGES = DataSpec((3, 32, 32))
@@ -89,7 +101,13 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
     logits = network(images, labels)
     _require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
     _check_finite("forward", logits)
-    _check_gradients(network, logits.square().sum())
+    judged = logits.square().sum()
+    scores = _scores(network, images, labels)
+    if scores is not None:
+        expected = (4, data.num_classes)
+        _require(tuple(scores.shape) == expected, f"classify returned {tuple(scores.shape)}; it must be {expected}")
+        judged = judged + scores.square().sum()
+    _check_gradients(network, judged)
 
     leaf = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(network(leaf, labels).sum(), leaf, create_graph=True)
@@ -168,6 +186,7 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
             networks["discriminator"],  # type: ignore[arg-type]
             images=Pair(torch.randn(8, 3, requires_grad=True), fake),
             latents=z,
+            labels=torch.arange(8) % 3,
         )
         value = getattr(regularizer, player)(step)
         if value is None:
@@ -182,6 +201,55 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
         )
     constrains = type(regularizer).constrain is not Regularizer.constrain
     _require(acted or constrains, "neither discriminator nor generator returned anything, and constrain does nothing")
+
+
+def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IMAGES, **options: Any) -> None:
+    """Check an augmentation: shape, gradients, double backward, examples changed each in its own way, repeatability.
+
+    One that adapts, and changes nothing at first, is shown the logits of a discriminator that overfits.
+
+    Args:
+        factory: The class.
+        data: What it is to change.
+        options: Its options, where the defaults will not do.
+    """
+    _check_options(factory, options)
+    torch.manual_seed(0)
+    augmentation = factory(data, **options)
+    augmentation.update(Pair(torch.ones(1_000_000), -torch.ones(1_000_000)))
+    images = torch.randn(1, *data.shape).clamp(-1, 1).repeat(16, *[1] * len(data.shape)).requires_grad_()
+
+    def change(how: Augmentation) -> Tensor:
+        torch.manual_seed(1)
+        changed: Tensor = how(images)
+        return changed
+
+    changed = change(augmentation)
+    _require(
+        changed.shape == images.shape, f"forward returned {tuple(changed.shape)} for examples {tuple(images.shape)}"
+    )
+    _require(changed.dtype == torch.float32, f"forward returned {changed.dtype}; float32 in gives float32 out")
+    _check_finite("forward", changed)
+    _require(
+        bool((changed != changed[:1]).any()), "all examples are changed in the same way: draw a number for each of them"
+    )
+    gradient = torch.zeros_like(images)
+    if changed.requires_grad:
+        (gradient,) = torch.autograd.grad(changed.square().sum(), images, create_graph=True, materialize_grads=True)
+    _require(bool(gradient.any()), "no gradient reaches the examples: the generator would learn nothing")
+    _check_finite("the gradient by the examples", gradient)
+    (twice,) = torch.autograd.grad(gradient.square().sum(), images)
+    _check_finite("the double backward", twice)
+
+    _require(
+        torch.equal(changed, change(augmentation)), "the same seed gave other changes: draw from torch, keep no count"
+    )
+    twin = factory(data, **options)
+    twin.load_state_dict(augmentation.state_dict())
+    _require(
+        torch.equal(changed, change(twin)),
+        "a copy with the same state_dict gives something else: keep all that matters in buffers",
+    )
 
 
 def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
@@ -213,11 +281,12 @@ class _SmallGenerator(Generator):
         return output
 
 
-class _SmallDiscriminator(FeatureDiscriminator):
+class _SmallDiscriminator(ClassifierDiscriminator):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(3, 8), nn.Softplus())
         self.judge = nn.Linear(8, 1)
+        self.classes = nn.Linear(8, 3)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         output: Tensor = self.layers(images)
@@ -226,6 +295,10 @@ class _SmallDiscriminator(FeatureDiscriminator):
     def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         logits: Tensor = self.judge(features)
         return logits.squeeze(1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.classes(features)
+        return scores
 
 
 def _require(condition: bool, message: str) -> None:
@@ -245,6 +318,16 @@ def _check_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:
     settled = {**{option.name: option.default for option in schema.values()}, **given}
     again = check_options(json.loads(json.dumps(settled)), schema, name)
     _require(again == settled, f"options of {name} change when they are saved as JSON: {settled} becomes {again}")
+
+
+def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Tensor | None:
+    """What its classifier says, if it was made with one."""
+    if not isinstance(network, ClassifierDiscriminator):
+        return None
+    try:
+        return network.classify(network.features(images, labels))
+    except OptionError:
+        return None
 
 
 def _check_gradients(network: nn.Module, loss: Tensor) -> None:

@@ -20,6 +20,7 @@ FLOORS = {
     "interfaces": 1,
     "options": 1,
     "hookspecs": 2,
+    "layers": 2,
     "plugins": 3,
     "registry": 4,
     "config": 5,

@@ -3,16 +3,28 @@
 import pytest
 import torch
 
-from ganforge import Discriminator, FeatureDiscriminator, Generator, Loss, Regularizer
+from ganforge import Augmentation, Discriminator, FeatureDiscriminator, Generator, Loss, Regularizer
 from ganforge.builtin.dcgan import DCGANGenerator
 from ganforge.builtin.losses import NonSaturating
 from ganforge.config import resolve
 from ganforge.interfaces import DataSpec
 from ganforge.registry import Registry
-from ganforge.testing import check_dataset, check_discriminator, check_generator, check_loss, check_regularizer
+from ganforge.testing import (
+    check_augmentation,
+    check_dataset,
+    check_discriminator,
+    check_generator,
+    check_loss,
+    check_regularizer,
+)
 
 REGISTRY = Registry.installed()
-SMALL = {"dcgan": {"width": 4}, "mlp": {"hidden": (8, 8)}}
+SMALL = {
+    "dcgan": {"width": 4},
+    "mlp": {"hidden": (8, 8)},
+    "dcgan-packed": {"width": 4},
+    "mlp-packed": {"hidden": (8, 8)},
+}
 IMAGES = DataSpec((3, 16, 16), ("cat", "dog"))
 
 
@@ -40,6 +52,12 @@ def test_regularizers(factory):
     check_regularizer(factory)
 
 
+@pytest.mark.parametrize("factory", factories("augmentation"))
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 8, 8), (2, 6, 9)], ids=str)
+def test_augmentations(factory, shape):
+    check_augmentation(factory, DataSpec(shape))
+
+
 @pytest.mark.parametrize("name", ["avatars", "gaussian-1d", "ring-8", "grid-25"])
 def test_embedded_datasets(name):
     options = {"count": 200} | ({"resolution": 16} if name == "avatars" else {})
@@ -55,7 +73,7 @@ def test_recipes_resolve_and_name_their_source(name):
     assert any(character.isdigit() for character in recipe.source)
 
 
-@pytest.mark.parametrize("kind", ["generator", "discriminator", "loss", "regularizer", "dataset"])
+@pytest.mark.parametrize("kind", ["generator", "discriminator", "loss", "regularizer", "augmentation", "dataset"])
 def test_every_part_and_every_option_is_described(kind):
     for name in REGISTRY.names(kind):
         part = REGISTRY.part(kind, name)
@@ -149,6 +167,41 @@ class Constant(Regularizer):
         return torch.ones(())
 
 
+class Noise(Augmentation):
+    def __init__(self, data):
+        super().__init__()
+        self.strength = 0.1
+
+    def forward(self, images):
+        return images + self.strength * torch.randn_like(images)
+
+
+class Alike(Noise):
+    def forward(self, images):
+        return images + torch.randn(())
+
+
+class Cut(Noise):
+    def forward(self, images):
+        return super().forward(images).detach()
+
+
+class Counting(Noise):
+    def forward(self, images):
+        self.strength += 1
+        return super().forward(images)
+
+
+class Unsaved(Noise):
+    def update(self, logits):
+        self.strength = 0.2
+
+
+class Cropping(Noise):
+    def forward(self, images):
+        return super().forward(images)[:, :1]
+
+
 VECTOR = DataSpec((2,))
 
 
@@ -164,6 +217,11 @@ VECTOR = DataSpec((2,))
         (check_loss, Overflowing, {}, "is not finite: write it in a stable form"),
         (check_loss, Summed, {}, "take the mean over it"),
         (check_loss, Reversed, {}, "the generator must gain from higher fake logits"),
+        (check_augmentation, Alike, {"data": VECTOR}, "all examples are changed in the same way"),
+        (check_augmentation, Cut, {"data": VECTOR}, "no gradient reaches the examples"),
+        (check_augmentation, Counting, {"data": VECTOR}, "the same seed gave other changes"),
+        (check_augmentation, Unsaved, {"data": VECTOR}, "a copy with the same state_dict gives something else"),
+        (check_augmentation, Cropping, {"data": VECTOR}, r"forward returned \(16, 1\) for examples \(16, 2\)"),
         (check_regularizer, Idle, {}, "neither discriminator nor generator returned anything"),
         (check_regularizer, Constant, {}, "without a gradient to its player"),
     ],
@@ -171,6 +229,10 @@ VECTOR = DataSpec((2,))
 def test_a_check_finds_what_it_is_there_for(check, factory, arguments, message):
     with pytest.raises((AssertionError, RuntimeError), match=message):
         check(factory, **arguments)
+
+
+def test_an_augmentation_that_is_sound_passes_the_check():
+    check_augmentation(Noise, VECTOR)
 
 
 def test_an_unscriptable_generator_is_explained():

@@ -99,7 +99,14 @@ def test_links_within_the_docs_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-FLAGS = {"--arch": "recipe", "--loss": "loss", "--generator": "generator", "--reg": "regularizer"}
+FLAGS = {
+    "--arch": "recipe",
+    "--loss": "loss",
+    "--generator": "generator",
+    "--discriminator": "discriminator",
+    "--reg": "regularizer",
+    "--augment": "augmentation",
+}
 
 
 def test_names_of_parts_in_the_docs_exist():

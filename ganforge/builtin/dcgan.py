@@ -7,7 +7,18 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ganforge import DataSpec, FeatureDiscriminator, Generator, Recipe, hookimpl
+from ganforge import (
+    ConditionalBatchNorm2d,
+    ConditionalDiscriminator,
+    ConditionalSequential,
+    DataSpec,
+    Discriminator,
+    Generator,
+    Recipe,
+    hookimpl,
+    join_labels,
+    label_dim,
+)
 
 
 def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
@@ -43,9 +54,11 @@ def _initialise(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
+        elif isinstance(module, ConditionalBatchNorm2d):
+            nn.init.normal_(module.scale.weight, 1.0, 0.02)
 
 
 class DCGANGenerator(Generator):
@@ -59,6 +72,7 @@ class DCGANGenerator(Generator):
         width: Channels of the widest-spread hidden map (half the resolution); each smaller one has twice as many.
         max_width: Most channels of any map.
         upsampling: ``transposed`` as in the paper, or ``nearest``: project, reshape, then upsample and convolve 3x3.
+        conditioning: How classes enter: not at all, joined to the latents, or by the scales and shifts of batch norm.
     """
 
     def __init__(
@@ -69,22 +83,30 @@ class DCGANGenerator(Generator):
         width: int = 64,
         max_width: int = 1024,
         upsampling: Literal["transposed", "nearest"] = "transposed",
+        conditioning: Literal["none", "input", "norm"] = "none",
     ) -> None:
         super().__init__()
         if z_dim < 1:
             raise ValueError(f"z_dim={z_dim} must be at least 1")
         self.z_dim = z_dim
         sizes = _channels(data, width, max_width)[::-1]
+        self.label_dim = label_dim(data, conditioning)
+
+        def normalize(channels: int) -> nn.Module:
+            if conditioning == "norm":
+                return ConditionalBatchNorm2d(channels, data.num_classes)
+            return nn.BatchNorm2d(channels)
+
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(z_dim, sizes[0], 4, bias=False),
-            nn.BatchNorm2d(sizes[0]),
+            nn.ConvTranspose2d(z_dim + self.label_dim, sizes[0], 4, bias=False),
+            normalize(sizes[0]),
             nn.ReLU(),
         ]
         for channels_in, channels_out in pairwise(sizes):
-            layers += [*self._double(channels_in, channels_out, upsampling, bias=False), nn.BatchNorm2d(channels_out)]
+            layers += [*self._double(channels_in, channels_out, upsampling, bias=False), normalize(channels_out)]
             layers.append(nn.ReLU())
         layers += [*self._double(sizes[-1], data.shape[0], upsampling, bias=True), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = ConditionalSequential(*layers)
         _initialise(self)
 
     @staticmethod
@@ -94,12 +116,12 @@ class DCGANGenerator(Generator):
         return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; labels are not used."""
-        images: Tensor = self.layers(z[:, :, None, None])
+        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
+        images: Tensor = self.layers(join_labels(z, labels, self.label_dim)[:, :, None, None], labels)
         return images
 
 
-class DCGANDiscriminator(FeatureDiscriminator):
+class DCGANDiscriminator(ConditionalDiscriminator):
     """Strided 4x4 convolutions down to 4x4 and one logit; leaky ReLU 0.2, batch norm except at the input.
 
     Args:
@@ -107,6 +129,7 @@ class DCGANDiscriminator(FeatureDiscriminator):
         width: Channels of the first hidden map (half the resolution); each smaller one has twice as many.
         max_width: Most channels of any map.
         normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients.
+        conditioning: How classes enter: not at all, as maps beside the image, by projection, or by a classifier.
     """
 
     def __init__(
@@ -116,10 +139,12 @@ class DCGANDiscriminator(FeatureDiscriminator):
         width: int = 64,
         max_width: int = 1024,
         normalization: Literal["batch", "layer", "none"] = "batch",
+        conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
     ) -> None:
-        super().__init__()
         sizes = _channels(data, width, max_width)
-        layers: list[nn.Module] = [nn.Conv2d(data.shape[0], sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        super().__init__(data, conditioning, sizes[-1] * 4 * 4)
+        channels = data.shape[0] + self.label_dim
+        layers: list[nn.Module] = [nn.Conv2d(channels, sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         for channels_in, channels_out in pairwise(sizes):
             layers.append(nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=normalization == "none"))
             layers += _normalize(normalization, channels_out)
@@ -128,12 +153,12 @@ class DCGANDiscriminator(FeatureDiscriminator):
         self.judge = nn.Conv2d(sizes[-1], 1, 4)
         _initialise(self)
 
-    def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The last hidden layer ``[N, channels * 4 * 4]``; labels are not used."""
-        maps: Tensor = self.layers(images)
+    def hidden(self, examples: Tensor) -> Tensor:
+        """The last hidden layer ``[N, channels * 4 * 4]``."""
+        maps: Tensor = self.layers(examples)
         return maps.flatten(1)
 
-    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+    def logits(self, features: Tensor) -> Tensor:
         """Logits ``[N]``."""
         logits: Tensor = self.judge(features.view(len(features), -1, 4, 4))
         return logits.flatten()
@@ -146,7 +171,7 @@ def ganforge_generators() -> dict[str, type[Generator]]:
 
 
 @hookimpl
-def ganforge_discriminators() -> dict[str, type[FeatureDiscriminator]]:
+def ganforge_discriminators() -> dict[str, type[Discriminator]]:
     """Offer the discriminator."""
     return {"dcgan": DCGANDiscriminator}
 

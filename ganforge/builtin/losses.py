@@ -13,11 +13,23 @@ from ganforge import Loss, Pair, hookimpl
 
 
 class Minimax(Loss):
-    """The game of 2014: D climbs E[log D(x)] + E[log(1 - D(G(z)))], G descends it (Goodfellow, arXiv:1406.2661)."""
+    """The game of 2014: D climbs E[log D(x)] + E[log(1 - D(G(z)))], G descends it (Goodfellow, arXiv:1406.2661).
+
+    Args:
+        smoothing: How far below 1 the target of real examples is (Salimans 2016, section 3.4); in [0, 0.5).
+    """
+
+    def __init__(self, *, smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 0.5:
+            raise ValueError(f"smoothing={smoothing} must be at least 0 and below 0.5, such as 0.1")
+        self.smoothing = smoothing
 
     def discriminator(self, logits: Pair) -> Tensor:
-        """-E[log D(x)] - E[log(1 - D(G(z)))]; a scalar from logits ``[N]``."""
-        return softplus(-logits.real).mean() + softplus(logits.fake).mean()
+        """-E[(1 - s) log D(x) + s log(1 - D(x))] - E[log(1 - D(G(z)))], s the smoothing; from logits ``[N]``."""
+        # log D(x) - log(1 - D(x)) is the logit itself.
+        real = softplus(-logits.real) + self.smoothing * logits.real
+        return real.mean() + softplus(logits.fake).mean()
 
     def generator(self, logits: Pair) -> Tensor:
         """E[log(1 - D(G(z)))], which saturates while D wins; a scalar from logits ``[N]``."""
@@ -25,7 +37,11 @@ class Minimax(Loss):
 
 
 class NonSaturating(Minimax):
-    """Minimax for D; G climbs E[log D(G(z))] instead, whose gradient is strong while D wins (section 3)."""
+    """Minimax for D; G climbs E[log D(G(z))] instead, whose gradient is strong while D wins (section 3).
+
+    Args:
+        smoothing: How far below 1 the target of real examples is (Salimans 2016, section 3.4); in [0, 0.5).
+    """
 
     def generator(self, logits: Pair) -> Tensor:
         """-E[log D(G(z))]; a scalar from logits ``[N]``."""

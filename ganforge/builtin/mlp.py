@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
 
-from ganforge import DataSpec, FeatureDiscriminator, Generator, Recipe, hookimpl
+from ganforge import (
+    ConditionalDiscriminator,
+    DataSpec,
+    Discriminator,
+    Generator,
+    Recipe,
+    hookimpl,
+    join_labels,
+    label_dim,
+)
 
 
 def _hidden_layers(sizes: tuple[int, ...], dropout: float = 0.0) -> list[nn.Module]:
@@ -33,51 +43,71 @@ class MLPGenerator(Generator):
         data: Shape of an example.
         z_dim: Length of a latent vector.
         hidden: Sizes of the hidden layers.
+        conditioning: How classes enter: not at all, or joined to the latents.
     """
 
-    def __init__(self, data: DataSpec, *, z_dim: int = 100, hidden: tuple[int, ...] = (256, 512, 1024)) -> None:
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 100,
+        hidden: tuple[int, ...] = (256, 512, 1024),
+        conditioning: Literal["none", "input"] = "none",
+    ) -> None:
         super().__init__()
         _check_hidden(hidden)
         if z_dim < 1:
             raise ValueError(f"z_dim={z_dim} must be at least 1")
         self.z_dim = z_dim
         self.shape = list(data.shape)
-        layers = [*_hidden_layers((z_dim, *hidden)), nn.Linear(hidden[-1], math.prod(data.shape))]
+        self.label_dim = label_dim(data, conditioning)
+        layers = [*_hidden_layers((z_dim + self.label_dim, *hidden)), nn.Linear(hidden[-1], math.prod(data.shape))]
         self.layers = nn.Sequential(*layers, *([nn.Tanh()] if data.is_image else []))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]`` to examples ``[N, ...]``; labels are not used."""
-        examples: Tensor = self.layers(z)
+        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to examples ``[N, ...]``."""
+        examples: Tensor = self.layers(join_labels(z, labels, self.label_dim))
         return examples.view([-1] + self.shape)  # noqa: RUF005 - TorchScript has no unpacking
 
 
-class MLPDiscriminator(FeatureDiscriminator):
+class MLPDiscriminator(ConditionalDiscriminator):
     """Fully connected discriminator with dropout (Goodfellow et al. 2014, with leaky ReLU for maxout).
 
     Args:
         data: Shape of an example.
         hidden: Sizes of the hidden layers.
         dropout: Share of hidden units dropped in training; in [0, 1).
+        conditioning: How classes enter: not at all, joined to the examples, by projection, or by a classifier.
     """
 
     def __init__(
-        self, data: DataSpec, *, hidden: tuple[int, ...] = (1024, 512, 256), dropout: float | None = None
+        self,
+        data: DataSpec,
+        *,
+        hidden: tuple[int, ...] = (1024, 512, 256),
+        dropout: float | None = None,
+        conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
     ) -> None:
-        super().__init__()
         _check_hidden(hidden)
+        super().__init__(data, conditioning, hidden[-1])
         if dropout is None:
             dropout = 0.3 if data.is_image else 0.0
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout} must be at least 0 and below 1")
-        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers((math.prod(data.shape), *hidden), dropout))
+        num_inputs = math.prod(data.shape) + self.label_dim
+        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers((num_inputs, *hidden), dropout))
         self.judge = nn.Linear(hidden[-1], 1)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The last hidden layer ``[N, hidden[-1]]``; labels are not used."""
-        features: Tensor = self.layers(images)
+        """The last hidden layer ``[N, hidden[-1]]``; labels are joined to an image's numbers, not as maps."""
+        return self.hidden(join_labels(images.flatten(1), labels, self.label_dim))
+
+    def hidden(self, examples: Tensor) -> Tensor:
+        """The last hidden layer ``[N, hidden[-1]]``."""
+        features: Tensor = self.layers(examples)
         return features
 
-    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
+    def logits(self, features: Tensor) -> Tensor:
         """Logits ``[N]``."""
         logits: Tensor = self.judge(features)
         return logits.squeeze(1)
@@ -90,7 +120,7 @@ def ganforge_generators() -> dict[str, type[Generator]]:
 
 
 @hookimpl
-def ganforge_discriminators() -> dict[str, type[FeatureDiscriminator]]:
+def ganforge_discriminators() -> dict[str, type[Discriminator]]:
     """Offer the discriminator."""
     return {"mlp": MLPDiscriminator}
 

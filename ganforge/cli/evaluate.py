@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,24 +21,39 @@ from ganforge.cli.common import (
     say,
 )
 from ganforge.cli.runs import find_weights, open_generator
-from ganforge.errors import CheckpointError, OptionError
-
-if TYPE_CHECKING:
-    from ganforge.data.store import PackedData
+from ganforge.errors import OptionError
 
 
 def evaluate(
     run: RunArgument = None,
     fid: Annotated[bool, typer.Option("--fid", help="Frechet inception distance to the run's data.")] = False,
+    modes: Annotated[
+        bool, typer.Option("--modes", help="Modes covered, where the data say what their modes are.")
+    ] = False,
     samples: Annotated[
-        str, typer.Option("--samples", metavar="N", help="Generated images, and at most so many real.")
-    ] = "10k",
+        str | None,
+        typer.Option(
+            "--samples",
+            metavar="N",
+            help="Generated examples. For --fid 10k, and at most so many real; for --modes what papers take.",
+            show_default=False,
+        ),
+    ] = None,
     inception_weights: Annotated[
         Path | None,
         typer.Option(
             "--inception-weights",
             metavar="FILE",
             help="Weights on disk, where there is no network.",
+            show_default=False,
+        ),
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(
+            "--classifier",
+            metavar="FILE",
+            help="For --modes of stacked images. If left out, one is trained and kept in the cache.",
             show_default=False,
         ),
     ] = None,
@@ -49,66 +64,34 @@ def evaluate(
     out: OutOption = Path("runs"),
 ) -> None:
     """Evaluate a run's generator against the data that it was trained on."""
-    if not fid:
-        raise OptionError("no metric was named", "--fid is the one there is")
-    number = read_number(samples, int, "--samples", least=2)
+    if not (fid or modes):
+        raise OptionError("no metric was named", "choose --fid or --modes")
+    if fid and modes:
+        raise OptionError("--fid and --modes are two metrics", "evaluate one after the other")
+    if classifier and not modes:
+        raise OptionError(f"--classifier {classifier}: --fid needs none", "leave it out, or give --modes")
+    number = read_number(samples or "10k", int, "--samples", least=2)
     first = read_number(seed, int, "--seed", least=0)
     psi = read_number(truncation, float, "--truncation")
-    chosen = choose_device(device)
     weights = find_weights(run, out)
-    generator, card = open_generator(weights, chosen)
+    generator, card = open_generator(weights, choose_device(device))
 
-    data = _data_of_run(weights, card)
-
-    import torch
-
-    from ganforge.evaluation.fid import evaluate_fid
+    from ganforge.evaluation.runs import fid_of_run, modes_of_run, open_run
     from ganforge.files import write_bytes
-    from ganforge.images import to_uint8
-    from ganforge.sampling import generate_batches
 
-    # The same seed takes the same real images, and classes in the proportions of the data.
-    chooser = torch.Generator().manual_seed(first)
-    reals = data.examples[torch.randperm(len(data), generator=chooser)[:number]]
-    labels = None if data.labels is None else data.labels[torch.randint(len(data), (number,), generator=chooser)]
-    say(f"generating {number} images, to be compared with {len(reals)} of {data.name}")
-    batches = generate_batches(generator, number, seed=first, labels=labels, truncation=psi)
-    fakes = torch.cat([to_uint8(batch).cpu() for batch in batches])
-    with progress_bar("features") as progress:
-        result = evaluate_fid(
-            reals,
-            fakes,
-            weights=inception_weights,
-            device=chosen,
-            data_fingerprint=data.fingerprint,
-            generator_fingerprint=card["digest"],
-            seed=first,
-            truncation=psi,
-            progress=progress,
+    trained = open_run(weights, generator, card, open_registry())
+    if modes:
+        count = number if samples else None
+        found = modes_of_run(
+            trained, count=count, seed=first, truncation=psi, classifier=classifier, progress=progress_bar, say=say
         )
-    target = weights.with_name("fid.json")
-    write_bytes(target, (result.to_json() + "\n").encode())
-    for note in result.notes:
-        say(f"note: {note}")
-    print_result(result.to_json() if as_json else f"FID {result.value:.4f}  ({target})")
-
-
-def _data_of_run(weights: Path, card: dict[str, Any]) -> PackedData:
-    """The data that a run was trained on, packed as they were then.
-
-    Raises:
-        CheckpointError: The weights lie in no run, or the data changed.
-    """
-    from ganforge.config import resolve
-    from ganforge.data.pack import open_data
-    from ganforge.runs import RunFolder
-
-    folder = RunFolder(weights.parent)
-    if not folder.config.is_file():
-        raise CheckpointError(f"{weights} lies in no run, so its data are not known", "evaluate the run that made it")
-    registry = open_registry()
-    source = resolve(registry, folder.read_config()).data
-    data = open_data(source.source, resolution=source.resolution, options=source.options, registry=registry)
-    if data.fingerprint != card["data"]["fingerprint"]:
-        raise CheckpointError(f"{source.source} changed since the run was trained", "put it back, or train anew")
-    return data
+        target, content, words = weights.with_name("modes.json"), found.to_json(), found.describe()
+    else:
+        result = fid_of_run(
+            trained, count=number, seed=first, truncation=psi, weights=inception_weights, progress=progress_bar
+        )
+        for note in result.notes:
+            say(f"note: {note}")
+        target, content, words = weights.with_name("fid.json"), result.to_json(), f"FID {result.value:.4f}"
+    write_bytes(target, (content + "\n").encode())
+    print_result(content if as_json else f"{words}\n({target})")

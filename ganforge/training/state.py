@@ -178,12 +178,13 @@ def check_players(
     Raises:
         OptionError: Examples of another shape than the data's, or logits that are no vector.
     """
-    labels = torch.zeros(4, dtype=torch.int64, device=device) if data.num_classes else None
+    batch = config.training.batch
+    labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes else None
     was_training = generator.training, discriminator.training
     generator.eval(), discriminator.eval()
     with torch.no_grad():
-        fake = generator(torch.zeros(4, generator.z_dim, device=device), labels)
-        if tuple(fake.shape) != (4, *data.shape):
+        fake = generator(torch.zeros(batch, generator.z_dim, device=device), labels)
+        if tuple(fake.shape) != (batch, *data.shape):
             raise OptionError(
                 f"generator '{config.generator.name}' makes {tuple(fake.shape[1:])}, but the data are {data.shape}"
             )

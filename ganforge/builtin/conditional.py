@@ -1,0 +1,84 @@
+"""GANs that are told the class: recipes for the networks of `mlp` and `dcgan`, and the regulariser of AC-GAN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ganforge import ClassifierDiscriminator, OptionError, Recipe, Regularizer, Step, hookimpl
+
+
+class AuxiliaryClassifier(Regularizer):
+    """Both players make classes easy to tell (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
+
+    It needs labelled data, and a discriminator with a classifier, such as those with ``conditioning=auxiliary``.
+    """
+
+    def discriminator(self, step: Step) -> Tensor:
+        """Cross-entropy of the classes of real examples plus that of generated ones; a scalar."""
+        return self._cross_entropy(step, "real") + self._cross_entropy(step, "fake")
+
+    def generator(self, step: Step) -> Tensor:
+        """Cross-entropy of the classes of generated examples; a scalar."""
+        return self._cross_entropy(step, "fake")
+
+    @staticmethod
+    def _cross_entropy(step: Step, side: str) -> Tensor:
+        network = step.discriminator
+        if not isinstance(network, ClassifierDiscriminator):
+            raise OptionError(
+                f"regularizer 'auxiliary': {type(network).__name__} has no classifier",
+                "use a discriminator that has one, such as --discriminator dcgan",
+            )
+        if step.labels is None:
+            raise OptionError("regularizer 'auxiliary': the data have no classes", "give labelled data or leave it out")
+        return cross_entropy(network.classify(getattr(step.features, side)), step.labels)
+
+
+@hookimpl
+def ganforge_regularizers() -> dict[str, type[Regularizer]]:
+    """Offer the regulariser."""
+    return {"auxiliary": AuxiliaryClassifier}
+
+
+def _settings(networks: str, generator: str, discriminator: str, **more: Any) -> dict[str, Any]:
+    """Both networks of one architecture, each with its conditioning, and the optimiser of DCGAN."""
+    return {
+        "generator": {"name": networks, "conditioning": generator},
+        "discriminator": {"name": networks, "conditioning": discriminator},
+        "loss": {"name": "nonsat"},
+        "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
+        "training": {"batch": 128},
+        **more,
+    }
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipes."""
+    return {
+        "cgan": Recipe(
+            summary="Conditional GAN: fully connected networks, classes joined to the input of both.",
+            source="Mirza and Osindero 2014, Conditional Generative Adversarial Nets, arXiv:1411.1784 (Adam for SGD)",
+            settings=_settings("mlp", "input", "input"),
+        ),
+        "cdcgan": Recipe(
+            summary="Conditional DCGAN: convolutional networks, classes joined to the input of both.",
+            source="Mirza and Osindero 2014, arXiv:1411.1784, with the networks of DCGAN (2016)",
+            settings=_settings("dcgan", "input", "input"),
+        ),
+        "acgan": Recipe(
+            summary="AC-GAN: a discriminator that also classifies, a generator that makes what it recognises.",
+            source="Odena, Olah and Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs, "
+            "arXiv:1610.09585",
+            settings=_settings("dcgan", "input", "auxiliary", regularizers={"auxiliary": {"weight": 1}}),
+        ),
+        "projection": Recipe(
+            summary="Projection discriminator: class embeddings meet features; conditional batch norm; hinge loss.",
+            source="Miyato and Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637 "
+            "(with DCGAN's networks)",
+            settings=_settings("dcgan", "norm", "projection", loss={"name": "hinge"}),
+        ),
+    }

@@ -1,0 +1,85 @@
+"""Terms that keep the game from going in circles (Salimans 2016, arXiv:1606.03498)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from ganforge import FeatureDiscriminator, OptionError, Regularizer, Step, hookimpl
+
+
+class FeatureMatching(Regularizer):
+    """Draws the mean features of generated examples to those of real ones (Salimans 2016, section 3.1).
+
+    |E[f(x)] - E[f(G(z))]|^2 with f the discriminator's last hidden layer; a term of the generator.
+    """
+
+    def generator(self, step: Step) -> Tensor:
+        """Squared distance between the mean features of the two sides; a scalar.
+
+        Raises:
+            OptionError: The discriminator offers no features.
+        """
+        if not isinstance(step.discriminator, FeatureDiscriminator):
+            raise OptionError(
+                f"regularizer 'feature-matching' needs features, and {type(step.discriminator).__name__} offers none",
+                "a discriminator offers them by deriving from FeatureDiscriminator, as dcgan and mlp do",
+            )
+        return (step.features.real.mean(0) - step.features.fake.mean(0)).square().sum()
+
+
+class HistoricalAveraging(Regularizer):
+    """Holds both players near the mean of all their weights so far (Salimans 2016, section 3.3).
+
+    |w - (w_1 + ... + w_t) / t|^2, with t the steps of the player, this one included.
+    """
+
+    weight: ClassVar[float] = 0.001
+
+    generator_mean: Tensor
+    generator_steps: Tensor
+    discriminator_mean: Tensor
+    discriminator_steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for player in ("generator", "discriminator"):
+            # How many weights there are is known at the first step, or from what is loaded.
+            self.register_buffer(f"{player}_mean", torch.zeros(0))
+            self.register_buffer(f"{player}_steps", torch.zeros((), dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
+
+    def discriminator(self, step: Step) -> Tensor:
+        """Squared distance of the discriminator's weights from their mean over time; a scalar."""
+        return self._distance("discriminator", step.discriminator)
+
+    def generator(self, step: Step) -> Tensor:
+        """Squared distance of the generator's weights from their mean over time; a scalar."""
+        return self._distance("generator", step.generator)
+
+    def _distance(self, player: str, network: nn.Module) -> Tensor:
+        weights: Tensor = parameters_to_vector(network.parameters())
+        steps, mean = getattr(self, f"{player}_steps"), getattr(self, f"{player}_mean")
+        if not mean.numel():
+            mean = torch.zeros_like(weights)
+        steps += 1
+        mean = mean + (weights.detach() - mean) / steps
+        setattr(self, f"{player}_mean", mean)
+        distance: Tensor = (weights - mean).square().sum()
+        return distance
+
+
+def _take_sizes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Make room for means of the sizes that are about to be loaded."""
+    for name, buffer in list(module.named_buffers()):
+        if prefix + name in state:
+            setattr(module, name, buffer.new_empty(state[prefix + name].shape))
+
+
+@hookimpl
+def ganforge_regularizers() -> dict[str, type[Regularizer]]:
+    """Offer the regularisers."""
+    return {"feature-matching": FeatureMatching, "historical-averaging": HistoricalAveraging}
