@@ -67,6 +67,27 @@ def test_dcgan_weights_start_as_the_paper_says(factory):
             assert abs(module.weight.std().item() - 0.02) < 5 * 0.02 / math.sqrt(2 * count)
 
 
+def test_spectral_normalisation_brings_every_weight_to_a_largest_singular_value_of_one():
+    torch.manual_seed(0)
+    discriminator = DCGANDiscriminator(DataSpec((3, 16, 16)), width=4, normalization="spectral").train()
+    assert nn.BatchNorm2d not in kinds(discriminator)
+    convolutions = [module for module in discriminator.modules() if isinstance(module, nn.Conv2d)]
+    for _ in range(200):  # each pass refines the estimate by one power iteration
+        discriminator(torch.randn(2, 3, 16, 16))
+    for module in convolutions:
+        largest = torch.linalg.svdvals(module.weight.detach().double().flatten(1))[0]
+        assert largest.item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_layer_normalisation_is_over_all_of_an_example():
+    discriminator = DCGANDiscriminator(DataSpec((3, 16, 16)), width=4, normalization="layer")
+    (norm,) = [module for module in discriminator.modules() if isinstance(module, nn.GroupNorm)]
+    maps = torch.randn(5, 8, 4, 4, dtype=torch.float64) * 3 + 1
+    flat = maps.flatten(1)
+    expected = (flat - flat.mean(1, keepdim=True)) / (flat.var(1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+    assert torch.allclose(nn.functional.group_norm(maps, norm.num_groups), expected.view_as(maps))
+
+
 def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
     from ganforge.config import resolve
 

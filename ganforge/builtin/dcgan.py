@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ganforge import (
     ConditionalBatchNorm2d,
@@ -42,7 +43,7 @@ def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
 
 def _normalize(kind: str, channels: int) -> list[nn.Module]:
     """The layer that normalises ``[N, C, H, W]``; that over all of an example is a group norm of one group."""
-    if kind == "none":
+    if kind in ("none", "spectral"):
         return []
     return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
 
@@ -128,7 +129,8 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
         width: Channels of the first hidden map (half the resolution); each smaller one has twice as many.
         max_width: Most channels of any map.
-        normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients.
+        normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients;
+            ``spectral``, of the weights instead of the maps (Miyato 2018, arXiv:1802.05957).
         conditioning: How classes enter: not at all, as maps beside the image, by projection, or by a classifier.
     """
 
@@ -138,20 +140,24 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         *,
         width: int = 64,
         max_width: int = 1024,
-        normalization: Literal["batch", "layer", "none"] = "batch",
+        normalization: Literal["batch", "layer", "spectral", "none"] = "batch",
         conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
     ) -> None:
         sizes = _channels(data, width, max_width)
         super().__init__(data, conditioning, sizes[-1] * 4 * 4)
         channels = data.shape[0] + self.label_dim
         layers: list[nn.Module] = [nn.Conv2d(channels, sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        bias = normalization in ("none", "spectral")
         for channels_in, channels_out in pairwise(sizes):
-            layers.append(nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=normalization == "none"))
+            layers.append(nn.Conv2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias))
             layers += _normalize(normalization, channels_out)
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
         self.judge = nn.Conv2d(sizes[-1], 1, 4)
         _initialise(self)
+        if normalization == "spectral":
+            for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:
+                spectral_norm(module)
 
     def hidden(self, examples: Tensor) -> Tensor:
         """The last hidden layer ``[N, channels * 4 * 4]``."""

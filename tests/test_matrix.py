@@ -1,0 +1,79 @@
+"""Every architecture x loss x regulariser, conditional or not, trains; a new plugin enters by being registered."""
+
+import pytest
+import torch
+
+from ganforge.config import load_layers, resolve
+from ganforge.interfaces import DataSpec
+from ganforge.registry import Registry
+from ganforge.training.state import build_state
+from ganforge.training.steps import step_discriminator, step_generator
+
+REGISTRY = Registry.installed()
+IMAGES = DataSpec((1, 8, 8), ("cat", "dog"))
+SMALL = {"width": "4", "hidden": "8"}
+
+# A penalty that asks for something of the discriminator is given it; without it, it says what it lacks.
+NEEDS = {"auxiliary": ("conditioning", "auxiliary")}
+
+
+def architectures():
+    """Each generator with the discriminator of its name, and each other discriminator with a generator."""
+    generators, discriminators = REGISTRY.names("generator"), REGISTRY.names("discriminator")
+    pairs = [(name, name) for name in generators if name in discriminators]
+    pairs += [(name, discriminators[0]) for name in generators if name not in discriminators]
+    return pairs + [(generators[0], name) for name in discriminators if name not in generators]
+
+
+def small(kind, name):
+    schema = REGISTRY.options(kind, name)
+    return [f"{kind}.{option}={value}" for option, value in SMALL.items() if option in schema]
+
+
+def conditional(kind, name, way):
+    schema = REGISTRY.options(kind, name)
+    choices = getattr(schema["conditioning"].annotation, "__args__", ()) if "conditioning" in schema else ()
+    return [f"{kind}.conditioning={way}"] if way in choices else []
+
+
+def train_two_steps(generator, discriminator, loss, regularizer, extra):
+    settings = [f"generator.name={generator}", f"discriminator.name={discriminator}", f"loss.name={loss}"]
+    settings += ["training.batch=4", *small("generator", generator), *small("discriminator", discriminator), *extra]
+    config = resolve(REGISTRY, *load_layers(None, None, [f"{regularizer}:weight=1"] if regularizer else [], settings))
+    state = build_state(config, REGISTRY, IMAGES, torch.device("cpu"))
+    before = [parameter.clone() for parameter in state.generator.parameters()]
+    for index in range(2):
+        torch.manual_seed(index)
+        real, latents, labels = (
+            torch.rand(4, 1, 8, 8) * 2 - 1,
+            torch.randn(4, state.generator.z_dim),
+            torch.arange(4) % 2,
+        )
+        state.follow_schedules(config.optimizer)
+        fake = state.generator(latents, labels)
+        row = step_discriminator(state, real, fake.detach(), latents, labels, index)
+        row |= step_generator(state, real, fake, latents, labels, index)
+        assert all(value.isfinite() for value in row.values()), row
+    assert any(not torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
+    return row
+
+
+@pytest.mark.parametrize("regularizer", [None, *REGISTRY.names("regularizer")])
+@pytest.mark.parametrize("loss", REGISTRY.names("loss"))
+@pytest.mark.parametrize(("generator", "discriminator"), architectures())
+def test_every_combination_trains(generator, discriminator, loss, regularizer):
+    for way in ("none", "input"):
+        extra = conditional("generator", generator, way) + conditional("discriminator", discriminator, way)
+        if regularizer in NEEDS:
+            extra = conditional("discriminator", discriminator, NEEDS[regularizer][1])
+            if not extra:
+                pytest.skip(f"{discriminator} has no classifier")
+        train_two_steps(generator, discriminator, loss, regularizer, extra)
+
+
+@pytest.mark.parametrize("augmentation", REGISTRY.names("augmentation"))
+@pytest.mark.parametrize(("generator", "discriminator"), architectures())
+def test_every_augmentation_trains_with_a_penalty_by_the_examples(generator, discriminator, augmentation):
+    settings = [f"augmentations.{augmentation}.probability=0.5"]
+    row = train_two_steps(generator, discriminator, "nonsat", "r1", settings)
+    assert row["discriminator/r1"] >= 0
