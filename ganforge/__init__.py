@@ -38,6 +38,12 @@ if TYPE_CHECKING:
         label_dim,
         require_labels,
     )
+    from ganforge.layers.minibatch import (
+        MinibatchDeviation,
+        MinibatchDiscrimination,
+        MinibatchStatistics,
+        make_minibatch_statistics,
+    )
     from ganforge.sampling import generate
     from ganforge.schedules import Schedule
 
@@ -56,6 +62,9 @@ __all__ = [
     "GanforgeError",
     "Generator",
     "Loss",
+    "MinibatchDeviation",
+    "MinibatchDiscrimination",
+    "MinibatchStatistics",
     "OptionError",
     "Pair",
     "PluginError",
@@ -70,6 +79,7 @@ __all__ = [
     "join_labels",
     "label_dim",
     "load",
+    "make_minibatch_statistics",
     "nearest",
     "open_source",
     "require_labels",
@@ -91,6 +101,12 @@ _HOMES = {
         "Recipe",
         "Regularizer",
         "Step",
+    ),
+    "layers.minibatch": (
+        "MinibatchDeviation",
+        "MinibatchDiscrimination",
+        "MinibatchStatistics",
+        "make_minibatch_statistics",
     ),
     "layers.conditioning": (
         "ConditionalBatchNorm2d",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -15,10 +16,12 @@ from ganforge import (
     DataSpec,
     Discriminator,
     Generator,
+    MinibatchStatistics,
     Recipe,
     hookimpl,
     join_labels,
     label_dim,
+    make_minibatch_statistics,
 )
 
 
@@ -132,6 +135,7 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients;
             ``spectral``, of the weights instead of the maps (Miyato 2018, arXiv:1802.05957).
         conditioning: How classes enter: not at all, as maps beside the image, by projection, or by a classifier.
+        minibatch: What is told of the batch's variety: nothing, its deviation, or how near its images lie.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         max_width: int = 1024,
         normalization: Literal["batch", "layer", "spectral", "none"] = "batch",
         conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
+        minibatch: MinibatchStatistics = "none",
     ) -> None:
         sizes = _channels(data, width, max_width)
         super().__init__(data, conditioning, sizes[-1] * 4 * 4)
@@ -153,7 +158,8 @@ class DCGANDiscriminator(ConditionalDiscriminator):
             layers += _normalize(normalization, channels_out)
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
-        self.judge = nn.Conv2d(sizes[-1], 1, 4)
+        self.minibatch = make_minibatch_statistics(minibatch, sizes[-1] * 4 * 4)
+        self.judge = nn.Conv2d(sizes[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1, 4)
         _initialise(self)
         if normalization == "spectral":
             for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:
@@ -166,7 +172,11 @@ class DCGANDiscriminator(ConditionalDiscriminator):
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits ``[N]``."""
-        logits: Tensor = self.judge(features.view(len(features), -1, 4, 4))
+        maps = features.view(len(features), -1, 4, 4)
+        if self.minibatch is not None:
+            statistics = self.minibatch(features)[:, :, None, None]
+            maps = torch.cat([maps, statistics.expand(-1, -1, 4, 4)], dim=1)
+        logits: Tensor = self.judge(maps)
         return logits.flatten()
 
 

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ganforge import (
@@ -13,10 +14,12 @@ from ganforge import (
     DataSpec,
     Discriminator,
     Generator,
+    MinibatchStatistics,
     Recipe,
     hookimpl,
     join_labels,
     label_dim,
+    make_minibatch_statistics,
 )
 
 
@@ -78,6 +81,7 @@ class MLPDiscriminator(ConditionalDiscriminator):
         hidden: Sizes of the hidden layers.
         dropout: Share of hidden units dropped in training; in [0, 1).
         conditioning: How classes enter: not at all, joined to the examples, by projection, or by a classifier.
+        minibatch: What is told of the batch's variety: nothing, its deviation, or how near its examples lie.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class MLPDiscriminator(ConditionalDiscriminator):
         hidden: tuple[int, ...] = (1024, 512, 256),
         dropout: float | None = None,
         conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
+        minibatch: MinibatchStatistics = "none",
     ) -> None:
         _check_hidden(hidden)
         super().__init__(data, conditioning, hidden[-1])
@@ -96,7 +101,8 @@ class MLPDiscriminator(ConditionalDiscriminator):
             raise ValueError(f"dropout={dropout} must be at least 0 and below 1")
         num_inputs = math.prod(data.shape) + self.label_dim
         self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers((num_inputs, *hidden), dropout))
-        self.judge = nn.Linear(hidden[-1], 1)
+        self.minibatch = make_minibatch_statistics(minibatch, hidden[-1])
+        self.judge = nn.Linear(hidden[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The last hidden layer ``[N, hidden[-1]]``; labels are joined to an image's numbers, not as maps."""
@@ -109,6 +115,8 @@ class MLPDiscriminator(ConditionalDiscriminator):
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits ``[N]``."""
+        if self.minibatch is not None:
+            features = torch.cat([features, self.minibatch(features)], dim=1)
         logits: Tensor = self.judge(features)
         return logits.squeeze(1)
 
