@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from ganforge.cli import main
+
 # Tests are small: threads cost more than they give, and one thread makes rounding the same everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
@@ -28,3 +30,24 @@ def image_folder(tmp_path) -> Path:
             pixels = source.integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; gives exit code, standard output and standard error."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(each) for each in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return call

@@ -13,7 +13,6 @@ import ganforge
 from ganforge.builtin.gaussians import Grid25, Ring8
 from ganforge.builtin.stacked_mnist import StackedMnist
 from ganforge.checkpoint import save_tensors
-from ganforge.cli import main
 from ganforge.data import open_data, pack_data
 from ganforge.data.packer import pack
 from ganforge.errors import CheckpointError, DataError, OptionError
@@ -332,26 +331,8 @@ def test_a_cached_classifier_is_trained_once_and_again_if_its_file_is_damaged(ea
 # The command
 
 
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(each) for each in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
-
-
 MLP = ["--arch", "mlp", "--images", "32", "--batch", "8", "--device", "cpu"]
 MLP += ["--set", "generator.hidden=8", "--set", "discriminator.hidden=8"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def train(run, *arguments):
