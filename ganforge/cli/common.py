@@ -41,7 +41,7 @@ global_options = GlobalOptions()
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]", help="A run: its folder, name or number. The newest if left out.", show_default=False
+        metavar="RUN", help="A run: its folder, name or number. The newest if left out.", show_default=False
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="The folder of all runs.")]

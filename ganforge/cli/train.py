@@ -24,7 +24,7 @@ NETWORK, DATA, LENGTH, RUN = "What is trained", "On what", "How long", "The run"
 def train(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="With --resume: which run. The newest if left out.", show_default=False),
+        typer.Argument(metavar="RUN", help="With --resume: which run. The newest if left out.", show_default=False),
     ] = None,
     arch: Annotated[
         str | None,
@@ -42,7 +42,10 @@ def train(
     augment: Annotated[
         list[str] | None,
         typer.Option(
-            "--augment", metavar="NAME[:probability=P]", help="Change what D sees. Repeatable.", rich_help_panel=NETWORK
+            "--augment",
+            metavar="NAME[:probability=P]",
+            help="Change all examples before they are judged. Repeatable.",
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     generator: Annotated[
