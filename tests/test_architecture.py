@@ -19,6 +19,7 @@ FLOORS = {
     "files": 1,
     "interfaces": 1,
     "options": 1,
+    "settings": 1,
     "hookspecs": 2,
     "layers": 2,
     "plugins": 3,

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from ganforge import OptionError
-from ganforge.config import load_layers, merge, parse_part, parse_setting, read_config, resolve
+from ganforge.config import resolve
 from ganforge.registry import Registry
+from ganforge.settings import load_layers, merge, parse_part, parse_setting, read_config
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,11 @@ import math
 import pytest
 
 from ganforge import OptionError
-from ganforge.config import load_layers, resolve
+from ganforge.config import resolve
 from ganforge.options import coerce
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
+from ganforge.settings import load_layers
 
 
 def test_a_constant_never_changes():

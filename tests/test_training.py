@@ -7,10 +7,11 @@ import torch
 import ganforge
 from ganforge import CheckpointError, GanforgeError
 from ganforge.checkpoint import read_tensors
-from ganforge.config import load_layers, resolve
+from ganforge.config import resolve
 from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
+from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches

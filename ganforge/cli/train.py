@@ -74,7 +74,10 @@ def train(
         typer.Option("--images", metavar="N", help="Stop after so many, such as 500k.", rich_help_panel=LENGTH),
     ] = None,
     minutes: Annotated[
-        str | None, typer.Option("--minutes", metavar="N", help="Stop after so long.", rich_help_panel=LENGTH)
+        str | None,
+        typer.Option(
+            "--minutes", metavar="N", help="Stop after so long, all sittings together.", rich_help_panel=LENGTH
+        ),
     ] = None,
     batch: Annotated[
         str | None, typer.Option("--batch", metavar="N", help="Images a step.", rich_help_panel=LENGTH)
@@ -132,8 +135,9 @@ def train(
             f"unexpected argument '{run}'", f"to go on with a run: --resume {run}; data are given as --data {run}"
         )
 
-    from ganforge.config import load_layers, resolve
+    from ganforge.config import resolve
     from ganforge.runs import RunFolder
+    from ganforge.settings import load_layers
 
     registry = open_registry()
     if resume:

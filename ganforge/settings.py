@@ -1,0 +1,154 @@
+"""What a user asks for, as trees of sections and options: from a file and from the command line, laid over one another.
+
+The form of a tree is told in `ganforge.config`, which makes a configuration of it.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganforge.errors import OptionError, nearest
+
+SECTIONS = (
+    "recipe",
+    "data",
+    "generator",
+    "discriminator",
+    "loss",
+    "regularizers",
+    "augmentations",
+    "optimizer",
+    "training",
+)
+_LISTS = ("regularizers", "augmentations")
+_CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
+_BUDGET = {"images", "minutes"}
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay trees over one another, later ones on top.
+
+    Where a later tree names another part, options of the earlier one are dropped with it; where it sets a budget, the
+    earlier budget is.
+
+    Raises:
+        OptionError: A section that does not exist or is no table.
+    """
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        for section, value in layer.items():
+            if section not in SECTIONS:
+                raise OptionError(f"unknown section '{section}' in the configuration", nearest(section, SECTIONS))
+            if section == "recipe":
+                tree[section] = value
+                continue
+            if not isinstance(value, Mapping):
+                raise OptionError(f"section '{section}' of the configuration must be a table, not {value!r}")
+            under = tree.get(section, {})
+            if section in _LISTS:
+                for name, settings in value.items():
+                    if not isinstance(settings, Mapping):
+                        raise OptionError(
+                            f"{section}.{name} must be a table, not {settings!r}", "such as r1 = { weight = 10 }"
+                        )
+                    under = {**under, name: {**under.get(name, {}), **settings}}
+            elif (choice := _CHOICE.get(section)) and value.get(choice, under.get(choice)) != under.get(choice):
+                under = dict(value)
+            else:
+                if section == "training" and value.keys() & _BUDGET:
+                    under = {key: each for key, each in under.items() if key not in _BUDGET}
+                under = {**under, **value}
+            tree[section] = under
+    return tree
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration file: TOML, or the ``config.json`` of a run.
+
+    Raises:
+        OptionError: No such file, or not of that form.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError:
+        raise OptionError(f"--config {path}: no such file", "give a .toml file or the config.json of a run") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--config {path}: cannot be read: {error}") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        form = "JSON" if path.suffix == ".json" else "TOML"
+        raise OptionError(f"--config {path}: is not {form}: {error}", "mend the line, or leave the flag out") from None
+    if not isinstance(tree, dict):
+        raise OptionError(f"--config {path}: holds no table", f"its sections are {', '.join(SECTIONS)}")
+    return tree
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """``generator.width=96`` as a tree.
+
+    Raises:
+        OptionError: It has another form.
+    """
+    key, equals, value = text.partition("=")
+    keys = key.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        raise OptionError(f"--set {text}: is not of the form section.option=value", "such as --set generator.width=96")
+    tree: Any = value.strip()
+    for each in reversed(keys):
+        tree = {each: tree}
+    return dict(tree)
+
+
+def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
+    """``r1:weight=10,every=16`` as a tree.
+
+    Args:
+        text: What was given.
+        section: ``regularizers`` or ``augmentations``.
+        flag: By which it was given.
+
+    Raises:
+        OptionError: It has another form.
+    """
+    name, _, rest = text.partition(":")
+    settings = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise OptionError(
+                f"{flag} {text}: '{item}' is not of the form option=value", f"such as {flag} NAME:option=value"
+            )
+        settings[key.strip()] = value.strip()
+    return {section: {name.strip(): settings}}
+
+
+def load_layers(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    regularizers: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    augmentations: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """The trees of a file, of flags, of all ``--reg`` and ``--augment``, and of all ``--set``, in that order.
+
+    ``--set`` comes last, so that ``--data mnist --set data.split=test`` means what it says.
+    """
+    layers = [read_config(file)] if file else []
+    layers += [dict(flags or {})]
+    layers += [parse_part(each, "regularizers", "--reg") for each in regularizers]
+    layers += [parse_part(each, "augmentations", "--augment") for each in augmentations]
+    return [*layers, _nest(map(parse_setting, settings))]
+
+
+def _nest(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One tree of many, which share sections."""
+    whole: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            under = whole.get(key)
+            whole[key] = _nest([under, value]) if isinstance(value, Mapping) and isinstance(under, Mapping) else value
+    return whole
