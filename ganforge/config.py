@@ -64,6 +64,13 @@ class TrainingConfig:
         None, "images between two grids and log rows; none: 1000, and later a twentieth of all so far", least=1
     )
     samples: int = _setting(64, "images in a grid", least=1)
+    eval_every: int | None = _setting(None, "images between two scores of the averaged generator", least=1)
+    metrics: tuple[Literal["fd", "fid"], ...] = _setting((), "what it is scored by; the first says which is the best")
+    eval_samples: int = _setting(5000, "images generated for a score", least=2)
+    holdout: float = _setting(0.0, "share of the examples that is never shown, for evaluation", least=0, below=1)
+    labels: int | None = _setting(
+        None, "use the labels of only so many examples, as many of each class; none: of all", least=1
+    )
 
 
 @dataclass(frozen=True)

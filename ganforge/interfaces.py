@@ -185,6 +185,9 @@ class Step:
         logits: ``discriminator(images)``, computed when first asked for and shared by all who ask.
         images_seen: Real examples that the discriminator has been shown so far in the run.
         augment: What is done to examples ``[N, ...]`` before the discriminator judges them; differentiable.
+        labelled: Real examples ``[M, ...]`` and their classes ``[M]``, for a classifier to learn from: those of the
+            step, unless few labels may be used (``training.labels``); then `labels` is None, and these are drawn from
+            the few. None for unlabelled data.
     """
 
     def __init__(
@@ -197,6 +200,7 @@ class Step:
         labels: Tensor | None = None,
         images_seen: int = 0,
         augment: Callable[[Tensor], Tensor] = lambda images: images,
+        labelled: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
@@ -205,6 +209,7 @@ class Step:
         self.labels = labels
         self.images_seen = images_seen
         self.augment = augment
+        self.labelled = (images.real, labels) if labelled is None and labels is not None else labelled
 
     @cached_property
     def logits(self) -> Pair:

@@ -28,6 +28,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.generator = path / "generator.safetensors"
+        self.best_generator = path / "generator-best.safetensors"
         self.animation = path / "training.gif"
 
     @classmethod

@@ -441,7 +441,7 @@ def test_a_classifier_of_fewer_classes_is_refused(run, here, digits, easy):
     pair = type(easy)("pair", easy.examples[two], easy.labels[two], easy.class_names[:2], "x")
     train_classifier(pair, epochs=1).save(here / "pair.safetensors")
     line = mistake(*run("eval", "--modes", "--classifier", "pair.safetensors")[::2])
-    assert "knows 2 classes, stacked-mnist is stacked of 3" in line
+    assert "knows 2 classes, the channels of stacked-mnist have 3" in line
 
 
 def mistake(code, err):
@@ -453,7 +453,7 @@ def mistake(code, err):
 
 
 def test_other_data_are_refused_in_one_line_that_says_which_will_do(run, here, image_folder):
-    train(run, "--data", image_folder)
+    train(run, "--data", image_folder / "cat")
     line = mistake(*run("eval", "--modes")[::2])
     assert holds(line, "the modes of", "ring-8", "stacked-mnist")
     assert not (run_folder(here) / "modes.json").exists()
@@ -462,9 +462,11 @@ def test_other_data_are_refused_in_one_line_that_says_which_will_do(run, here, i
 def test_flags_that_do_not_go_together_are_refused(run, here):
     train(run, "--data", "ring-8", "--set", "data.count=50")
     for flags, said in (
-        (["--fid", "--modes"], "two metrics"),
+        (["--fid", "--modes"], "metrics of their own"),
+        (["--modes", "--conditional-accuracy"], "--modes and --conditional-accuracy are"),
         (["--fid", "--classifier", "x"], "--fid needs none"),
+        (["--modes", "--inception-weights", "x"], "--modes needs none"),
         (["--modes", "--classifier", "x"], "ring-8 needs none"),
-        ([], "choose --fid or --modes"),
+        ([], "choose one of: --fid, --modes, --conditional-accuracy"),
     ):
         assert said in mistake(*run("eval", *flags)[::2])

@@ -80,6 +80,7 @@ class Avatars(Dataset):
     """
 
     class_names = ("plain", "smile", "hat", "hat+smile", "glasses", "glasses+smile", "glasses+hat", "glasses+hat+smile")
+    attribute_names = ("smile", "hat", "glasses")
 
     def __init__(self, *, count: int = 20_000, resolution: int = 32) -> None:
         _check("count", count, 1)

@@ -134,7 +134,8 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         max_width: Most channels of any map.
         normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients;
             ``spectral``, of the weights instead of the maps (Miyato 2018, arXiv:1802.05957).
-        conditioning: How classes enter: not at all, as maps beside the image, by projection, or by a classifier.
+        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
+            that has "generated" for a class too.
         minibatch: What is told of the batch's variety: nothing, its deviation, or how near its images lie.
     """
 
@@ -145,11 +146,11 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         width: int = 64,
         max_width: int = 1024,
         normalization: Literal["batch", "layer", "spectral", "none"] = "batch",
-        conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
+        conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
         minibatch: MinibatchStatistics = "none",
     ) -> None:
         sizes = _channels(data, width, max_width)
-        super().__init__(data, conditioning, sizes[-1] * 4 * 4)
+        super().__init__(data, conditioning, sizes[-1] * 4 * 4, minibatch)
         channels = data.shape[0] + self.label_dim
         layers: list[nn.Module] = [nn.Conv2d(channels, sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         bias = normalization in ("none", "spectral")
@@ -159,7 +160,8 @@ class DCGANDiscriminator(ConditionalDiscriminator):
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
         self.minibatch = make_minibatch_statistics(minibatch, sizes[-1] * 4 * 4)
-        self.judge = nn.Conv2d(sizes[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1, 4)
+        if not self.joint:
+            self.judge = nn.Conv2d(sizes[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1, 4)
         _initialise(self)
         if normalization == "spectral":
             for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:

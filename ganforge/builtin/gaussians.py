@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge import Dataset, OptionError, hookimpl
+from ganforge import Dataset, OptionError, Recipe, hookimpl
 
 
 class GaussianMixture(Dataset):
@@ -119,3 +119,26 @@ class Grid25(GaussianMixture):
 def ganforge_datasets() -> dict[str, type[Dataset]]:
     """Offer the mixtures."""
     return {"gaussian-1d": Gaussian1D, "ring-8": Ring8, "grid-25": Grid25}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipe that covers the mixtures in the plane."""
+    # Small networks and many steps: the modes are far narrower than what lies between them. Strong penalties keep all
+    # modes while points still wander; weak ones and low rates then let the discriminator see how narrow the modes are.
+    weight, rate = "cosine:1:3e-5:6.7M", "cosine:1e-3:1e-5:10M"
+    return {
+        "mixture": Recipe(
+            summary="Small fully connected networks that cover every mode of a mixture in the plane.",
+            source="Huang et al. 2024, The GAN is dead; long live the GAN!, arXiv:2501.05441 (its loss and penalties)",
+            settings={
+                "data": {"source": "ring-8"},
+                "generator": {"name": "mlp", "z_dim": 2, "hidden": (128, 128, 128, 128)},
+                "discriminator": {"name": "mlp", "hidden": (128, 128, 128)},
+                "loss": {"name": "rpgan"},
+                "regularizers": {"r1": {"weight": weight}, "r2": {"weight": weight}},
+                "optimizer": {"generator_lr": rate, "discriminator_lr": rate, "beta1": 0.0, "beta2": 0.99},
+                "training": {"batch": 256, "images": 10_000_000},
+            },
+        )
+    }

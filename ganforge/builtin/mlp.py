@@ -80,7 +80,8 @@ class MLPDiscriminator(ConditionalDiscriminator):
         data: Shape of an example.
         hidden: Sizes of the hidden layers.
         dropout: Share of hidden units dropped in training; in [0, 1).
-        conditioning: How classes enter: not at all, joined to the examples, by projection, or by a classifier.
+        conditioning: How classes enter: not at all, joined to the examples, by projection, by a classifier, or by one
+            that has "generated" for a class too.
         minibatch: What is told of the batch's variety: nothing, its deviation, or how near its examples lie.
     """
 
@@ -90,11 +91,11 @@ class MLPDiscriminator(ConditionalDiscriminator):
         *,
         hidden: tuple[int, ...] = (1024, 512, 256),
         dropout: float | None = None,
-        conditioning: Literal["none", "input", "projection", "auxiliary"] = "none",
+        conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
         minibatch: MinibatchStatistics = "none",
     ) -> None:
         _check_hidden(hidden)
-        super().__init__(data, conditioning, hidden[-1])
+        super().__init__(data, conditioning, hidden[-1], minibatch)
         if dropout is None:
             dropout = 0.3 if data.is_image else 0.0
         if not 0 <= dropout < 1:
@@ -102,7 +103,8 @@ class MLPDiscriminator(ConditionalDiscriminator):
         num_inputs = math.prod(data.shape) + self.label_dim
         self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers((num_inputs, *hidden), dropout))
         self.minibatch = make_minibatch_statistics(minibatch, hidden[-1])
-        self.judge = nn.Linear(hidden[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1)
+        if not self.joint:
+            self.judge = nn.Linear(hidden[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The last hidden layer ``[N, hidden[-1]]``; labels are joined to an image's numbers, not as maps."""

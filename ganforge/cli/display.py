@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 from rich.table import Table
 
 from ganforge.cli.common import console, say
+
+if TYPE_CHECKING:
+    from ganforge.training.record import Score
 
 REFRESH_SECONDS = 0.5
 
@@ -29,6 +32,8 @@ class Display:
         self._images = images
         self._minutes = minutes
         self._row: dict[str, Any] = {}
+        self._scores: dict[str, float] = {}
+        self._best = ""
         self._shown = 0.0
         self._marks: list[tuple[float, int]] = []
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -53,7 +58,16 @@ class Display:
     def tick(self, row: dict[str, Any]) -> None:
         """Write a line to the log, and show it."""
         self._row = row
-        line = self.line(row)
+        self._show(self.line(row), row)
+
+    def score(self, row: dict[str, Any], best: Score) -> None:
+        """Write scores and the best so far to the log, and show them."""
+        self._scores = {name: value for name, value in row.items() if name not in ("images", "seconds")}
+        self._best = describe_best(best)
+        values = " ".join(f"{name} {value:.3f}" for name, value in self._scores.items())
+        self._show(f"{row['images']} images {values} ({self._best})", row)
+
+    def _show(self, line: str, row: dict[str, Any]) -> None:
         with self._log.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         if self._live:
@@ -87,9 +101,31 @@ class Display:
         table.add_row("speed", f"{rate:,.0f} images/s, {_clock(seconds)} gone, {_clock(_left(share, seconds))} to go")
         for name, value in _metrics(self._row).items():
             table.add_row(name, f"{value:.3f}")
+        for index, (name, value) in enumerate(self._scores.items()):
+            table.add_row(name, f"{value:.3f}" + f"  ({self._best})" * (index == 0))
         if self._row:
             table.add_row("picture", self._row["picture"])
         return table
+
+
+def describe_best(best: Score) -> str:
+    """The best score in words."""
+    return f"best {best.value:.3f} after {best.images:,} images"
+
+
+def describe_scores(best: Score, last: Score, file: str) -> str:
+    """The best and the newest score of a run in one line.
+
+    Args:
+        best: The best one.
+        last: The newest one.
+        file: Name of the file that holds the best generator.
+    """
+    line = f"{best.metric}: {describe_best(best)} ({file})"
+    if last == best:
+        return f"{line}, which is the last"
+    above = f", {last.value / best.value - 1:.1%} above the best" if best.value > 0 else ""
+    return f"{line}, last {last.value:.3f} after {last.images:,}{above}"
 
 
 def _metrics(row: dict[str, Any]) -> dict[str, float]:

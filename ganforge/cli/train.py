@@ -13,10 +13,15 @@ from ganforge.cli.common import OutOption, choose_device, open_registry, print_r
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
+    import torch
+
     from ganforge.config import RunConfig
     from ganforge.data.store import PackedData
     from ganforge.registry import Registry
     from ganforge.runs import RunFolder
+    from ganforge.training.batches import Batches
+    from ganforge.training.record import Record, Scorer
+    from ganforge.training.state import TrainingState
 
 NETWORK, DATA, LENGTH, RUN = "What is trained", "On what", "How long", "The run"
 
@@ -92,6 +97,24 @@ def train(
     device: Annotated[
         str | None, typer.Option("--device", metavar="auto|cuda|cpu", help="Where to train.", rich_help_panel=RUN)
     ] = None,
+    eval_every: Annotated[
+        str | None,
+        typer.Option(
+            "--eval-every",
+            metavar="N",
+            help="Score the generator every so many images, such as 50k, and keep the best.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="fd|fid",
+            help="By what: fd, in features of a classifier of the data; fid, in those of Inception.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="TOML, or a run's config.json.", rich_help_panel=RUN),
@@ -126,6 +149,8 @@ def train(
             "training.d_steps": d_steps,
             "training.seed": seed,
             "training.device": device,
+            "training.eval_every": eval_every,
+            "training.metrics": metrics,
         }
     )
     if resume:
@@ -150,17 +175,25 @@ def train(
     torch_device = choose_device(settled.training.device)
     data = _open_data(settled, registry)
 
-    from ganforge.training.start import settle_budget
+    from ganforge.evaluation.scoring import check_scoring
+    from ganforge.training.start import open_batches, open_record, settle_budget
     from ganforge.training.state import build_state
 
+    check_scoring(settled.training, data)
     settled = settle_budget(settled, torch_device)
     state = build_state(settled, registry, data.spec, torch_device)
+    batches = open_batches(settled.training, data, torch_device)
     if dry_run:
         print_result(json.dumps(settled.tree(), indent=2))
         return
+    if resume:
+        record = open_record(settled, registry, data, folder, state)
+        _take_up(record, folder, settled, state, torch_device)
+    scorer = _open_scorer(settled, data, torch_device)
     if not resume:
         folder = RunFolder.create(out, name or f"{settled.recipe}-{settled.loss.name}-{data.name}")
-    _run(settled, registry, data, folder, state, torch_device, resume)
+        record = open_record(settled, registry, data, folder, state)
+    _run(settled, data, batches, folder, state, record, scorer, torch_device)
 
 
 def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
@@ -203,37 +236,49 @@ def _open_data(settled: RunConfig, registry: Registry) -> PackedData:
     return data
 
 
+def _take_up(record: Record, folder: RunFolder, settled: RunConfig, state: TrainingState, device: torch.device) -> None:
+    """Bring a run to where its newest checkpoint stands; it must have something left to do."""
+    from ganforge.training.loop import is_spent
+
+    say(record.resume(device))
+    if is_spent(settled.training, state):
+        spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
+        raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
+
+
+def _open_scorer(settled: RunConfig, data: PackedData, device: torch.device) -> Scorer | None:
+    if settled.training.eval_every is None:
+        return None
+    from ganforge.evaluation.scoring import build_scorer
+
+    return build_scorer(settled.training, data, device, progress=progress_bar, say=say)
+
+
 def _run(
     settled: RunConfig,
-    registry: Registry,
     data: PackedData,
+    batches: Batches,
     folder: RunFolder,
-    state: Any,
-    device: Any,
-    resume: bool,
+    state: TrainingState,
+    record: Record,
+    scorer: Scorer | None,
+    device: torch.device,
 ) -> None:
-    from ganforge.cli.display import Display
-    from ganforge.training.batches import Batches
-    from ganforge.training.loop import is_spent
+    from ganforge.cli.display import Display, describe_scores
     from ganforge.training.loop import train as run_loop
-    from ganforge.training.start import open_record
 
     training = settled.training
-    record = open_record(settled, registry, data, folder, state)
-    if resume:
-        say(record.resume(device))
-        if is_spent(training, state):
-            spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
-            raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
     folder.write_config(settled.tree())
     shape = "x".join(map(str, data.spec.shape))
     say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape}), {device.type}")
     if training.images is None or training.minutes is not None:
         say(f"for {training.minutes:g} minutes; --minutes or --images sets another length, Ctrl-C stops and keeps all")
     with Display(folder.log, training.images, training.minutes) as display:
-        outcome = run_loop(state, Batches(data, training.seed, device), record, settled, display, device)
+        outcome = run_loop(state, batches, record, settled, display, device, scorer)
     picture = folder.sample_path(outcome.images)
     say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
+    if record.best and record.last:
+        say(describe_scores(record.best, record.last, folder.best_generator.name))
     if outcome.stopped:
         say(f"stopped by {outcome.stopped.name}; go on with: ganforge train --resume {folder.path}")
         raise typer.Exit(130 if outcome.stopped == signal.SIGINT else 143)

@@ -70,6 +70,30 @@ class Classifier:
             found = [self.network(to_float(chunk.to(device))).argmax(dim=1).cpu() for chunk in torch.split(images, 512)]
         return torch.cat(found).clone()
 
+    def features(self, images: Tensor) -> Tensor:
+        """What it sees in images: the means over all pixels of the last convolution's maps, after ReLU.
+
+        Args:
+            images: uint8 ``[N, C, H, W]`` on any device, of the size of those of the training.
+
+        Returns:
+            float32 ``[N, 128]`` on the CPU.
+
+        Raises:
+            DataError: The images are no such tensor, or of another size.
+        """
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
+            raise DataError(
+                f"the classifier takes uint8 images [N, {', '.join(map(str, self.shape))}], "
+                f"not {images.dtype} {list(images.shape)}",
+                "use one that was trained on such images",
+            )
+        device = next(self.network.parameters()).device
+        maps = nn.Sequential(*list(self.network.children())[:-2])  # all but flattening and the linear layer
+        with torch.inference_mode():
+            found = [maps(to_float(chunk.to(device))).mean(dim=(2, 3)).cpu() for chunk in torch.split(images, 512)]
+        return torch.cat(found).clone()
+
     def describe(self) -> dict[str, Any]:
         """What a value that it took part in must be quoted with."""
         return {

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ganforge.errors import DataError
-from ganforge.evaluation.provenance import now
-from ganforge.version import __version__
-
-GAUSSIAN_SAMPLES = 2_500
-"""Samples of a Gaussian mixture, as in PacGAN's experiments."""
-
-STACKED_SAMPLES = 26_000
-"""Samples of stacked images, as in VEEGAN's and PacGAN's experiments."""
-
-GAUSSIAN_PROTOCOL = (
-    "PacGAN (Lin et al. 2018): a sample is of high quality if it lies within 3 sigma of its nearest centre; a mode is "
-    "covered if at least one high-quality sample falls on it; reverse KL = KL(generated || uniform) = "
-    "sum_k q_k ln(q_k K), q the histogram of high-quality samples over the K modes, empty modes contributing 0"
-)
-STACKED_PROTOCOL = (
-    "VEEGAN (Srivastava et al. 2017), as PacGAN (Lin et al. 2018) ran it: a classifier names the class of each "
-    "channel; a mode is a combination of classes, covered if at least one sample falls on it; reverse KL = "
-    "KL(generated || uniform) = sum_k q_k ln(q_k K), q the histogram of all samples over the K modes, empty modes "
-    "contributing 0"
-)
 
 
 @runtime_checkable
@@ -57,6 +37,18 @@ class HasStackedModes(Protocol):
     digits: Any
 
 
+@runtime_checkable
+class HasAttributes(Protocol):
+    """A labelled data set whose classes are all combinations of attributes that an example has or has not.
+
+    Attributes:
+        attribute_names: Names of the A attributes. The label is a binary number whose bit i, counted from the least,
+            tells whether attribute i is there, so there are ``2 ** A`` classes.
+    """
+
+    attribute_names: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModeCoverage:
     """Which modes samples fall on.
@@ -66,8 +58,9 @@ class ModeCoverage:
         num_modes: Number K of modes of the data.
         num_covered: Modes on which at least one sample that counts falls.
         high_quality: Share of samples that count, in [0, 1]; None where every sample counts by definition.
-        reverse_kl: ``KL(generated || uniform)`` over the modes, in nats; 0 is best, ``ln K`` is one mode alone. None
-            if no sample counts.
+        reverse_kl: ``KL(generated || uniform)`` over the modes, or to the data's own proportions where the modes are
+            their classes, in nats; 0 is best, and of equal modes ``ln K`` is one alone. None if no sample counts, or
+            where it is infinite, as samples fall on a class of which the data have no example.
         mean: Of samples on a line; None for others, and for samples that are not finite.
         deviation: Standard deviation of samples on a line; None likewise.
         counts: Samples that count, by mode.
@@ -81,69 +74,6 @@ class ModeCoverage:
     mean: float | None = None
     deviation: float | None = None
     counts: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModesProvenance:
-    """What a coverage must be quoted with.
-
-    Attributes:
-        protocol: How it was computed, in words.
-        num_samples: Number of generated samples.
-        seed: Seed of the first; the next has the next.
-        truncation: Truncation of the latents; 1 for none.
-        data: Name of the data set.
-        data_fingerprint: Fingerprint of what the generator was trained on.
-        generator_fingerprint: Fingerprint of its weights.
-        classifier: Architecture, fingerprints and held-out accuracy of the classifier; None where there is none.
-        versions: Versions of ganforge and torch.
-        date: When, in ISO 8601, UTC.
-    """
-
-    protocol: str
-    num_samples: int
-    seed: int
-    truncation: float
-    data: str
-    data_fingerprint: str
-    generator_fingerprint: str
-    classifier: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=lambda: {"ganforge": __version__, "torch": str(torch.__version__)})
-    date: str = field(default_factory=now)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModesResult:
-    """A coverage and how it came about.
-
-    Attributes:
-        metric: ``modes``.
-        coverage: The numbers.
-        provenance: What they must be quoted with.
-    """
-
-    metric: str = "modes"
-    coverage: ModeCoverage
-    provenance: ModesProvenance
-
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
-
-    def describe(self) -> str:
-        """The numbers in words, a line each."""
-        found = self.coverage
-        lines = [f"modes         {found.num_covered} of {found.num_modes}"]
-        if found.high_quality is not None:
-            lines.append(f"high quality  {found.high_quality:.2%} of {found.num_samples} samples, within 3 sigma")
-        value = "not defined, as no sample counts" if found.reverse_kl is None else f"{found.reverse_kl:.4f} nats"
-        lines.append(f"reverse KL    {value}, KL(generated || uniform)")
-        if found.mean is not None and found.deviation is not None:
-            lines.append(f"samples       mean {found.mean:.4f}, deviation {found.deviation:.4f}")
-        if self.provenance.classifier is not None:
-            accuracy = self.provenance.classifier["accuracy"]
-            lines.append(f"classifier    {accuracy:.2%} right on held-out images")
-        return "\n".join(lines)
 
 
 def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverage:
@@ -209,6 +139,30 @@ def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
     )
 
 
+def class_coverage(labels: Tensor, data_counts: Tensor) -> ModeCoverage:
+    """Count the classes of labelled data that images fall on.
+
+    Args:
+        labels: Class of each generated image, int64 ``[N]`` in ``[0, K)``.
+        data_counts: Examples of each class in the data, int64 ``[K]``; a class without any is no mode.
+
+    Raises:
+        DataError: There is no sample, or a label out of range.
+    """
+    if labels.dim() != 1 or not len(labels) or labels.min() < 0 or labels.max() >= len(data_counts):
+        raise DataError(f"labels {list(labels.shape)} do not fit {len(data_counts)} classes", "they must be [N]")
+    counts, there = torch.bincount(labels.cpu(), minlength=len(data_counts)), data_counts.cpu() > 0
+    divergence = reverse_kl(counts, data_counts)
+    return ModeCoverage(
+        num_samples=len(labels),
+        num_modes=int(there.sum()),
+        num_covered=int(counts[there].count_nonzero()),
+        high_quality=None,
+        reverse_kl=None if divergence == math.inf else divergence,
+        counts=tuple(counts.tolist()),
+    )
+
+
 def mode_numbers(labels: Tensor, num_classes: int) -> Tensor:
     """Numbers ``[N]`` of the combinations ``[N, C]`` of classes: digits (3, 1, 4) are mode 314."""
     numbers = torch.zeros(len(labels), dtype=torch.int64)
@@ -217,14 +171,20 @@ def mode_numbers(labels: Tensor, num_classes: int) -> Tensor:
     return numbers
 
 
-def reverse_kl(counts: Tensor | Sequence[int]) -> float | None:
-    """``KL(q || uniform) = sum_k q_k ln(q_k K)`` of a histogram over K modes, in nats; None for an empty one.
+def reverse_kl(counts: Tensor | Sequence[int], expected: Tensor | Sequence[int] | None = None) -> float | None:
+    """``KL(q || p) = sum_k q_k ln(q_k / p_k)`` of a histogram over K modes, in nats; None for an empty one.
 
-    Modes without a sample contribute 0, the limit of ``q ln q``.
+    Modes without a sample contribute 0, the limit of ``q ln q``; a sample where none is expected makes it infinite.
+
+    Args:
+        counts: Samples by mode ``[K]``; q is their shares.
+        expected: What p is proportional to ``[K]``; None for the uniform ``p_k = 1 / K``.
     """
-    histogram = torch.as_tensor(counts, dtype=torch.float64)
+    histogram = torch.as_tensor(counts, dtype=torch.float64).cpu()
     if not histogram.sum() > 0:
         return None
-    shares = histogram / histogram.sum()
-    # xlogy is 0 where the share is; rounding may leave the sum of a uniform histogram a hair below 0.
-    return max(0.0, float(torch.xlogy(shares, shares * len(shares)).sum()))
+    wanted = torch.ones_like(histogram) if expected is None else torch.as_tensor(expected, dtype=torch.float64).cpu()
+    hit = histogram > 0
+    q, p = (histogram / histogram.sum())[hit], (wanted / wanted.sum())[hit]
+    # Rounding may leave the sum of equal histograms a hair below 0.
+    return max(0.0, float((q * (q / p).log()).sum()))

@@ -47,13 +47,16 @@ def require_labels(labels: Tensor | None) -> Tensor:
 def join_labels(x: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:
     """Join one-hot labels to a network's input (Mirza and Osindero 2014, arXiv:1411.1784). Scriptable.
 
+    A vector's label is sqrt(D) instead of 1, as long as D numbers of size 1 are: one number in a thousand is not heard,
+    and a fully connected discriminator would judge without it.
+
     Args:
         x: Vectors ``[N, D]``, or maps ``[N, C, H, W]``.
         labels: Classes ``[N]`` int64 in [0, num_classes).
         num_classes: K; 0 for an unconditional network, whose input stays as it is.
 
     Returns:
-        ``[N, D + K]``, or ``[N, C + K, H, W]`` with a map of ones for the class of each example.
+        ``[N, D + K]`` with sqrt(D) in the place of each example's class, or ``[N, C + K, H, W]`` with a map of ones.
 
     Raises:
         ValueError: Labels are None in a conditional network.
@@ -61,7 +64,9 @@ def join_labels(x: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:
     if num_classes == 0:
         return x
     joined = one_hot(require_labels(labels), num_classes).to(x.dtype)
-    if x.dim() == 4:
+    if x.dim() == 2:
+        joined = joined * x.shape[1] ** 0.5
+    else:
         joined = joined[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
     return torch.cat([x, joined], dim=1)
 
@@ -113,28 +118,38 @@ class ConditionalSequential(nn.Sequential):
 
 
 class ConditionalDiscriminator(ClassifierDiscriminator):
-    """A discriminator that learns of classes in one of four ways, or not at all; a network brings its layers.
+    """A discriminator that learns of classes in one of these ways, or not at all; a network brings its layers.
 
     Without conditioning it has no parameters of its own. The ways:
 
     - ``input``: labels joined to the examples, see `join_labels`;
     - ``projection``: logit + <embedding of the class, features> (Miyato and Koyama 2018, arXiv:1802.05637);
-    - ``auxiliary``: a classifier of the features beside the logit (Odena 2017, arXiv:1610.09585).
+    - ``auxiliary``: a classifier of the features beside the logit (Odena 2017, arXiv:1610.09585);
+    - ``joint``: "generated" is one class more, of score 0, beside the K of the classifier, so that the logit is
+      log(sum of exp(scores)) (Salimans 2016, arXiv:1606.03498, section 5).
 
     Args:
         data: Shape and classes of the examples.
-        conditioning: ``none``, ``input``, ``projection`` or ``auxiliary``.
+        conditioning: ``none``, ``input``, ``projection``, ``auxiliary`` or ``joint``.
         num_features: F of the last hidden layer.
+        minibatch: The network's option of that name, see `make_minibatch_statistics`.
 
     Attributes:
         label_dim: How much wider labels make the input of `hidden`.
+        joint: Whether the logit comes from the scores of the classes, so that `logits` is never asked for.
     """
 
-    def __init__(self, data: DataSpec, conditioning: str, num_features: int) -> None:
+    def __init__(self, data: DataSpec, conditioning: str, num_features: int, minibatch: str = "none") -> None:
         super().__init__()
         self.label_dim = label_dim(data, conditioning)
         self.projection = nn.Embedding(data.num_classes, num_features) if conditioning == "projection" else None
-        self.classifier = nn.Linear(num_features, data.num_classes) if conditioning == "auxiliary" else None
+        classifies = conditioning in ("auxiliary", "joint")
+        self.classifier = nn.Linear(num_features, data.num_classes) if classifies else None
+        self.joint = conditioning == "joint"
+        if self.joint and minibatch != "none":
+            raise ValueError(
+                f"minibatch={minibatch} is told to a logit of its own, but conditioning=joint has none: leave one out"
+            )
         if self.projection is not None:  # so that products with features of size 1 begin with size 1
             nn.init.normal_(self.projection.weight, 0.0, num_features**-0.5)
 
@@ -144,14 +159,16 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[N]`` from features ``[N, F]``, whatever the class."""
+        """Logits ``[N]`` from features ``[N, F]``, whatever the class; not called if `joint`."""
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The last hidden layer ``[N, F]`` of examples ``[N, ...]`` of classes ``[N]``."""
         return self.hidden(join_labels(images, labels, self.label_dim))
 
     def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits ``[N]`` from features ``[N, F]``, by projection if so made."""
+        """Logits ``[N]`` from features ``[N, F]``, by projection or from the scores of the classes if so made."""
+        if self.joint:
+            return self.classify(features).logsumexp(1)
         logits = self.logits(features)
         if self.projection is None:
             return logits
@@ -161,6 +178,8 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
     def classify(self, features: Tensor) -> Tensor:
         """Scores ``[N, K]``; see `ClassifierDiscriminator`."""
         if self.classifier is None:
-            raise OptionError("the discriminator has no classifier", "--set discriminator.conditioning=auxiliary")
+            raise OptionError(
+                "the discriminator has no classifier", "--set discriminator.conditioning=auxiliary, or joint"
+            )
         scores: Tensor = self.classifier(features)
         return scores

@@ -13,7 +13,7 @@ from ganforge.config import RunConfig, TrainingConfig
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
 from ganforge.training.randomness import seed_everything
-from ganforge.training.record import Record
+from ganforge.training.record import Record, Score, Scorer
 from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import step_discriminator, step_generator
@@ -30,6 +30,9 @@ class Watcher(Protocol):
 
     def tick(self, row: dict[str, Any]) -> None:
         """Show a row of metrics; its ``picture`` is the path of the newest grid."""
+
+    def score(self, row: dict[str, Any], best: Score) -> None:
+        """Show a row of scores, and the best so far."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def train(
     config: RunConfig,
     watcher: Watcher,
     device: torch.device,
+    scorer: Scorer | None = None,
 ) -> Outcome:
     """Train until the budget is spent or a signal comes; the end is saved in either case.
 
@@ -64,6 +68,8 @@ def train(
         config: Batch, budget, seed, and what follows schedules.
         watcher: Whoever shows the run.
         device: Where the players are.
+        scorer: Asked how good the averaged generator is, whenever a multiple of ``eval_every`` images is reached and at
+            the end; None to ask nobody. It must leave torch's settings as they are; what it draws does not matter.
 
     Raises:
         GanforgeError: A loss is no longer finite, or a file cannot be written.
@@ -88,7 +94,8 @@ def train(
                 with torch.set_grad_enabled(index == training.d_steps - 1):
                     fake = state.generator(latents, labels)
                 number = iteration * training.d_steps + index
-                record.statistics.add(step_discriminator(state, real, fake.detach(), latents, labels, number))
+                labelled = batches.read_labelled(state.images, training.batch)
+                record.statistics.add(step_discriminator(state, real, fake.detach(), latents, labels, number, labelled))
                 state.images += training.batch
 
             # The generator, against the discriminator as it is now.
@@ -103,6 +110,14 @@ def train(
                 half_life=training.ema_images.at(state.images),
             )
 
+            # How good the average is by now; what is still under way on the device is training, the rest is not.
+            if scorer is not None and is_score_due(training, state):
+                finish(device)
+                paused = time.perf_counter()
+                state.seconds = seconds_before + paused - start
+                watcher.score(*record.score(scorer))
+                start += time.perf_counter() - paused
+
             # What is shown and kept.
             now = time.perf_counter()
             state.seconds = seconds_before + now - start
@@ -113,8 +128,11 @@ def train(
                     record.save()
                     saved = now
 
-        if request.signal is None and record.pending:
-            watcher.tick(record.tick())
+        if request.signal is None:
+            if scorer is not None and (record.last is None or record.last.images < state.images):
+                watcher.score(*record.score(scorer))
+            if record.pending:
+                watcher.tick(record.tick())
         record.save()
     record.animate()
     return Outcome(state.images, state.seconds, request.signal)
@@ -125,3 +143,15 @@ def is_spent(training: TrainingConfig, state: TrainingState) -> bool:
     if training.images is not None and state.images >= training.images:
         return True
     return training.minutes is not None and state.seconds >= 60 * training.minutes
+
+
+def is_score_due(training: TrainingConfig, state: TrainingState) -> bool:
+    """Whether the step just taken reached a multiple of ``eval_every`` images."""
+    step = training.batch * training.d_steps
+    return training.eval_every is not None and state.images % training.eval_every < step
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done all that it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""What a run shows of itself: a grid of images, or points in a plane, always from the same seeds."""
+"""What a run shows of itself, from the same seeds all along: a grid of images, or points on a landscape of logits."""
 
 from __future__ import annotations
 
@@ -8,20 +8,44 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate, max_pool2d
 
+from ganforge.errors import GanforgeError
 from ganforge.files import write_bytes
 from ganforge.images import grid, png_bytes, to_uint8, write_gif
-from ganforge.interfaces import DataSpec, Generator
+from ganforge.interfaces import DataSpec, Discriminator, Generator
 from ganforge.sampling import cycle_labels, generate
 
 POINTS = 2000
 """How many vectors are drawn."""
 
+PIXELS = 384
+"""Edge of their picture."""
+
+CELLS = 64
+"""Places along an axis where the discriminator is asked."""
+
+BATCH = 256
+"""Most places that it judges at once."""
+
+BANDS = 10
+"""Shades on each side of undecided: so few that they read as contours, and that files stay small."""
+
 FRAMES = 60
 """Most pictures in an animation."""
 
+WHITE, BLACK, ORANGE = (250.0, 250.0, 250.0), (30.0, 30.0, 35.0), (235.0, 110.0, 20.0)
+BLUE, ROSE = (95.0, 150.0, 215.0), (235.0, 125.0, 140.0)
 
-def draw_samples(generator: Generator, data: DataSpec, reals: Tensor, count: int, seed: int) -> Tensor:
+
+def draw_samples(
+    generator: Generator,
+    data: DataSpec,
+    reals: Tensor,
+    count: int,
+    seed: int,
+    discriminator: Discriminator | None = None,
+) -> Tensor:
     """A picture of what a generator makes.
 
     Args:
@@ -30,47 +54,129 @@ def draw_samples(generator: Generator, data: DataSpec, reals: Tensor, count: int
         reals: Real examples, of which vectors are drawn behind the generated ones.
         count: Images in a grid.
         seed: The first image's seed.
+        discriminator: Whose judgement colours the plot's background, if vectors have one or two numbers.
 
     Returns:
         One picture, uint8 ``[C, H, W]``.
     """
     count = count if data.is_image else POINTS
     examples = generate(generator, count, seed=seed, labels=cycle_labels(count, data.num_classes))
-    return grid(to_uint8(examples)) if data.is_image else plot_points(examples, reals[:POINTS])
+    if data.is_image:
+        return grid(to_uint8(examples))
+    real = reals[:POINTS]
+    judgement = None
+    if discriminator is not None and real.shape[1] <= 2:
+        judgement = judge_plane(discriminator, data, examples, real)
+    return plot_points(examples, real, judgement)
 
 
-def plot_points(fake: Tensor, real: Tensor, pixels: int = 256) -> Tensor:
+def plot_points(fake: Tensor, real: Tensor, judgement: Tensor | None = None) -> Tensor:
     """Draw vectors ``[N, D]`` by their first two coordinates, or as histograms if D = 1; generated ones in orange.
 
-    The frame is that of the real ones and does not move from picture to picture.
+    The frame is that of the real ones, in black, and does not move from picture to picture.
+
+    Args:
+        fake: Generated vectors.
+        real: Real ones.
+        judgement: For the background, from `judge_plane`: 1, real, is rose; 0 is white; -1, generated, is blue.
 
     Returns:
-        One picture, uint8 ``[3, pixels, pixels]``.
+        One picture, uint8 ``[3, PIXELS, PIXELS]``.
     """
-    low, high = real.amin(0), real.amax(0)
-    margin = (high - low).clamp_min(1e-6) * 0.15
-    canvas = torch.full((3, pixels, pixels), 255.0)
-    for points, colour in ((real, (200.0, 205.0, 215.0)), (fake, (235.0, 110.0, 20.0))):
-        unit = (points.cpu() - (low - margin)) / (high - low + 2 * margin)
-        ink = _histogram(unit[:, 0], pixels) if unit.shape[1] == 1 else _scatter(unit[:, :2], pixels)
-        canvas += ink * (torch.tensor(colour)[:, None, None] - canvas)
+    canvas = _paint(torch.zeros(PIXELS, PIXELS) if judgement is None else judgement)
+    low, high = _frame(real)
+    for points, colour, width in ((real, BLACK, 5), (fake, ORANGE, 3)):
+        unit = (points.cpu() - low) / (high - low)
+        ink = _histogram(unit[:, 0]) if unit.shape[1] == 1 else _scatter(unit[:, :2], width)
+        canvas += ink * (_rgb(colour) - canvas)
     return canvas.round().to(torch.uint8)
 
 
-def _scatter(unit: Tensor, pixels: int) -> Tensor:
-    """Ink in [0, 1], ``[pixels, pixels]``, of points in the unit square, each three pixels wide."""
+def judge_plane(discriminator: Discriminator, data: DataSpec, fake: Tensor, real: Tensor) -> Tensor | None:
+    """The discriminator's judgement all over the frame of a plot.
+
+    Logits mean different things to different losses. So they are measured from halfway between the medians of real and
+    of generated examples, in units of their mean distance from there.
+
+    Args:
+        discriminator: It is asked in evaluation mode and without gradients, and its mode is put back afterwards.
+        data: Shape and classes of the examples.
+        fake: Generated vectors ``[N, D]``, with D of 1 or 2.
+        real: Real ones.
+
+    Returns:
+        In (-1, 1), ``[PIXELS, PIXELS]``, positive where it says real; None if it judges no single examples, but packs.
+    """
+    low, high = _frame(real)
+    middles = (torch.arange(CELLS) + 0.5) / CELLS
+    # Rows run down while the second coordinate runs up.
+    axes = torch.meshgrid(*[middles.flip(0), middles][-real.shape[1] :], indexing="ij")
+    plane = low + (high - low) * torch.stack(axes[::-1], dim=-1).flatten(0, -2)
+    was_training = discriminator.training
+    discriminator.eval()
+    try:
+        logits, of_real, of_fake = (_judge(discriminator, each, data.num_classes) for each in (plane, real, fake))
+    except (GanforgeError, RuntimeError, ValueError):
+        return None  # It judges packs: they have one logit each, and not every batch is a whole number of them.
+    finally:
+        discriminator.train(was_training)
+    relative = logits - (of_real.quantile(0.5) + of_fake.quantile(0.5)) / 2
+    judgement = torch.tanh(relative / relative.abs().mean().clamp_min(1e-12)).nan_to_num()
+    cells = judgement.view(1, 1, -1, CELLS)
+    return interpolate(cells, (PIXELS, PIXELS), mode="bilinear", align_corners=False)[0, 0]
+
+
+@torch.no_grad()
+def _judge(discriminator: Discriminator, points: Tensor, num_classes: int) -> Tensor:
+    """Logits ``[N]`` of vectors ``[N, D]``, on the CPU; of a conditional discriminator, for the likeliest class."""
+    points = points.to(next(discriminator.parameters()).device)
+    best = torch.full((len(points),), -math.inf)
+    for label in range(max(num_classes, 1)):
+        labels = torch.full((len(points),), label, device=points.device) if num_classes else None
+        logits = torch.empty(len(points))
+        # Batches that are alike, each from all over the place, since a discriminator may look at a batch's variety.
+        number = math.ceil(len(points) / BATCH)
+        for start in range(number):
+            batch = slice(start, None, number)
+            logits[batch] = discriminator(points[batch], None if labels is None else labels[batch]).cpu()
+        if torch.equal(logits, best):  # it does not look at classes
+            break
+        best = torch.maximum(best, logits)
+    return best
+
+
+def _frame(real: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest coordinates ``[D]`` of a plot of real vectors ``[N, D]``."""
+    low, high = real.amin(0), real.amax(0)
+    margin = (high - low).clamp_min(1e-6) * 0.15
+    return low - margin, high + margin
+
+
+def _rgb(colour: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(colour)[:, None, None]
+
+
+def _paint(judgement: Tensor) -> Tensor:
+    """Colours ``[3, H, W]`` of a judgement ``[H, W]`` in [-1, 1], in bands."""
+    depth = (judgement.abs() * BANDS).round() / BANDS
+    hue = torch.where(judgement > 0, _rgb(ROSE), _rgb(BLUE))
+    return torch.lerp(_rgb(WHITE).expand_as(hue), hue, depth)
+
+
+def _scatter(unit: Tensor, width: int) -> Tensor:
+    """Ink in [0, 1], ``[PIXELS, PIXELS]``, of points in the unit square, each `width` pixels wide; an odd number."""
     inside = ((unit >= 0) & (unit < 1)).all(1)
-    columns, rows = (unit[inside] * pixels).long().unbind(1)
-    ink = torch.zeros(pixels, pixels)
-    ink[pixels - 1 - rows, columns] = 1.0
-    return torch.nn.functional.max_pool2d(ink[None], 3, stride=1, padding=1)[0]
+    columns, rows = (unit[inside] * PIXELS).long().unbind(1)
+    ink = torch.zeros(PIXELS, PIXELS)
+    ink[PIXELS - 1 - rows, columns] = 1.0
+    return max_pool2d(ink[None], width, stride=1, padding=width // 2)[0]
 
 
-def _histogram(unit: Tensor, pixels: int, bins: int = 64) -> Tensor:
-    """Ink in [0, 0.8], ``[pixels, pixels]``, of a histogram over the unit interval."""
+def _histogram(unit: Tensor, bins: int = 64) -> Tensor:
+    """Ink in [0, 0.8], ``[PIXELS, PIXELS]``, of a histogram over the unit interval."""
     counts = torch.histc(unit.float(), bins, 0.0, 1.0) / max(len(unit), 1)
-    heights = (counts * pixels * 8).clamp_max(pixels - 1).repeat_interleave(math.ceil(pixels / bins))[:pixels]
-    return 0.8 * (torch.arange(pixels)[:, None] >= pixels - heights[None]).float()
+    heights = (counts * PIXELS * 8).clamp_max(PIXELS - 1).repeat_interleave(PIXELS // bins)
+    return 0.8 * (torch.arange(PIXELS)[:, None] >= PIXELS - heights[None]).float()
 
 
 def save_picture(path: Path, picture: Tensor) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from ganforge.checkpoint import read_tensors, save_generator, save_tensors
+from ganforge.checkpoint import read_card, read_tensors, save_generator, save_tensors
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, GanforgeError
+from ganforge.interfaces import Generator
 from ganforge.runs import RunFolder
 from ganforge.training.pictures import draw_samples, save_picture, write_animation
 from ganforge.training.state import TrainingState
@@ -19,6 +21,24 @@ from ganforge.training.statistics import Statistics
 
 KEPT_CHECKPOINTS = 2
 """The newest one, and one to fall back on."""
+
+Scorer = Callable[[Generator], Mapping[str, float]]
+"""Says how good a generator is: values by name of the metric, lower is better; the first says which is the best."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good the averaged generator was, by the metric that says which is the best.
+
+    Attributes:
+        metric: Its name.
+        value: Lower is better.
+        images: Real examples shown before.
+    """
+
+    metric: str
+    value: float
+    images: int
 
 
 class Record:
@@ -35,6 +55,8 @@ class Record:
 
     Attributes:
         statistics: What happened since the last tick.
+        last: The newest score, or None.
+        best: The lowest score, that of the generator which is kept as the best, or None.
     """
 
     def __init__(
@@ -49,6 +71,8 @@ class Record:
         tick_images: int | None,
     ) -> None:
         self.statistics = Statistics()
+        self.last: Score | None = None
+        self.best: Score | None = None
         self._folder = folder
         self._state = state
         self._data = data
@@ -70,10 +94,11 @@ class Record:
         return self._state.images > self._ticked
 
     def draw(self) -> str:
-        """Draw the averaged generator's samples and return the picture's path."""
+        """Draw the averaged generator's samples, before the discriminator if in a plane; return the picture's path."""
         path = self._folder.sample_path(self._state.images)
         reals = self._data.examples[: 1 if self._data.spec.is_image else 2000]
-        picture = draw_samples(self._state.average, self._data.spec, reals, self._samples, self._seed)
+        state, spec = self._state, self._data.spec
+        picture = draw_samples(state.average, spec, reals, self._samples, self._seed, state.discriminator)
         save_picture(path, picture)
         return str(path)
 
@@ -96,16 +121,32 @@ class Record:
             **means,
             "picture": self.draw(),
         }
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise GanforgeError(
-                    f"training diverged: {name} is {value} after {state.images} images",
-                    f"go on from {self._newest_checkpoint()} with a lower learning rate, or try --reg r1",
-                )
-        with self._folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self._check_finite(means)
+        self._write(row)
         self._ticked, self._seconds_ticked = state.images, state.seconds
         return row
+
+    def score(self, scorer: Scorer) -> tuple[dict[str, Any], Score]:
+        """Score the averaged generator, write a row of its own for that, and keep the generator if it is the best.
+
+        Returns:
+            The row, with images, seconds of training and all values by name of their metric; and the best score so far.
+
+        Raises:
+            GanforgeError: A value is not finite, or a file cannot be written.
+        """
+        state = self._state
+        values = scorer(state.average)
+        self._check_finite(values)
+        row = {"images": state.images, "seconds": round(state.seconds, 3), **values}
+        self._write(row)
+        metric, value = next(iter(values.items()))
+        self.last = Score(metric, value, state.images)
+        if self.best is None or value < self.best.value:
+            self.best = self.last
+            card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
+            save_generator(self._folder.best_generator, state.average, card)
+        return row, self.best
 
     def save(self) -> None:
         """Write the generator and a checkpoint, and drop checkpoints that are too old."""
@@ -118,6 +159,7 @@ class Record:
             "seconds": state.seconds,
             "ticked": self._ticked,
             "seconds_ticked": self._seconds_ticked,
+            "score": None if self.last is None else asdict(self.last),
             "fingerprint": self._data.fingerprint,
             "generator": self._card,
         }
@@ -152,7 +194,9 @@ class Record:
             self.statistics.load({name.removeprefix("statistics/"): pair for name, pair in pairs.items()}, device)
             self._state.images, self._state.seconds = card["images"], card["seconds"]
             self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]
+            self.last = Score(**card["score"]) if card.get("score") else None
             self._forget_rows_after(card["images"])
+            passed_over += self._find_best(card["images"])
             return "; ".join([*passed_over, f"going on from {path} at {card['images']} images"])
         reason = "; ".join(passed_over) or "it holds no checkpoint"
         raise CheckpointError(f"{self._folder.path} cannot be resumed: {reason}", "start a new run")
@@ -161,6 +205,37 @@ class Record:
         """Make the animation of all pictures so far and return its path."""
         write_animation(self._folder.animation, sorted(self._folder.samples.glob("*.png")))
         return str(self._folder.animation)
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        with self._folder.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _check_finite(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise GanforgeError(
+                    f"training diverged: {name} is {value} after {self._state.images} images",
+                    f"go on from {self._newest_checkpoint()} with a lower learning rate, or try --reg r1",
+                )
+
+    def _find_best(self, images: int) -> list[str]:
+        """Take up the best generator so far; one from beyond `images` is removed, since the run will come by it again.
+
+        Returns:
+            Why it is passed over, if it is damaged.
+        """
+        path = self._folder.best_generator
+        if not path.exists():
+            return []
+        try:
+            card = read_card(path)
+        except CheckpointError as error:
+            return [error.message]
+        if card["images"] > images:
+            path.unlink()
+        else:
+            self.best = Score(**card["score"], images=card["images"])
+        return []
 
     def _newest_checkpoint(self) -> str:
         paths = self._folder.checkpoint_paths()

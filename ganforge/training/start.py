@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from ganforge.config import CPU_MINUTES, CUDA_IMAGES, RunConfig
+from ganforge.config import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
 from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
+from ganforge.training.batches import Batches
 from ganforge.training.record import Record
 from ganforge.training.state import TrainingState
 from ganforge.version import __version__
@@ -23,6 +24,11 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
             replace(training, minutes=CPU_MINUTES) if device.type == "cpu" else replace(training, images=CUDA_IMAGES)
         )
     return replace(config, training=training)
+
+
+def open_batches(training: TrainingConfig, data: PackedData, device: torch.device) -> Batches:
+    """Make the batches of a run; see `Batches` for errors."""
+    return Batches(data, training.seed, device, holdout=training.holdout, num_labels=training.labels)
 
 
 def open_record(

@@ -176,19 +176,29 @@ def check_players(
     """Run both networks once and refuse shapes that cannot train.
 
     Raises:
-        OptionError: Examples of another shape than the data's, or logits that are no vector.
+        OptionError: Examples of another shape than the data's, logits that are no vector, or networks that ask for
+            classes when ``training.labels`` leaves most examples without.
     """
     batch = config.training.batch
-    labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes else None
+    few = config.training.labels  # then no step knows the classes of its examples
+    labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes and few is None else None
     was_training = generator.training, discriminator.training
     generator.eval(), discriminator.eval()
     with torch.no_grad():
-        fake = generator(torch.zeros(batch, generator.z_dim, device=device), labels)
+        try:
+            fake = generator(torch.zeros(batch, generator.z_dim, device=device), labels)
+            logits = discriminator(fake, labels)
+        except ValueError as error:
+            if few is None:
+                raise
+            raise OptionError(
+                f"training.labels={few} leaves most examples without a class, but {error}",
+                "set generator.conditioning=none and discriminator.conditioning=joint, as --arch semi-supervised does",
+            ) from error
         if tuple(fake.shape) != (batch, *data.shape):
             raise OptionError(
                 f"generator '{config.generator.name}' makes {tuple(fake.shape[1:])}, but the data are {data.shape}"
             )
-        logits = discriminator(fake, labels)
         if logits.dim() != 1:
             raise OptionError(
                 f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)}, not logits [N]"

@@ -10,7 +10,13 @@ from ganforge.training.state import Penalty, TrainingState
 
 
 def step_discriminator(
-    state: TrainingState, real: Tensor, fake: Tensor, latents: Tensor, labels: Tensor | None, index: int
+    state: TrainingState,
+    real: Tensor,
+    fake: Tensor,
+    latents: Tensor,
+    labels: Tensor | None,
+    index: int,
+    labelled: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Let the discriminator take one step.
 
@@ -21,6 +27,7 @@ def step_discriminator(
         latents: ``[N, z_dim]``, from which they came.
         labels: Classes ``[N]`` of both, or None.
         index: Number of this step among all of the discriminator's.
+        labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
 
     Returns:
         What happened, by name: each term, and the mean probability given to real and to generated examples; scalars.
@@ -37,6 +44,7 @@ def step_discriminator(
         labels=labels,
         images_seen=state.images,
         augment=state.augment,
+        labelled=labelled,
     )
     terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
     for penalty in due:

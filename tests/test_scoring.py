@@ -1,0 +1,417 @@
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from test_training import CPU, SMALL, Silent, packed, rows_without_times
+
+from ganforge import GanforgeError, OptionError
+from ganforge.checkpoint import load_generator, read_card, read_tensors
+from ganforge.cli.display import Display, describe_scores
+from ganforge.config import resolve
+from ganforge.evaluation import evaluate_fid
+from ganforge.evaluation.classifier import train_classifier
+from ganforge.evaluation.scoring import FeatureSpace, FrechetScorer, build_scorer, check_scoring
+from ganforge.evaluation.weights import Extractor
+from ganforge.images import to_uint8
+from ganforge.interfaces import Generator
+from ganforge.registry import Registry
+from ganforge.runs import RunFolder
+from ganforge.sampling import generate
+from ganforge.settings import load_layers
+from ganforge.training import loop
+from ganforge.training.batches import Batches
+from ganforge.training.record import Score
+from ganforge.training.start import open_record
+from ganforge.training.state import build_state
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.installed()
+
+
+@pytest.fixture
+def images():
+    torch.manual_seed(7)
+    return packed(torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8))
+
+
+@pytest.fixture
+def labelled():
+    """Dark and bright images."""
+    torch.manual_seed(8)
+    labels = torch.arange(60) % 2
+    examples = (torch.randint(0, 100, (60, 1, 8, 8)) + 150 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    return packed(examples, labels, ("dark", "bright"), "two shades")
+
+
+class Watcher(Silent):
+    """Keeps scores too."""
+
+    def __init__(self, stop_after=None):
+        super().__init__(stop_after)
+        self.scores, self.bests = [], []
+
+    def score(self, row, best):
+        self.scores.append(row)
+        self.bests.append(best)
+
+
+class Mean:
+    """A scorer that depends on the generator alone, and uses up random numbers."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, generator):
+        self.calls += 1
+        torch.manual_seed(torch.randint(0, 1000, ()).item())
+        pictures = generate(generator, 4, seed=5)
+        return {"mean": pictures.mean().abs().item(), "spread": pictures.std().item()}
+
+
+class Scripted:
+    """A scorer that says what it is told to."""
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    def __call__(self, generator):
+        return {"first": self.values.pop(0), "second": 1.0}
+
+
+def train(registry, data, folder, settings, scorer=None, resume=False, stop_after=None):
+    config = resolve(registry, *load_layers(None, None, [], [*SMALL, "training.samples=4", *settings]))
+    state = build_state(config, registry, data.spec, CPU)
+    record = open_record(config, registry, data, folder, state)
+    words = record.resume(CPU) if resume else ""
+    watcher = Watcher(stop_after)
+    loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, CPU, scorer)
+    return record, watcher, words
+
+
+def score_rows(folder):
+    return [row for row in rows_without_times(folder) if "D(x)" not in row]
+
+
+EVERY_30 = ["training.images=100", "training.eval_every=30"]
+
+
+def test_a_score_comes_when_a_multiple_is_reached_and_at_the_end_and_never_twice(registry, images, tmp_path):
+    cases = {20: [20, 40, 50], 25: [25, 50], 23: [25, 50], 3: list(range(5, 51, 5)), 500: [50]}
+    for every, counts in cases.items():
+        folder = RunFolder.create(tmp_path, f"every-{every}")
+        scorer = Mean()
+        _, watcher, _ = train(registry, images, folder, [f"training.eval_every={every}", "training.images=50"], scorer)
+        assert [row["images"] for row in score_rows(folder)] == counts
+        assert [row["images"] for row in watcher.scores] == counts
+        assert scorer.calls == len(counts)
+        assert [row["images"] for row in watcher.rows] == [20, 40, 50]
+
+
+def test_a_stopped_run_is_not_scored_on_the_way_out(registry, images, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Mean(), stop_after=8)
+    assert [row["images"] for row in score_rows(folder)] == [30]
+
+
+def test_scores_do_not_disturb_a_run(registry, images, labelled, tmp_path):
+    for name, data in (("without-classes", images), ("with-classes", labelled)):
+        plain, scored = (RunFolder.create(tmp_path, f"{name}-{each}") for each in ("plain", "scored"))
+        settings = [*EVERY_30, "training.eval_samples=8", "training.metrics=fd"]
+        config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
+        scorer = Mean() if data is images else build_scorer(config.training, data, CPU)
+        train(registry, data, plain, settings)
+        train(registry, data, scored, settings, scorer)
+        assert scored.generator.read_bytes() == plain.generator.read_bytes()
+        ours, theirs = (read_tensors(folder.checkpoint_path(100))[0] for folder in (plain, scored))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        ticks = [row for row in rows_without_times(scored) if "D(x)" in row]
+        assert ticks == rows_without_times(plain)
+
+
+def test_time_spent_on_scores_is_not_training_time(registry, images, tmp_path, monkeypatch):
+    clock = [0.0]
+
+    class Clock:
+        @staticmethod
+        def perf_counter():
+            clock[0] += 1.0  # every glance takes a second
+            return clock[0]
+
+    class Slow(Mean):
+        def __call__(self, generator):
+            clock[0] += 1000.0
+            return super().__call__(generator)
+
+    monkeypatch.setattr(loop, "time", Clock)
+    folder = RunFolder.create(tmp_path, "x")
+    record, watcher, _ = train(registry, images, folder, EVERY_30, Slow())
+    assert record.last.images == 100
+    assert clock[0] > 4000
+    seconds = [row["seconds"] for row in watcher.rows + watcher.scores]
+    assert max(seconds) < 20 + 2 * 3  # a glance a step, and at most two a score
+    assert all(row["images_per_second"] > 1 for row in watcher.rows)
+
+
+@pytest.mark.parametrize("stop_after", [1, 6, 13])
+def test_a_run_resumed_ends_with_the_rows_and_the_best_of_an_unbroken_one(registry, images, tmp_path, stop_after):
+    whole, broken = (RunFolder.create(tmp_path, name) for name in ("whole", "broken"))
+    ours, *_ = train(registry, images, whole, EVERY_30, Mean())
+    train(registry, images, broken, EVERY_30, Mean(), stop_after=stop_after)
+    theirs, *_ = train(registry, images, broken, EVERY_30, Mean(), resume=True)
+    assert rows_without_times(broken) == rows_without_times(whole)
+    assert (theirs.best, theirs.last) == (ours.best, ours.last)
+    assert broken.best_generator.read_bytes() == whole.best_generator.read_bytes()
+    assert broken.generator.read_bytes() == whole.generator.read_bytes()
+
+
+def test_a_best_generator_from_beyond_the_checkpoint_is_forgotten_and_found_again(registry, images, tmp_path):
+    """The newest checkpoint is damaged, so that the run goes on from one before its best."""
+    folder = RunFolder.create(tmp_path, "x")
+    values = [3.0, 2.0, 1.0, 4.0]
+    train(registry, images, folder, EVERY_30, Scripted(*values[:1]), stop_after=10)
+    whole, *_ = train(registry, images, folder, EVERY_30, Scripted(*values[1:]), resume=True)
+    rows, best = rows_without_times(folder), folder.best_generator.read_bytes()
+    assert whole.best == Score("first", 1.0, 90)
+    folder.checkpoint_path(100).write_bytes(b"damaged")
+
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(folder.path, copy.path)
+    record, *_ = train(registry, images, copy, EVERY_30, Scripted(), resume=True, stop_after=1)
+    assert record.best is None
+    assert not copy.best_generator.exists()
+
+    shutil.rmtree(copy.path)
+    shutil.copytree(folder.path, copy.path)
+    record, _, words = train(registry, images, copy, EVERY_30, Scripted(7.0), resume=True, stop_after=3)
+    assert "at 50 images" in words
+    assert record.best == Score("first", 7.0, 60)  # worse than the forgotten one, but the best of this time
+    assert read_card(copy.best_generator)["images"] == 60
+
+    train(registry, images, folder, EVERY_30, Scripted(*values[1:]), resume=True)
+    assert rows_without_times(folder) == rows
+    assert folder.best_generator.read_bytes() == best
+
+
+def test_resuming_takes_up_the_best_so_far(registry, images, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Scripted(2.0), stop_after=8)
+    before = folder.best_generator.read_bytes()
+    record, watcher, _ = train(registry, images, folder, EVERY_30, Scripted(2.5, 2.0, 9.0), resume=True)
+    assert watcher.bests == [Score("first", 2.0, 30)] * 3
+    assert (record.best.images, record.last) == (30, Score("first", 9.0, 100))
+    assert folder.best_generator.read_bytes() == before
+
+
+def test_a_damaged_best_generator_is_named_and_passed_over(registry, images, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Scripted(2.0), stop_after=8)
+    folder.best_generator.write_bytes(b"damaged")
+    record, _, words = train(registry, images, folder, EVERY_30, Scripted(5.0, 6.0, 7.0), resume=True)
+    assert "generator-best.safetensors" in words
+    assert record.best == Score("first", 5.0, 60)
+
+
+def test_the_best_is_kept_when_scores_get_worse_and_the_last_stays_the_last(registry, images, tmp_path):
+    folder, short = (RunFolder.create(tmp_path, name) for name in ("x", "short"))
+    train(registry, images, folder, EVERY_30, Scripted(5.0, 3.0, 4.0, 3.0))
+    train(registry, images, short, ["training.images=60", "training.eval_every=30"], Scripted(9.0, 8.0))
+    best, card = load_generator(folder.best_generator)
+    assert (card["images"], card["score"]) == (60, {"metric": "first", "value": 3.0})
+    then, _ = load_generator(short.generator)
+    last, _ = load_generator(folder.generator)
+    assert torch.equal(generate(best, 3), generate(then, 3))
+    assert not torch.equal(generate(best, 3), generate(last, 3))
+
+
+def test_a_score_that_is_not_finite_stops_the_run_in_words(registry, images, tmp_path):
+    with pytest.raises(GanforgeError, match="training diverged: first is nan after 30 images"):
+        train(registry, images, RunFolder.create(tmp_path, "x"), EVERY_30, Scripted(float("nan")))
+
+
+class Noise(Generator):
+    """Makes its latents bright: pixels are normally distributed."""
+
+    z_dim = 4
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, z, labels=None):
+        offset = 0.0 if labels is None else labels.view(-1, 1) * 0.5
+        return (z * self.scale + offset).view(-1, 1, 2, 2)
+
+
+def test_the_distance_is_that_of_the_closed_form_between_normal_distributions():
+    """Features that commute: the real ones are the generated ones, stretched by c and moved by m."""
+    generator, stretch, shift = Noise(), 1.75, torch.tensor([3.0, -1.0, 0.5])
+    mix = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, -1.0], [0.3, 0.0, 1.0], [1.0, 1.0, 1.0]])
+
+    def extract(images):
+        return images.flatten(1).float() @ mix / 40
+
+    features = extract(to_uint8(generate(generator, 300, seed=11))).double()
+    reals = stretch * features + shift
+    centred = features - features.mean(0)
+    trace = centred.square().sum() / (len(features) - 1)
+    expected = ((stretch - 1) * features.mean(0) + shift).square().sum() + (stretch - 1) ** 2 * trace
+    scorer = FrechetScorer([FeatureSpace("d", extract, reals)], samples=300, seed=11, labels=None)
+    found = scorer(generator)
+    assert found == {"d": pytest.approx(expected.item(), rel=1e-6)}
+    assert scorer(generator) == found
+    same = FrechetScorer([FeatureSpace("d", extract, features)], samples=300, seed=11, labels=None)
+    assert same(generator)["d"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_classes_are_drawn_in_the_proportions_of_the_data():
+    shown = []
+
+    def extract(images):
+        shown.append(images.flatten(1).float().mean(1))
+        return images.flatten(1).float()
+
+    labels = (torch.arange(1000) % 10 == 0).long()
+    space = FeatureSpace("d", extract, torch.randn(50, 4))
+    scorer = FrechetScorer([space], samples=2000, seed=3, labels=labels)
+    generator = Noise()
+    generator.scale.data.fill_(0.01)
+    scorer(generator)
+    bright = (torch.cat(shown) > 150).double().mean().item()
+    assert bright == pytest.approx(0.1, abs=0.025)
+
+
+def test_features_are_the_means_of_the_last_maps(labelled):
+    classifier = train_classifier(labelled, epochs=1)
+    images = labelled.examples[:5]
+    found = classifier.features(images)
+    assert found.shape == (5, 128)
+    assert (found >= 0).all()
+    maps = images.float() / 127.5 - 1
+    with torch.no_grad():
+        for layer in classifier.network[:12]:
+            maps = layer(maps)
+    assert torch.allclose(found, maps.sum((2, 3)) / (maps.shape[2] * maps.shape[3]), atol=1e-6)
+    assert torch.allclose(classifier.features(images[2:3]), found[2:3], atol=1e-6)
+
+
+def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_training(registry, labelled):
+    settings = ["training.metrics=fd", "training.eval_every=5", "training.eval_samples=40", "training.holdout=0.3"]
+    settings += ["generator.conditioning=input"]
+    config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
+    state = build_state(config, registry, labelled.spec, CPU)
+    said = []
+    ours = build_scorer(config.training, labelled, CPU, say=said.append)(state.average)
+    assert list(ours) == ["fd_test-classifier"]
+    assert "held-out images" in said[0]
+    again = build_scorer(config.training, labelled, CPU, say=said.append)
+    assert again(state.average) == ours
+    assert ["was trained" in each for each in said] == [True, False]
+    hidden = ~torch.isin(torch.arange(60), Batches(labelled, 0, CPU, holdout=0.3).indices(0, 60))
+    assert hidden.any()
+    spoilt = labelled.examples.clone()
+    spoilt[hidden] = 255
+    labels = labelled.labels.where(~hidden, 1 - labelled.labels)
+    other = packed(spoilt, labels, labelled.class_names, labelled.fingerprint)
+    assert build_scorer(config.training, other, CPU)(state.average) == ours
+
+
+class Pooled(torch.nn.Module):
+    """Takes the place of Inception."""
+
+    def forward(self, images):
+        return (images.float().mean(1).flatten(1)[:, ::7],)
+
+
+def test_fid_is_that_of_the_evaluation_and_says_if_the_weights_are_others(registry, labelled, monkeypatch):
+    extractor = Extractor("pooled", Pooled(), "0" * 64, False, "none")
+    monkeypatch.setattr("ganforge.evaluation.scoring.load_inception", lambda weights: extractor)
+    monkeypatch.setattr("ganforge.evaluation.fid.load_inception", lambda weights: extractor)
+    settings = ["training.metrics=fid,fd", "training.eval_every=5", "training.eval_samples=70", "training.seed=4"]
+    config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
+    state, said = build_state(config, registry, labelled.spec, CPU), []
+    values = build_scorer(config.training, labelled, CPU, say=said.append)(state.average)
+    assert list(values) == ["fid", "fd_test-classifier"]  # the first decides
+    assert "not the published" in said[0]
+    about = {"data_fingerprint": "", "generator_fingerprint": "", "seed": 4}
+    fakes = to_uint8(generate(state.average, 70, seed=4))
+    result = evaluate_fid(labelled.examples, fakes, weights=None, device=CPU, **about)
+    assert values["fid"] == pytest.approx(result.value, rel=1e-6)
+
+
+def test_scores_that_cannot_be_had_are_refused(registry, images, labelled):
+    vectors = packed(torch.randn(50, 2))
+    clear = packed(torch.zeros(50, 4, 8, 8, dtype=torch.uint8))
+    cases = [
+        (labelled, ["eval_every=5"], "--eval-every 5: no metric is named .*--metrics fd"),
+        (labelled, ["metrics=fd,fid"], "--metrics fd,fid: nothing says how often .*--eval-every"),
+        (images, ["eval_every=5", "metrics=fd"], "test has no classes.*--metrics fid"),
+        (vectors, ["eval_every=5", "metrics=fd"], "test holds vectors"),
+        (clear, ["eval_every=5", "metrics=fid"], "have 4 channels"),
+    ]
+    for data, settings, message in cases:
+        config = resolve(registry, *load_layers(None, None, [], [f"training.{each}" for each in settings]))
+        with pytest.raises(OptionError, match=message) as error:
+            check_scoring(config.training, data)
+        assert "\n" not in str(error.value)
+
+
+def test_the_best_and_the_last_are_told_in_one_line():
+    best, last = Score("fd_x", 12.31, 200_000), Score("fd_x", 12.9009, 250_000)
+    assert describe_scores(best, last, "best.file") == (
+        "fd_x: best 12.310 after 200,000 images (best.file), last 12.901 after 250,000, 4.8% above the best"
+    )
+    assert describe_scores(best, best, "f") == "fd_x: best 12.310 after 200,000 images (f), which is the last"
+    assert "%" not in describe_scores(Score("d", -1e-9, 10), last, "f")
+
+
+def test_the_display_logs_scores_with_the_best(tmp_path):
+    with Display(tmp_path / "log.txt", 100, None) as display:
+        display.score({"images": 50, "seconds": 1.0, "fd_x": 2.5, "fid": 30.0}, Score("fd_x", 1.5, 20))
+    assert (tmp_path / "log.txt").read_text() == "50 images fd_x 2.500 fid 30.000 (best 1.500 after 20 images)\n"
+
+
+ARGUMENTS = [
+    "--set", "generator.width=4", "--set", "discriminator.width=4", "--batch", "8", "--device", "cpu",
+    "--eval-every", "20", "--set", "training.eval_samples=16",
+]  # fmt: skip
+
+
+def test_the_command_scores_tells_the_best_and_goes_on(run, here, image_folder):
+    code, out, err = run("train", "--data", image_folder, "--images", "48", "--metrics", "fd", *ARGUMENTS)
+    assert code == 0, err
+    assert re.search(r"^fd_photos-classifier: best [\d.]+ after \d\d images \(generator-best.safetensors\)", err, re.M)
+    folder = RunFolder(here / out.strip())
+    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert [row["images"] for row in rows if "fd_photos-classifier" in row] == [24, 40, 48]
+    assert folder.read_config()["training"]["metrics"] == ["fd"]
+    code, _, err = run("train", "--resume", "--images", "64")
+    assert code == 0, err
+    assert score_rows(folder)[-1]["images"] == 64
+    code, out, _ = run("sample", folder.best_generator, "--count", "1", "--to", "best.png")
+    assert (code, out.strip()) == (0, "best.png")
+    code, out, err = run("train", "--config", folder.config, "--images", "48")
+    assert code == 0, err
+    assert score_rows(RunFolder(here / out.strip())) == score_rows(folder)[:3]
+
+
+def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_folder, monkeypatch):
+    monkeypatch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(here / "absent.pth"))
+    flat = (image_folder / "cat").rename(here / "flat")
+    cases = [
+        (["--data", flat, "--metrics", "fd"], "flat has no classes"),
+        (["--data", "ring-8", "--metrics", "fd"], "holds vectors"),
+        (["--data", flat, "--metrics", "fid"], "--metrics fid: .*there is no file .*absent.pth"),
+        (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is not to be had"),
+        (["--data", flat], "no metric is named"),
+    ]
+    for arguments, message in cases:
+        code, _, err = run("train", "--images", "16", *ARGUMENTS, *arguments)
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1
+        assert re.search(message, err)
+        assert not (here / "runs").exists()
