@@ -50,7 +50,7 @@ def _settings(networks: str, generator: str, discriminator: str, **more: Any) ->
         "discriminator": {"name": networks, "conditioning": discriminator},
         "loss": {"name": "nonsat"},
         "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
-        # Labels are learned in steps, not in images: after 80,000 digits 96 % obey with 32, after 130,000 87 % with 128.
+        # Labels are learned in steps: of digits, 96 % obey after 80,000 with 32, 87 % after 130,000 with 128.
         "training": {"batch": 32},
         **more,
     }

@@ -50,12 +50,14 @@ def ganforge_recipes() -> dict[str, Recipe]:
             summary="A classifier from 100 labels and all images: K classes and 'generated' in one softmax.",
             source="Salimans et al. 2016, Improved Techniques for Training GANs, arXiv:1606.03498 (DCGAN's networks)",
             settings={
-                "generator": {"name": "dcgan"},
-                "discriminator": {"name": "dcgan", "conditioning": "joint", "normalization": "none"},
+                "generator": {"name": "dcgan", "width": 32},
+                # Not batch norm: real, generated and labelled batches differ, and single images are classified.
+                "discriminator": {"name": "dcgan", "width": 32, "conditioning": "joint", "normalization": "layer"},
                 "loss": {"name": "nonsat"},
                 "regularizers": {"semi-supervised": {"weight": 1}, "feature-matching": {"weight": 1}},
+                "augmentations": {"diffaugment": {"policy": ("translation",)}},
                 "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
-                "training": {"batch": 128, "labels": 100, "holdout": 0.1},
+                "training": {"batch": 32, "labels": 100, "holdout": 0.1},
             },
         )
     }
