@@ -15,7 +15,7 @@ IMAGES = DataSpec((1, 8, 8), ("cat", "dog"))
 SMALL = {"width": "4", "hidden": "8"}
 
 # A penalty that asks for something of the discriminator is given it; without it, it says what it lacks.
-NEEDS = {"auxiliary": ("conditioning", "auxiliary")}
+NEEDS = {"auxiliary": ("conditioning", "auxiliary"), "semi-supervised": ("conditioning", "joint")}
 
 
 def architectures():
