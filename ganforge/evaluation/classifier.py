@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.checkpoint import digest_tensors, read_tensors, save_tensors
+from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError
 from ganforge.images import to_float
@@ -22,6 +22,9 @@ from ganforge.version import __version__
 
 ARCHITECTURE = "conv3x3-16-32-64-128"
 """Four 3 x 3 convolutions with batch norm and ReLU, all but the first of stride 2, and one linear layer."""
+
+HOLDOUT = 0.1
+"""Share of the images that a classifier is not trained on, but measured by."""
 
 _BATCH = 128
 _RATE = 2e-3
@@ -194,7 +197,7 @@ def train_classifier(
         )
     if epochs < 1:
         raise OptionError(f"epochs is {epochs}", "it must be 1 or more")
-    held_out = is_held_out(len(data))
+    held_out = is_held_out(len(data), HOLDOUT)
     seen, unseen = (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
     if len(seen) < 2 or not len(unseen):
         raise DataError(f"{data.name} has only {len(data)} images", "too few to hold some out")
@@ -292,11 +295,6 @@ def class_accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> fl
     if not len(images) or labels.shape != images.shape[:1]:
         raise DataError(f"{len(images)} images have labels {list(labels.shape)}", "give one label for each image")
     return float((classifier.predict(images) == labels.cpu()).double().mean())
-
-
-def is_held_out(count: int) -> Tensor:
-    """Which of `count` examples are held out, bool ``[count]``: about a tenth, by the CRC-32 of the index alone."""
-    return torch.tensor([zlib.crc32(index.to_bytes(8, "little")) % 10 == 0 for index in range(count)])
 
 
 def _build(shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
