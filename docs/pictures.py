@@ -64,6 +64,9 @@ LANDSCAPE = """--arch mlp --loss rpgan --data ring-8 --images 300k --batch 256
     --reg r1:weight=cosine:0.1:0.00001:200k --reg r2:weight=cosine:0.1:0.00001:200k"""
 
 
+NO_PENALTY = "--loss minimax --reg r1:weight=0 --reg r2:weight=0"
+
+
 def pictures_of(arguments: str) -> list[Image.Image]:
     """The pictures of a run of ``ganforge train`` with these arguments, oldest first."""
     words = arguments.split()
@@ -144,6 +147,15 @@ def stability() -> None:
     save(table(faces, 3, 320), "stability-avatars.png")
 
 
+def modes() -> None:
+    """The recipe that covers all modes beside the game of 2014 with the same networks; four runs of eight minutes."""
+    panels = {}
+    for data in ("ring-8", "grid-25"):
+        panels[f"{data}, mixture"] = pictures_of(f"--arch mixture --data {data}")[-1]
+        panels[f"{data}, minimax"] = pictures_of(f"--arch mixture --data {data} {NO_PENALTY}")[-1]
+    save(table(panels, 4, 256), "modes-mixtures.png")
+
+
 def augmentation() -> None:
     """Faces, and the same faces changed by each augmentation."""
     torch.manual_seed(0)
@@ -169,7 +181,7 @@ def landscape() -> None:
 
 
 PICTURES: dict[str, Callable[[], None]] = {
-    function.__name__: function for function in (losses, penalties, stability, augmentation, landscape)
+    function.__name__: function for function in (losses, penalties, stability, modes, augmentation, landscape)
 }
 
 if __name__ == "__main__":

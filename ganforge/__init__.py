@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         Recipe,
         Regularizer,
         Step,
+        StyleGenerator,
     )
+    from ganforge.layers.adain import AdaIN
     from ganforge.layers.conditioning import (
         ConditionalBatchNorm2d,
         ConditionalDiscriminator,
@@ -38,17 +40,27 @@ if TYPE_CHECKING:
         label_dim,
         require_labels,
     )
+    from ganforge.layers.equalized import EqualizedConv2d, EqualizedLinear
+    from ganforge.layers.mapping import MappingNetwork
     from ganforge.layers.minibatch import (
         MinibatchDeviation,
         MinibatchDiscrimination,
         MinibatchStatistics,
         make_minibatch_statistics,
     )
+    from ganforge.layers.noise import NOISE_MODES, NoiseInjection, layer_noise
+    from ganforge.layers.pixel_norm import PixelNorm
+    from ganforge.layers.resample import BilinearDownsample, BilinearUpsample, Blur
     from ganforge.sampling import generate
     from ganforge.schedules import Schedule
 
 __all__ = [
+    "NOISE_MODES",
+    "AdaIN",
     "Augmentation",
+    "BilinearDownsample",
+    "BilinearUpsample",
+    "Blur",
     "CheckpointError",
     "ClassifierDiscriminator",
     "ConditionalBatchNorm2d",
@@ -58,26 +70,33 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Discriminator",
+    "EqualizedConv2d",
+    "EqualizedLinear",
     "FeatureDiscriminator",
     "GanforgeError",
     "Generator",
     "Loss",
+    "MappingNetwork",
     "MinibatchDeviation",
     "MinibatchDiscrimination",
     "MinibatchStatistics",
+    "NoiseInjection",
     "OptionError",
     "Pair",
+    "PixelNorm",
     "PluginError",
     "Recipe",
     "Regularizer",
     "Schedule",
     "Step",
+    "StyleGenerator",
     "__version__",
     "cache_folder",
     "generate",
     "hookimpl",
     "join_labels",
     "label_dim",
+    "layer_noise",
     "load",
     "make_minibatch_statistics",
     "nearest",
@@ -101,6 +120,7 @@ _HOMES = {
         "Recipe",
         "Regularizer",
         "Step",
+        "StyleGenerator",
     ),
     "layers.minibatch": (
         "MinibatchDeviation",
@@ -116,6 +136,12 @@ _HOMES = {
         "label_dim",
         "require_labels",
     ),
+    "layers.adain": ("AdaIN",),
+    "layers.equalized": ("EqualizedConv2d", "EqualizedLinear"),
+    "layers.mapping": ("MappingNetwork",),
+    "layers.noise": ("NOISE_MODES", "NoiseInjection", "layer_noise"),
+    "layers.pixel_norm": ("PixelNorm",),
+    "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur"),
     "checkpoint": ("load",),
     "data.cache": ("cache_folder",),
     "data.sources": ("open_source",),

@@ -90,6 +90,61 @@ class Generator(nn.Module, ABC):
         """
 
 
+class StyleGenerator(Generator):
+    """A generator by styles: latents are mapped to w, one for each of its layers, from which the image is made.
+
+    In training mode noise is always random, and a network may mix styles in `forward`. TorchScript keeps both methods,
+    since `forward` calls them.
+    """
+
+    w_dim: int
+    """Length of a style vector w."""
+
+    num_styles: int
+    """Number L of layers that take a style, from the coarsest to the finest."""
+
+    @abstractmethod
+    def mapping(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1) -> Tensor:
+        """The styles of latents. Must be scriptable by TorchScript.
+
+        Args:
+            z: Latents ``[N, z_dim]``.
+            labels: Classes ``[N]`` int64, or None.
+            truncation: 1 leaves styles as they are, 0 gives their mean.
+            cutoff: So many of the coarsest layers are truncated; -1 for all.
+
+        Returns:
+            w ``[N, L, w_dim]``.
+        """
+
+    @abstractmethod
+    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+        """Images of styles. Must be scriptable by TorchScript.
+
+        Args:
+            w: Styles ``[N, L, w_dim]``.
+            noise: ``random``, ``fixed`` (the same for every image and call), ``none``, or fixed and ``only-coarse`` or
+                ``only-fine``: in that half of the layers alone.
+
+        Returns:
+            Images ``[N, C, H, W]`` in [-1, 1].
+
+        Raises:
+            ValueError: There is no such noise.
+        """
+
+    def forward(
+        self,
+        z: Tensor,
+        labels: Tensor | None = None,
+        truncation: float = 1.0,
+        cutoff: int = -1,
+        noise: str = "fixed",
+    ) -> Tensor:
+        """Images ``[N, C, H, W]`` in [-1, 1] of latents ``[N, z_dim]``: `synthesis` of `mapping`, which say more."""
+        return self.synthesis(self.mapping(z, labels, truncation, cutoff), noise)
+
+
 class Discriminator(nn.Module, ABC):
     """A network that judges examples. The constructor is ``__init__(self, data: DataSpec, *, options...)``."""
 

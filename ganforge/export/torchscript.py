@@ -28,33 +28,41 @@ from torch.nn.utils import parametrize
 from ganforge.checkpoint import digest_tensors
 from ganforge.errors import GanforgeError, PluginError
 from ganforge.files import write_bytes
-from ganforge.interfaces import Generator
+from ganforge.interfaces import Generator, StyleGenerator
+from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import can_truncate, cycle_labels, draw_latents
 from ganforge.version import __version__
 
 TOLERANCE = 1e-5
 """Largest difference accepted; other processors and batch sizes alone round differently by up to 3e-6."""
 
-Case = dict[str, Tensor]
-"""Arguments of one call by name; ``truncation`` is a scalar tensor, so that all of them fit one safetensors file."""
+Case = dict[str, Any]
+"""Arguments of one call by name: tensors, numbers and texts. With ``noise`` it is a call of both halves in turn."""
 
 # What the fresh process runs: it knows nothing of ganforge, nor of the plugin that the generator came from.
 _CONSUMER = """
+import json
 import sys
 import torch
 from safetensors.torch import load_file, save_file
 
 folder = sys.argv[1]
 network = torch.jit.load(f"{folder}/model.pt", map_location="cpu")
-cases = {}
+with open(f"{folder}/inputs.json") as file:
+    cases = json.load(file)
 for key, value in load_file(f"{folder}/inputs.safetensors").items():
     index, name = key.split(".")
-    cases.setdefault(index, {})[name] = value.item() if name == "truncation" else value
+    cases[int(index)][name] = value
 outputs = {}
-for index, arguments in cases.items():
+for index, arguments in enumerate(cases):
     torch.manual_seed(0)
     with torch.no_grad():
-        outputs[index] = network(**arguments).clone(memory_format=torch.contiguous_format)
+        if "noise" in arguments:
+            noise = arguments.pop("noise")
+            output = network.synthesis(network.mapping(**arguments), noise)
+        else:
+            output = network(**arguments)
+        outputs[str(index)] = output.clone(memory_format=torch.contiguous_format)
 save_file(outputs, f"{folder}/outputs.safetensors")
 """
 
@@ -177,31 +185,39 @@ def _explain(network: nn.Module, error: Exception) -> GanforgeError:
 
 
 def _cases(network: Generator, num_classes: int) -> list[Case]:
-    """Calls to compare: batches of 1, 7 and 64, with and without labels, truncated and not, as far as they apply."""
+    """Calls to compare: batches of 1, 7 and 64, with and without labels, truncated and not, as far as they apply.
+
+    Of a generator by styles also its two halves, with each kind of noise.
+    """
     labelled = [True, False] if num_classes else [False]
     if num_classes:
         try:
             _call(network, {"z": draw_latents(1, network.z_dim, 0)})
         except Exception:  # a conditional network may insist on labels, in whichever way it likes
             labelled = [True]
-    cases = []
+    cases: list[Case] = []
     for count, with_labels, psi in product((1, 7, 64), labelled, (0.5, 1.0) if can_truncate(network) else (None,)):
-        case = {"z": draw_latents(count, network.z_dim, count)}
+        case: Case = {"z": draw_latents(count, network.z_dim, count)}
         labels = cycle_labels(count, num_classes)
         if with_labels and labels is not None:
             case["labels"] = labels
         if psi is not None:
-            case["truncation"] = torch.tensor(psi, dtype=torch.float64)
+            case["truncation"] = psi
         cases.append(case)
+    if isinstance(network, StyleGenerator):
+        few = next(case for case in cases if len(case["z"]) > 1)
+        cases += [{**few, "cutoff": 1, "noise": noise} for noise in NOISE_MODES]
     return cases
 
 
 def _call(network: Generator, case: Case) -> Tensor:
     """The network's output for one case; noise that it draws itself is that of seed 0."""
-    arguments = {name: value.item() if name == "truncation" else value for name, value in case.items()}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        output: Tensor = network(**arguments)
+        if isinstance(network, StyleGenerator) and "noise" in case:
+            arguments = {name: value for name, value in case.items() if name != "noise"}
+            return network.synthesis(network.mapping(**arguments), case["noise"])
+        output: Tensor = network(**case)
     return output
 
 
@@ -219,7 +235,19 @@ def _describe(network: Generator, card: Mapping[str, Any]) -> dict[str, Any]:
     if len(shape) == 3:
         output |= {"range": [-1.0, 1.0], "meaning": "images"}
     versions = {"ganforge": __version__, "torch": torch.__version__}
-    return {"card": dict(card), "inputs": inputs, "output": output, "versions": versions}
+    description = {"card": dict(card), "inputs": inputs, "output": output, "versions": versions}
+    if isinstance(network, StyleGenerator):
+        meaning = "so many of the coarsest layers are truncated; -1 for all"
+        inputs["cutoff"] = {"dtype": "int", "range": [-1, network.num_styles], "default": -1, "meaning": meaning}
+        meaning = "random, or the same each time: in all layers, in none, or in the coarser or finer half"
+        noise = {"dtype": "str", "values": list(NOISE_MODES), "default": "fixed", "meaning": meaning}
+        styles = {"shape": ["N", network.num_styles, network.w_dim], "dtype": "float32", "meaning": "styles by layer"}
+        description["methods"] = {
+            "mapping": {"inputs": dict(inputs), "output": styles},
+            "synthesis": {"inputs": {"w": styles, "noise": noise}, "output": output},
+        }
+        inputs["noise"] = noise
+    return description
 
 
 def _pack(scripted: torch.jit.ScriptModule, description: dict[str, Any]) -> bytes:
@@ -270,8 +298,11 @@ def _run(content: bytes, cases: list[Case]) -> list[Tensor]:
     with tempfile.TemporaryDirectory(prefix="ganforge-export-") as name:
         folder = Path(name)
         (folder / "model.pt").write_bytes(content)
-        inputs = {f"{index}.{name}": value for index, case in enumerate(cases) for name, value in case.items()}
-        save_file(inputs, folder / "inputs.safetensors")
+        numbered = [(index, name, value) for index, case in enumerate(cases) for name, value in case.items()]
+        tensors = {f"{index}.{name}": value.clone() for index, name, value in numbered if isinstance(value, Tensor)}
+        save_file(tensors, folder / "inputs.safetensors")
+        plain = [{name: value for name, value in case.items() if not isinstance(value, Tensor)} for case in cases]
+        (folder / "inputs.json").write_text(json.dumps(plain))
         command = [sys.executable, "-P", "-W", "ignore", "-c", _CONSUMER, str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

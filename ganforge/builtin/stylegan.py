@@ -1,0 +1,215 @@
+"""StyleGAN (Karras, Laine and Aila 2019, arXiv:1812.04948) at any power of two from 8 to 1024 pixels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganforge import (
+    Blur,
+    ConditionalDiscriminator,
+    DataSpec,
+    Discriminator,
+    EqualizedConv2d,
+    EqualizedLinear,
+    Generator,
+    MappingNetwork,
+    MinibatchStatistics,
+    Recipe,
+    StyleGenerator,
+    hookimpl,
+    label_dim,
+    layer_noise,
+    make_minibatch_statistics,
+)
+from ganforge.builtin.stylegan_layers import RELU_GAIN, StyledLayer, channels_by_size
+
+
+class StyleGANGenerator(StyleGenerator):
+    """A learned 4x4 constant, two styled convolutions at each size, and a convolution to pixels.
+
+    The paper ends in a linear layer; here a tanh keeps images in their range.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        z_dim: Length of a latent vector; the paper has 512.
+        w_dim: Length of a style vector; the paper has 512.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
+        max_width: Most channels of any map.
+        mapping_layers: Layers of the mapping network.
+        mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
+        conditioning: How classes enter: not at all, or by an embedding joined to the latents of the mapping network.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 256,
+        w_dim: int = 256,
+        width: int = 16,
+        max_width: int = 512,
+        mapping_layers: int = 8,
+        mixing: float = 0.9,
+        conditioning: Literal["none", "input"] = "none",
+    ) -> None:
+        super().__init__()
+        for name, value in (("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if not 0 <= mixing <= 1:
+            raise ValueError(f"mixing={mixing} must be at least 0 and at most 1")
+        channels = channels_by_size(data, width, max_width)[::-1]
+        self.z_dim = z_dim
+        self.w_dim = w_dim
+        self.mixing = mixing
+        self.num_styles = 2 * len(channels)
+        num_classes = label_dim(data, conditioning)
+        self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, num_classes=num_classes)
+        # Not constant over its pixels: the first AdaIN would leave nothing of that.
+        self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        layers = [StyledLayer(nn.Identity(), channels[0], 4, w_dim), self._convolve(channels[0], 4)]
+        for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
+            up = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="up")
+            size = 8 * 2**level
+            # Blurring maps after the convolution is the same as before it, on fewer channels.
+            layers.append(StyledLayer(nn.Sequential(up, Blur()), channels_out, size, w_dim))
+            layers.append(self._convolve(channels_out, size))
+        self.layers = nn.ModuleList(layers)
+        self.to_pixels = EqualizedConv2d(channels[-1], data.shape[0], 1)
+
+    def _convolve(self, channels: int, size: int) -> StyledLayer:
+        return StyledLayer(EqualizedConv2d(channels, channels, 3, gain=RELU_GAIN), channels, size, self.w_dim)
+
+    def mapping(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1) -> Tensor:
+        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to styles ``[N, L, w_dim]``."""
+        styles: Tensor = self.mapper.truncate(self.mapper(z, labels), self.num_styles, truncation, cutoff)
+        return styles
+
+    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+        """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
+        if self.training:
+            noise = "random"
+        x = self.constant.expand(len(w), -1, -1, -1)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, w[:, index], layer_noise(noise, index, self.num_styles))
+        images: Tensor = self.to_pixels(x)
+        return images.tanh()
+
+    def forward(
+        self,
+        z: Tensor,
+        labels: Tensor | None = None,
+        truncation: float = 1.0,
+        cutoff: int = -1,
+        noise: str = "fixed",
+    ) -> Tensor:
+        """Latents ``[N, z_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode some of mixed styles."""
+        w = self.mapping(z, labels, truncation, cutoff)
+        if self.training and self.mixing > 0:
+            w = self._mix(w, self.mapping(torch.randn_like(z), labels, truncation, cutoff))
+        return self.synthesis(w, noise)
+
+    def _mix(self, w: Tensor, other: Tensor) -> Tensor:
+        """Styles ``[N, L, w_dim]`` that go over to those of others, in some examples, from a layer drawn for each."""
+        count = len(w)
+        crossover = torch.randint(1, self.num_styles, [count, 1], device=w.device)
+        mixed = torch.rand([count, 1], device=w.device) < self.mixing
+        from_other = mixed & (torch.arange(self.num_styles, device=w.device) >= crossover)
+        return torch.where(from_other[:, :, None], other, w)
+
+
+class StyleGANDiscriminator(ConditionalDiscriminator):
+    """The discriminator of the progressive GAN at full size (Karras 2018, arXiv:1710.10196), with blur as in StyleGAN.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
+        max_width: Most channels of any map.
+        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
+            that has "generated" for a class too.
+        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
+            lie.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        width: int = 16,
+        max_width: int = 512,
+        conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
+        minibatch: MinibatchStatistics = "none",
+    ) -> None:
+        channels = channels_by_size(data, width, max_width)
+        last = channels[-1]
+        super().__init__(data, conditioning, last * 4 * 4, minibatch)
+        layers = [EqualizedConv2d(data.shape[0] + self.label_dim, channels[0], 1, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
+        for channels_in, channels_out in pairwise(channels):
+            layers += [EqualizedConv2d(channels_in, channels_in, 3, gain=RELU_GAIN), nn.LeakyReLU(0.2), Blur()]
+            down = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down")
+            layers += [down, nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
+        if not self.joint:
+            num_statistics = self.minibatch.num_statistics if self.minibatch else 0
+            self.judge = nn.Sequential(
+                EqualizedConv2d(last + num_statistics, last, 3, gain=RELU_GAIN),
+                nn.LeakyReLU(0.2),
+                nn.Flatten(),
+                EqualizedLinear(last * 4 * 4, last, gain=RELU_GAIN),
+                nn.LeakyReLU(0.2),
+                EqualizedLinear(last, 1),
+            )
+
+    def hidden(self, examples: Tensor) -> Tensor:
+        """The maps of 4 x 4 as ``[N, channels * 4 * 4]``."""
+        maps: Tensor = self.layers(examples)
+        return maps.flatten(1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``[N]``."""
+        maps = features.view(len(features), -1, 4, 4)
+        if self.minibatch is not None:
+            statistics = self.minibatch(features)[:, :, None, None]
+            maps = torch.cat([maps, statistics.expand(-1, -1, 4, 4)], dim=1)
+        logits: Tensor = self.judge(maps)
+        return logits.squeeze(1)
+
+
+@hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    """Offer the generator."""
+    return {"stylegan": StyleGANGenerator}
+
+
+@hookimpl
+def ganforge_discriminators() -> dict[str, type[Discriminator]]:
+    """Offer the discriminator."""
+    return {"stylegan": StyleGANDiscriminator}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipe."""
+    return {
+        "stylegan": Recipe(
+            summary="A generator by styles: mapping network, AdaIN, noise, style mixing, truncation.",
+            source="Karras, Laine and Aila 2019, A Style-Based Generator Architecture for Generative Adversarial "
+            "Networks, arXiv:1812.04948 (not growing)",
+            settings={
+                "generator": {"name": "stylegan"},
+                "discriminator": {"name": "stylegan", "minibatch": "deviation"},
+                "loss": {"name": "nonsat"},
+                # The paper's 10 is for 1024 pixels. The penalty sums over pixels, so it goes with their number: 0.04 at
+                # 64 and 0.01 at 32; and small batches ask for more. Every 16th step as in StyleGAN2, since it costs
+                # about a third of a step.
+                "regularizers": {"r1": {"weight": 0.1, "every": 16}},
+                "optimizer": {"generator_lr": 2e-3, "discriminator_lr": 2e-3, "beta1": 0.0, "beta2": 0.99},
+                "training": {"batch": 16, "ema_images": 10_000},
+            },
+        )
+    }

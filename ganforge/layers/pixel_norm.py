@@ -1,0 +1,23 @@
+"""Every feature vector brought to one length."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class PixelNorm(nn.Module):
+    """Divides each feature vector by its root mean square (Karras 2018, arXiv:1710.10196, section 4.2). Scriptable.
+
+    A latent vector has one; of a map, each pixel has its own.
+
+    Args:
+        eps: Added to the mean square.
+    """
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, C, ...]`` to the same shape, with mean square 1 over C."""
+        return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt()
