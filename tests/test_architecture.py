@@ -32,6 +32,7 @@ FLOORS = {
     "builtin": 5,
     "training": 6,
     "evaluation": 6,
+    "explore": 6,
     "export": 6,
     "testing": 7,
     "cli": 8,
@@ -110,7 +111,8 @@ def test_every_public_name_is_there():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["plugins", "-h"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["plugins", "-h"], ["explore", "mix", "-h"]],
 )
 def test_help_does_not_import_torch(arguments):
     code = (

@@ -11,6 +11,7 @@ import typer
 from ganforge.cli.common import global_options, print_result
 from ganforge.cli.data import app as data_app
 from ganforge.cli.evaluate import evaluate
+from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.sample import sample
@@ -53,6 +54,7 @@ app.command("train")(train)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
 app.command("export")(export)
+app.add_typer(explore_app, name="explore")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
 

@@ -1,0 +1,46 @@
+"""Looking around in the latent space of a trained generator.
+
+Every way is a function from a `LatentSpace`, which `open_space` gives, and seeds to images, uint8 on the CPU.
+"""
+
+from ganforge.explore.arithmetic import Arithmetic, calculate
+from ganforge.explore.attributes import AttributeMeans, DirectionScore, attribute_means, score_direction
+from ganforge.explore.directions import Directions, factorise, move, principal_components
+from ganforge.explore.latents import lerp, slerp
+from ganforge.explore.mixing import mix, mix_styles, read_layers
+from ganforge.explore.noise import NoiseStudy, power_by_frequency, study_noise
+from ganforge.explore.pictures import draw_table
+from ganforge.explore.projection import Projection, project
+from ganforge.explore.spaces import LatentSpace, WSpace, ZSpace, open_space
+from ganforge.explore.truncation import truncation_sweep
+from ganforge.explore.walk import walk
+
+__all__ = [
+    "Arithmetic",
+    "AttributeMeans",
+    "DirectionScore",
+    "Directions",
+    "LatentSpace",
+    "NoiseStudy",
+    "Projection",
+    "WSpace",
+    "ZSpace",
+    "attribute_means",
+    "calculate",
+    "draw_table",
+    "factorise",
+    "lerp",
+    "mix",
+    "mix_styles",
+    "move",
+    "open_space",
+    "power_by_frequency",
+    "principal_components",
+    "project",
+    "read_layers",
+    "score_direction",
+    "slerp",
+    "study_noise",
+    "truncation_sweep",
+    "walk",
+]

@@ -1,0 +1,64 @@
+"""Style mixing: some layers take the style of one source, all others that of another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.explore.spaces import WSpace
+
+THIRDS = ("coarse", "middle", "fine")
+"""Names of the thirds of a generator's layers."""
+
+
+def read_layers(text: str, num_styles: int) -> range:
+    """Layers as a user names them.
+
+    Args:
+        text: ``coarse``, ``middle`` or ``fine``, each a third of the layers; or numbers from 0, as ``0-3`` or ``7``.
+        num_styles: L, the number of layers.
+
+    Raises:
+        OptionError: They are none of these, or the generator does not have them.
+    """
+    last = num_styles - 1
+    if text in THIRDS:
+        third = THIRDS.index(text)
+        layers = range(round(third * num_styles / 3), round((third + 1) * num_styles / 3))
+    else:
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+        if not found:
+            raise OptionError(f"layers '{text}' are not to be had", f"choose coarse, middle, fine or, say, 0-{last}")
+        first = int(found[1])
+        layers = range(first, int(found[2] or first) + 1)
+    if not layers or layers[-1] > last:
+        raise OptionError(f"there are no layers '{text}'", f"this generator's are 0-{last}")
+    return layers
+
+
+def mix_styles(base: Tensor, other: Tensor, layers: range) -> Tensor:
+    """Styles ``[..., L, w_dim]`` of `base`, with those of `other` in the layers named."""
+    mixed = base.clone()
+    mixed[..., list(layers), :] = other[..., list(layers), :]
+    return mixed
+
+
+def mix(space: WSpace, rows: Sequence[int], columns: Sequence[int], layers: range) -> tuple[Tensor, Tensor, Tensor]:
+    """The table of style mixing (Karras 2019, arXiv:1812.04948, figure 3).
+
+    Args:
+        space: That of styles.
+        rows: Seeds of the sources A, which give all other layers.
+        columns: Seeds of the sources B, which give the layers named.
+        layers: From `read_layers`.
+
+    Returns:
+        Images uint8 of A ``[R, C, H, W]``, of B ``[K, C, H, W]`` and of their mixtures ``[R, K, C, H, W]``.
+    """
+    a, b = space.from_seeds(rows), space.from_seeds(columns)
+    mixed = mix_styles(a[:, None].expand(-1, len(b), -1, -1), b.expand(len(a), -1, -1, -1), layers)
+    images = space.render(mixed.flatten(0, 1))
+    return space.render(a), space.render(b), images.view(len(a), len(b), *images.shape[1:])

@@ -1,0 +1,105 @@
+"""Pictures of explorations: tables with headings, and animations that repeat."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.images import to_pil
+
+LEAST = 64
+"""Smaller images are shown enlarged, by the least whole factor that makes them as large as that."""
+
+GAP, HEADING = 2, 16
+"""Pixels between images, and of a heading's line."""
+
+MILLISECONDS = 50
+"""How long a frame of an animation stands."""
+
+PICTURES, ANIMATIONS = (".png",), (".gif", ".webp")
+"""How files of either kind end."""
+
+
+def draw_table(
+    rows: Sequence[Sequence[Tensor | None]], *, columns: Sequence[str] = (), names: Sequence[str] = ()
+) -> Image.Image:
+    """Lay images out on white.
+
+    Args:
+        rows: Images uint8 ``[C, H, W]``, all of one size; None leaves a place empty.
+        columns: Headings of the columns; none if left out.
+        names: Headings of the rows; none if left out.
+    """
+    tiles = [[None if pixels is None else enlarge(pixels) for pixels in row] for row in rows]
+    width, height = next(tile.size for row in tiles for tile in row if tile is not None)
+    font = ImageFont.load_default()
+    left = max((int(font.getlength(name)) + 6 for name in names), default=0)
+    top = HEADING if columns else 0
+    widest = max(map(len, tiles))
+    size = (left + widest * (width + GAP) - GAP, top + len(tiles) * (height + GAP) - GAP)
+    canvas = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(canvas)
+    for index, text in enumerate(columns):
+        pen.text((left + index * (width + GAP) + 2, 2), text, fill="black", font=font)
+    for index, text in enumerate(names):
+        pen.text((2, top + index * (height + GAP) + height // 2 - 6), text, fill="black", font=font)
+    for down, row in enumerate(tiles):
+        for across, tile in enumerate(row):
+            if tile is not None:
+                canvas.paste(tile, (left + across * (width + GAP), top + down * (height + GAP)))
+    return canvas
+
+
+def enlarge(pixels: Tensor) -> Image.Image:
+    """An image uint8 ``[C, H, W]`` in RGB, large enough to be looked at; no pixel is blurred."""
+    image = to_pil(pixels).convert("RGB")
+    factor = -(-LEAST // min(image.size)) if min(image.size) < LEAST else 1
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def encode_animation(frames: Sequence[Image.Image], suffix: str) -> bytes:
+    """The bytes of an animation without end.
+
+    Args:
+        frames: Pictures of one size.
+        suffix: ``.gif`` or ``.webp``.
+    """
+    first, *rest = frames
+    buffer = io.BytesIO()
+    options = {"lossless": True} if suffix == ".webp" else {}
+    kind = suffix.removeprefix(".").upper()
+    first.save(buffer, kind, save_all=True, append_images=rest, duration=MILLISECONDS, loop=0, **options)
+    return buffer.getvalue()
+
+
+def check_suffix(path: str, suffix: str, allowed: Sequence[str]) -> None:
+    """See that a file of that kind can be written.
+
+    Args:
+        path: What the user gave.
+        suffix: How it ends, in lower case.
+        allowed: Of `PICTURES` and `ANIMATIONS`.
+
+    Raises:
+        OptionError: It ends otherwise.
+    """
+    if suffix in (".mp4", ".webm", ".mov", ".avi"):
+        raise OptionError(
+            f"{path}: videos are not written",
+            "write a .gif and convert it: ffmpeg -i walk.gif -pix_fmt yuv420p walk.mp4",
+        )
+    if suffix not in allowed:
+        raise OptionError(
+            f"{path}: is no file of a kind that is written here", f"it must end in {' or '.join(allowed)}"
+        )

@@ -1,0 +1,252 @@
+"""`ganforge explore`: the same command writes the same bytes, its JSON repeats it, a mistake is one line."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from ganforge.checkpoint import read_tensors
+
+PLUGIN = '''
+import torch
+from torch import nn
+from ganforge import Dataset, Generator, Recipe, StyleGenerator, hookimpl
+
+
+class Stripes(StyleGenerator):
+    """Each layer makes a row of a grey 4 x 4 image."""
+
+    def __init__(self, data, *, z_dim: int = 3):
+        super().__init__()
+        self.z_dim, self.w_dim, self.num_styles = z_dim, 3, 4
+        self.to_w = nn.Linear(z_dim, 3)
+        self.rows = nn.ModuleList(nn.Linear(3, 4) for _ in range(4))
+
+    def mapping(self, z, labels=None, truncation: float = 1.0, cutoff: int = -1):
+        return truncation * self.to_w(z)[:, None].repeat(1, 4, 1)
+
+    def synthesis(self, w, noise: str = "fixed"):
+        images = torch.stack([row(w[:, index]) for index, row in enumerate(self.rows)], dim=1)[:, None] * 0.3
+        return images + 0.1 * torch.randn(images.shape) * (noise == "random")
+
+
+class Halves(Generator):
+    """The top of a grey 4 x 4 image shows the first number of z, the bottom the second."""
+
+    def __init__(self, data, *, z_dim: int = 2):
+        super().__init__()
+        self.z_dim = z_dim
+        self.scale = nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, z, labels=None):
+        return (self.scale * z[:, :2])[:, None, :, None].repeat_interleave(2, dim=2).expand(-1, 1, 4, 4)
+
+
+class Quarters(Dataset):
+    """Grey 4 x 4 images; the label tells whether the top is bright and, twice that, whether the bottom is."""
+
+    class_names = ("dark", "top", "bottom", "bright")
+    attribute_names = ("top", "bottom")
+
+    def __init__(self, *, count: int = 64):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        image = torch.full((4, 4), 90, dtype=torch.uint8)
+        image[:2] += 60 * (index % 2)
+        image[2:] += 60 * (index // 2 % 2)
+        return image, index % 4
+
+
+@hookimpl
+def ganforge_generators():
+    return {"stripes": Stripes, "halves": Halves}
+
+
+@hookimpl
+def ganforge_datasets():
+    return {"quarters": Quarters}
+
+
+@hookimpl
+def ganforge_recipes():
+    return {"striped": Recipe("", "", {"generator": {"name": "stripes"}})}
+'''
+
+
+@pytest.fixture
+def trained(run, here):
+    """A function that trains a generator for a moment and gives its run."""
+    (here / "tiny.py").write_text(PLUGIN)
+
+    def train(generator, *options):
+        arguments = ["--plugin", "tiny.py", "--arch", "mlp", "--generator", generator, "--data", "quarters"]
+        small = ["--images", "8", "--batch", "8", "--set", "discriminator.hidden=4", "--device", "cpu"]
+        code, out, err = run("train", *arguments, *small, *options)
+        assert code == 0, err
+        return here / out.strip()
+
+    return train
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """The classifier of every run reads the class from brightness."""
+
+    class Judge:
+        def predict(self, images):
+            return ((images[:, 0, ::2, 0] > 127) * torch.tensor([1, 2])).sum(1)
+
+        def describe(self):
+            return {"architecture": "brightness"}
+
+    monkeypatch.setattr("ganforge.evaluation.classes.open_for_classes", lambda run, file, progress, say: Judge())
+
+
+COMMANDS = {
+    "walk": ["--from-seeds", "1,5,9", "--steps", "3"],
+    "walk in z": ["--space", "z", "--interpolation", "lerp", "--seed", "7", "--steps", "2", "--to", "other/walk.webp"],
+    "mix": ["--rows", "1,2", "--columns", "3,4,5", "--layers", "1-2"],
+    "mix by name": ["--layers", "fine"],
+    "truncation": ["--psi", "1,0.5,-0.5", "--count", "2"],
+    "noise": ["--count", "2", "--draws", "4"],
+    "arith": ["--a", "1,2,3", "--b", "4,5", "--c", "6"],
+    "project": ["--index", "2", "--steps", "4"],
+    "project a file": ["--image", "photo.png", "--steps", "4", "--rate", "0.1", "--to", "found.gif"],
+    "directions": ["--count", "2", "--strengths", "-2,0,2"],
+    "directions by pca": ["--method", "pca", "--count", "3"],
+}
+
+
+def test_every_command_repeats_itself_from_its_json(run, here, trained):
+    folder = trained("stripes")
+    Image.new("RGB", (9, 7), (120, 130, 140)).save(here / "photo.png")
+    for name, options in COMMANDS.items():
+        command = ["--plugin", "tiny.py", "explore", name.split()[0], folder, *options]
+        code, out, err = run(*command)
+        assert code == 0, f"{name}: {err}"
+        target = here / out.splitlines()[-1]
+        beside = target.with_suffix(".json")
+        picture, text = target.read_bytes(), beside.read_bytes()
+        record = json.loads(text)
+        assert record["picture"] == {"file": target.name, "sha256": hashlib.sha256(picture).hexdigest()}
+        assert record["generator"]["name"] == "stripes"
+        assert record["generator"]["fingerprint"] == read_tensors(folder / "generator.safetensors")[1]["digest"]
+        with Image.open(target) as opened:
+            assert min(opened.size) >= 64
+        target.unlink()
+        beside.unlink()
+        code, _, err = run(*record["arguments"])
+        assert code == 0, f"{name}: {err}"
+        assert (target.read_bytes(), beside.read_bytes()) == (picture, text), name
+
+
+def test_the_json_says_what_the_picture_shows(run, trained):
+    folder = trained("stripes")
+
+    def explore(command, *options):
+        code, _, err = run("--plugin", "tiny.py", "explore", command, *options)
+        assert code == 0, err
+        return json.loads((folder / "explore" / f"{command}.json").read_text())
+
+    walked = explore("walk", "--from-seeds", "4,2", "--steps", "3")
+    assert (walked["seeds"], walked["frames"], walked["space"]) == ([4, 2], 6, "w")
+    mixed = explore("mix", "--rows", "4", "--columns", "2,3", "--layers", "coarse")
+    assert (mixed["rows"], mixed["columns"], mixed["layers_from_b"]) == ([4], [2, 3], [0])
+    assert explore("truncation", "--seed", "5", "--count", "2")["seeds"] == [5, 6]
+    noise = explore("noise", "--draws", "50", "--count", "1")
+    assert noise["mean_deviations"][0] == pytest.approx(0.1, rel=0.2)
+    found = explore("project", "--index", "1", "--steps", "20")
+    assert len(found["losses"]) == 21
+    assert found["loss"] == min(found["losses"])
+    tensors, card = read_tensors(folder / "explore" / "project.safetensors")
+    assert tensors["latent"].shape == (4, 3)
+    assert (card["kind"], card["space"], card["generator"]) == ("latent", "w", found["generator"]["fingerprint"])
+
+
+def test_arithmetic_by_attribute_is_measured(run, trained, judged):
+    folder = trained("halves", "--set", "optimizer.generator_lr=0")
+    options = ["--attribute", "bottom", "--candidates", "600", "--measure", "300"]
+    code, out, err = run("--plugin", "tiny.py", "explore", "arith", *options)
+    assert code == 0, err
+    record = json.loads((folder / "explore" / "arith.json").read_text())
+    measured = record["measured"]
+    assert measured["count"] == 300
+    assert measured["gained"] == pytest.approx(0.89, abs=0.07)  # see test_explore.py for the closed form
+    assert measured["kept"].keys() == {"top"}
+    assert measured["kept"]["top"] > 0.9
+    assert f"{measured['gained']:.2%} of 300 images without 'bottom'" in out
+    assert record["attribute"] == "bottom"
+    assert record["classifier"] == {"architecture": "brightness"}
+    assert not set(record["seeds"]["b"]) & set(record["seeds"]["c"])
+    assert max(map(len, record["seeds"].values())) == 6
+
+
+MISTAKES = {
+    "walk without a run": (["walk", "nonsense"], "is no run"),
+    "one seed": (["walk", "--from-seeds", "1"], "at least two seeds"),
+    "seeds that are none": (["walk", "--from-seeds", "1,x"], "'x' is no whole number"),
+    "a negative seed": (["walk", "--from-seeds=-1,2"], "too small"),
+    "no steps": (["walk", "--steps", "0"], "the least is 1"),
+    "an unknown interpolation": (["walk", "--interpolation", "slrp"], "did you mean 'slerp'"),
+    "an unknown space": (["walk", "--space", "x"], "choose z or w"),
+    "w without styles": (["walk", "--space", "w"], "--arch striped"),
+    "a video": (["walk", "--to", "walk.mp4"], "ffmpeg -i walk.gif"),
+    "a still walk": (["walk", "--to", "walk.png"], "must end in .gif or .webp"),
+    "a table that moves": (["arith", "--a", "1", "--b", "2", "--c", "3", "--to", "a.gif"], "must end in .png"),
+    "mix without styles": (["mix"], "Halves has no styles"),
+    "noise without styles": (["noise"], "--arch striped"),
+    "one draw of noise": (["noise", "--draws", "1"], "the least is 2"),
+    "truncation without it": (["truncation"], "Halves cannot be truncated"),
+    "psi that is none": (["truncation", "--psi", "1,,0"], "'' is no finite number"),
+    "arithmetic with nothing": (["arith"], "--a is missing"),
+    "arithmetic with too little": (["arith", "--a", "1", "--c", "2"], "--b is missing"),
+    "seeds and attribute": (["arith", "--a", "1", "--attribute", "top"], "by seeds or by an attribute"),
+    "an unknown attribute": (["arith", "--attribute", "tpo"], "did you mean 'top'"),
+    "a measure without attribute": (["arith", "--a", "1", "--b", "2", "--c", "3", "--measure", "9"], "--attribute"),
+    "nothing to project": (["project"], "--image FILE"),
+    "two things to project": (["project", "--image", "a.png", "--index", "1"], "--image FILE"),
+    "an image that is not there": (["project", "--image", "absent.png"], "absent.png"),
+    "an image beyond the last": (["project", "--index", "64"], "the last is 63"),
+    "a rate of nothing": (["project", "--index", "1", "--rate", "0"], "nothing would move"),
+    "more directions than there are": (["directions"], "from 1 to 2"),
+    "an unknown method": (["directions", "--method", "pac"], "did you mean 'pca'"),
+    "components of z": (["directions", "--method", "pca", "--space", "z"], "in all directions"),
+    "components without styles": (["directions", "--method", "pca"], "has no styles"),
+    "an unknown class": (["walk", "--class", "tpo"], "did you mean 'top'"),
+}
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(run, here, trained):
+    trained("halves")
+    before = sorted(here.rglob("*"))
+    for name, (arguments, expected) in MISTAKES.items():
+        code, out, err = run("--plugin", "tiny.py", "explore", *arguments)
+        assert code == 2, name
+        assert expected in err, f"{name}: {err}"
+        assert out == "", name
+        (line,) = [line for line in err.splitlines() if not line.startswith("run: ")]
+        assert line.startswith("error: "), name
+        assert sorted(here.rglob("*")) == before, name
+
+
+def test_vectors_are_refused_in_words(run, here):
+    small = ["--images", "8", "--batch", "8", "--set", "generator.hidden=4", "--set", "discriminator.hidden=4"]
+    assert run("train", "--arch", "mlp", "--data", "ring-8", "--set", "data.count=50", *small)[0] == 0
+    code, _, err = run("explore", "walk")
+    assert code == 2
+    assert "makes vectors of 2 numbers, not images" in err.splitlines()[-1]
+
+
+def test_data_without_attributes_ask_for_seeds(run, here, image_folder):
+    small = ["--images", "8", "--batch", "8", "--set", "generator.width=2", "--set", "discriminator.width=2"]
+    assert run("train", "--data", image_folder, *small)[0] == 0
+    code, _, err = run("explore", "arith", "--attribute", "hat")
+    assert code == 2
+    assert "photos declares no attributes" in err
+    assert "--a 1,2,3 --b 4,5,6 --c 7,8,9" in err
