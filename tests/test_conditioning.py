@@ -54,15 +54,16 @@ def build(kind, name, way, data=IMAGES):
 # Layers.
 
 
-@pytest.mark.parametrize(("shape", "mark"), [((4, 16), 4.0), ((4, 2, 3, 7), 1.0)])
-def test_joined_labels_mark_the_place_of_the_class_as_loudly_as_all_the_rest(shape, mark):
+@pytest.mark.parametrize("strength", [1.0, 4.0])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 2, 3, 7)])
+def test_joined_labels_mark_the_place_of_the_class(shape, strength):
     x, labels = torch.randn(shape), torch.tensor([2, 0, 1, 2])
     expected = torch.zeros(4, shape[1] + 3, *shape[2:])
     for n, label in enumerate([2, 0, 1, 2]):
         expected[n, : shape[1]] = x[n]
-        expected[n, shape[1] + label] = mark
-    assert torch.equal(join_labels(x, labels, 3), expected)
-    assert torch.equal(torch.jit.script(join_labels)(x, labels, 3), expected)
+        expected[n, shape[1] + label] = strength
+    assert torch.equal(join_labels(x, labels, 3, strength), expected)
+    assert torch.equal(torch.jit.script(join_labels)(x, labels, 3, strength), expected)
     assert join_labels(x.double(), labels, 3).dtype == torch.float64
 
 

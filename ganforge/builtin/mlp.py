@@ -108,7 +108,8 @@ class MLPDiscriminator(ConditionalDiscriminator):
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The last hidden layer ``[N, hidden[-1]]``; labels are joined to an image's numbers, not as maps."""
-        return self.hidden(join_labels(images.flatten(1), labels, self.label_dim))
+        numbers = images.flatten(1)
+        return self.hidden(join_labels(numbers, labels, self.label_dim, strength=numbers.shape[1] ** 0.5))
 
     def hidden(self, examples: Tensor) -> Tensor:
         """The last hidden layer ``[N, hidden[-1]]``."""

@@ -44,29 +44,26 @@ def require_labels(labels: Tensor | None) -> Tensor:
     return labels
 
 
-def join_labels(x: Tensor, labels: Tensor | None, num_classes: int) -> Tensor:
+def join_labels(x: Tensor, labels: Tensor | None, num_classes: int, strength: float = 1.0) -> Tensor:
     """Join one-hot labels to a network's input (Mirza and Osindero 2014, arXiv:1411.1784). Scriptable.
-
-    A vector's label is sqrt(D) instead of 1, as long as D numbers of size 1 are: one number in a thousand is not heard,
-    and a fully connected discriminator would judge without it.
 
     Args:
         x: Vectors ``[N, D]``, or maps ``[N, C, H, W]``.
         labels: Classes ``[N]`` int64 in [0, num_classes).
         num_classes: K; 0 for an unconditional network, whose input stays as it is.
+        strength: What stands in the place of the class. A single 1 among a thousand numbers is not heard; sqrt(D) is as
+            long as D numbers of size 1.
 
     Returns:
-        ``[N, D + K]`` with sqrt(D) in the place of each example's class, or ``[N, C + K, H, W]`` with a map of ones.
+        ``[N, D + K]``, or ``[N, C + K, H, W]`` with the strength all over the map of each example's class.
 
     Raises:
         ValueError: Labels are None in a conditional network.
     """
     if num_classes == 0:
         return x
-    joined = one_hot(require_labels(labels), num_classes).to(x.dtype)
-    if x.dim() == 2:
-        joined = joined * x.shape[1] ** 0.5
-    else:
+    joined = strength * one_hot(require_labels(labels), num_classes).to(x.dtype)
+    if x.dim() == 4:
         joined = joined[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
     return torch.cat([x, joined], dim=1)
 
