@@ -121,7 +121,8 @@ class DCGANGenerator(Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
-        images: Tensor = self.layers(join_labels(z, labels, self.label_dim)[:, :, None, None], labels)
+        joined = join_labels(z, labels, self.label_dim, strength=self.z_dim**0.5)
+        images: Tensor = self.layers(joined[:, :, None, None], labels)
         return images
 
 

@@ -69,7 +69,7 @@ class MLPGenerator(Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to examples ``[N, ...]``."""
-        examples: Tensor = self.layers(join_labels(z, labels, self.label_dim))
+        examples: Tensor = self.layers(join_labels(z, labels, self.label_dim, strength=self.z_dim**0.5))
         return examples.view([-1] + self.shape)  # noqa: RUF005 - TorchScript has no unpacking
 
 
