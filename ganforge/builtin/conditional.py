@@ -43,11 +43,17 @@ def ganforge_regularizers() -> dict[str, type[Regularizer]]:
     return {"auxiliary": AuxiliaryClassifier}
 
 
-def _settings(networks: str, generator: str, discriminator: str, **more: Any) -> dict[str, Any]:
+def _settings(
+    networks: str, generator: str, discriminator: str, normalization: str | None = None, **more: Any
+) -> dict[str, Any]:
     """Both networks of one architecture, each with its conditioning, and the optimiser of DCGAN."""
     return {
         "generator": {"name": networks, "conditioning": generator},
-        "discriminator": {"name": networks, "conditioning": discriminator},
+        "discriminator": {
+            "name": networks,
+            "conditioning": discriminator,
+            **({"normalization": normalization} if normalization else {}),
+        },
         "loss": {"name": "nonsat"},
         "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
         # Labels are learned in steps: of digits, 96 % obey after 80,000 with 32, 87 % after 130,000 with 128.
@@ -77,9 +83,9 @@ def ganforge_recipes() -> dict[str, Recipe]:
             settings=_settings("dcgan", "input", "auxiliary", regularizers={"auxiliary": {"weight": 1}}),
         ),
         "projection": Recipe(
-            summary="Projection discriminator: class embeddings meet features; conditional batch norm; hinge loss.",
+            summary="Projection discriminator: class embeddings meet features; spectral norm; conditional batch norm.",
             source="Miyato and Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637 "
             "(with DCGAN's networks)",
-            settings=_settings("dcgan", "norm", "projection", loss={"name": "hinge"}),
+            settings=_settings("dcgan", "norm", "projection", "spectral", loss={"name": "hinge"}),
         ),
     }
