@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Discriminator,
         FeatureDiscriminator,
         Generator,
+        Growing,
         Loss,
         Pair,
         Recipe,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         require_labels,
     )
     from ganforge.layers.equalized import EqualizedConv2d, EqualizedLinear
+    from ganforge.layers.growing import Growth, ProgressiveGenerator, ProgressiveNetwork
     from ganforge.layers.mapping import MappingNetwork
     from ganforge.layers.minibatch import (
         MinibatchDeviation,
@@ -75,6 +77,8 @@ __all__ = [
     "FeatureDiscriminator",
     "GanforgeError",
     "Generator",
+    "Growing",
+    "Growth",
     "Loss",
     "MappingNetwork",
     "MinibatchDeviation",
@@ -85,6 +89,8 @@ __all__ = [
     "Pair",
     "PixelNorm",
     "PluginError",
+    "ProgressiveGenerator",
+    "ProgressiveNetwork",
     "Recipe",
     "Regularizer",
     "Schedule",
@@ -115,6 +121,7 @@ _HOMES = {
         "Discriminator",
         "FeatureDiscriminator",
         "Generator",
+        "Growing",
         "Loss",
         "Pair",
         "Recipe",
@@ -138,6 +145,7 @@ _HOMES = {
     ),
     "layers.adain": ("AdaIN",),
     "layers.equalized": ("EqualizedConv2d", "EqualizedLinear"),
+    "layers.growing": ("Growth", "ProgressiveGenerator", "ProgressiveNetwork"),
     "layers.mapping": ("MappingNetwork",),
     "layers.noise": ("NOISE_MODES", "NoiseInjection", "layer_noise"),
     "layers.pixel_norm": ("PixelNorm",),

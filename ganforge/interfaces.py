@@ -189,6 +189,29 @@ class ClassifierDiscriminator(FeatureDiscriminator):
         """
 
 
+class Growing(ABC):
+    """What a network offers besides that begins at a low resolution and grows while it trains.
+
+    It is whole from the start, takes and gives examples of full size at every stage, and works on a part of itself. How
+    far it has grown is kept in its buffers.
+    """
+
+    @abstractmethod
+    def phases(self) -> tuple[int, ...]:
+        """After how many real images each phase of growing begins: ascending, the first 0; in the last it is whole.
+
+        Players whose phases differ are refused.
+        """
+
+    @abstractmethod
+    def grow(self, images: int) -> None:
+        """Set the stage that is due after so many real images; called on all networks of a run before each step."""
+
+    def coarsen(self, images: Tensor) -> Tensor:
+        """Real examples ``[N, ...]`` as they are to stand beside what a generator of this stage draws."""
+        return images
+
+
 class Pair:
     """Something of the real examples and the same of the generated ones, each computed when first asked for.
 

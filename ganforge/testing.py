@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from ganforge.interfaces import (
     Discriminator,
     FeatureDiscriminator,
     Generator,
+    Growing,
     Loss,
     Pair,
     Regularizer,
@@ -44,6 +45,8 @@ IMAGES = DataSpec((3, 32, 32))
 def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, **options: Any) -> None:
     """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, TorchScript.
 
+    One that grows is brought through all its phases; from the repeatability on it is checked in the last.
+
     Args:
         factory: The class.
         data: What it is to generate.
@@ -54,14 +57,17 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     network = factory(data, **options)
     z, labels = torch.randn(4, network.z_dim), _labels(data, 4)
 
-    output = network.train()(z, labels)
     expected = (4, *data.shape)
-    _require(tuple(output.shape) == expected, f"forward returned {tuple(output.shape)}; the data ask for {expected}")
-    _require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
-    _check_finite("forward", output)
-    if data.is_image:
-        _require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
-    _check_gradients(network, output.square().sum())
+    for _ in _phases(network.train()):
+        output = network(z, labels)
+        shape = tuple(output.shape)
+        _require(shape == expected, f"forward returned {shape}; the data ask for {expected}")
+        _require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
+        _check_finite("forward", output)
+        if data.is_image:
+            _require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
+        output.square().sum().backward()
+    _check_gradients(network)
 
     network.eval()
     with torch.no_grad():
@@ -89,6 +95,8 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
 def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = IMAGES, **options: Any) -> None:
     """Check a discriminator: shape, gradients to all parameters and to images, double backward, features.
 
+    One that grows is brought through all its phases; from the double backward on it is checked in the last.
+
     Args:
         factory: The class.
         data: What it is to judge.
@@ -98,16 +106,18 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
     torch.manual_seed(0)
     network = factory(data, **options).train()
     images, labels = torch.randn(4, *data.shape).clamp(-1, 1), _labels(data, 4)
-    logits = network(images, labels)
-    _require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
-    _check_finite("forward", logits)
-    judged = logits.square().sum()
-    scores = _scores(network, images, labels)
-    if scores is not None:
-        expected = (4, data.num_classes)
-        _require(tuple(scores.shape) == expected, f"classify returned {tuple(scores.shape)}; it must be {expected}")
-        judged = judged + scores.square().sum()
-    _check_gradients(network, judged)
+    for _ in _phases(network):
+        logits = network(images, labels)
+        _require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
+        _check_finite("forward", logits)
+        judged = logits.square().sum()
+        scores = _scores(network, images, labels)
+        if scores is not None:
+            shape, expected = tuple(scores.shape), (4, data.num_classes)
+            _require(shape == expected, f"classify returned {shape}; it must be {expected}")
+            judged = judged + scores.square().sum()
+        judged.backward()
+    _check_gradients(network)
 
     leaf = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(network(leaf, labels).sum(), leaf, create_graph=True)
@@ -330,8 +340,16 @@ def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Te
         return None
 
 
-def _check_gradients(network: nn.Module, loss: Tensor) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
+def _phases(network: nn.Module) -> Iterator[None]:
+    """Bring a network that grows through its phases; any other has one."""
+    for images in network.phases() if isinstance(network, Growing) else (0,):
+        if isinstance(network, Growing):
+            network.grow(images)
+        yield
+
+
+def _check_gradients(network: nn.Module) -> None:
+    """Every parameter must have had a gradient."""
     for name, parameter in network.named_parameters():
         reached = parameter.grad is not None and bool(parameter.grad.isfinite().all())
         _require(reached, f"parameter {name} gets no finite gradient: it is not used in forward")

@@ -3,7 +3,7 @@ import torch
 
 from ganforge import Discriminator, Pair, Step
 from ganforge.builtin.mlp import MLPGenerator
-from ganforge.builtin.penalties import R1, R2, Clip, Dragan, GradientPenalty, LeCam
+from ganforge.builtin.penalties import R1, R2, Clip, Dragan, Drift, GradientPenalty, LeCam
 from ganforge.interfaces import DataSpec
 
 
@@ -102,6 +102,13 @@ def test_dragan_penalises_around_real_examples():
     assert found.item() == pytest.approx(from_one(slope(discriminator, around)).item(), rel=1e-12)
 
 
+def test_drift_is_the_mean_square_of_the_logits_of_real_examples():
+    discriminator, real = Quadratic(), examples(1)
+    logits = (real @ discriminator.a * real).sum(1) / 2 + real @ discriminator.b
+    found = Drift().discriminator(step_of(discriminator, real, examples(2)))
+    assert found.item() == pytest.approx(logits.square().mean().item(), rel=1e-12)
+
+
 def test_lecam_holds_each_side_near_the_running_mean_of_the_other():
     lecam = LeCam(decay=0.9).double()
     mean_real = mean_fake = None
@@ -122,7 +129,7 @@ def test_clip_bounds_every_weight_after_a_step():
     assert largest == 0.05
 
 
-@pytest.mark.parametrize("factory", [R1, R2, GradientPenalty, Dragan, LeCam])
+@pytest.mark.parametrize("factory", [R1, R2, GradientPenalty, Dragan, Drift, LeCam])
 def test_the_gradient_by_the_weights_equals_finite_differences(factory):
     discriminator = Smooth()
 

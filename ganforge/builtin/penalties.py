@@ -96,6 +96,19 @@ class Dragan(Regularizer):
         return _distance_from_one(gradient_by(step.judge(around), around))
 
 
+class Drift(Regularizer):
+    """Keeps the logits of real examples near 0 (Karras 2018, arXiv:1710.10196, appendix A.1): E[d(x)^2].
+
+    A Wasserstein critic may else drift away as a whole, for its loss knows only differences.
+    """
+
+    weight: ClassVar[float] = 0.001
+
+    def discriminator(self, step: Step) -> Tensor:
+        """Mean square of the logits of real examples; a scalar."""
+        return step.logits.real.square().mean()
+
+
 class LeCam(Regularizer):
     """Holds the logits of each side near the running mean of the other's (Tseng 2021, arXiv:2104.03310).
 
@@ -150,4 +163,12 @@ class Clip(Regularizer):
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
     """Offer the penalties."""
-    return {"r1": R1, "r2": R2, "gp": GradientPenalty, "dragan": Dragan, "lecam": LeCam, "clip": Clip}
+    return {
+        "r1": R1,
+        "r2": R2,
+        "gp": GradientPenalty,
+        "dragan": Dragan,
+        "drift": Drift,
+        "lecam": LeCam,
+        "clip": Clip,
+    }

@@ -10,25 +10,30 @@ from torch import Tensor, nn
 
 from ganforge import (
     Blur,
-    ConditionalDiscriminator,
     DataSpec,
     Discriminator,
     EqualizedConv2d,
-    EqualizedLinear,
     Generator,
     MappingNetwork,
     MinibatchStatistics,
+    ProgressiveGenerator,
     Recipe,
     StyleGenerator,
     hookimpl,
     label_dim,
     layer_noise,
-    make_minibatch_statistics,
 )
-from ganforge.builtin.stylegan_layers import RELU_GAIN, StyledLayer, channels_by_size
+from ganforge.builtin.stylegan_layers import (
+    RELU_GAIN,
+    PyramidDiscriminator,
+    StyledLayer,
+    channels_by_size,
+    make_growth,
+    make_small_pixels,
+)
 
 
-class StyleGANGenerator(StyleGenerator):
+class StyleGANGenerator(StyleGenerator, ProgressiveGenerator):
     """A learned 4x4 constant, two styled convolutions at each size, and a convolution to pixels.
 
     The paper ends in a linear layer; here a tanh keeps images in their range.
@@ -42,6 +47,10 @@ class StyleGANGenerator(StyleGenerator):
         mapping_layers: Layers of the mapping network.
         mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
         conditioning: How classes enter: not at all, or by an embedding joined to the latents of the mapping network.
+        growing: Whether to begin small and grow, as the paper does; set it for the discriminator too.
+        start_resolution: Pixels along an edge at first, if growing.
+        stage_images: Real images for which each resolution is held, if growing.
+        fade_images: Real images over which each further one is faded in, if growing.
     """
 
     def __init__(
@@ -55,6 +64,10 @@ class StyleGANGenerator(StyleGenerator):
         mapping_layers: int = 8,
         mixing: float = 0.9,
         conditioning: Literal["none", "input"] = "none",
+        growing: bool = False,
+        start_resolution: int = 8,
+        stage_images: int = 800_000,
+        fade_images: int = 800_000,
     ) -> None:
         super().__init__()
         for name, value in (("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)):
@@ -80,6 +93,8 @@ class StyleGANGenerator(StyleGenerator):
             layers.append(self._convolve(channels_out, size))
         self.layers = nn.ModuleList(layers)
         self.to_pixels = EqualizedConv2d(channels[-1], data.shape[0], 1)
+        self.growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
+        self.small_pixels = make_small_pixels(data, channels, self.growth)
 
     def _convolve(self, channels: int, size: int) -> StyledLayer:
         return StyledLayer(EqualizedConv2d(channels, channels, 3, gain=RELU_GAIN), channels, size, self.w_dim)
@@ -94,10 +109,13 @@ class StyleGANGenerator(StyleGenerator):
         if self.training:
             noise = "random"
         x = self.constant.expand(len(w), -1, -1, -1)
+        maps: list[Tensor] = []
         for index, layer in enumerate(self.layers):
-            x = layer(x, w[:, index], layer_noise(noise, index, self.num_styles))
-        images: Tensor = self.to_pixels(x)
-        return images.tanh()
+            if index < 2 * self.growth.num_sizes:
+                x = layer(x, w[:, index], layer_noise(noise, index, self.num_styles))
+                if index % 2 == 1:
+                    maps.append(x)
+        return self.draw(maps).tanh()
 
     def forward(
         self,
@@ -115,14 +133,21 @@ class StyleGANGenerator(StyleGenerator):
 
     def _mix(self, w: Tensor, other: Tensor) -> Tensor:
         """Styles ``[N, L, w_dim]`` that go over to those of others, in some examples, from a layer drawn for each."""
-        count = len(w)
-        crossover = torch.randint(1, self.num_styles, [count, 1], device=w.device)
+        count, used = len(w), 2 * self.growth.num_sizes
+        crossover = torch.randint(1, used, [count, 1], device=w.device)
         mixed = torch.rand([count, 1], device=w.device) < self.mixing
         from_other = mixed & (torch.arange(self.num_styles, device=w.device) >= crossover)
         return torch.where(from_other[:, :, None], other, w)
 
 
-class StyleGANDiscriminator(ConditionalDiscriminator):
+def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
+    """A convolution, a blur, and a convolution that halves."""
+    same = EqualizedConv2d(channels_in, channels_in, 3, gain=RELU_GAIN)
+    down = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down")
+    return [same, nn.LeakyReLU(0.2), Blur(), down, nn.LeakyReLU(0.2)]
+
+
+class StyleGANDiscriminator(PyramidDiscriminator):
     """The discriminator of the progressive GAN at full size (Karras 2018, arXiv:1710.10196), with blur as in StyleGAN.
 
     Args:
@@ -133,6 +158,10 @@ class StyleGANDiscriminator(ConditionalDiscriminator):
             that has "generated" for a class too.
         minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
             lie.
+        growing: Whether to begin small and grow, as the paper does; set it for the generator too.
+        start_resolution: Pixels along an edge at first, if growing.
+        stage_images: Real images for which each resolution is held, if growing.
+        fade_images: Real images over which each further one is faded in, if growing.
     """
 
     def __init__(
@@ -143,41 +172,14 @@ class StyleGANDiscriminator(ConditionalDiscriminator):
         max_width: int = 512,
         conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
         minibatch: MinibatchStatistics = "none",
+        growing: bool = False,
+        start_resolution: int = 8,
+        stage_images: int = 800_000,
+        fade_images: int = 800_000,
     ) -> None:
         channels = channels_by_size(data, width, max_width)
-        last = channels[-1]
-        super().__init__(data, conditioning, last * 4 * 4, minibatch)
-        layers = [EqualizedConv2d(data.shape[0] + self.label_dim, channels[0], 1, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
-        for channels_in, channels_out in pairwise(channels):
-            layers += [EqualizedConv2d(channels_in, channels_in, 3, gain=RELU_GAIN), nn.LeakyReLU(0.2), Blur()]
-            down = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down")
-            layers += [down, nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers)
-        self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
-        if not self.joint:
-            num_statistics = self.minibatch.num_statistics if self.minibatch else 0
-            self.judge = nn.Sequential(
-                EqualizedConv2d(last + num_statistics, last, 3, gain=RELU_GAIN),
-                nn.LeakyReLU(0.2),
-                nn.Flatten(),
-                EqualizedLinear(last * 4 * 4, last, gain=RELU_GAIN),
-                nn.LeakyReLU(0.2),
-                EqualizedLinear(last, 1),
-            )
-
-    def hidden(self, examples: Tensor) -> Tensor:
-        """The maps of 4 x 4 as ``[N, channels * 4 * 4]``."""
-        maps: Tensor = self.layers(examples)
-        return maps.flatten(1)
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[N]``."""
-        maps = features.view(len(features), -1, 4, 4)
-        if self.minibatch is not None:
-            statistics = self.minibatch(features)[:, :, None, None]
-            maps = torch.cat([maps, statistics.expand(-1, -1, 4, 4)], dim=1)
-        logits: Tensor = self.judge(maps)
-        return logits.squeeze(1)
+        growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
+        super().__init__(data, _halve, channels, growth, conditioning=conditioning, minibatch=minibatch)
 
 
 @hookimpl
@@ -199,7 +201,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
         "stylegan": Recipe(
             summary="A generator by styles: mapping network, AdaIN, noise, style mixing, truncation.",
             source="Karras, Laine and Aila 2019, A Style-Based Generator Architecture for Generative Adversarial "
-            "Networks, arXiv:1812.04948 (not growing)",
+            "Networks, arXiv:1812.04948 (growing only if asked to)",
             settings={
                 "generator": {"name": "stylegan"},
                 "discriminator": {"name": "stylegan", "minibatch": "deviation"},

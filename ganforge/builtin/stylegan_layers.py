@@ -1,11 +1,25 @@
-"""What the networks of StyleGAN share: sizes of maps, and the layer that takes a style."""
+"""What the networks of PGGAN and StyleGAN share: sizes of maps, the discriminator, the layer that takes a style."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ganforge import AdaIN, DataSpec, NoiseInjection
+from ganforge import (
+    AdaIN,
+    ConditionalDiscriminator,
+    DataSpec,
+    EqualizedConv2d,
+    EqualizedLinear,
+    Growth,
+    NoiseInjection,
+    ProgressiveNetwork,
+    make_minibatch_statistics,
+)
 
 RELU_GAIN = 2**0.5
 """What keeps the size of features through a convolution and a ReLU (He 2015)."""
@@ -28,6 +42,89 @@ def channels_by_size(data: DataSpec, width: int, max_width: int) -> list[int]:
         if value < 1:
             raise ValueError(f"{name}={value} must be at least 1, such as 16")
     return [min(width * 2**level, max_width) for level in range(pixels.bit_length() - 2)]
+
+
+def make_growth(data: DataSpec, growing: bool, start_resolution: int, stage_images: int, fade_images: int) -> Growth:
+    """The growth that a network's options of these names ask for; none if `growing` is false."""
+    full = data.shape[-1]
+    start = start_resolution if growing else full
+    return Growth(full, start_resolution=start, stage_images=stage_images, fade_images=fade_images)
+
+
+class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork):
+    """Blocks that halve maps down to 4 x 4, the batch's statistics, and three layers to the logit; may grow.
+
+    Args:
+        data: Shape and classes of the images.
+        block: The layers that halve maps, from their channels and those that come out.
+        channels: Channels of the maps from the image's size down to 4 x 4.
+        growth: How it grows.
+        conditioning: The network's option, see `ConditionalDiscriminator`.
+        minibatch: The network's option, see `make_minibatch_statistics`.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        block: Callable[[int, int], list[nn.Module]],
+        channels: list[int],
+        growth: Growth,
+        *,
+        conditioning: str,
+        minibatch: str,
+    ) -> None:
+        last = channels[-1]
+        super().__init__(data, conditioning, last * 4 * 4, minibatch)
+        layers = self._from_pixels(data, channels[0])
+        starts = []  # of the blocks
+        for channels_in, channels_out in pairwise(channels):
+            starts.append(len(layers))
+            layers += block(channels_in, channels_out)
+        self.layers = nn.Sequential(*layers)
+        self.bounds = list(pairwise([0, *starts, len(layers)]))
+        self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
+        if not self.joint:
+            num_statistics = self.minibatch.num_statistics if self.minibatch else 0
+            self.judge = nn.Sequential(
+                EqualizedConv2d(last + num_statistics, last, 3, gain=RELU_GAIN),
+                nn.LeakyReLU(0.2),
+                nn.Flatten(),
+                EqualizedLinear(last * 4 * 4, last, gain=RELU_GAIN),
+                nn.LeakyReLU(0.2),
+                EqualizedLinear(last, 1),
+            )
+        self.growth = growth
+        smaller = channels[1 : (growth.full_resolution // growth.start_resolution).bit_length()]
+        self.small_pixels = nn.ModuleList(nn.Sequential(*self._from_pixels(data, each)) for each in smaller)
+
+    def _from_pixels(self, data: DataSpec, channels: int) -> list[nn.Module]:
+        return [EqualizedConv2d(data.shape[0] + self.label_dim, channels, 1, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
+
+    def hidden(self, examples: Tensor) -> Tensor:
+        """The maps of 4 x 4 as ``[N, channels * 4 * 4]``."""
+        from_pixels, *blocks = (self.layers[first:last] for first, last in self.bounds)
+        return self.growth.encode(examples, [from_pixels, *self.small_pixels], blocks).flatten(1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``[N]``."""
+        maps = features.view(len(features), -1, 4, 4)
+        if self.minibatch is not None:
+            statistics = self.minibatch(features)[:, :, None, None]
+            maps = torch.cat([maps, statistics.expand(-1, -1, 4, 4)], dim=1)
+        logits: Tensor = self.judge(maps)
+        return logits.squeeze(1)
+
+
+def make_small_pixels(data: DataSpec, channels: list[int], growth: Growth) -> nn.ModuleList:
+    """A generator's layers to pixels for all sizes from the start of `growth` on but the full one.
+
+    Args:
+        data: Shape of the images.
+        channels: Channels of the maps from 4 x 4 up to the image's size.
+        growth: How the generator grows.
+    """
+    first = growth.start_resolution.bit_length() - 3
+    return nn.ModuleList(EqualizedConv2d(each, data.shape[0], 1) for each in channels[first:-1])
 
 
 class StyledLayer(nn.Module):

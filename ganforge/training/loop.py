@@ -89,6 +89,7 @@ def train(
             # The discriminator: each of its steps sees new real and new generated examples.
             for index in range(training.d_steps):
                 real, labels = batches.read(state.images, training.batch)
+                real = state.coarsen(real)
                 latents = torch.randn(training.batch, state.generator.z_dim, device=device)
                 # The last batch serves the generator's step too, and so keeps its graph.
                 with torch.set_grad_enabled(index == training.d_steps - 1):

@@ -11,7 +11,7 @@ from torch.optim import Adam
 
 from ganforge.config import OptimizerConfig, RunConfig
 from ganforge.errors import CheckpointError, OptionError
-from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
+from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Growing, Loss, Regularizer
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
 from ganforge.training.randomness import seed_everything
@@ -80,12 +80,19 @@ class TrainingState:
         return images
 
     def follow_schedules(self, config: OptimizerConfig) -> None:
-        """Set the optimisers to what is due after the images so far."""
+        """Set the optimisers, and networks that grow, to what is due after the images so far."""
         rates = {"generator_optimizer": config.generator_lr, "discriminator_optimizer": config.discriminator_lr}
         betas = (config.beta1.at(self.images), config.beta2.at(self.images))
         for name, (optimizer, _) in self.optimizers().items():
             for group in optimizer.param_groups:
                 group["lr"], group["betas"] = rates[name].at(self.images), betas
+        for network in (self.generator, self.discriminator, self.average):
+            if isinstance(network, Growing):
+                network.grow(self.images)
+
+    def coarsen(self, real: Tensor) -> Tensor:
+        """Real examples ``[N, ...]``, as they are or in the detail to which the generator has grown."""
+        return self.generator.coarsen(real) if isinstance(self.generator, Growing) else real
 
     def optimizers(self) -> dict[str, tuple[Adam, nn.Module]]:
         """The optimisers with the networks that they step, by name."""
@@ -176,9 +183,16 @@ def check_players(
     """Run both networks once and refuse shapes that cannot train.
 
     Raises:
-        OptionError: Examples of another shape than the data's, logits that are no vector, or networks that ask for
-            classes when ``training.labels`` leaves most examples without.
+        OptionError: Examples of another shape than the data's, logits that are no vector, networks that ask for
+            classes when ``training.labels`` leaves most examples without, or players that do not grow alike.
     """
+    phases = [each.phases() if isinstance(each, Growing) else (0,) for each in (generator, discriminator)]
+    if phases[0] != phases[1]:
+        first, second = (f"after {', '.join(map(str, each[1:]))} images" if each[1:] else "never" for each in phases)
+        raise OptionError(
+            f"the players grow apart: the generator {first}; the discriminator {second}",
+            "set growing, start_resolution, stage_images and fade_images alike for generator and discriminator",
+        )
     batch = config.training.batch
     few = config.training.labels  # then no step knows the classes of its examples
     labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes and few is None else None

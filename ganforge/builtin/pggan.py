@@ -1,0 +1,172 @@
+"""The progressive GAN (Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196): 8 to 1024 pixels, grown from 4."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from ganforge import (
+    DataSpec,
+    Discriminator,
+    EqualizedConv2d,
+    EqualizedLinear,
+    Generator,
+    MinibatchStatistics,
+    PixelNorm,
+    ProgressiveGenerator,
+    Recipe,
+    hookimpl,
+    join_labels,
+    label_dim,
+)
+from ganforge.builtin.stylegan_layers import (
+    RELU_GAIN,
+    PyramidDiscriminator,
+    channels_by_size,
+    make_growth,
+    make_small_pixels,
+)
+
+
+def _convolve(channels_in: int, channels_out: int, resample: Literal["none", "up"] = "none") -> list[nn.Module]:
+    """A layer of the generator: after each convolution every pixel's features are brought to one length."""
+    convolution = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample=resample)
+    return [convolution, nn.LeakyReLU(0.2), PixelNorm()]
+
+
+def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
+    """A block of the discriminator: two convolutions, then means of 2 x 2 pixels."""
+    layers: list[nn.Module] = []
+    for channels in (channels_in, channels_out):
+        layers += [EqualizedConv2d(channels_in, channels, 3, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
+    return [*layers, nn.AvgPool2d(2)]
+
+
+class PGGANGenerator(Generator, ProgressiveGenerator):
+    """Latents of one length, a dense layer to 4 x 4, and two convolutions at each size; features of one length too.
+
+    The paper ends in a linear layer; here a tanh keeps images in their range.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        z_dim: Length of a latent vector; the paper has 512.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
+        max_width: Most channels of any map.
+        conditioning: How classes enter: not at all, or joined to the latents.
+        growing: Whether to begin small and grow; else all sizes are trained at once, in both players.
+        start_resolution: Pixels along an edge at first, if growing.
+        stage_images: Real images for which each resolution is held, if growing; the paper has 800k.
+        fade_images: Real images over which each further one is faded in, if growing; the paper has 800k.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 256,
+        width: int = 16,
+        max_width: int = 512,
+        conditioning: Literal["none", "input"] = "none",
+        growing: bool = True,
+        start_resolution: int = 4,
+        stage_images: int = 800_000,
+        fade_images: int = 800_000,
+    ) -> None:
+        super().__init__()
+        if z_dim < 1:
+            raise ValueError(f"z_dim={z_dim} must be at least 1")
+        channels = channels_by_size(data, width, max_width)[::-1]
+        self.z_dim = z_dim
+        self.label_dim = label_dim(data, conditioning)
+        self.normalize = PixelNorm()
+        self.dense = EqualizedLinear(z_dim + self.label_dim, channels[0] * 4 * 4, gain=RELU_GAIN)
+        blocks = [nn.Sequential(nn.LeakyReLU(0.2), PixelNorm(), *_convolve(channels[0], channels[0]))]
+        for channels_in, channels_out in pairwise(channels):
+            up = _convolve(channels_in, channels_out, "up")
+            blocks.append(nn.Sequential(*up, *_convolve(channels_out, channels_out)))
+        self.blocks = nn.ModuleList(blocks)
+        self.to_pixels = EqualizedConv2d(channels[-1], data.shape[0], 1)
+        self.growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
+        self.small_pixels = make_small_pixels(data, channels, self.growth)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
+        x: Tensor = self.dense(join_labels(self.normalize(z), labels, self.label_dim))
+        x = x.view(len(z), -1, 4, 4)
+        maps: list[Tensor] = []
+        for level, block in enumerate(self.blocks):
+            if level < self.growth.num_sizes:
+                x = block(x)
+                maps.append(x)
+        return self.draw(maps).tanh()
+
+
+class PGGANDiscriminator(PyramidDiscriminator):
+    """The generator mirrored: two convolutions at each size, then means of 2 x 2 pixels, down to 4 x 4 and a logit.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
+        max_width: Most channels of any map.
+        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
+            that has "generated" for a class too.
+        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
+            lie.
+        growing: Whether to begin small and grow; as the generator's.
+        start_resolution: Pixels along an edge at first, if growing; as the generator's.
+        stage_images: Real images for which each resolution is held, if growing; as the generator's.
+        fade_images: Real images over which each further one is faded in, if growing; as the generator's.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        width: int = 16,
+        max_width: int = 512,
+        conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
+        minibatch: MinibatchStatistics = "none",
+        growing: bool = True,
+        start_resolution: int = 4,
+        stage_images: int = 800_000,
+        fade_images: int = 800_000,
+    ) -> None:
+        channels = channels_by_size(data, width, max_width)
+        growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
+        super().__init__(data, _halve, channels, growth, conditioning=conditioning, minibatch=minibatch)
+
+
+@hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    """Offer the generator."""
+    return {"pggan": PGGANGenerator}
+
+
+@hookimpl
+def ganforge_discriminators() -> dict[str, type[Discriminator]]:
+    """Offer the discriminator."""
+    return {"pggan": PGGANDiscriminator}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipe."""
+    stages = {"stage_images": 20_000, "fade_images": 20_000}
+    return {
+        "pggan": Recipe(
+            summary="Progressive growing: networks that begin at 4 x 4 pixels and double while they train.",
+            source="Karras, Aila, Laine and Lehtinen 2018, Progressive Growing of GANs for Improved Quality, "
+            "Stability, and Variation, arXiv:1710.10196",
+            settings={
+                # A fortieth of the paper's 800k, for data and budgets that are smaller too.
+                "generator": {"name": "pggan", **stages},
+                "discriminator": {"name": "pggan", "minibatch": "deviation", **stages},
+                "loss": {"name": "wasserstein"},
+                "regularizers": {"gp": {"weight": 10}, "drift": {"weight": 0.001}},
+                "optimizer": {"generator_lr": 1e-3, "discriminator_lr": 1e-3, "beta1": 0.0, "beta2": 0.99},
+                "training": {"batch": 16, "ema_images": 10_000},
+            },
+        )
+    }
