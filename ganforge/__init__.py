@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ganforge.version import __version__
 
 if TYPE_CHECKING:
+    from ganforge.capabilities import Growing, StyleGenerator
     from ganforge.checkpoint import load
     from ganforge.data.cache import cache_folder
     from ganforge.data.sources import open_source
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
         Discriminator,
         FeatureDiscriminator,
         Generator,
-        Growing,
         Loss,
         Pair,
         Recipe,
         Regularizer,
         Step,
-        StyleGenerator,
     )
     from ganforge.layers.adain import AdaIN
     from ganforge.layers.conditioning import (
@@ -111,6 +110,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "capabilities": ("Growing", "StyleGenerator"),
     "errors": ("CheckpointError", "DataError", "GanforgeError", "OptionError", "PluginError", "nearest"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
@@ -121,13 +121,11 @@ _HOMES = {
         "Discriminator",
         "FeatureDiscriminator",
         "Generator",
-        "Growing",
         "Loss",
         "Pair",
         "Recipe",
         "Regularizer",
         "Step",
-        "StyleGenerator",
     ),
     "layers.minibatch": (
         "MinibatchDeviation",

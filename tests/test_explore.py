@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganforge.builtin.dcgan import DCGANGenerator
+from ganforge.capabilities import StyleGenerator
 from ganforge.errors import DataError, OptionError
 from ganforge.explore import (
     WSpace,
@@ -39,7 +40,7 @@ from ganforge.explore.pictures import check_suffix, encode_animation
 from ganforge.explore.targets import read_target
 from ganforge.explore.walk import walk_latents
 from ganforge.images import to_uint8
-from ganforge.interfaces import DataSpec, Generator, StyleGenerator
+from ganforge.interfaces import DataSpec, Generator
 from ganforge.registry import Registry
 from ganforge.sampling import draw_latents
 

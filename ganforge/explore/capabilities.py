@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ganforge.capabilities import StyleGenerator
 from ganforge.errors import OptionError
-from ganforge.interfaces import DataSpec, Generator, StyleGenerator
+from ganforge.interfaces import DataSpec, Generator
 from ganforge.registry import Registry
 from ganforge.sampling import can_truncate
 

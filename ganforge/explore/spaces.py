@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ganforge.capabilities import StyleGenerator
 from ganforge.errors import OptionError
 from ganforge.explore.capabilities import require_styles
 from ganforge.images import to_uint8
-from ganforge.interfaces import Generator, StyleGenerator
+from ganforge.interfaces import Generator
 from ganforge.registry import Registry
 from ganforge.sampling import draw_latents
 

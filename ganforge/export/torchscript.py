@@ -25,10 +25,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ganforge.capabilities import StyleGenerator
 from ganforge.checkpoint import digest_tensors
 from ganforge.errors import GanforgeError, PluginError
 from ganforge.files import write_bytes
-from ganforge.interfaces import Generator, StyleGenerator
+from ganforge.interfaces import Generator
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import can_truncate, cycle_labels, draw_latents
 from ganforge.version import __version__

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ganforge.interfaces import Growing
+from ganforge.capabilities import Growing
 
 
 class Growth(nn.Module):

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganforge.capabilities import Growing
 from ganforge.config import OptimizerConfig, RunConfig
 from ganforge.errors import CheckpointError, OptionError
-from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Growing, Loss, Regularizer
+from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
 from ganforge.training.randomness import seed_everything

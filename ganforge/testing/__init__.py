@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganforge.capabilities import Growing
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
@@ -30,13 +31,13 @@ from ganforge.interfaces import (
     Discriminator,
     FeatureDiscriminator,
     Generator,
-    Growing,
     Loss,
     Pair,
     Regularizer,
     Step,
 )
 from ganforge.options import check_options, read_options
+from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
 
 IMAGES = DataSpec((3, 32, 32))
 """What networks are checked on if nothing else is said."""
@@ -184,7 +185,7 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
     _check_options(factory, options)
     torch.manual_seed(0)
     regularizer = factory(**options)
-    networks: dict[str, nn.Module] = {"generator": _SmallGenerator(), "discriminator": _SmallDiscriminator()}
+    networks: dict[str, nn.Module] = {"generator": SmallGenerator(), "discriminator": SmallDiscriminator()}
     acted = False
     for player, network in networks.items():
         z = torch.randn(8, 4)
@@ -277,38 +278,6 @@ def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
         first.fingerprint == again.fingerprint, "reading it twice gave different examples: draw by index, not by chance"
     )
     return first
-
-
-class _SmallGenerator(Generator):
-    z_dim = 4
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        output: Tensor = self.layers(z)
-        return output
-
-
-class _SmallDiscriminator(ClassifierDiscriminator):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3, 8), nn.Softplus())
-        self.judge = nn.Linear(8, 1)
-        self.classes = nn.Linear(8, 3)
-
-    def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        output: Tensor = self.layers(images)
-        return output
-
-    def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        logits: Tensor = self.judge(features)
-        return logits.squeeze(1)
-
-    def classify(self, features: Tensor) -> Tensor:
-        scores: Tensor = self.classes(features)
-        return scores
 
 
 def _require(condition: bool, message: str) -> None:
