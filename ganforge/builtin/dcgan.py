@@ -23,25 +23,12 @@ from ganforge import (
     label_dim,
     make_minibatch_statistics,
 )
+from ganforge.builtin.channels import channels_by_size
 
 
 def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
     """Channels of the hidden feature maps from the image's side (half its resolution) down to 4 x 4."""
-    if not data.is_image:
-        raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
-    channels, height, pixels = data.shape
-    sizes = [8, 16, 32, 64, 128, 256]
-    if height != pixels or pixels not in sizes:
-        closest = min(sizes, key=lambda size: abs(size - min(height, pixels)))
-        raise ValueError(
-            f"images are {pixels}x{height}, but must be square with a power of two; use --resolution {closest}"
-        )
-    if not 1 <= channels <= 4:
-        raise ValueError(f"images have {channels} channels, but must have 1 to 4")
-    for name, value in (("width", width), ("max_width", max_width)):
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1, such as 64")
-    return [min(width * 2**level, max_width) for level in range(pixels.bit_length() - 3)]
+    return channels_by_size(data, width, max_width, largest=256)[:-1]
 
 
 def _normalize(kind: str, channels: int) -> list[nn.Module]:

@@ -21,10 +21,10 @@ from ganforge import (
     join_labels,
     label_dim,
 )
+from ganforge.builtin.channels import channels_by_size
 from ganforge.builtin.stylegan_layers import (
     RELU_GAIN,
     PyramidDiscriminator,
-    channels_by_size,
     make_growth,
     make_small_pixels,
 )
@@ -77,7 +77,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator):
         super().__init__()
         if z_dim < 1:
             raise ValueError(f"z_dim={z_dim} must be at least 1")
-        channels = channels_by_size(data, width, max_width)[::-1]
+        channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         self.z_dim = z_dim
         self.label_dim = label_dim(data, conditioning)
         self.normalize = PixelNorm()
@@ -133,7 +133,7 @@ class PGGANDiscriminator(PyramidDiscriminator):
         stage_images: int = 800_000,
         fade_images: int = 800_000,
     ) -> None:
-        channels = channels_by_size(data, width, max_width)
+        channels = channels_by_size(data, width, max_width, largest=1024)
         growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
         super().__init__(data, _halve, channels, growth, conditioning=conditioning, minibatch=minibatch)
 

@@ -23,11 +23,11 @@ from ganforge import (
     label_dim,
     layer_noise,
 )
+from ganforge.builtin.channels import channels_by_size
 from ganforge.builtin.stylegan_layers import (
     RELU_GAIN,
     PyramidDiscriminator,
     StyledLayer,
-    channels_by_size,
     make_growth,
     make_small_pixels,
 )
@@ -75,7 +75,7 @@ class StyleGANGenerator(StyleGenerator, ProgressiveGenerator):
                 raise ValueError(f"{name}={value} must be at least 1")
         if not 0 <= mixing <= 1:
             raise ValueError(f"mixing={mixing} must be at least 0 and at most 1")
-        channels = channels_by_size(data, width, max_width)[::-1]
+        channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         self.z_dim = z_dim
         self.w_dim = w_dim
         self.mixing = mixing
@@ -177,7 +177,7 @@ class StyleGANDiscriminator(PyramidDiscriminator):
         stage_images: int = 800_000,
         fade_images: int = 800_000,
     ) -> None:
-        channels = channels_by_size(data, width, max_width)
+        channels = channels_by_size(data, width, max_width, largest=1024)
         growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
         super().__init__(data, _halve, channels, growth, conditioning=conditioning, minibatch=minibatch)
 

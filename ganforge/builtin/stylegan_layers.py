@@ -1,4 +1,4 @@
-"""What the networks of PGGAN and StyleGAN share: sizes of maps, the discriminator, the layer that takes a style."""
+"""What the networks of PGGAN and StyleGAN share: how they grow, the discriminator, the layer that takes a style."""
 
 from __future__ import annotations
 
@@ -23,25 +23,6 @@ from ganforge import (
 
 RELU_GAIN = 2**0.5
 """What keeps the size of features through a convolution and a ReLU (He 2015)."""
-
-
-def channels_by_size(data: DataSpec, width: int, max_width: int) -> list[int]:
-    """Channels of the maps from the image's size down to 4 x 4."""
-    if not data.is_image:
-        raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
-    channels, height, pixels = data.shape
-    sizes = [2**power for power in range(3, 11)]
-    if height != pixels or pixels not in sizes:
-        closest = min(sizes, key=lambda size: abs(size - min(height, pixels)))
-        raise ValueError(
-            f"images are {pixels}x{height}, but must be square with a power of two; use --resolution {closest}"
-        )
-    if not 1 <= channels <= 4:
-        raise ValueError(f"images have {channels} channels, but must have 1 to 4")
-    for name, value in (("width", width), ("max_width", max_width)):
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1, such as 16")
-    return [min(width * 2**level, max_width) for level in range(pixels.bit_length() - 2)]
 
 
 def make_growth(data: DataSpec, growing: bool, start_resolution: int, stage_images: int, fade_images: int) -> Growth:

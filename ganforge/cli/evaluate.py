@@ -26,6 +26,8 @@ from ganforge.cli.runs import find_weights, open_generator
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
+    from ganforge.evaluation.conditional import ConditionalResult
+    from ganforge.evaluation.coverage import ModesResult
     from ganforge.evaluation.runs import TrainedRun
 
 
@@ -79,22 +81,19 @@ def _measure_fid(run: TrainedRun, asked: Request) -> tuple[str, str]:
 def _measure_modes(run: TrainedRun, asked: Request) -> tuple[str, str]:
     from ganforge.evaluation.coverage import modes_of_run
 
-    result = modes_of_run(
-        run,
-        count=asked.count,
-        seed=asked.seed,
-        truncation=asked.truncation,
-        classifier=asked.classifier,
-        progress=progress_bar,
-        say=say,
-    )
-    return result.to_json(), result.describe()
+    return _read_by_classifier(modes_of_run, run, asked)
 
 
 def _measure_conditional_accuracy(run: TrainedRun, asked: Request) -> tuple[str, str]:
     from ganforge.evaluation.conditional import conditional_accuracy_of_run
 
-    result = conditional_accuracy_of_run(
+    return _read_by_classifier(conditional_accuracy_of_run, run, asked)
+
+
+def _read_by_classifier(
+    measure: Callable[..., ModesResult | ConditionalResult], run: TrainedRun, asked: Request
+) -> tuple[str, str]:
+    result = measure(
         run,
         count=asked.count,
         seed=asked.seed,
@@ -169,7 +168,7 @@ def evaluate(
     as_json: JsonOption = False,
     out: OutOption = Path("runs"),
 ) -> None:
-    """Evaluate a run's generator against the data that it was trained on."""
+    """Evaluate a run against the data that it was trained on."""
     wanted = {
         "--fid": fid,
         "--modes": modes,
