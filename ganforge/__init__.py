@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         MinibatchStatistics,
         make_minibatch_statistics,
     )
+    from ganforge.layers.modulated import ModulatedConv2d
     from ganforge.layers.noise import NOISE_MODES, NoiseInjection, layer_noise
     from ganforge.layers.pixel_norm import PixelNorm
     from ganforge.layers.resample import BilinearDownsample, BilinearUpsample, Blur
@@ -83,6 +84,7 @@ __all__ = [
     "MinibatchDeviation",
     "MinibatchDiscrimination",
     "MinibatchStatistics",
+    "ModulatedConv2d",
     "NoiseInjection",
     "OptionError",
     "Pair",
@@ -145,6 +147,7 @@ _HOMES = {
     "layers.equalized": ("EqualizedConv2d", "EqualizedLinear"),
     "layers.growing": ("Growth", "ProgressiveGenerator", "ProgressiveNetwork"),
     "layers.mapping": ("MappingNetwork",),
+    "layers.modulated": ("ModulatedConv2d",),
     "layers.noise": ("NOISE_MODES", "NoiseInjection", "layer_noise"),
     "layers.pixel_norm": ("PixelNorm",),
     "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur"),

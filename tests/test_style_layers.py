@@ -139,6 +139,18 @@ def test_noise_is_one_map_for_all_channels_by_strengths_that_begin_at_zero():
         layer(x, "loud")
 
 
+def test_slow_noise_strengths_count_as_much_less_as_they_are_kept_larger():
+    fast, slow = NoiseInjection(2, 4), NoiseInjection(2, 4, lr_multiplier=0.01)
+    slow.fixed.copy_(fast.fixed)
+    torch.nn.init.constant_(fast.strength, 0.3)
+    torch.nn.init.constant_(slow.strength, 30.0)
+    x = torch.randn(3, 2, 4, 4)
+    assert torch.allclose(slow(x, "fixed"), fast(x, "fixed"))
+    (of_fast,) = torch.autograd.grad(fast(x, "fixed").square().sum(), fast.strength)
+    (of_slow,) = torch.autograd.grad(slow(x, "fixed").square().sum(), slow.strength)
+    assert torch.allclose(of_slow, of_fast / 100)
+
+
 def test_drawn_noise_is_normal():
     layer = NoiseInjection(1, 4)
     torch.nn.init.ones_(layer.strength)

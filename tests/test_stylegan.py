@@ -27,7 +27,7 @@ def make(data=IMAGES, *, noisy=True, **options):
     network = StyleGANGenerator(data, **TINY, **options)
     with torch.no_grad():
         for layer in network.layers if noisy else ():
-            layer.noise.strength.normal_()
+            layer.noise.strength.normal_(std=1 / layer.noise.lr_multiplier)
         network.mapper.mean.normal_()
     return network.eval()
 

@@ -24,8 +24,13 @@ from ganforge import (
 RELU_GAIN = 2**0.5
 """What keeps the size of features through a convolution and a ReLU (He 2015)."""
 
+NOISE_SPEED = 0.01
+"""How fast noise strengths learn. At full speed a young generator, which cannot draw yet, takes noise for detail."""
 
-def make_growth(data: DataSpec, growing: bool, start_resolution: int, stage_images: int, fade_images: int) -> Growth:
+
+def make_growth(
+    data: DataSpec, growing: bool = False, start_resolution: int = 4, stage_images: int = 1, fade_images: int = 0
+) -> Growth:
     """The growth that a network's options of these names ask for; none if `growing` is false."""
     full = data.shape[-1]
     start = start_resolution if growing else full
@@ -121,7 +126,7 @@ class StyledLayer(nn.Module):
     def __init__(self, before: nn.Module, channels: int, size: int, w_dim: int) -> None:
         super().__init__()
         self.before = before
-        self.noise = NoiseInjection(channels, size)
+        self.noise = NoiseInjection(channels, size, lr_multiplier=NOISE_SPEED)
         self.adain = AdaIN(channels, w_dim)
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:

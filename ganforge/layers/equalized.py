@@ -48,6 +48,7 @@ class EqualizedConv2d(nn.Module):
         kernel_size: Edge of the kernel; odd.
         gain: Deviation of the outputs for inputs of deviation 1; sqrt(2) before a ReLU.
         resample: ``none``, ``up`` or ``down``.
+        bias: Whether each map has a learned number added.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class EqualizedConv2d(nn.Module):
         *,
         gain: float = 1.0,
         resample: Literal["none", "up", "down"] = "none",
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.zeros(channels_out))
+        self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
         self.scale = gain * (channels_in * kernel_size**2) ** -0.5
         self.padding = kernel_size // 2
         self.resample: str = resample

@@ -39,10 +39,12 @@ class NoiseInjection(nn.Module):
     Args:
         channels: C of the maps.
         size: Their height and width, for the fixed noise, which is kept in the buffer ``fixed`` and saved.
+        lr_multiplier: Speed at which strengths learn, relative to the optimiser's; they are kept divided by it.
     """
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(self, channels: int, size: int, *, lr_multiplier: float = 1.0) -> None:
         super().__init__()
+        self.lr_multiplier = lr_multiplier
         self.strength = nn.Parameter(torch.zeros(channels, 1, 1))
         self.fixed: Tensor
         self.register_buffer("fixed", torch.randn(1, 1, size, size))
@@ -55,9 +57,10 @@ class NoiseInjection(nn.Module):
         """
         if noise == "none":
             return x
+        strength = self.strength * self.lr_multiplier
         if noise == "fixed":
-            return x + self.strength * self.fixed
+            return x + strength * self.fixed
         if noise != "random":
             raise ValueError(f"noise={noise} is not to be had; a layer's is random, fixed or none")
         drawn = torch.randn([len(x), 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
-        return x + self.strength * drawn
+        return x + strength * drawn

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ganforge.interfaces import ClassifierDiscriminator, Generator
+from ganforge.capabilities import StyleGenerator
+from ganforge.interfaces import ClassifierDiscriminator
 
 
-class SmallGenerator(Generator):
-    """From 4 numbers to 3."""
+class SmallGenerator(StyleGenerator):
+    """From 4 numbers to 3, by two styles."""
 
     z_dim = 4
+    w_dim = 8
+    num_styles = 2
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+        self.mapper = nn.Sequential(nn.Linear(4, 8), nn.Tanh())
+        self.layers = nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3))
 
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, 4]`` to vectors ``[N, 3]``."""
-        output: Tensor = self.layers(z)
+    def mapping(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1) -> Tensor:
+        """Latents ``[N, 4]`` to styles ``[N, 2, 8]``; never truncated."""
+        w: Tensor = self.mapper(z)
+        return w[:, None].expand(-1, 2, -1)
+
+    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+        """Styles ``[N, 2, 8]`` to vectors ``[N, 3]``; without noise."""
+        output: Tensor = self.layers(w.flatten(1))
         return output
 
 

@@ -1,0 +1,200 @@
+"""StyleGAN2 (Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, arXiv:1912.04958): 8 to 1024 pixels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from ganforge import (
+    BilinearUpsample,
+    Blur,
+    DataSpec,
+    Discriminator,
+    EqualizedConv2d,
+    Generator,
+    MinibatchStatistics,
+    ModulatedConv2d,
+    NoiseInjection,
+    Recipe,
+    hookimpl,
+    layer_noise,
+)
+from ganforge.builtin.channels import channels_by_size
+from ganforge.builtin.style_mixing import MixingGenerator
+from ganforge.builtin.stylegan_layers import NOISE_SPEED, RELU_GAIN, PyramidDiscriminator, make_growth
+
+
+class _StyledConvolution(nn.Module):
+    """A modulated convolution, noise, bias, and leaky ReLU 0.2 times sqrt(2)."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: int, w_dim: int, *, up: bool) -> None:
+        super().__init__()
+        self.convolution = ModulatedConv2d(channels_in, channels_out, 3, w_dim, resample="up" if up else "none")
+        # Blurring maps after the convolution is the same as before it, on fewer channels.
+        self.blur = Blur() if up else nn.Identity()
+        self.noise = NoiseInjection(channels_out, size, lr_multiplier=NOISE_SPEED)
+        self.bias = nn.Parameter(torch.zeros(channels_out, 1, 1))
+        self.gain = RELU_GAIN
+
+    def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
+        x = self.noise(self.blur(self.convolution(x, w)), noise) + self.bias
+        return leaky_relu(x, 0.2) * self.gain
+
+
+class StyleGAN2Generator(MixingGenerator):
+    """Modulated convolutions from a learned 4x4 constant, one at 4 x 4 and two at each further size; a skip generator.
+
+    Each size adds its pixels to those of the smaller ones. There is a style for each convolution, and the last one is
+    for the pixels of the full size; the pixels of a smaller size take the style of the convolution that comes next. The
+    paper ends in a sum; here a tanh keeps images in their range.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        z_dim: Length of a latent vector; the paper has 512.
+        w_dim: Length of a style vector; the paper has 512.
+        width: Channels of the largest maps; each smaller size has twice as many.
+        max_width: Most channels of any map.
+        mapping_layers: Layers of the mapping network.
+        mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
+        conditioning: How classes enter: not at all, or by an embedding joined to the latents of the mapping network.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        z_dim: int = 256,
+        w_dim: int = 256,
+        width: int = 16,
+        max_width: int = 512,
+        mapping_layers: int = 8,
+        mixing: float = 0.9,
+        conditioning: Literal["none", "input"] = "none",
+    ) -> None:
+        channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
+        super().__init__(
+            data,
+            num_styles=2 * len(channels),
+            z_dim=z_dim,
+            w_dim=w_dim,
+            mapping_layers=mapping_layers,
+            mixing=mixing,
+            conditioning=conditioning,
+        )
+        self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        layers = [_StyledConvolution(channels[0], channels[0], 4, w_dim, up=False)]
+        for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
+            size = 8 * 2**level
+            layers.append(_StyledConvolution(channels_in, channels_out, size, w_dim, up=True))
+            layers.append(_StyledConvolution(channels_out, channels_out, size, w_dim, up=False))
+        self.layers = nn.ModuleList(layers)
+        self.to_pixels = nn.ModuleList(
+            ModulatedConv2d(each, data.shape[0], 1, w_dim, demodulate=False) for each in channels
+        )
+        # A bias at each size would come to the same: doubled, a colour stays what it is.
+        self.color = nn.Parameter(torch.zeros(1, data.shape[0], 1, 1))
+        self.upsample = BilinearUpsample()
+
+    def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
+        """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
+        if self.training:
+            noise = "random"
+        x = self.constant.expand(len(w), -1, -1, -1)
+        maps: list[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            x = layer(x, w[:, index], layer_noise(noise, index, len(self.layers)))
+            if index % 2 == 0:
+                maps.append(x)
+        images = self.color.expand(len(w), -1, 2, 2)
+        for level, to_pixels in enumerate(self.to_pixels):
+            images = self.upsample(images) + to_pixels(maps[level], w[:, 2 * level + 1])
+        return images.tanh()
+
+
+class _ResidualHalving(nn.Module):
+    """Two convolutions, the second of which halves, beside one of 1 x 1 that halves; their sum divided by sqrt(2)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            EqualizedConv2d(channels_in, channels_in, 3, gain=RELU_GAIN),
+            nn.LeakyReLU(0.2),
+            Blur(),
+            EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down"),
+            nn.LeakyReLU(0.2),
+        )
+        self.skip = nn.Sequential(Blur(), EqualizedConv2d(channels_in, channels_out, 1, resample="down", bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = self.main(x) + self.skip(x)
+        return total * 2**-0.5
+
+
+class StyleGAN2Discriminator(PyramidDiscriminator):
+    """Residual blocks that halve maps down to 4 x 4, and three layers to the logit.
+
+    Args:
+        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        width: Channels of the largest maps; each smaller size has twice as many.
+        max_width: Most channels of any map.
+        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
+            that has "generated" for a class too.
+        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
+            lie.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        width: int = 16,
+        max_width: int = 512,
+        conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
+        minibatch: MinibatchStatistics = "none",
+    ) -> None:
+        channels = channels_by_size(data, width, max_width, largest=1024)
+        super().__init__(data, _halve, channels, make_growth(data), conditioning=conditioning, minibatch=minibatch)
+
+
+def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
+    return [_ResidualHalving(channels_in, channels_out)]
+
+
+@hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    """Offer the generator."""
+    return {"stylegan2": StyleGAN2Generator}
+
+
+@hookimpl
+def ganforge_discriminators() -> dict[str, type[Discriminator]]:
+    """Offer the discriminator."""
+    return {"stylegan2": StyleGAN2Discriminator}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    """Offer the recipe."""
+    return {
+        "stylegan2": Recipe(
+            summary="StyleGAN without AdaIN: modulated convolutions, skips and residuals, path length regularisation.",
+            source="Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, Analyzing and Improving the Image "
+            "Quality of StyleGAN, arXiv:1912.04958",
+            settings={
+                "generator": {"name": "stylegan2"},
+                "discriminator": {"name": "stylegan2", "minibatch": "deviation"},
+                "loss": {"name": "nonsat"},
+                # But for the path length, what the recipe stylegan has.
+                "regularizers": {
+                    "r1": {"weight": 1, "every": 16},
+                    "path-length": {"weight": 2, "every": 4},
+                },
+                "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},
+                "training": {"batch": 8, "ema_images": 10_000},
+            },
+        )
+    }
