@@ -35,6 +35,19 @@ def can_truncate(generator: Generator) -> bool:
     return "truncation" in inspect.signature(generator.forward).parameters
 
 
+def truncation_options(generator: Generator, truncation: float) -> dict[str, float]:
+    """The arguments of the generator's ``forward`` that ask for a truncation; none for 1.
+
+    Raises:
+        OptionError: A truncation for a generator that has none.
+    """
+    if truncation == 1.0:
+        return {}
+    if not can_truncate(generator):
+        raise OptionError(f"{type(generator).__name__} cannot be truncated", "leave --truncation out")
+    return {"truncation": truncation}
+
+
 def generate_batches(
     generator: Generator,
     count: int,
@@ -60,11 +73,7 @@ def generate_batches(
     Raises:
         OptionError: A truncation for a generator that has none.
     """
-    options = {}
-    if truncation != 1.0:
-        if not can_truncate(generator):
-            raise OptionError(f"{type(generator).__name__} cannot be truncated", "leave --truncation out")
-        options["truncation"] = truncation
+    options = truncation_options(generator, truncation)
     device = next(generator.parameters()).device
     was_training = generator.training
     generator.eval()

@@ -15,6 +15,7 @@ FLOORS = {
     "version": 0,
     "errors": 0,
     "images": 0,
+    "interpolation": 0,
     "schedules": 0,
     "files": 1,
     "interfaces": 1,

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from ganforge.errors import CheckpointError, DataError, OptionError
 from ganforge.evaluation import FidResult, Provenance, evaluate_fid, fid, weights
 from ganforge.evaluation.fid import extract_features, frechet_distance
-from ganforge.evaluation.weights import Extractor, find_weights, load_inception
+from ganforge.evaluation.weights import Extractor, InceptionFeatures, find_weights, load_inception
+from ganforge.images import to_float
 
 CPU = torch.device("cpu")
 RECORD = {"data_fingerprint": "data-1", "generator_fingerprint": "generator-2", "seed": 7, "truncation": 0.7}
@@ -196,6 +197,17 @@ def test_grey_images_have_the_features_of_their_three_channel_repeats(safe_file)
         for images in (grey, grey.repeat(1, 3, 1, 1))
     )
     assert torch.equal(one, three)
+
+
+def test_images_that_are_not_rounded_have_the_features_of_fid_where_they_are_whole_numbers(safe_file):
+    extractor, images = load_inception(safe_file), draw(2, seed=5)
+    expected = extract_features(extractor, images, device=CPU, batch=2, progress=lambda _: None)
+    look = InceptionFeatures(extractor)
+    with torch.no_grad():
+        found, moved = look(to_float(images)), look(to_float(images) + 1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(moved, found)  # by less than a hundredth of a level
+    assert not extractor.network.Conv2d_1a_3x3._forward_pre_hooks
 
 
 class Probe(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ganforge.evaluation.conditional import ConditionalResult
     from ganforge.evaluation.coverage import ModesResult
     from ganforge.evaluation.runs import TrainedRun
+    from ganforge.evaluation.separability import SeparabilityResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +42,20 @@ class Request:
         seed: Of the first.
         truncation: 1 for none.
         inception_weights: A file, or None.
+        lpips_weights: A folder, or None.
         classifier: A file, or None.
+        space: A latent space, or None.
+        distance: Of images, by name, or None.
     """
 
     count: int | None
     seed: int
     truncation: float
     inception_weights: Path | None
+    lpips_weights: Path | None
     classifier: Path | None
+    space: str | None
+    distance: str | None
 
 
 class Metric(NamedTuple):
@@ -55,11 +63,11 @@ class Metric(NamedTuple):
 
     Attributes:
         measure: Gives all of the result as JSON, and what of it is told in words.
-        files: Flags for files that it can use.
+        options: Flags that it can use and others cannot.
     """
 
     measure: Callable[[TrainedRun, Request], tuple[str, str]]
-    files: tuple[str, ...]
+    options: tuple[str, ...]
 
 
 def _measure_fid(run: TrainedRun, asked: Request) -> tuple[str, str]:
@@ -90,8 +98,33 @@ def _measure_conditional_accuracy(run: TrainedRun, asked: Request) -> tuple[str,
     return _read_by_classifier(conditional_accuracy_of_run, run, asked)
 
 
+def _measure_path_length(run: TrainedRun, asked: Request) -> tuple[str, str]:
+    from ganforge.evaluation.path_length import path_length_of_run
+
+    result = path_length_of_run(
+        run,
+        count=asked.count,
+        seed=asked.seed,
+        truncation=asked.truncation,
+        space=asked.space,
+        distance=asked.distance or "classifier",
+        classifier=asked.classifier,
+        inception_weights=asked.inception_weights,
+        lpips_weights=asked.lpips_weights,
+        progress=progress_bar,
+        say=say,
+    )
+    return result.to_json(), result.describe()
+
+
+def _measure_separability(run: TrainedRun, asked: Request) -> tuple[str, str]:
+    from ganforge.evaluation.separability import separability_of_run
+
+    return _read_by_classifier(partial(separability_of_run, space=asked.space), run, asked)
+
+
 def _read_by_classifier(
-    measure: Callable[..., ModesResult | ConditionalResult], run: TrainedRun, asked: Request
+    measure: Callable[..., ModesResult | ConditionalResult | SeparabilityResult], run: TrainedRun, asked: Request
 ) -> tuple[str, str]:
     result = measure(
         run,
@@ -119,6 +152,10 @@ METRICS = {
     "--modes": Metric(_measure_modes, ("--classifier",)),
     "--conditional-accuracy": Metric(_measure_conditional_accuracy, ("--classifier",)),
     "--discriminator-accuracy": Metric(_measure_discriminator_accuracy, ()),
+    "--path-length": Metric(
+        _measure_path_length, ("--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights")
+    ),
+    "--separability": Metric(_measure_separability, ("--space", "--classifier")),
 }
 """By the flag that asks for it; a result is kept in the run as a JSON file of that name."""
 
@@ -135,12 +172,19 @@ def evaluate(
     discriminator_accuracy: Annotated[
         bool, typer.Option("--discriminator-accuracy", help="Held-out examples whose class the discriminator tells.")
     ] = False,
+    path_length: Annotated[
+        bool, typer.Option("--path-length", help="How fast images change along ways through latent space: z, and w.")
+    ] = False,
+    separability: Annotated[
+        bool, typer.Option("--separability", help="Whether planes in latent space divide the data's attributes.")
+    ] = False,
     samples: Annotated[
         str | None,
         typer.Option(
             "--samples",
             metavar="N",
-            help="Generated examples. For --fid 10k, and at most so many real; for classes 5k; else what papers take.",
+            help="Generated examples. For --fid 10k, and at most so many real; for classes 5k; for ways 1k; for "
+            "--separability 10k; else what papers take.",
             show_default=False,
         ),
     ] = None,
@@ -158,7 +202,31 @@ def evaluate(
         typer.Option(
             "--classifier",
             metavar="FILE",
-            help="For --modes of images and --conditional-accuracy. If left out, one is trained and cached.",
+            help="For metrics by a classifier. If left out, one is trained and cached.",
+            show_default=False,
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            "--space", metavar="z|w", help="For --path-length and --separability; else both.", show_default=False
+        ),
+    ] = None,
+    distance: Annotated[
+        str | None,
+        typer.Option(
+            "--distance",
+            metavar="NAME",
+            help="For --path-length: classifier, which is the default, lpips or inception.",
+            show_default=False,
+        ),
+    ] = None,
+    lpips_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--lpips-weights",
+            metavar="FOLDER",
+            help="Where both files of LPIPS lie, if there is no network.",
             show_default=False,
         ),
     ] = None,
@@ -174,6 +242,8 @@ def evaluate(
         "--modes": modes,
         "--conditional-accuracy": conditional_accuracy,
         "--discriminator-accuracy": discriminator_accuracy,
+        "--path-length": path_length,
+        "--separability": separability,
     }
     chosen = [flag for flag, given in wanted.items() if given]
     if not chosen:
@@ -182,15 +252,25 @@ def evaluate(
         raise OptionError(f"{' and '.join(chosen)} are metrics of their own", "evaluate one after the other")
     (flag,) = chosen
     metric = METRICS[flag]
-    for file, path in {"--inception-weights": inception_weights, "--classifier": classifier}.items():
-        if path and file not in metric.files:
-            raise OptionError(f"{file} {path}: {flag} needs none", "leave it out")
+    special = {
+        "--inception-weights": inception_weights,
+        "--lpips-weights": lpips_weights,
+        "--classifier": classifier,
+        "--space": space,
+        "--distance": distance,
+    }
+    for option, value in special.items():
+        if value is not None and option not in metric.options:
+            raise OptionError(f"{option} {value}: {flag} needs none", "leave it out")
     asked = Request(
         count=read_number(samples, int, "--samples", least=2) if samples else None,
         seed=read_number(seed, int, "--seed", least=0),
         truncation=read_number(truncation, float, "--truncation"),
         inception_weights=inception_weights,
+        lpips_weights=lpips_weights,
         classifier=classifier,
+        space=space,
+        distance=distance,
     )
     weights = find_weights(run, out)
     generator, card = open_generator(weights, choose_device(device))

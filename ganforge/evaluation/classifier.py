@@ -62,16 +62,15 @@ class Classifier:
         Raises:
             DataError: The images are no such tensor, or of another size than those of the training.
         """
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
-            raise DataError(
-                f"the classifier takes uint8 images [N, {', '.join(map(str, self.shape))}], "
-                f"not {images.dtype} {list(images.shape)}",
-                "use one that was trained on such images",
-            )
-        device = next(self.network.parameters()).device
-        with torch.inference_mode():
-            found = [self.network(to_float(chunk.to(device))).argmax(dim=1).cpu() for chunk in torch.split(images, 512)]
-        return torch.cat(found).clone()
+        return self.logits(images).argmax(dim=1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits, float32 ``[N, K]`` on the CPU, of images, uint8 ``[N, C, H, W]`` on any device.
+
+        Raises:
+            DataError: The images are no such tensor, or of another size.
+        """
+        return self._run(self.network, images)
 
     def features(self, images: Tensor) -> Tensor:
         """What it sees in images: the means over all pixels of the last convolution's maps, after ReLU.
@@ -85,6 +84,14 @@ class Classifier:
         Raises:
             DataError: The images are no such tensor, or of another size.
         """
+        return self._run(self.feature_network(), images)
+
+    def feature_network(self) -> nn.Module:
+        """From images ``[N, C, H, W]`` in [-1, 1] to `features`; differentiable, and of the same weights."""
+        layers = list(self.network.children())[:-2]  # all but flattening and the linear layer
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def _run(self, network: nn.Module, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
             raise DataError(
                 f"the classifier takes uint8 images [N, {', '.join(map(str, self.shape))}], "
@@ -92,9 +99,8 @@ class Classifier:
                 "use one that was trained on such images",
             )
         device = next(self.network.parameters()).device
-        maps = nn.Sequential(*list(self.network.children())[:-2])  # all but flattening and the linear layer
         with torch.inference_mode():
-            found = [maps(to_float(chunk.to(device))).mean(dim=(2, 3)).cpu() for chunk in torch.split(images, 512)]
+            found = [network(to_float(chunk.to(device))).cpu() for chunk in torch.split(images, 512)]
         return torch.cat(found).clone()
 
     def describe(self) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def extract_features(
     network = extractor.network.to(device)
     features: list[Tensor] = []
     done = 0
-    with torch.inference_mode(), torch.autocast(device.type, enabled=False), _full_float32():
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False), full_float32():
         for chunk in torch.split(images, batch):
             features.append(network(chunk.to(device).expand(-1, 3, -1, -1))[0].cpu())
             done += len(chunk)
@@ -170,8 +170,11 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 
 @contextmanager
-def _full_float32() -> Iterator[None]:
-    # cuDNN's convolutions round to TF32 unless told otherwise, which moves the features by 1e-3.
+def full_float32() -> Iterator[None]:
+    """Convolutions inside it are computed in full float32 on CUDA too.
+
+    cuDNN rounds to TF32 unless told otherwise, which moves features by 1e-3.
+    """
     convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolution.fp32_precision
     convolution.fp32_precision = "ieee"

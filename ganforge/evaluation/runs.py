@@ -89,12 +89,17 @@ class TrainedRun:
         """Where the generator computes."""
         return next(self.generator.parameters()).device
 
-    def generate(self, count: int, seed: int, truncation: float) -> Iterator[Tensor]:
-        """Batches of `count` examples, with classes in the proportions of the data."""
+    def draw_labels(self, count: int, seed: int) -> Tensor | None:
+        """Classes int64 ``[count]`` in the proportions of the data; None for unlabelled data."""
         labels = self.data.labels
-        if labels is not None:
-            chooser = torch.Generator().manual_seed(seed)
-            labels = labels[torch.randint(len(labels), (count,), generator=chooser)]
+        if labels is None:
+            return None
+        chooser = torch.Generator().manual_seed(seed)
+        return labels[torch.randint(len(labels), (count,), generator=chooser)]
+
+    def generate(self, count: int, seed: int, truncation: float) -> Iterator[Tensor]:
+        """Batches of `count` examples, with classes as `draw_labels` draws them."""
+        labels = self.draw_labels(count, seed)
         return generate_batches(self.generator, count, seed=seed, labels=labels, truncation=truncation)
 
     def provenance(

@@ -1,4 +1,4 @@
-"""The Inception network that FID looks through: its weights are found, checked, and read without running anything."""
+"""Published weights, found, checked and read without running anything; and the Inception network that needs them."""
 
 from __future__ import annotations
 
@@ -89,6 +89,40 @@ def load_inception(weights: Path | None) -> Extractor:
     )
 
 
+class InceptionFeatures(nn.Module):
+    """The features of `load_inception` for images that need not be whole numbers of [0, 255], as FID's are.
+
+    Two images that differ by less than half a level are one and the same to FID. Resize and network are those of
+    torch-fidelity.
+
+    Args:
+        extractor: What `load_inception` gives.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__()
+        self.network = extractor.network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``[N, 2048]`` of images ``[N, 3, H, W]`` in [-1, 1]."""
+        from torch_fidelity.interpolate_compat_tensorflow import (  # type: ignore[import-untyped]
+            interpolate_bilinear_2d_like_tensorflow1x as resize,
+        )
+
+        pixels = resize(images * 127.5 + 127.5, size=(299, 299), align_corners=False)
+        first = self.network.get_submodule("Conv2d_1a_3x3")
+        # Its forward takes whole numbers alone, so it is given nothing, and its first layer what it would have made of
+        # the images.
+        hook = first.register_forward_pre_hook(lambda module, given: ((pixels - 128) / 128,))
+        try:
+            features: Tensor = self.network(torch.zeros(len(images), 3, 1, 1, dtype=torch.uint8, device=images.device))[
+                0
+            ]
+        finally:
+            hook.remove()
+        return features
+
+
 def find_weights(weights: Path | None) -> Path:
     """The file of weights to use: the one named, else ``$GANFORGE_INCEPTION_WEIGHTS``, else torch-fidelity's own.
 
@@ -105,14 +139,62 @@ def find_weights(weights: Path | None) -> Path:
             if not path.is_file():
                 raise CheckpointError(f"{source}: there is no file {path}", f"expected {_EXPECTED}")
             return path
-    path = Path(torch.hub.get_dir(), "checkpoints", FILE_NAME)
-    if not path.is_file():
-        _download(path)
-    return path
+    hub = PublishedFile(FILE_NAME, URL, SHA256, _EXPECTED)
+    return hub.find("FID", "by --inception-weights FILE")
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of weights as its authors publish it.
+
+    Attributes:
+        name: Of the file.
+        url: Where it can be had.
+        sha256: What its SHA-256 begins with; empty if its authors do not say.
+        description: The file in words.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    description: str
+
+    def find(self, user: str, otherwise: str) -> Path:
+        """The file in ``checkpoints`` under the folder of ``torch.hub``; downloaded if it is not there yet.
+
+        Args:
+            user: What needs it, for an error.
+            otherwise: How else a file can be named, for an error.
+
+        Raises:
+            CheckpointError: It cannot be downloaded, or what is published has another SHA-256.
+        """
+        target = Path(torch.hub.get_dir(), "checkpoints", self.name)
+        if target.is_file():
+            return target
+        try:
+            with urllib.request.urlopen(self.url, timeout=30) as reply:
+                data = reply.read()
+        except (OSError, HTTPException) as error:
+            raise CheckpointError(
+                f"{user} needs {self.description}, which is not here and cannot be downloaded: {error}",
+                f"fetch {self.url} where there is a network and put it at {target}, or name it {otherwise}",
+            ) from error
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not sha256.startswith(self.sha256):
+            raise CheckpointError(
+                f"{self.url} gave another file, of SHA-256 {sha256[:8]}...", f"expected {self.description}"
+            )
+        write_bytes(target, data)
+        return target
+
+
+def read_weights(path: Path, expected: str = _EXPECTED) -> tuple[dict[str, Tensor], str]:
     """Read tensors by name from a ``.safetensors`` file or a PyTorch one; nothing that it holds is run.
+
+    Args:
+        path: The file.
+        expected: What it should hold, in words, for an error.
 
     Returns:
         The tensors on the CPU, and the SHA-256 of the very bytes that they were read from.
@@ -130,27 +212,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
                 else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             )
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}", f"expected {_EXPECTED}") from error
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}", f"expected {expected}") from error
     except Exception as error:  # a file that is damaged, or made to deceive, can fail in any way
         raise CheckpointError(
             f"{path} is no file of weights: it is damaged, or holds something else than tensors; none of it was run",
-            f"expected {_EXPECTED}",
+            f"expected {expected}",
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} holds something else than tensors by name", f"expected {_EXPECTED}")
+        raise CheckpointError(f"{path} holds something else than tensors by name", f"expected {expected}")
     return {str(name): tensor.detach() for name, tensor in state.items()}, hashlib.sha256(data).hexdigest()
-
-
-def _download(target: Path) -> None:
-    try:
-        with urllib.request.urlopen(URL, timeout=30) as reply:
-            data = reply.read()
-    except (OSError, HTTPException) as error:
-        raise CheckpointError(
-            f"FID needs {_EXPECTED}, which is not here and cannot be downloaded: {error}",
-            f"fetch {URL} where there is a network and put it at {target}, or name it by --inception-weights FILE",
-        ) from error
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != SHA256:
-        raise CheckpointError(f"{URL} gave another file, of SHA-256 {sha256[:8]}...", f"expected {_EXPECTED}")
-    write_bytes(target, data)

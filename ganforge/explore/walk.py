@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import OptionError, nearest
-from ganforge.explore.latents import INTERPOLATIONS
 from ganforge.explore.spaces import LatentSpace
+from ganforge.interpolation import INTERPOLATIONS
 
 
 def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:

@@ -1,0 +1,29 @@
+"""The latent spaces of a generator that metrics of latents are measured in."""
+
+from __future__ import annotations
+
+from ganforge.capabilities import StyleGenerator
+from ganforge.errors import OptionError
+from ganforge.interfaces import Generator
+
+
+def chosen_spaces(generator: Generator, name: str | None) -> tuple[str, ...]:
+    """The spaces to measure in.
+
+    Args:
+        generator: Any.
+        name: ``z`` or ``w``; None for z, and w too where the generator has it.
+
+    Raises:
+        OptionError: There is no such space, or w of a generator without styles.
+    """
+    has_w = isinstance(generator, StyleGenerator)
+    if name is None:
+        return ("z", "w") if has_w else ("z",)
+    if name not in ("z", "w"):
+        raise OptionError(f"--space {name}: there is no such latent space", "choose z or w")
+    if name == "w" and not has_w:
+        raise OptionError(
+            f"--space w: {type(generator).__name__} has no styles, so there is no w", "leave it out, or say --space z"
+        )
+    return (name,)
