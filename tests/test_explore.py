@@ -18,7 +18,10 @@ from ganforge.explore import (
     calculate,
     draw_table,
     factorise,
+    follow_layers,
+    layout,
     lerp,
+    mean_colour,
     mix,
     mix_styles,
     move,
@@ -68,6 +71,37 @@ class Stripes(StyleGenerator):
         pixels = torch.randn(images.shape) if noise == "random" else torch.ones(images.shape)
         has = {"none": [0, 0, 0, 0], "only-coarse": [1, 1, 0, 0], "only-fine": [0, 0, 1, 1]}.get(noise, [1, 1, 1, 1])
         return images + pixels * (self.strength * torch.tensor(has))[:, None]
+
+
+class Painter(StyleGenerator):
+    """Of six layers the first turns a gradient, the third and fourth choose a texture, the last gives a tint.
+
+    The texture, a chequerboard of single pixels that 8 x 8 does not see, is dark first only if z[1] > 0 in both layers.
+    """
+
+    z_dim = w_dim = 3
+    num_styles = 6
+
+    def __init__(self):
+        super().__init__()
+        self.strength = nn.Parameter(torch.tensor(0.3))
+
+    def mapping(self, z, labels=None, truncation: float = 1.0, cutoff: int = -1):
+        return z[:, None].repeat(1, 6, 1)
+
+    def synthesis(self, w, noise: str = "fixed"):
+        line = (torch.arange(16) - 7.5) / 15
+        turn = w[:, 0, 0, None, None]
+        gradient = self.strength * (turn.cos() * line[:, None] + turn.sin() * line)
+        board = torch.tensor([[-0.1, 0.1], [0.1, -0.1]]).repeat(8, 8)
+        texture = torch.where((w[:, 2:4, 1] > 0).all(1)[:, None, None], board, -board)
+        return (gradient + texture)[:, None] + 0.3 * w[:, 5].tanh()[:, :, None, None]
+
+
+def read_texture(images):
+    """Two attributes: is the texture dark first, and one that no image has."""
+    dark = images[:, 0, 0, 0] < images[:, 0, 0, 1]
+    return torch.stack([dark, torch.zeros_like(dark)], dim=1)
 
 
 class Halves(Generator):
@@ -195,6 +229,55 @@ def test_mixing_takes_the_named_layers_from_columns_and_all_others_from_rows(str
     assert torch.equal(w, before)
 
 
+def test_colour_layout_and_attributes_follow_the_layers_that_make_them():
+    count, steps = 60, []
+    texture, absent, colour, where = follow_layers(
+        WSpace(Painter()),
+        read_texture,
+        ("texture", "absent"),
+        seed=7,
+        count=count,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert [each.name for each in (texture, absent, colour, where)] == ["texture", "absent", "colour", "layout"]
+    assert (where.num_differing, where.layers) == (count, [1, 0, 0, 0, 0, 0])
+    assert where.thirds == {"coarse": 1, "middle": 0, "fine": 0}
+    assert (colour.num_differing, colour.layers) == (count, [0, 0, 0, 0, 0, 1])
+    assert colour.thirds == {"coarse": 0, "middle": 0, "fine": 1}
+    assert (absent.num_differing, absent.layers) == (0, [None] * 6)
+    assert absent.thirds == dict.fromkeys(("coarse", "middle", "fine"))
+    has = draw_latents(2 * count, 3, 7)[:, 1] > 0
+    a, b = has[::2], has[1::2]
+    # One layer of B's can take the texture away, but both are needed to give it.
+    alone = float(a[a != b].double().mean())
+    assert 0 < alone < 1
+    assert (texture.num_differing, texture.layers) == (int((a != b).sum()), [0, 0, alone, alone, 0, 0])
+    assert texture.thirds == {"coarse": 0, "middle": 1, "fine": 0}
+    assert steps == [(done, 11) for done in range(1, 12)]
+
+
+def test_colour_and_layout_need_no_reader_and_two_layers_have_no_thirds():
+    space = WSpace(Painter())
+    colour, where = follow_layers(space, count=3)
+    assert (colour.thirds["fine"], where.thirds["coarse"]) == (1, 1)
+    space.styles.num_styles = 2
+    with pytest.raises(OptionError, match="this generator's are 0-1"):
+        follow_layers(space, count=3)
+
+
+def test_layout_minds_neither_colour_nor_brightness_nor_contrast_nor_fine_detail():
+    ramp = torch.arange(16, dtype=torch.uint8).expand(1, 3, 16, 16)
+    tint = torch.tensor([0, 40, 90], dtype=torch.uint8)[:, None, None]
+    fine = torch.tensor([[0, 2], [2, 0]], dtype=torch.uint8).repeat(8, 8)
+    images = torch.cat([ramp, 5 * ramp, ramp + tint, ramp + fine, ramp.flip(3), ramp.transpose(2, 3)])
+    found = layout(images)
+    assert found.shape == (6, 64)
+    assert torch.allclose(found @ found[0], torch.tensor([1, 1, 1, 1, -1, 0], dtype=torch.float64), atol=1e-12)
+    assert not layout(torch.full((1, 3, 24, 24), 77, dtype=torch.uint8)).any()
+    assert layout(torch.zeros(1, 1, 4, 4, dtype=torch.uint8)).shape == (1, 64)
+    assert mean_colour(ramp + tint).tolist() == [[7.5, 47.5, 97.5]]
+
+
 def test_a_truncation_sweep_is_a_line_through_the_mean(stripes):
     images = truncation_sweep(ZSpace(stripes), [3, 4], [1.0, 0.5, 0.0, -1.0])
     assert torch.equal(images[:, 0], to_uint8(exact(stripes, draw_latents(2, 3, 3))))
@@ -272,6 +355,44 @@ def test_arithmetic_of_latents_is_that_of_images_where_all_is_linear(stripes, na
     assert [len(row) for row in rows] == [4] * 4
     assert rows[1][2] is None
     assert torch.equal(rows[3][3], result.result)
+
+
+def test_arithmetic_in_some_layers_leaves_what_the_others_make(stripes):
+    space = WSpace(stripes)
+    everywhere = calculate(space, [1, 2], [3, 4], [5, 6, 7])
+    some = calculate(space, [1, 2], [3, 4], [5, 6, 7], layers=range(1, 3))
+    assert torch.equal(some.moved[:, :, 1:3], everywhere.moved[:, :, 1:3])
+    assert torch.equal(some.result[:, 1:3], everywhere.result[:, 1:3])
+    assert torch.equal(some.moved[:, :, [0, 3]], some.exemplars[2][:, :, [0, 3]])
+    assert not torch.equal(everywhere.moved[:, :, [0, 3]], some.moved[:, :, [0, 3]])
+    assert torch.equal(some.direction[1:3], everywhere.direction[1:3])
+    assert not some.direction[[0, 3]].any()
+    with pytest.raises(OptionError, match="latents in z have no layers"):
+        calculate(ZSpace(stripes), [1], [2], [3], layers=range(1))
+
+
+def test_a_direction_in_the_layers_of_its_attribute_gains_as_much_and_keeps_all_else():
+    """Row 0 is bright if the first number of w is positive; so, more or less, is row 2."""
+
+    class Entangled(Stripes):
+        def synthesis(self, w, noise: str = "fixed"):
+            rows = torch.stack([w[:, 0, 0], w[:, 1, 1], 0.8 * w[:, 2, 0] + 0.6 * w[:, 2, 1], w[:, 3, 2]], dim=1)
+            return 0.2 * rows[:, None, :, None].expand(-1, 1, 4, 4)
+
+    generator = Entangled()
+    with torch.no_grad():
+        generator.to_w.weight.copy_(torch.eye(3))
+        generator.to_w.bias.zero_()
+    space, names = WSpace(generator), ("first", "third")
+    means = attribute_means(space, read, 0, count=1000)
+    scores = []
+    for layers in (None, range(1)):
+        pair = (means.with_it, means.without_it)
+        found = calculate(space, [0], [1], [2], means=pair, strength=1.5, layers=layers)
+        scores.append(score_direction(space, read, found.direction, 0, names, seed=1000, count=300))
+    everywhere, only_there = scores
+    assert only_there.gained == everywhere.gained > 0.9
+    assert only_there.kept["third"] == 1 > everywhere.kept["third"] + 0.2
 
 
 def test_the_direction_of_an_attribute_and_its_score_against_their_closed_forms():

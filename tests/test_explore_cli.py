@@ -8,6 +8,9 @@ import torch
 from PIL import Image
 
 from ganforge.checkpoint import read_tensors
+from ganforge.cli.explore.mix import print_shares
+from ganforge.explore import Following
+from ganforge.explore.mixing import THIRDS
 
 PLUGIN = '''
 import torch
@@ -63,6 +66,13 @@ class Quarters(Dataset):
         return image, index % 4
 
 
+class Plain(Quarters):
+    """The same without labels."""
+
+    class_names = ()
+    attribute_names = ()
+
+
 @hookimpl
 def ganforge_generators():
     return {"stripes": Stripes, "halves": Halves}
@@ -70,7 +80,7 @@ def ganforge_generators():
 
 @hookimpl
 def ganforge_datasets():
-    return {"quarters": Quarters}
+    return {"quarters": Quarters, "plain": Plain}
 
 
 @hookimpl
@@ -113,9 +123,11 @@ COMMANDS = {
     "walk in z": ["--space", "z", "--interpolation", "lerp", "--seed", "7", "--steps", "2", "--to", "other/walk.webp"],
     "mix": ["--rows", "1,2", "--columns", "3,4,5", "--layers", "1-2"],
     "mix by name": ["--layers", "fine"],
+    "mix measured": ["--measure", "5", "--seed", "3"],
     "truncation": ["--psi", "1,0.5,-0.5", "--count", "2"],
     "noise": ["--count", "2", "--draws", "4"],
     "arith": ["--a", "1,2,3", "--b", "4,5", "--c", "6"],
+    "arith in some layers": ["--a", "1,2,3", "--b", "4,5", "--c", "6", "--layers", "middle"],
     "project": ["--index", "2", "--steps", "4"],
     "project a file": ["--image", "photo.png", "--steps", "4", "--rate", "0.1", "--to", "found.gif"],
     "directions": ["--count", "2", "--strengths", "-2,0,2"],
@@ -123,7 +135,7 @@ COMMANDS = {
 }
 
 
-def test_every_command_repeats_itself_from_its_json(run, here, trained):
+def test_every_command_repeats_itself_from_its_json(run, here, trained, judged):
     folder = trained("stripes")
     Image.new("RGB", (9, 7), (120, 130, 140)).save(here / "photo.png")
     for name, options in COMMANDS.items():
@@ -158,6 +170,9 @@ def test_the_json_says_what_the_picture_shows(run, trained):
     assert (walked["seeds"], walked["frames"], walked["space"]) == ([4, 2], 6, "w")
     mixed = explore("mix", "--rows", "4", "--columns", "2,3", "--layers", "coarse")
     assert (mixed["rows"], mixed["columns"], mixed["layers_from_b"]) == ([4], [2, 3], [0])
+    moved = explore("arith", "--a", "1", "--b", "2", "--c", "3", "--layers", "2-3")
+    assert (moved["space"], moved["layers"]) == ("w", [2, 3])
+    assert "layers" not in explore("arith", "--a", "1", "--b", "2", "--c", "3")
     assert explore("truncation", "--seed", "5", "--count", "2")["seeds"] == [5, 6]
     noise = explore("noise", "--draws", "50", "--count", "1")
     assert noise["mean_deviations"][0] == pytest.approx(0.1, rel=0.2)
@@ -187,6 +202,48 @@ def test_arithmetic_by_attribute_is_measured(run, trained, judged):
     assert max(map(len, record["seeds"].values())) == 6
 
 
+def test_the_layers_that_make_an_attribute_are_measured(run, trained, judged):
+    folder = trained("stripes", "--set", "optimizer.generator_lr=0")
+    command = ["--plugin", "tiny.py", "explore", "mix", "--seed", "4", "--measure"]
+    code, out, err = run(*command, "200")
+    assert code == 0, err
+    record = json.loads((folder / "explore" / "mix.json").read_text())
+    assert record["classifier"] == {"architecture": "brightness"}
+    measured = record["measured"]
+    assert measured["seeds"] == [4, 403]
+    found = {each["name"]: each for each in measured["follows_b"]}
+    assert list(found) == ["top", "bottom", "colour", "layout"]
+    # The judge reads rows 0 and 2, and each layer makes one row.
+    assert found["top"]["layers"] == [1, 0, 0, 0]
+    assert found["top"]["thirds"] == {"coarse": 1, "middle": 0, "fine": 0}
+    assert found["bottom"]["layers"] == [0, 0, 1, 0]
+    assert found["bottom"]["thirds"] == {"coarse": 0, "middle": 1, "fine": 0}
+    heading, *rows = [line.split() for line in out.splitlines()[:5]]
+    assert heading == ["follows", "B", "in", "coarse", "0", "middle", "1-2", "fine", "3", "pairs"]
+    assert rows[0] == ["top", "100.0%", "0.0%", "0.0%", str(found["top"]["num_differing"])]
+    shares = [f"{share:.1%}" for share in found["layout"]["thirds"].values()]
+    assert rows[3] == ["layout", *shares, "200"]
+
+
+def test_data_without_attributes_have_a_table_of_colour_and_layout(run, trained):
+    folder = trained("stripes", "--data", "plain")
+    command = ["--plugin", "tiny.py", "explore", "mix", "--measure", "4"]
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ["follows", "colour", "layout"]
+    record = json.loads((folder / "explore" / "mix.json").read_text())
+    assert [each["name"] for each in record["measured"]["follows_b"]] == ["colour", "layout"]
+    assert "classifier" not in record
+    code, _, err = run(*command, "--classifier", "a.safetensors")
+    assert code == 2
+    assert "--classifier a.safetensors: plain declares no attributes" in err
+
+
+def test_what_differs_in_no_pair_has_no_share(capsys):
+    print_shares([Following("[top]", 0, dict.fromkeys(THIRDS), [None] * 4)], 4)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["[top]", "-", "-", "-", "0"]
+
+
 MISTAKES = {
     "walk without a run": (["walk", "nonsense"], "is no run"),
     "one seed": (["walk", "--from-seeds", "1"], "at least two seeds"),
@@ -200,6 +257,10 @@ MISTAKES = {
     "a still walk": (["walk", "--to", "walk.png"], "must end in .gif or .webp"),
     "a table that moves": (["arith", "--a", "1", "--b", "2", "--c", "3", "--to", "a.gif"], "must end in .png"),
     "mix without styles": (["mix"], "Halves has no styles"),
+    "a classifier of nothing": (["mix", "--classifier", "a.safetensors"], "give --measure too"),
+    "a measure of no pairs": (["mix", "--measure", "0"], "the least is 1"),
+    "layers in z": (["arith", "--attribute", "top", "--layers", "coarse", "--space", "z"], "z have no layers"),
+    "layers without styles": (["arith", "--a", "1", "--b", "2", "--c", "3", "--layers", "0"], "--arch striped"),
     "noise without styles": (["noise"], "--arch striped"),
     "one draw of noise": (["noise", "--draws", "1"], "the least is 2"),
     "truncation without it": (["truncation"], "Halves cannot be truncated"),
@@ -241,6 +302,14 @@ def test_vectors_are_refused_in_words(run, here):
     code, _, err = run("explore", "walk")
     assert code == 2
     assert "makes vectors of 2 numbers, not images" in err.splitlines()[-1]
+
+
+def test_layers_that_a_generator_lacks_are_refused(run, trained):
+    trained("stripes")
+    code, _, err = run("--plugin", "tiny.py", "explore", "arith", "--a=1", "--b=2", "--c=3", "--layers", "3-4")
+    assert code == 2
+    assert "there are no layers '3-4'" in err
+    assert "this generator's are 0-3" in err
 
 
 def test_data_without_attributes_ask_for_seeds(run, here, image_folder):

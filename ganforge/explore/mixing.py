@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ganforge.errors import OptionError
@@ -44,6 +45,11 @@ def mix_styles(base: Tensor, other: Tensor, layers: range) -> Tensor:
     mixed = base.clone()
     mixed[..., list(layers), :] = other[..., list(layers), :]
     return mixed
+
+
+def direction_in_layers(direction: Tensor, layers: range) -> Tensor:
+    """A direction ``[L, w_dim]`` in the layers named; in all others it is 0."""
+    return mix_styles(torch.zeros_like(direction), direction, layers)
 
 
 def mix(space: WSpace, rows: Sequence[int], columns: Sequence[int], layers: range) -> tuple[Tensor, Tensor, Tensor]:

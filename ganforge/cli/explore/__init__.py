@@ -4,8 +4,9 @@ import typer
 
 from ganforge.cli.explore.arith import arith
 from ganforge.cli.explore.directions import directions
+from ganforge.cli.explore.mix import mix
 from ganforge.cli.explore.project import project
-from ganforge.cli.explore.styles import mix, noise, truncation
+from ganforge.cli.explore.styles import noise, truncation
 from ganforge.cli.explore.walk import walk
 
 app = typer.Typer(

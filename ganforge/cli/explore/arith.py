@@ -13,10 +13,9 @@ from ganforge.cli.common import (
     RunArgument,
     SeedOption,
     print_result,
-    progress_bar,
     read_number,
-    say,
 )
+from ganforge.cli.explore.attributes import ClassifierOption, declared_attributes, open_reader
 from ganforge.cli.explore.common import (
     ClassOption,
     SpaceOption,
@@ -30,7 +29,6 @@ from ganforge.errors import OptionError, nearest
 
 if TYPE_CHECKING:
     from ganforge.evaluation.runs import TrainedRun
-    from ganforge.explore.attributes import Read
 
 
 def arith(
@@ -52,6 +50,15 @@ def arith(
         str, typer.Option("--candidates", metavar="N", help="Images in which the attribute is looked for.")
     ] = "1000",
     strength: Annotated[str, typer.Option("--strength", metavar="X", help="Factor of the direction A - B.")] = "1",
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            "--layers",
+            metavar="RANGE",
+            help="In w, add it to these layers alone: coarse, middle, fine, or such as 0-3.",
+            show_default=False,
+        ),
+    ] = None,
     measure: Annotated[
         str | None,
         typer.Option(
@@ -61,15 +68,7 @@ def arith(
             show_default=False,
         ),
     ] = None,
-    classifier: Annotated[
-        Path | None,
-        typer.Option(
-            "--classifier",
-            metavar="FILE",
-            help="Reads attributes. If left out, one is trained and cached.",
-            show_default=False,
-        ),
-    ] = None,
+    classifier: ClassifierOption = None,
     space: SpaceOption = None,
     class_name: ClassOption = None,
     seed: SeedOption = "0",
@@ -88,38 +87,45 @@ def arith(
         missing = [flag for flag, seeds in by_seeds.items() if seeds is None]
         if missing:
             raise OptionError(f"{missing[0]} is missing", "give --a 1,2,3 --b 4,5,6 --c 7,8,9, or --attribute")
+    if layers is not None and space == "z":
+        raise OptionError(f"--layers {layers}: latents in z have no layers", "leave --layers out, or --space")
     factor = read_number(strength, float, "--strength")
     first = read_seed(seed)
     number = read_number(candidates, int, "--candidates", least=2)
     measured = None if measure is None else read_number(measure, int, "--measure", least=1)
     seeds = {flag: read_numbers(given, int, flag, least=0) for flag, given in by_seeds.items() if given is not None}
     here = open_exploration(context, run, to, class_name, device, out)
+
+    from ganforge.explore import attribute_means, calculate, read_layers, score_direction
+
     where = here.space(space)
-
-    from ganforge.explore import attribute_means, calculate, score_direction
-
+    chosen = None if layers is None else read_layers(layers, here.styles().styles.num_styles)
     means, found = None, dict[str, Any]()
     if attribute is not None:
-        read, names, found = open_reader(here.open_run(), attribute, classifier)
+        trained = here.open_run()
+        names = check_attribute(trained, attribute)
         index = names.index(attribute)
+        read, quoted = open_reader(trained, classifier)
         with_without = attribute_means(where, read, index, seed=first, count=number)
         means = with_without.with_it, with_without.without_it
         without = with_without.seeds_without
         half = min(_EXEMPLARS, max(len(without) // 2, 1))
         seeds = {"--a": with_without.seeds_with[:half], "--b": without[:half], "--c": without[-half:]}
+        found = {"attribute": attribute, "classifier": quoted}
         found |= {"candidates": [first, first + number - 1], "num_with": len(with_without.seeds_with)}
-        if measured is not None:
-            direction = factor * (means[0] - means[1])
-            score = score_direction(where, read, direction, index, names, seed=first + number, count=measured)
-            found["measured"] = vars(score)
-            print_result(f"{score.gained:7.2%} of {score.count} images without '{attribute}' have it afterwards")
-            for name, share in score.kept.items():
-                print_result(f"{share:7.2%} are as before in '{name}'")
-            print_result(f"{score.kept_all:7.2%} are as before in all others")
-    result = calculate(where, seeds["--a"], seeds["--b"], seeds["--c"], means=means, strength=factor)
+    result = calculate(where, seeds["--a"], seeds["--b"], seeds["--c"], means=means, strength=factor, layers=chosen)
+    if attribute is not None and measured is not None:
+        score = score_direction(where, read, result.direction, index, names, seed=first + number, count=measured)
+        found["measured"] = vars(score)
+        print_result(f"{score.gained:7.2%} of {score.count} images without '{attribute}' have it afterwards")
+        for name, share in score.kept.items():
+            print_result(f"{share:7.2%} are as before in '{name}'")
+        print_result(f"{score.kept_all:7.2%} are as before in all others")
     table = result.rows()
     columns = [*[""] * (len(table[0]) - 1), "mean"]
     found |= {"space": where.name, "strength": factor, "seeds": {flag.strip("-"): each for flag, each in seeds.items()}}
+    if chosen is not None:
+        found["layers"] = list(chosen)
     here.save_table(table, columns, found, ["A", "B", "C", "A - B + C"])
 
 
@@ -127,15 +133,13 @@ _EXEMPLARS = 6
 """Images of each kind that are shown of an attribute."""
 
 
-def open_reader(run: TrainedRun, attribute: str, file: Path | None) -> tuple[Read, tuple[str, ...], dict[str, Any]]:
-    """What tells the attributes of a run's images, their names, and what it must be quoted with.
+def check_attribute(run: TrainedRun, attribute: str) -> tuple[str, ...]:
+    """The names of the attributes that a run's data declare, of which this must be one.
 
     Raises:
-        OptionError: The data declare no such attribute.
+        OptionError: It is none.
     """
-    from ganforge.evaluation.classes import attribute_bits, attribute_names, open_for_classes
-
-    names = attribute_names(run.dataset, run.data.spec.num_classes)
+    names = declared_attributes(run)
     if not names:
         raise OptionError(
             f"--attribute {attribute}: {run.data.name} declares no attributes",
@@ -143,6 +147,4 @@ def open_reader(run: TrainedRun, attribute: str, file: Path | None) -> tuple[Rea
         )
     if attribute not in names:
         raise OptionError(f"--attribute {attribute}: {run.data.name} has no such attribute", nearest(attribute, names))
-    judge = open_for_classes(run, file, progress_bar, say)
-    quoted = {"attribute": attribute, "classifier": judge.describe()}
-    return lambda images: attribute_bits(judge.predict(images), len(names)), names, quoted
+    return names

@@ -1,4 +1,4 @@
-"""``ganforge explore mix``, ``truncation`` and ``noise``: the tables of the StyleGAN paper."""
+"""``ganforge explore truncation`` and ``noise``: tables of the StyleGAN paper."""
 
 from __future__ import annotations
 
@@ -15,45 +15,7 @@ from ganforge.cli.explore.common import (
     open_exploration,
     read_numbers,
     read_seed,
-    read_seeds,
-    seeds_option,
 )
-
-
-def mix(
-    context: typer.Context,
-    run: RunArgument = None,
-    rows: Annotated[str | None, seeds_option("--rows", "Sources A. Four from --seed if left out.")] = None,
-    columns: Annotated[str | None, seeds_option("--columns", "Sources B. The next five if left out.")] = None,
-    layers: Annotated[
-        str,
-        typer.Option("--layers", metavar="RANGE", help="Layers from B: coarse, middle, fine, or such as 0-3."),
-    ] = "coarse",
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
-) -> None:
-    """The table of style mixing: rows give all layers but those that columns give."""
-    sources_a = read_seeds(rows, "--rows", read_seed(seed), 4)
-    sources_b = read_seeds(columns, "--columns", max(sources_a) + 1, 5)
-    here = open_exploration(context, run, to, class_name, device, out)
-
-    from ganforge.explore import mix, read_layers
-
-    where = here.styles()
-    chosen = read_layers(layers, where.styles.num_styles)
-    a, b, mixed = mix(where, sources_a, sources_b, chosen)
-    table = [[None, *b], *([left, *row] for left, row in zip(a, mixed, strict=True))]
-    headings = [f"B {each}" for each in sources_b]
-    found = {
-        "rows": sources_a,
-        "columns": sources_b,
-        "layers_from_b": list(chosen),
-        "num_layers": where.styles.num_styles,
-    }
-    here.save_table(table, ["", *headings], found, ["", *(f"A {each}" for each in sources_a)])
 
 
 def truncation(

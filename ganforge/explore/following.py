@@ -1,0 +1,125 @@
+"""Which layers make what: how often an image follows the source that some of its layers' styles come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+from ganforge.explore.attributes import Read
+from ganforge.explore.mixing import THIRDS, mix_styles, read_layers
+from ganforge.explore.spaces import WSpace
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Following:
+    """How often mixed images follow B, rather than A, in one respect.
+
+    Shares are those of pairs whose sources differ in it, in [0, 1]; they are None where no pair does.
+
+    Attributes:
+        name: ``colour``, ``layout``, or an attribute.
+        num_differing: Pairs whose sources differ in it.
+        thirds: Share where a third of the layers is of B, by its name in `THIRDS`.
+        layers: Share where a single layer is of B, for each of the L.
+    """
+
+    name: str
+    num_differing: int
+    thirds: dict[str, float | None]
+    layers: list[float | None]
+
+
+def follow_layers(
+    space: WSpace,
+    read: Read | None = None,
+    names: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    count: int = 500,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Following]:
+    """Measure which layers make what, by style mixing (after Karras 2019, arXiv:1812.04948, figure 3).
+
+    Pair i has the sources A, of seed ``seed + 2 i``, and B, of ``seed + 2 i + 1``. For a set S of layers, the mixed
+    image M has the styles of B in S and those of A in all others. With f a vector of what an image shows, M follows B
+    if ``|f(M) - f(B)| < |f(M) - f(A)|``, and pairs count where ``f(A) != f(B)``. f is
+
+    - for an attribute, whether it is read, 0 or 1: M follows B if it shows what B does,
+    - for ``colour``, the `mean_colour`,
+    - for ``layout``, the `layout`.
+
+    S is each third of the layers and each single layer.
+
+    Args:
+        space: That of styles.
+        read: Tells attributes; None where there are none.
+        names: Of the attributes.
+        seed: Of the first source.
+        count: Number of pairs N.
+        progress: Called after each of the 5 + L sets of N images with their number, and of how many.
+
+    Returns:
+        One for each attribute, in the order of `names`, then ``colour`` and ``layout``.
+
+    Raises:
+        OptionError: The generator has fewer than three layers.
+    """
+    num_styles = space.styles.num_styles
+    sets = [*(read_layers(third, num_styles) for third in THIRDS), *(range(i, i + 1) for i in range(num_styles))]
+    sources = space.from_seeds(range(seed, seed + 2 * count))
+    a, b = sources[::2], sources[1::2]
+
+    def describe(latents: Tensor) -> list[Tensor]:
+        """What the images of latents ``[N, L, w_dim]`` show: for each respect a vector, ``[N, D]``."""
+        parts = []
+        for chunk in torch.split(latents, _BATCH):
+            images = space.render(chunk)
+            attributes = read(images).double().unsqueeze(2).unbind(1) if read else ()
+            parts.append([*attributes, mean_colour(images), layout(images)])
+        return [torch.cat(each) for each in zip(*parts, strict=True)]
+
+    total = len(sets) + 2
+    shown_by_a = describe(a)
+    progress(1, total)
+    shown_by_b = describe(b)
+    progress(2, total)
+    # A little more than 0, so that none differ by rounding alone.
+    differing = [(of_a - of_b).norm(dim=1) > 1e-9 for of_a, of_b in zip(shown_by_a, shown_by_b, strict=True)]
+    shares: list[list[float | None]] = [[] for _ in differing]
+    for done, layers in enumerate(sets, start=3):
+        shown = describe(mix_styles(a, b, layers))
+        for row, of_m, of_a, of_b, differ in zip(shares, shown, shown_by_a, shown_by_b, differing, strict=True):
+            follows = ((of_m - of_b).norm(dim=1) < (of_m - of_a).norm(dim=1))[differ]
+            row.append(float(follows.double().mean()) if len(follows) else None)
+        progress(done, total)
+    return [
+        Following(name, int(differ.sum()), dict(zip(THIRDS, row[:3], strict=True)), row[3:])
+        for name, differ, row in zip([*names, "colour", "layout"], differing, shares, strict=True)
+    ]
+
+
+def mean_colour(images: Tensor) -> Tensor:
+    """Mean of all pixels in each channel, float64 ``[N, C]`` in [0, 255], of images uint8 ``[N, C, H, W]``."""
+    return images.double().mean((2, 3))
+
+
+def layout(images: Tensor) -> Tensor:
+    """Where images are bright and where dark, whatever their colours, brightness and contrast.
+
+    The sum of the channels is averaged to 8 x 8, its mean removed, and the rest brought to length 1. So of two images
+    the one whose layout is nearer to a third's is the one that correlates with it more.
+
+    Args:
+        images: uint8 ``[N, C, H, W]``.
+
+    Returns:
+        float64 ``[N, 64]``; zeros for an image without contrast.
+    """
+    grey = adaptive_avg_pool2d(images.double().sum(1), 8).flatten(1)
+    return normalize(grey - grey.mean(1, keepdim=True))
