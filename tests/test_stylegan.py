@@ -222,6 +222,19 @@ def test_all_styles_of_a_mixed_example_are_of_its_class():
 # Training, saving, exporting.
 
 
+def test_the_first_images_are_grey_at_every_stage():
+    data = DataSpec((3, 32, 32))
+    for growing in (False, True):
+        torch.manual_seed(0)
+        generator = StyleGANGenerator(data, growing=growing, start_resolution=8).eval()
+        for images in generator.phases():
+            generator.grow(images)
+            with torch.no_grad():
+                drawn = generator(torch.randn(16, generator.z_dim))
+            assert drawn.std() < 0.4
+            assert (drawn.abs() > 0.96).float().mean() < 0.01, "where the slope of a tanh is below 0.08"
+
+
 def test_the_recipe_trains_with_r1_and_its_state_comes_back():
     config = resolve(REGISTRY, {"recipe": "stylegan", "generator": TINY, "discriminator": SMALL})
     assert (config.loss.name, config.regularizers[0].name) == ("nonsat", "r1")

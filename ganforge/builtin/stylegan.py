@@ -30,6 +30,9 @@ from ganforge.builtin.stylegan_layers import (
     make_small_pixels,
 )
 
+PIXEL_GAIN = 0.25
+"""Images begin grey: where a tanh saturates it has no gradient, and specks that were drawn there would stay."""
+
 
 class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
     """A learned 4x4 constant, two styled convolutions at each size, and a convolution to pixels.
@@ -87,9 +90,9 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
             layers.append(StyledLayer(nn.Sequential(up, Blur()), channels_out, size, w_dim))
             layers.append(self._convolve(channels_out, size))
         self.layers = nn.ModuleList(layers)
-        self.to_pixels = EqualizedConv2d(channels[-1], data.shape[0], 1)
+        self.to_pixels = EqualizedConv2d(channels[-1], data.shape[0], 1, gain=PIXEL_GAIN)
         self.growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
-        self.small_pixels = make_small_pixels(data, channels, self.growth)
+        self.small_pixels = make_small_pixels(data, channels, self.growth, PIXEL_GAIN)
 
     def _convolve(self, channels: int, size: int) -> StyledLayer:
         return StyledLayer(EqualizedConv2d(channels, channels, 3, gain=RELU_GAIN), channels, size, self.w_dim)
@@ -179,7 +182,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "discriminator": {"name": "stylegan", "minibatch": "deviation"},
                 "loss": {"name": "nonsat"},
                 # The paper has 10 for 1024 pixels. Every 16th step as in StyleGAN2, since it costs a third of a step.
-                "regularizers": {"r1": {"weight": 1, "every": 16}},
+                "regularizers": {"r1": {"weight": 2, "every": 16}},
                 # Twice the paper's rate and small batches: more is learned from few images.
                 "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},
                 "training": {"batch": 8, "ema_images": 10_000},

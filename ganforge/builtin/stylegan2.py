@@ -190,7 +190,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "loss": {"name": "nonsat"},
                 # But for the path length, what the recipe stylegan has.
                 "regularizers": {
-                    "r1": {"weight": 1, "every": 16},
+                    "r1": {"weight": 2, "every": 16},
                     "path-length": {"weight": 2, "every": 4},
                 },
                 "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},

@@ -101,16 +101,17 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork):
         return logits.squeeze(1)
 
 
-def make_small_pixels(data: DataSpec, channels: list[int], growth: Growth) -> nn.ModuleList:
+def make_small_pixels(data: DataSpec, channels: list[int], growth: Growth, gain: float = 1.0) -> nn.ModuleList:
     """A generator's layers to pixels for all sizes from the start of `growth` on but the full one.
 
     Args:
         data: Shape of the images.
         channels: Channels of the maps from 4 x 4 up to the image's size.
         growth: How the generator grows.
+        gain: Of each layer.
     """
     first = growth.start_resolution.bit_length() - 3
-    return nn.ModuleList(EqualizedConv2d(each, data.shape[0], 1) for each in channels[first:-1])
+    return nn.ModuleList(EqualizedConv2d(each, data.shape[0], 1, gain=gain) for each in channels[first:-1])
 
 
 class StyledLayer(nn.Module):
