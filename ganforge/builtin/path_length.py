@@ -56,14 +56,14 @@ class PathLength(Regularizer):
             )
         size = max(1, len(step.latents) // self.shrink)
         labels = None if step.labels is None else step.labels[:size]
-        lengths = path_lengths(generator, generator.mapping(step.latents[:size], labels))
+        lengths = jacobian_lengths(generator, generator.mapping(step.latents[:size], labels))
         self.count += 1
         share = self.count.reciprocal().clamp(min=1 - self.decay)
         self.mean += share * (lengths.detach().mean() - self.mean)
         return (lengths - self.mean).square().mean()
 
 
-def path_lengths(generator: StyleGenerator, w: Tensor) -> Tensor:
+def jacobian_lengths(generator: StyleGenerator, w: Tensor) -> Tensor:
     """|J^T y| for a y drawn for each image, ``[N]`` with a graph of its own; see `PathLength`.
 
     Args:
