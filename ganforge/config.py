@@ -57,6 +57,14 @@ class TrainingConfig:
     minutes: float | None = _setting(None, "stop after so many minutes of training", above=0)
     seed: int = _setting(0, "all random numbers follow from it", least=0)
     device: Literal["auto", "cuda", "cpu"] = _setting("auto", "where to train; auto takes CUDA if there is one")
+    engine: Literal["auto", "eager", "compile", "graph"] = _setting(
+        "auto", "operation by operation, compiled networks, or CUDA graphs; auto measures which is quickest"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = _setting(
+        "auto", "numbers in which networks run; weights and penalties are float32 always"
+    )
+    layout: Literal["auto", "contiguous", "channels_last"] = _setting("auto", "of feature maps in memory")
+    threads: int | None = _setting(None, "of the CPU; none: as many as are quickest", least=1)
     ema_images: Schedule = _setting(
         Schedule.constant(10_000), "half-life of the averaged generator, in images; 0 to average nothing", least=0
     )

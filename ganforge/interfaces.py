@@ -173,6 +173,10 @@ class Loss(nn.Module, ABC):
         """What the generator minimises: a scalar; ``logits.real`` carries no gradient to it."""
 
 
+def _plainly(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    return function(*inputs)
+
+
 class Step:
     """All that one optimisation step of one player is about; what a `Regularizer` is given.
 
@@ -183,11 +187,13 @@ class Step:
         labels: Classes ``[N]`` of real and of generated examples alike; None for unlabelled data.
         images: Examples ``[N, ...]``. In the discriminator's step both sides are leaves that take gradients.
         logits: ``discriminator(images)``, computed when first asked for and shared by all who ask.
-        images_seen: Real examples that the discriminator has been shown so far in the run.
+        count_images: Gives `images_seen`.
         augment: What is done to examples ``[N, ...]`` before the discriminator judges them; differentiable.
         labelled: Real examples ``[M, ...]`` and their classes ``[M]``, for a classifier to learn from: those of the
             step, unless few labels may be used (``training.labels``); then `labels` is None, and these are drawn from
             the few. None for unlabelled data.
+        compute: How the discriminator is run: ``compute(function, *inputs)`` gives ``function(*inputs)``, in float32 at
+            least, whatever kind of numbers the trainer had it computed in.
     """
 
     def __init__(
@@ -198,18 +204,25 @@ class Step:
         images: Pair,
         latents: Tensor,
         labels: Tensor | None = None,
-        images_seen: int = 0,
+        count_images: Callable[[], int] = int,
         augment: Callable[[Tensor], Tensor] = lambda images: images,
         labelled: tuple[Tensor, Tensor] | None = None,
+        compute: Callable[..., Tensor] = _plainly,
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
         self.images = images
         self.latents = latents
         self.labels = labels
-        self.images_seen = images_seen
+        self._count_images = count_images
         self.augment = augment
         self.labelled = (images.real, labels) if labelled is None and labels is not None else labelled
+        self.compute = compute
+
+    @property
+    def images_seen(self) -> int:
+        """Real examples that the discriminator has been shown so far in the run."""
+        return self._count_images()
 
     @cached_property
     def logits(self) -> Pair:
@@ -227,18 +240,17 @@ class Step:
         if not isinstance(network, FeatureDiscriminator):
             raise TypeError(f"{type(network).__name__} offers no features; it must be a FeatureDiscriminator")
         return Pair(
-            lambda: network.features(self.augment(self.images.real), self.labels),
-            lambda: network.features(self.augment(self.images.fake), self.labels),
+            lambda: self.compute(network.features, self.augment(self.images.real), self.labels),
+            lambda: self.compute(network.features, self.augment(self.images.fake), self.labels),
         )
 
     def judge(self, images: Tensor) -> Tensor:
         """Logits ``[N]`` of other examples ``[N, ...]`` with the same labels, such as interpolates."""
-        logits: Tensor = self.discriminator(self.augment(images), self.labels)
-        return logits
+        return self.compute(self.discriminator, self.augment(images), self.labels)
 
     def _judge(self, side: str) -> Tensor:
         if isinstance(self.discriminator, FeatureDiscriminator):
-            return self.discriminator.head(getattr(self.features, side), self.labels)
+            return self.compute(self.discriminator.head, getattr(self.features, side), self.labels)
         return self.judge(getattr(self.images, side))
 
 

@@ -14,6 +14,8 @@ from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.batches import Batches
+from ganforge.training.engine import Engine, Plan
+from ganforge.training.feeding import DirectFeeder, PrefetchingFeeder, ResidentFeeder
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 
@@ -54,7 +56,7 @@ def run(data, folder, images, device, resume=False):
     record = open_record(config, registry, data, folder, state)
     if resume:
         record.resume(device)
-    loop.train(state, Batches(data, 0, device), record, config, Watcher(), device)
+    loop.train(state, Batches(data, 0, device), record, config, Watcher(), Engine(Plan(), device))
     return state
 
 
@@ -73,3 +75,27 @@ def test_what_was_trained_on_cuda_is_the_same_on_a_cpu(data, tmp_path):
     with torch.backends.cudnn.flags(allow_tf32=False):
         there = ganforge.generate(state.average, 8)
     assert torch.allclose(there, ganforge.generate(ganforge.load(folder.path), 8), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # a prototype, says torch
+@pytest.mark.parametrize("feeder", [DirectFeeder, PrefetchingFeeder, ResidentFeeder])
+def test_every_feeder_brings_the_same_batches_without_waiting(feeder):
+    torch.manual_seed(7)
+    examples = torch.randint(0, 256, (300, 3, 64, 64), dtype=torch.uint8)
+    data = PackedData("test", examples, torch.arange(300) % 3, ("a", "b", "c"), "abc")
+    asked = torch.randint(300, (60, 64), generator=torch.Generator().manual_seed(1))
+    feed = feeder(data, torch.device("cuda"))
+    feed.fetch(asked[0])
+    busy, fed = torch.randn(2048, 2048, device="cuda"), []
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for indices, upcoming in zip(asked, asked.roll(-1, 0), strict=True):
+            fed.append(feed.fetch(indices))
+            feed.prepare(upcoming)
+            busy = busy @ busy  # so that copies wait in line while their memory could be given out again
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for indices, (images, labels) in zip(asked, fed, strict=True):
+        assert torch.equal(images.cpu(), examples[indices])
+        assert torch.equal(labels.cpu(), indices % 3)

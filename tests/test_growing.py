@@ -21,6 +21,7 @@ from ganforge.settings import load_layers
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training import loop
 from ganforge.training.batches import Batches
+from ganforge.training.engine import EAGER
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 
@@ -299,7 +300,7 @@ def train(data, folder, config, resume=False, stop_after=None):
     record = open_record(config, REGISTRY, data, folder, state)
     if resume:
         record.resume(CPU)
-    outcome = loop.train(state, Batches(data, 0, CPU), record, config, Stopping(stop_after), CPU)
+    outcome = loop.train(state, Batches(data, 0, CPU), record, config, Stopping(stop_after), EAGER)
     return outcome, state
 
 

@@ -15,6 +15,7 @@ from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.batches import Batches
+from ganforge.training.engine import EAGER
 from ganforge.training.pictures import BLACK, BLUE, ORANGE, PIXELS, ROSE, draw_samples, write_animation
 from ganforge.training.record import Record
 from ganforge.training.start import open_record
@@ -189,7 +190,7 @@ def test_a_run_ends_with_the_same_weights_whether_it_draws_or_not(tmp_path, monk
         state = build_state(config, registry, data.spec, torch.device("cpu"))
         record = open_record(config, registry, data, folder, state)
         watcher = type("Silent", (), {"step": lambda *_: None, "tick": lambda *_: None})()
-        loop.train(state, Batches(data, 0, torch.device("cpu")), record, config, watcher, torch.device("cpu"))
+        loop.train(state, Batches(data, 0, torch.device("cpu")), record, config, watcher, EAGER)
         digests.append(read_tensors(folder.checkpoint_path(100))[0])
         pictures = sorted(folder.samples.glob("*.png"))
         assert len(pictures) == (6 if name == "drawn" else 0)

@@ -22,6 +22,7 @@ from ganforge.sampling import generate
 from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.batches import Batches
+from ganforge.training.engine import EAGER
 from ganforge.training.record import Score
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
@@ -88,7 +89,7 @@ def train(registry, data, folder, settings, scorer=None, resume=False, stop_afte
     record = open_record(config, registry, data, folder, state)
     words = record.resume(CPU) if resume else ""
     watcher = Watcher(stop_after)
-    loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, CPU, scorer)
+    loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, EAGER, scorer)
     return record, watcher, words
 
 

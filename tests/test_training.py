@@ -15,6 +15,7 @@ from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
+from ganforge.training.engine import EAGER
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 from ganforge.training.statistics import Statistics
@@ -62,7 +63,7 @@ def run(registry, data, folder, settings, regularizers=(), resume=False, stop_af
     if resume:
         record.resume(CPU)
     watcher = Silent(stop_after)
-    outcome = loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, CPU)
+    outcome = loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, EAGER)
     return outcome, watcher, state
 
 
@@ -166,7 +167,7 @@ def test_training_moves_a_gaussian_towards_the_data(registry, tmp_path):
     state = build_state(config, registry, data.spec, CPU)
     before = ganforge.generate(state.average, 500).mean().item()
     record = open_record(config, registry, data, folder, state)
-    loop.train(state, Batches(data, 0, CPU), record, config, Silent(), CPU)
+    loop.train(state, Batches(data, 0, CPU), record, config, Silent(), EAGER)
     after = ganforge.generate(state.average, 500).mean().item()
     assert abs(after - 3.0) < 0.3 < abs(before - 3.0)
 

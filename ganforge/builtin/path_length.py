@@ -71,7 +71,7 @@ def jacobian_lengths(generator: StyleGenerator, w: Tensor) -> Tensor:
         w: Styles ``[N, L, w_dim]``, which take gradients.
     """
     images = generator.synthesis(w)
-    y = torch.randn_like(images) / images[0, 0].numel() ** 0.5
+    y = torch.randn(images.shape, dtype=images.dtype, device=images.device) / images[0, 0].numel() ** 0.5
     (gradient,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
     lengths: Tensor = torch.linalg.vector_norm(gradient, dim=(1, 2)) / w.shape[1] ** 0.5
     return lengths

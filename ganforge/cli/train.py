@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ganforge.registry import Registry
     from ganforge.runs import RunFolder
     from ganforge.training.batches import Batches
+    from ganforge.training.engine import Engine
     from ganforge.training.record import Record, Scorer
     from ganforge.training.state import TrainingState
 
@@ -97,6 +98,21 @@ def train(
     device: Annotated[
         str | None, typer.Option("--device", metavar="auto|cuda|cpu", help="Where to train.", rich_help_panel=RUN)
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="auto|eager|compile|graph",
+            help="How steps are computed; auto measures what is quickest here.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision", metavar="auto|float32|bfloat16", help="Numbers that networks run in.", rich_help_panel=RUN
+        ),
+    ] = None,
     eval_every: Annotated[
         str | None,
         typer.Option(
@@ -149,6 +165,8 @@ def train(
             "training.d_steps": d_steps,
             "training.seed": seed,
             "training.device": device,
+            "training.engine": engine,
+            "training.precision": precision,
             "training.eval_every": eval_every,
             "training.metrics": metrics,
         }
@@ -167,7 +185,7 @@ def train(
     registry = open_registry()
     if resume:
         folder = RunFolder.find(run, out)
-        layers = [folder.read_config(), flags]
+        layers = [folder.read_config(), _forget_plan(flags), flags]
         say(f"going on with {folder.path}")
     else:
         layers = load_layers(config, flags, reg or [], setting or [], augment or [])
@@ -176,8 +194,9 @@ def train(
     data = _open_data(settled, registry)
 
     from ganforge.evaluation.scoring import check_scoring
-    from ganforge.training.start import open_batches, open_record, settle_budget
+    from ganforge.training.start import open_batches, open_engine, open_record, settle_budget
     from ganforge.training.state import build_state
+    from ganforge.training.tuning import settle_plan
 
     check_scoring(settled.training, data)
     settled = settle_budget(settled, torch_device)
@@ -190,10 +209,12 @@ def train(
         record = open_record(settled, registry, data, folder, state)
         _take_up(record, folder, settled, state, torch_device)
     scorer = _open_scorer(settled, data, torch_device)
+    settled = settle_plan(settled, state, batches, torch_device, say)
+    how = open_engine(settled.training, state, torch_device, say)
     if not resume:
         folder = RunFolder.create(out, name or f"{settled.recipe}-{settled.loss.name}-{data.name}")
         record = open_record(settled, registry, data, folder, state)
-    _run(settled, data, batches, folder, state, record, scorer, torch_device)
+    _run(settled, data, batches, folder, state, record, scorer, how)
 
 
 def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
@@ -207,6 +228,13 @@ def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
             else:
                 tree[section] = value
     return tree
+
+
+def _forget_plan(flags: dict[str, Any]) -> dict[str, Any]:
+    """What lets a run that goes on elsewhere measure anew how its steps are computed."""
+    if "device" not in flags.get("training", {}):
+        return {}
+    return {"training": {"engine": "auto", "precision": "auto", "layout": "auto", "threads": None}}
 
 
 def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
@@ -262,7 +290,7 @@ def _run(
     state: TrainingState,
     record: Record,
     scorer: Scorer | None,
-    device: torch.device,
+    engine: Engine,
 ) -> None:
     from ganforge.cli.display import Display, describe_scores
     from ganforge.training.loop import train as run_loop
@@ -270,11 +298,12 @@ def _run(
     training = settled.training
     folder.write_config(settled.tree())
     shape = "x".join(map(str, data.spec.shape))
-    say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape}), {device.type}")
+    say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape})")
+    say(f"on {engine.device.type}: {engine.plan.describe()}")
     if training.images is None or training.minutes is not None:
         say(f"for {training.minutes:g} minutes; --minutes or --images sets another length, Ctrl-C stops and keeps all")
     with Display(folder.log, training.images, training.minutes) as display:
-        outcome = run_loop(state, batches, record, settled, display, device, scorer)
+        outcome = run_loop(state, batches, record, settled, display, engine, scorer)
     picture = folder.sample_path(outcome.images)
     say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
     if record.best and record.last:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganforge.data.rows import MAPPED_BYTES, RowFile
 from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError
 from ganforge.interfaces import DataSpec
@@ -38,6 +39,7 @@ class PackedData:
         fingerprint: SHA-256 of the examples, the labels and the class names.
         origin: How the examples were made: source, options, crop, filter of the resize.
         note: What the user should be told about this opening, such as why nothing was cached; usually empty.
+        file: Where `gather` reads the examples if their file is large; None if they are read where they lie.
     """
 
     name: str
@@ -47,6 +49,7 @@ class PackedData:
     fingerprint: str
     origin: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    file: RowFile | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -55,6 +58,21 @@ class PackedData:
     def spec(self) -> DataSpec:
         """What these data dictate to networks."""
         return DataSpec(tuple(self.examples.shape[1:]), self.class_names)
+
+    def gather(self, indices: Tensor, into: Tensor) -> None:
+        """Copy some examples without leaving more of a large file in memory; several threads may do so at once.
+
+        Args:
+            indices: Which, int64 ``[n]`` in ``[0, N)``.
+            into: Where to, ``[n, ...]`` of the examples' type, in this machine's memory.
+
+        Raises:
+            DataError: The file can no longer be read.
+        """
+        if self.file:
+            self.file.read(indices.tolist(), into.numpy())
+        else:  # numpy's mode "raise" would copy once more
+            np.take(self.examples.numpy(), indices.numpy(), axis=0, out=into.numpy(), mode="clip")
 
     def is_intact(self) -> bool:
         """Whether the examples still are those of the fingerprint; reads all of them."""
@@ -99,6 +117,9 @@ class PackedData:
                 f"{folder / 'labels.npy'} runs from {labels.min()} to {labels.max()}, with {len(class_names)} classes",
                 _AGAIN,
             )
+        file = None
+        if isinstance(examples, np.memmap) and examples.nbytes > MAPPED_BYTES and examples.flags.c_contiguous:
+            file = RowFile(folder / "examples.npy", examples.offset, examples[0].nbytes)
         return cls(
             name=manifest["name"],
             examples=torch.from_numpy(examples),
@@ -106,6 +127,7 @@ class PackedData:
             class_names=class_names,
             fingerprint=manifest["fingerprint"],
             origin=manifest["origin"],
+            file=file,
         )
 
 

@@ -9,6 +9,7 @@ from ganforge.data.splits import choose_labelled, is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
 from ganforge.images import to_float
+from ganforge.training.feeding import open_feeder
 from ganforge.training.randomness import derive_seed
 
 
@@ -40,7 +41,6 @@ class Batches:
     ) -> None:
         self._data = data
         self._seed = seed
-        self._device = device
         self._shown = (~is_held_out(len(data), holdout)).nonzero()[:, 0]
         if not len(self._shown):
             raise OptionError(f"training.holdout={holdout:g} leaves none of {len(data)} examples to be shown")
@@ -52,25 +52,31 @@ class Batches:
             chosen = choose_labelled(labels, data.spec.num_classes, num_labels, derive_seed(seed, "labels"))
             self._labelled = self._shown[chosen]
         self._orders: dict[int, Tensor] = {}
+        self._feeder = open_feeder(data, device)
 
     def read(self, start: int, count: int) -> tuple[Tensor, Tensor | None]:
-        """Samples number `start` to ``start + count``.
+        """Samples number `start` to ``start + count``; where it pays, the next as many are made ready meanwhile.
 
         Returns:
             Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``, and labels ``[count]``; None for these
             if there are none, or if only those of `read_labelled` may be used.
+
+        Raises:
+            DataError: The file of the examples can no longer be read.
         """
-        examples, labels = self._fetch(self.indices(start, count))
-        return examples, (labels if self._labelled is None else None)
+        examples, labels = self._feeder.fetch(self.indices(start, count))
+        self._feeder.prepare(self.indices(start + count, count))
+        return _as_floats(examples), (labels if self._labelled is None else None)
 
     def read_labelled(self, start: int, count: int) -> tuple[Tensor, Tensor] | None:
         """Of the few examples whose labels may be used, `count` at random, and their labels; None if all may be."""
         if self._labelled is None:
             return None
         source = torch.Generator().manual_seed(derive_seed(self._seed, "labelled", start))
-        examples, labels = self._fetch(self._labelled[torch.randint(len(self._labelled), (count,), generator=source)])
+        chosen = torch.randint(len(self._labelled), (count,), generator=source)
+        examples, labels = self._feeder.fetch(self._labelled[chosen])
         assert labels is not None
-        return examples, labels
+        return _as_floats(examples), labels
 
     def indices(self, start: int, count: int) -> Tensor:
         """Which examples samples number `start` to ``start + count`` are; int64 ``[count]``."""
@@ -86,10 +92,12 @@ class Batches:
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
             source = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
-            self._orders = {epoch: self._shown[torch.randperm(len(self._shown), generator=source)]}
+            order = self._shown[torch.randperm(len(self._shown), generator=source)]
+            # A batch may lie in two epochs, so the one before is kept.
+            self._orders = {number: kept for number, kept in self._orders.items() if number == epoch - 1}
+            self._orders[epoch] = order
         return self._orders[epoch]
 
-    def _fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        examples = self._data.examples[indices].to(self._device, non_blocking=True)
-        labels = None if self._data.labels is None else self._data.labels[indices].to(self._device, non_blocking=True)
-        return (to_float(examples) if examples.dtype == torch.uint8 else examples), labels
+
+def _as_floats(examples: Tensor) -> Tensor:
+    return to_float(examples) if examples.dtype == torch.uint8 else examples

@@ -7,16 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
-
 from ganforge.config import RunConfig, TrainingConfig
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
+from ganforge.training.engine import Engine
+from ganforge.training.graphs import make_stepper
 from ganforge.training.randomness import seed_everything
 from ganforge.training.record import Record, Score, Scorer
 from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import read_batch
 
 CHECKPOINT_SECONDS = 300.0
 """Time between two checkpoints."""
@@ -56,7 +56,7 @@ def train(
     record: Record,
     config: RunConfig,
     watcher: Watcher,
-    device: torch.device,
+    engine: Engine,
     scorer: Scorer | None = None,
 ) -> Outcome:
     """Train until the budget is spent or a signal comes; the end is saved in either case.
@@ -67,7 +67,7 @@ def train(
         record: Where everything is written.
         config: Batch, budget, seed, and what follows schedules.
         watcher: Whoever shows the run.
-        device: Where the players are.
+        engine: How steps are computed.
         scorer: Asked how good the averaged generator is, whenever a multiple of ``eval_every`` images is reached and at
             the end; None to ask nobody. It must leave torch's settings as they are; what it draws does not matter.
 
@@ -77,32 +77,25 @@ def train(
     training = config.training
     seconds_before, start = state.seconds, time.perf_counter()
     saved = start
+    take_step = make_stepper(engine)
     if state.images == 0:
         record.draw()
 
-    with StopRequest() as request:
+    with StopRequest() as request, record.writer:
         while not is_spent(training, state) and request.signal is None:
             iteration = state.images // (training.batch * training.d_steps)
             seed_everything(training.seed, "step", iteration)
             state.follow_schedules(config.optimizer)
 
-            # The discriminator: each of its steps sees new real and new generated examples.
-            for index in range(training.d_steps):
-                real, labels = batches.read(state.images, training.batch)
-                real = state.coarsen(real)
-                latents = torch.randn(training.batch, state.generator.z_dim, device=device)
-                # The last batch serves the generator's step too, and so keeps its graph.
-                with torch.set_grad_enabled(index == training.d_steps - 1):
-                    fake = state.generator(latents, labels)
-                number = iteration * training.d_steps + index
-                labelled = batches.read_labelled(state.images, training.batch)
-                record.statistics.add(step_discriminator(state, real, fake.detach(), latents, labels, number, labelled))
-                state.images += training.batch
+            # New real and new latent vectors for each of the discriminator's steps; then it and the generator step.
+            shown = [
+                read_batch(state, batches, engine, state.images + number * training.batch, training.batch)
+                for number in range(training.d_steps)
+            ]
+            for row in take_step(state, shown, iteration):
+                record.statistics.add(row)
 
-            # The generator, against the discriminator as it is now.
-            record.statistics.add(step_generator(state, real, fake, latents, labels, iteration))
-
-            # Its average.
+            # The generator's average.
             update_average(
                 state.average,
                 state.generator,
@@ -113,7 +106,7 @@ def train(
 
             # How good the average is by now; what is still under way on the device is training, the rest is not.
             if scorer is not None and is_score_due(training, state):
-                finish(device)
+                engine.finish()
                 paused = time.perf_counter()
                 state.seconds = seconds_before + paused - start
                 watcher.score(*record.score(scorer))
@@ -150,9 +143,3 @@ def is_score_due(training: TrainingConfig, state: TrainingState) -> bool:
     """Whether the step just taken reached a multiple of ``eval_every`` images."""
     step = training.batch * training.d_steps
     return training.eval_every is not None and state.images % training.eval_every < step
-
-
-def finish(device: torch.device) -> None:
-    """Wait until a device has done all that it was asked to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

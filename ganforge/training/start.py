@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 
 import torch
 
@@ -11,6 +12,7 @@ from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.training.batches import Batches
+from ganforge.training.engine import Engine, Plan
 from ganforge.training.record import Record
 from ganforge.training.state import TrainingState
 from ganforge.version import __version__
@@ -29,6 +31,24 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
 def open_batches(training: TrainingConfig, data: PackedData, device: torch.device) -> Batches:
     """Make the batches of a run; see `Batches` for errors."""
     return Batches(data, training.seed, device, holdout=training.holdout, num_labels=training.labels)
+
+
+def open_engine(
+    training: TrainingConfig, state: TrainingState, device: torch.device, say: Callable[[str], None]
+) -> Engine:
+    """Make the engine of a run that is settled, and bring its networks into the layout.
+
+    Args:
+        training: With all of a `Plan` said.
+        state: The players.
+        device: Where they are.
+        say: Told in one line what cannot be done as planned.
+    """
+    plan = Plan(**{each.name: getattr(training, each.name) for each in fields(Plan)})
+    engine = Engine(plan, device, say)
+    for network in state.networks():
+        engine.place(network)
+    return engine
 
 
 def open_record(

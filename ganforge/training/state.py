@@ -44,6 +44,7 @@ class TrainingState:
     Attributes:
         images: Real examples shown to the discriminator so far.
         seconds: Time spent in training so far.
+        was_counted: Whether a part asked for `images` since this was last set to False.
     """
 
     generator: Generator
@@ -56,6 +57,16 @@ class TrainingState:
     discriminator_optimizer: Adam
     images: int = 0
     seconds: float = 0.0
+    was_counted: bool = False
+
+    def count_images(self) -> int:
+        """`images`, for a part that asks for them; takes note that one did."""
+        self.was_counted = True
+        return self.images
+
+    def networks(self) -> tuple[Generator, Discriminator, Generator]:
+        """The players and the generator's average."""
+        return self.generator, self.discriminator, self.average
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything with tensors of its own, by name."""
@@ -86,8 +97,12 @@ class TrainingState:
         betas = (config.beta1.at(self.images), config.beta2.at(self.images))
         for name, (optimizer, _) in self.optimizers().items():
             for group in optimizer.param_groups:
-                group["lr"], group["betas"] = rates[name].at(self.images), betas
-        for network in (self.generator, self.discriminator, self.average):
+                group["betas"] = betas
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rates[name].at(self.images))
+                else:
+                    group["lr"] = rates[name].at(self.images)
+        for network in self.networks():
             if isinstance(network, Growing):
                 network.grow(self.images)
 
@@ -134,9 +149,12 @@ class TrainingState:
                 entries = {
                     each.removeprefix(prefix): value for each, value in tensors.items() if each.startswith(prefix)
                 }
-                # Adam keeps its step count on the CPU, everything else beside the parameter.
+                # All lie beside the parameter, and all but the count of steps are laid out in memory as it is.
                 optimizer.state[parameter] = {
-                    entry: value if entry == "step" else value.to(parameter.device) for entry, value in entries.items()
+                    entry: torch.empty_like(
+                        parameter if value.shape == parameter.shape else value, device=parameter.device
+                    ).copy_(value)
+                    for entry, value in entries.items()
                 }
 
 
@@ -173,9 +191,16 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         penalties=penalties,
         changes=changes,
         # Their numbers are set before each step, see `follow_schedules`.
-        generator_optimizer=Adam(generator.parameters()),
-        discriminator_optimizer=Adam(discriminator.parameters()),
+        generator_optimizer=make_adam(generator, device),
+        discriminator_optimizer=make_adam(discriminator, device),
     )
+
+
+def make_adam(network: nn.Module, device: torch.device) -> Adam:
+    """Adam on all weights, in one operation; on CUDA its rate is a tensor, so that steps can be recorded."""
+    on_cuda = device.type == "cuda"
+    rate = torch.tensor(1e-3, device=device) if on_cuda else 1e-3
+    return Adam(network.parameters(), lr=rate, fused=True, capturable=on_cuda)
 
 
 def check_players(

@@ -13,23 +13,30 @@ class Statistics:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Count scalars in, without waiting for the device."""
-        for name, value in values.items():
-            pair = torch.stack((value.double(), torch.ones_like(value, dtype=torch.float64)))
-            self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+        numbers = torch.stack(list(values.values())).double().unbind()
+        for name, number in zip(values, numbers, strict=True):
+            if name not in self._sums:
+                self._sums[name], self._counts[name] = torch.zeros_like(number), 0
+            self._counts[name] += 1
+        torch._foreach_add_([self._sums[name] for name in values], numbers)
 
     def read(self) -> dict[str, float]:
         """The means since the last reading, by name; starts anew."""
-        means = {name: (pair[0] / pair[1]).item() for name, pair in sorted(self._sums.items())}
-        self._sums = {}
+        means = {name: total.item() / self._counts[name] for name, total in sorted(self._sums.items())}
+        self._sums, self._counts = {}, {}
         return means
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: sum and count ``[2]`` by name."""
-        return dict(self._sums)
+        return {
+            name: torch.stack([total, torch.full_like(total, self._counts[name])]) for name, total in self._sums.items()
+        }
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Take over what `tensors` gave."""
-        self._sums = {name: pair.to(device) for name, pair in tensors.items()}
+        self._sums = {name: pair[0].to(device) for name, pair in tensors.items()}
+        self._counts = {name: int(pair[1]) for name, pair in tensors.items()}

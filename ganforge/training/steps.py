@@ -2,11 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ganforge.interfaces import Pair, Step
+from ganforge.training.batches import Batches
+from ganforge.training.engine import EAGER, Engine
 from ganforge.training.state import Penalty, TrainingState
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of the discriminator is about.
+
+    Attributes:
+        real: Real examples ``[N, ...]``, in the detail to which the generator has grown.
+        latents: ``[N, z_dim]``, for as many generated ones.
+        labels: Classes ``[N]`` of both, or None.
+        labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
+    """
+
+    real: Tensor
+    latents: Tensor
+    labels: Tensor | None = None
+    labelled: tuple[Tensor, Tensor] | None = None
+
+
+def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: int, count: int) -> Batch:
+    """Samples number `start` to ``start + count``, and as many latent vectors."""
+    real, labels = batches.read(start, count)
+    latents = torch.randn(count, state.generator.z_dim, device=real.device)
+    return Batch(engine.lay(state.coarsen(real)), latents, labels, batches.read_labelled(start, count))
+
+
+def take_step(
+    state: TrainingState, shown: Sequence[Batch], index: int, engine: Engine = EAGER
+) -> list[dict[str, Tensor]]:
+    """Let the discriminator take a step on each batch, and the generator one.
+
+    Args:
+        state: The players.
+        shown: A batch for each of the discriminator's steps; none may be used again.
+        index: Number of this step among all.
+        engine: How networks are computed.
+
+    Returns:
+        What happened in each player's step, by name; scalars on the device.
+    """
+    rows = []
+    for number, batch in enumerate(shown):
+        # The last batch serves the generator's step too, and so keeps its graph.
+        with torch.set_grad_enabled(batch is shown[-1]):
+            fake = engine.compute_once(state.generator, batch.latents, batch.labels)
+        place = index * len(shown) + number
+        rows.append(
+            step_discriminator(
+                state, batch.real, fake.detach(), batch.latents, batch.labels, place, batch.labelled, engine
+            )
+        )
+        state.images += len(batch.real)
+    # The generator, against the discriminator as it is now.
+    rows.append(step_generator(state, batch.real, fake, batch.latents, batch.labels, index, engine))
+    return rows
 
 
 def step_discriminator(
@@ -17,6 +77,7 @@ def step_discriminator(
     labels: Tensor | None,
     index: int,
     labelled: tuple[Tensor, Tensor] | None = None,
+    engine: Engine = EAGER,
 ) -> dict[str, Tensor]:
     """Let the discriminator take one step.
 
@@ -28,13 +89,14 @@ def step_discriminator(
         labels: Classes ``[N]`` of both, or None.
         index: Number of this step among all of the discriminator's.
         labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
+        engine: How networks are computed.
 
     Returns:
         What happened, by name: each term, and the mean probability given to real and to generated examples; scalars.
     """
     due = _due(state, index)
     if due:  # a penalty may ask for gradients by the examples
-        real, fake = real.requires_grad_(), fake.requires_grad_()
+        real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
     state.discriminator.requires_grad_(True)
     step = Step(
         state.generator,
@@ -42,9 +104,10 @@ def step_discriminator(
         images=Pair(real, fake),
         latents=latents,
         labels=labels,
-        images_seen=state.images,
+        count_images=state.count_images,
         augment=state.augment,
         labelled=labelled,
+        compute=engine.compute if due else engine.compute_once,
     )
     terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
     for penalty in due:
@@ -64,9 +127,16 @@ def step_discriminator(
 
 
 def step_generator(
-    state: TrainingState, real: Tensor, fake: Tensor, latents: Tensor, labels: Tensor | None, index: int
+    state: TrainingState,
+    real: Tensor,
+    fake: Tensor,
+    latents: Tensor,
+    labels: Tensor | None,
+    index: int,
+    engine: Engine = EAGER,
 ) -> dict[str, Tensor]:
     """Let the generator take one step; `fake` carries its graph. Otherwise as `step_discriminator`."""
+    due = _due(state, index)
     state.discriminator.requires_grad_(False)
     step = Step(
         state.generator,
@@ -74,11 +144,12 @@ def step_generator(
         images=Pair(real.detach(), fake),
         latents=latents,
         labels=labels,
-        images_seen=state.images,
+        count_images=state.count_images,
         augment=state.augment,
+        compute=engine.compute if due else engine.compute_once,
     )
     terms = {"generator/loss": state.loss.generator(step.logits)}
-    for penalty in _due(state, index):
+    for penalty in due:
         _add(terms, "generator", penalty, penalty.regularizer.generator(step), state.images)
     torch.stack(list(terms.values())).sum().backward(inputs=list(state.generator.parameters()))  # type: ignore[no-untyped-call]
     state.generator_optimizer.step()

@@ -1,0 +1,107 @@
+"""How steps are computed: kind of numbers, layout of maps, threads, and whether networks are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+EngineName = Literal["eager", "compile", "graph"]
+Precision = Literal["float32", "bfloat16"]
+Layout = Literal["contiguous", "channels_last"]
+
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run settles on before it begins; it never changes what is computed beyond rounding.
+
+    Attributes:
+        engine: ``eager``: operation by operation; ``compile``: networks through torch.compile; ``graph``: whole steps
+            as CUDA graphs.
+        precision: In which numbers the networks run. Weights, optimisers, losses and penalties are float32 always.
+        layout: Of maps ``[N, C, H, W]`` in memory: ``channels_last`` is NHWC.
+        threads: Of the CPU; None to leave them as they are.
+    """
+
+    engine: EngineName = "eager"
+    precision: Precision = "float32"
+    layout: Layout = "contiguous"
+    threads: int | None = None
+
+    def describe(self) -> str:
+        """In words."""
+        threads = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.engine}, {self.precision}, {self.layout}{threads}"
+
+
+class Engine:
+    """Computes networks by a plan.
+
+    Args:
+        plan: How.
+        device: Where the networks are.
+        say: Told in one line what could not be done as planned.
+
+    Attributes:
+        plan: As given.
+        device: As given.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device, say: Callable[[str], None] = lambda text: None) -> None:
+        self.plan = plan
+        self.say = say
+        self.device = device
+        self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
+        if plan.threads is not None:
+            torch.set_num_threads(plan.threads)
+
+    def place(self, network: nn.Module) -> None:
+        """Bring a network's weights into the layout; they stay the same parameters, so optimisers keep them."""
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=_FORMATS[self.plan.layout])
+
+    def lay(self, examples: Tensor) -> Tensor:
+        """Bring images ``[N, C, H, W]`` into the layout; vectors stay as they are."""
+        return examples.contiguous(memory_format=_FORMATS[self.plan.layout]) if examples.dim() == 4 else examples
+
+    def compute(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """``function(*inputs)``, in float32 at least; it may be differentiated twice."""
+        reduced = self.plan.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if reduced else nullcontext():
+            output = function(*inputs)
+        return output.float() if output.dtype == torch.bfloat16 else output
+
+    def compute_once(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """As `compute`, but for what is differentiated once at most, as a compiled network can be."""
+        if self.plan.engine != "compile":
+            return self.compute(function, *inputs)
+        if function not in self._compiled:
+            self._compiled[function] = torch.compile(function, dynamic=False)
+        try:
+            return self.compute(self._compiled[function], *inputs)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            self._compiled[function] = function
+            reason = str(error).strip().splitlines()[0]
+            self.say(f"{_name(function)} is not compiled, but run as it is: {reason}")
+            return self.compute(function, *inputs)
+
+    def finish(self) -> None:
+        """Wait until the device has done all that it was asked to."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+EAGER = Engine(Plan(), torch.device("cpu"))
+"""Operation by operation in float32, on any device."""
+
+
+def _name(function: Callable[..., Tensor]) -> str:
+    owner = getattr(function, "__self__", function)
+    return f"{type(owner).__name__}.{getattr(function, '__name__', 'forward')}"

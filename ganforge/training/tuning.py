@@ -1,0 +1,178 @@
+"""Which plan suits a run on this machine: measured on copies of its networks, and remembered."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import torch
+
+from ganforge.config import RunConfig, TrainingConfig
+from ganforge.data.cache import cache_folder
+from ganforge.errors import GanforgeError, OptionError
+from ganforge.files import write_bytes
+from ganforge.training.batches import Batches
+from ganforge.training.engine import Engine, Plan
+from ganforge.training.graphs import make_stepper
+from ganforge.training.state import TrainingState
+from ganforge.training.steps import read_batch
+
+SECONDS = 1.5
+"""Spent on measuring, about."""
+
+SMALL_BATCH = 4
+"""Examples of a step that is measured, at least; as many more as there is time for."""
+
+SMALL_STEP = 0.02
+"""Seconds; steps that are quicker may be quicker still on one thread."""
+
+WORTHWHILE = 1.1
+"""How much quicker a plan must be than a simpler one."""
+
+Trial = Callable[[Plan, int], float]
+"""Gives the seconds of a step by a plan, of so many examples."""
+
+
+def settle_plan(
+    config: RunConfig, state: TrainingState, batches: Batches, device: torch.device, say: Callable[[str], None]
+) -> RunConfig:
+    """Settle how a run's steps are computed: by the quickest of the plans left open, or by what was quickest before.
+
+    Args:
+        config: What is not said in `TrainingConfig.engine`, `precision`, `layout` and `threads` is measured.
+        state: The players; copies of them are trained for that.
+        batches: Real examples.
+        device: Where the players are.
+        say: Told in one line of a plan by which they cannot run.
+
+    Returns:
+        The configuration with all of that said.
+
+    Raises:
+        OptionError: CUDA graphs without CUDA.
+    """
+    if config.training.engine == "graph" and device.type != "cuda":
+        raise OptionError(
+            "--engine graph: it records CUDA graphs, and this runs on the CPU", "use auto, eager or compile"
+        )
+    plans = candidates(config.training, device)
+    if len(plans) == 1:
+        plan = plans[0]
+    else:
+        memory = cache_folder() / "plans" / f"{describe_work(config, device)}.json"
+        known = recall(memory)
+        plan = known or measure(plans, make_trial(config, state, batches, device), config.training.batch, say)
+        if known is None:
+            write_bytes(memory, json.dumps(asdict(plan)).encode())
+    return replace(config, training=replace(config.training, **asdict(plan)))
+
+
+def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
+    """The plans that a configuration leaves open, the simplest first."""
+    if device.type == "cuda":
+        plans = [Plan(), Plan("graph", "float32", "channels_last"), Plan("graph", "bfloat16", "channels_last")]
+    else:
+        threads = torch.get_num_threads()
+        plans = [
+            Plan("eager", "float32", "contiguous", threads),
+            Plan("eager", "float32", "contiguous", 1),
+            Plan("eager", "float32", "channels_last", threads),
+            Plan("eager", "bfloat16", "channels_last", threads),
+        ]
+    said = {each.name: getattr(training, each.name) for each in fields(Plan)}
+    said = {name: value for name, value in said.items() if value not in ("auto", None)}
+    return list(dict.fromkeys(replace(plan, **said) for plan in plans))
+
+
+def measure(plans: list[Plan], trial: Trial, batch: int, say: Callable[[str], None]) -> Plan:
+    """The quickest plan, where one that comes later must be worth it.
+
+    Args:
+        plans: The simplest first.
+        trial: What times a step.
+        batch: Examples of the run's steps; fewer are measured if these take long.
+        say: Told in one line of a plan by which the networks cannot run.
+    """
+    begin = time.perf_counter()
+    sizes = [batch]
+    while sizes[0] % 2 == 0 and sizes[0] > SMALL_BATCH:
+        sizes.insert(0, sizes[0] // 2)
+    best, seconds = plans[0], 0.0
+    for size in sizes:
+        try:
+            seconds = trial(best, size)
+        except (GanforgeError, RuntimeError, ValueError):
+            if size == batch:
+                raise
+            continue  # A discriminator of packs wants whole ones.
+        if seconds > SECONDS / (4 * len(plans)):
+            break
+    for plan in plans[1:]:
+        fewer = plan.threads is not None and best.threads is not None and plan.threads < best.threads
+        if time.perf_counter() - begin > SECONDS or (fewer and seconds > SMALL_STEP):
+            continue
+        if not fewer:
+            plan = replace(plan, threads=best.threads)
+        try:
+            needed = trial(plan, size)
+        except RuntimeError as error:  # such as a view of maps that only one layout allows
+            say(f"not computed as {plan.describe()}: {str(error).strip().splitlines()[0]}")
+            continue
+        if needed * WORTHWHILE < seconds:
+            best, seconds = plan, needed
+    return best
+
+
+def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device: torch.device) -> Trial:
+    """What times steps of a run on copies of its players; see `settle_plan` for the arguments."""
+
+    def trial(plan: Plan, batch: int) -> float:
+        players = copy.deepcopy(state)
+        before = torch.get_num_threads()
+        engine = Engine(plan, device)
+        for network in players.networks():
+            engine.place(network)
+        take_step = make_stepper(engine)
+        unready = 2 if plan.engine == "graph" else 1
+        times: list[float] = []
+        try:
+            for index in range(10):  # lazy penalties run at 0
+                shown = [read_batch(players, batches, engine, 0, batch) for _ in range(config.training.d_steps)]
+                engine.finish()
+                start = time.perf_counter()
+                take_step(players, shown, index)
+                engine.finish()
+                times.append(time.perf_counter() - start)
+                if index >= unready and sum(times) > SECONDS / 8:
+                    break
+        finally:
+            torch.set_num_threads(before)
+        return min(times[unready:])
+
+    return trial
+
+
+def describe_work(config: RunConfig, device: torch.device) -> str:
+    """A name for what is measured: the same parts and settings, on the same machine, with the same torch."""
+    machine = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    )
+    tree = config.tree()
+    for setting in ("images", "minutes", "seed"):
+        tree["training"].pop(setting)
+    work = [tree, machine, torch.get_num_threads(), torch.__version__]
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recall(memory: Path) -> Plan | None:
+    """A plan that was settled before; None if there is none that can be read."""
+    try:
+        return Plan(**json.loads(memory.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,426 @@
+"""Steps come out the same however they are computed, and a plan is chosen by what was measured."""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ganforge import Discriminator, Regularizer
+from ganforge.config import TrainingConfig, resolve
+from ganforge.data.store import PackedData
+from ganforge.errors import OptionError
+from ganforge.plugins import load_plugins
+from ganforge.registry import Registry
+from ganforge.training import tuning
+from ganforge.training.batches import Batches
+from ganforge.training.engine import EAGER, Engine, Plan
+from ganforge.training.graphs import MOST_GRAPHS, GraphedSteps
+from ganforge.training.randomness import seed_everything
+from ganforge.training.state import build_state
+from ganforge.training.steps import read_batch, take_step
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry(load_plugins())
+
+
+@pytest.fixture(scope="module")
+def images():
+    source = torch.Generator().manual_seed(0)
+    examples = torch.randint(0, 256, (64, 3, 16, 16), dtype=torch.uint8, generator=source)
+    return PackedData("noise", examples, torch.arange(64) % 4, tuple("abcd"), "0" * 64)
+
+
+SMALL = {"generator": {"width": "8", "max_width": "32"}, "discriminator": {"width": "8", "max_width": "32"}}
+RECIPES = {
+    "dcgan": {"recipe": "dcgan", **SMALL},
+    "cdcgan": {"recipe": "cdcgan", **SMALL},
+    "acgan": {"recipe": "acgan", **SMALL},
+    "stylegan": {"recipe": "stylegan", **SMALL},
+    "stylegan2": {"recipe": "stylegan2", **SMALL},
+    "wgan-gp": {"recipe": "wgan-gp", **SMALL},
+    "projection": {"recipe": "projection", **SMALL},
+}
+
+
+def build(registry, data, tree):
+    config = resolve(registry, {**tree, "training": {"batch": 8, **tree.get("training", {})}})
+    return config, build_state(config, registry, data.spec, CPU)
+
+
+def run(config, state, data, engine, steps=3, stepper=None):
+    """Take steps as the loop does; the rows of all."""
+    for network in state.networks():
+        engine.place(network)
+    batches, rows = Batches(data, 0, CPU), []
+    for index in range(steps):
+        seed_everything(0, "step", index)
+        state.follow_schedules(config.optimizer)
+        shown = [
+            read_batch(state, batches, engine, state.images + 8 * number, 8)
+            for number in range(config.training.d_steps)
+        ]
+        step = stepper or (lambda state, shown, index: take_step(state, shown, index, engine))
+        rows.append([{name: value.item() for name, value in row.items()} for row in step(state, shown, index)])
+    return rows
+
+
+def distance(network, other, start):
+    """How far the weights of two networks are from each other, relative to how far the first came from the start."""
+    weights, others, before = (
+        torch.cat([each.flatten() for each in one.parameters()]) for one in (network, other, start)
+    )
+    return ((weights - others).norm() / (weights - before).norm()).item()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_layout_changes_nothing_beyond_rounding(registry, images, recipe):
+    config, plain = build(registry, images, RECIPES[recipe])
+    # Adam would move a weight whose gradient is nothing but rounding as far as any other.
+    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters())
+    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters())
+    other = copy.deepcopy(plain)
+    before = copy.deepcopy(plain.generator)
+    rows = run(config, plain, images, EAGER)
+    others = run(config, other, images, Engine(Plan(layout="channels_last"), CPU))
+    for ours, theirs in zip(rows, others, strict=True):
+        for one, two in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(two, rel=2e-3, abs=1e-4)
+    # Second derivatives jump where a leaky ReLU bends.
+    assert distance(plain.generator, other.generator, before) < 0.02
+    assert any(
+        each.is_contiguous(memory_format=torch.channels_last) and each.shape[1] > 1
+        for each in other.generator.parameters()
+        if each.dim() == 4
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_bfloat16_follows_float32(registry, images, recipe):
+    config, plain = build(registry, images, RECIPES[recipe])
+    other = copy.deepcopy(plain)
+    rows = run(config, plain, images, EAGER)
+    others = run(config, other, images, Engine(Plan(precision="bfloat16", layout="channels_last"), CPU))
+    first, second = rows[0], others[0]
+    for one, two in zip(first, second, strict=True):
+        assert one.keys() == two.keys()
+        assert one == pytest.approx(two, rel=0.1, abs=0.05)  # 8 bits of mantissa, many layers
+    assert first != second
+    assert all(each.dtype == torch.float32 for network in other.networks() for each in network.parameters())
+    assert all(torch.isfinite(each).all() for network in other.networks() for each in network.parameters())
+
+
+class Looking(Regularizer):
+    """Notes which kinds of numbers a penalty is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.kinds = set()
+
+    def discriminator(self, step):
+        for pair in (step.logits, step.images, *([step.features] if hasattr(step.discriminator, "features") else [])):
+            self.kinds |= {pair.real.dtype, pair.fake.dtype}
+        self.kinds.add(step.judge(step.images.real).dtype)
+        (gradient,) = torch.autograd.grad(step.logits.real.sum(), step.images.real, create_graph=True)
+        self.kinds.add(gradient.dtype)
+        return gradient.square().sum()
+
+
+def test_losses_and_penalties_are_given_float32(registry, images):
+    config, state = build(registry, images, {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": 1}}})
+    state.penalties[0].regularizer = looking = Looking()
+    run(config, state, images, Engine(Plan(precision="bfloat16"), CPU), steps=1)
+    assert looking.kinds == {torch.float32}
+
+
+def test_float64_stays_float64():
+    engine = Engine(Plan(precision="bfloat16"), CPU)
+    assert engine.compute(lambda x: x * 2, torch.ones(2, dtype=torch.float64)).dtype == torch.float64
+    assert engine.compute(nn.Linear(2, 2), torch.ones(1, 2)).dtype == torch.float32
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what would wait for a device: numbers read into Python, and shapes that depend on them."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.name().removeprefix("aten::").split(".")[0]
+        assert not name.startswith(self.WAITS), f"a step waits for the device in {name}"
+        if name.startswith("index") and any(
+            index is not None and index.dtype == torch.bool for index in (args[1] if isinstance(args[1], list) else [])
+        ):
+            raise AssertionError("a step waits for the device in a mask")
+        return function(*args, **(kwargs or {}))
+
+
+# Where labels are made one-hot, their range is checked on a CPU, though not on CUDA.
+@pytest.mark.parametrize("recipe", sorted(RECIPES.keys() - {"cdcgan", "acgan"}))
+@pytest.mark.parametrize("augmentation", ["", "ada", "diffaugment"])
+def test_steps_do_not_wait_for_the_device(registry, images, recipe, augmentation):
+    tree = {**RECIPES[recipe], **({"augmentations": {augmentation: {}}} if augmentation else {})}
+    _, state = build(registry, images, tree)
+    batches = Batches(images, 0, CPU)
+    take_step(state, [read_batch(state, batches, EAGER, 0, 8)], 0)  # Adam makes its state
+    for index in (1, 16):
+        shown = [read_batch(state, batches, EAGER, 8, 8)]
+        with NoWaiting():
+            take_step(state, shown, index)
+
+
+class Replaying:
+    """Stands in for CUDA graphs: what is recorded runs again from the tensors that it was recorded with."""
+
+    def __init__(self):
+        self.recorded = 0
+        self.ran = 0
+
+    def run(self, work):
+        self.ran += 1
+        return work()
+
+    def record(self, work):
+        self.recorded += 1
+
+        def replay():
+            return work()
+
+        return replay
+
+
+def graphed(config, state, data, steps, recorder=None):
+    said = []
+    engine = Engine(Plan(), CPU, said.append)
+    recorder = recorder or Replaying()
+    stepper = GraphedSteps(engine, recorder)
+
+    def step(state, shown, index):
+        images = state.images
+        rows = stepper(state, shown, index)
+        state.images = images + sum(len(batch.real) for batch in shown)  # a replayed graph runs no Python
+        return rows
+
+    return run(config, state, data, engine, steps, step), recorder, said
+
+
+@pytest.mark.parametrize("recipe", ["stylegan2", "cdcgan", "wgan-gp"])
+def test_recorded_steps_are_the_steps(registry, images, recipe):
+    tree = {**RECIPES[recipe], "training": {"d_steps": 2}}
+    config, plain = build(registry, images, tree)
+    other = copy.deepcopy(plain)
+    rows = run(config, plain, images, EAGER, 12)
+    others, recorder, said = graphed(config, other, images, 12)
+    assert others == rows
+    assert plain.images == other.images
+    assert not said
+    assert recorder.recorded >= 1
+    assert all(torch.equal(a, b) for a, b in zip(plain.average.parameters(), other.average.parameters(), strict=True))
+
+
+def test_a_step_is_recorded_once_for_each_set_of_penalties(registry, images):
+    tree = {**RECIPES["stylegan"], "regularizers": {"r1": {"weight": 1, "every": 4}}}
+    config, state = build(registry, images, tree)
+    _, recorder, _ = graphed(config, state, images, 16)
+    assert (recorder.ran, recorder.recorded) == (2, 2)
+
+
+def test_no_more_graphs_than_there_is_room_for(registry, images):
+    tree = {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": "linear:1:0:8000"}}}
+    config, state = build(registry, images, tree)
+    plain = copy.deepcopy(state)
+    rows, recorder, _ = graphed(config, state, images, MOST_GRAPHS + 3)
+    assert (recorder.ran, recorder.recorded) == (MOST_GRAPHS, 0)
+    assert rows == run(config, plain, images, EAGER, MOST_GRAPHS + 3)
+
+
+class Counting(Regularizer):
+    """Keeps a plain number."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def discriminator(self, step):
+        self.steps += 1
+        return step.logits.real.square().mean() * self.steps
+
+
+class Relaxing(Regularizer):
+    """Depends on how far the run is."""
+
+    def discriminator(self, step):
+        return step.logits.real.square().mean() / (1 + step.images_seen)
+
+
+class Rebinding(Regularizer):
+    """Replaces a tensor instead of changing it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def discriminator(self, step):
+        self.mean = self.mean * 0.9 + step.logits.real.mean().detach() * 0.1
+        return (step.logits.real - self.mean).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("penalty", "reason"), [(Counting, "steps changes"), (Relaxing, "images_seen"), (Rebinding, "mean changes")]
+)
+def test_what_a_graph_would_freeze_is_not_recorded(registry, images, penalty, reason):
+    config, state = build(registry, images, {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": 1}}})
+    state.penalties[0].regularizer = penalty()
+    plain = copy.deepcopy(state)
+    rows, recorder, said = graphed(config, state, images, 5)
+    assert recorder.recorded == 0
+    assert [reason in line for line in said] == [True]
+    assert rows == run(config, plain, images, EAGER, 5)
+
+
+class Failing(Replaying):
+    """Refuses to record, as CUDA does where a step waits for the device."""
+
+    def record(self, work):
+        work()
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+def test_a_failed_recording_is_told_and_training_goes_on(registry, images):
+    config, state = build(registry, images, RECIPES["dcgan"])
+    rows, _, said = graphed(config, state, images, 5, Failing())
+    assert said == [
+        "steps are not recorded as graphs, but run as they are: operation not permitted when stream is capturing"
+    ]
+    assert (len(rows), state.images) == (5, 40)
+
+
+PLANS = [
+    Plan(threads=2),
+    Plan(threads=1),
+    Plan(layout="channels_last", threads=2),
+    Plan(precision="bfloat16", threads=2),
+]
+
+
+def measured(times, batch=64):
+    """What is chosen where a step of one example takes so long by each plan; and what was tried."""
+    tried = []
+
+    def trial(plan, size):
+        tried.append((plan, size))
+        seconds = times[next(i for i, each in enumerate(PLANS) if replace(each, threads=plan.threads) == plan)]
+        if plan.threads == 1:
+            seconds = times[1]
+        if isinstance(seconds, Exception):
+            raise seconds
+        return seconds * size
+
+    said = []
+    return tuning.measure(PLANS, trial, batch, said.append), tried, said
+
+
+def test_the_quickest_plan_is_chosen_if_it_is_worth_it():
+    assert measured([1.0, 9.0, 0.8, 0.4])[0] == PLANS[3]
+    assert measured([1.0, 9.0, 0.8, 0.79])[0] == PLANS[2]
+    assert measured([1.0, 9.0, 0.95, 0.95])[0] == PLANS[0]
+
+
+def test_long_steps_are_measured_on_few_examples_and_never_on_one_thread():
+    _, tried, _ = measured([0.04, 0.001, 0.04, 0.04], batch=48)
+    assert {size for _, size in tried} == {3}
+    assert all(plan.threads == 2 for plan, _ in tried)
+
+
+def test_short_steps_are_tried_on_one_thread_and_the_rest_follows():
+    plan, tried, _ = measured([1e-5, 5e-6, 1.0, 1.0], batch=64)
+    assert plan == PLANS[1]
+    assert (PLANS[0], 64) in tried
+    assert [each.threads for each, _ in tried[-2:]] == [1, 1]
+
+
+def test_a_plan_by_which_a_network_cannot_run_is_passed_over_and_told():
+    plan, _, said = measured([1.0, 9.0, RuntimeError("view size is not compatible\nmore"), 0.5])
+    assert plan == PLANS[3]
+    assert said == ["not computed as eager, float32, channels_last, 2 threads: view size is not compatible"]
+
+
+def test_what_the_simplest_plan_cannot_run_is_an_error():
+    with pytest.raises(RuntimeError, match="broken"):
+        measured([RuntimeError("broken"), 1.0, 1.0, 1.0])
+
+
+def test_only_what_is_left_open_is_measured():
+    said = TrainingConfig(engine="eager", precision="float32", layout="contiguous", threads=3)
+    assert tuning.candidates(said, CPU) == [Plan(threads=3)]
+    some = tuning.candidates(TrainingConfig(precision="float32", threads=1), CPU)
+    assert some == [Plan(threads=1), Plan(layout="channels_last", threads=1)]
+    everything = tuning.candidates(TrainingConfig(), torch.device("cuda"))
+    assert everything[0] == Plan()
+    assert {plan.engine for plan in everything} == {"eager", "graph"}
+
+
+def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypatch):
+    config, state = build(registry, images, RECIPES["dcgan"])
+    chosen = Plan(precision="bfloat16", layout="channels_last", threads=1)
+    monkeypatch.setattr(tuning, "measure", lambda *_: chosen)
+    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    monkeypatch.setattr(tuning, "measure", None)  # not asked again
+    again = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    assert settled == again
+    assert settled.tree()["training"]["precision"] == "bfloat16"
+    assert resolve(registry, json.loads(json.dumps(settled.tree()))) == settled
+
+
+def test_measuring_leaves_the_players_as_they_are(registry, images, cache):
+    config, state = build(registry, images, RECIPES["stylegan"])
+    before = {name: tensor.clone() for name, tensor in state.tensors().items()}
+    threads = torch.get_num_threads()
+    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    assert settled.training.precision in ("float32", "bfloat16")
+    assert (state.images, torch.get_num_threads()) == (0, threads)
+    after = state.tensors()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_packs_are_measured_whole(registry, images, cache):
+    config, state = build(
+        registry, images, {**RECIPES["dcgan"], "discriminator": {"name": "dcgan-packed", "pack": "8", "width": "8"}}
+    )
+    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    assert settled.training.engine == "eager"
+
+
+def test_graphs_need_cuda(registry, images):
+    config, state = build(registry, images, {**RECIPES["dcgan"], "training": {"engine": "graph"}})
+    with pytest.raises(OptionError, match="--engine graph: it records CUDA graphs"):
+        tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+
+
+class Viewing(Discriminator):
+    """A plugin's discriminator that relies on maps lying in memory channel by channel."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+        self.judge = nn.Linear(8 * 16 * 16, 1)
+
+    def forward(self, images, labels=None):
+        return self.judge(self.layers(images).view(len(images), -1)).squeeze(1)
+
+
+def test_a_network_that_views_its_maps_still_trains(registry, images, cache):
+    config, state = build(registry, images, RECIPES["dcgan"])
+    state.discriminator = Viewing(images.spec)
+    state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters())
+    said = []
+    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
+    assert settled.training.layout == "contiguous"
+    assert any("channels_last" in line and "view size" in line for line in said)
