@@ -106,10 +106,11 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
         if self.training:
             noise = "random"
         x = self.constant.expand(len(w), -1, -1, -1)
+        styles = w.unbind(1)
         maps: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             if index < self.used_styles():
-                x = layer(x, w[:, index], layer_noise(noise, index, self.num_styles))
+                x = layer(x, styles[index], layer_noise(noise, index, self.num_styles))
                 if index % 2 == 1:
                     maps.append(x)
         return self.draw(maps).tanh()

@@ -41,7 +41,8 @@ class _StyledConvolution(nn.Module):
         self.gain = RELU_GAIN
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
-        x = self.noise(self.blur(self.convolution(x, w)), noise) + self.bias
+        x = self.noise(self.blur(self.convolution(x, w)), noise)
+        x = x + self.bias.to(x.dtype)
         return leaky_relu(x, 0.2) * self.gain
 
 
@@ -104,14 +105,15 @@ class StyleGAN2Generator(MixingGenerator):
         if self.training:
             noise = "random"
         x = self.constant.expand(len(w), -1, -1, -1)
+        styles = w.unbind(1)
         maps: list[Tensor] = []
         for index, layer in enumerate(self.layers):
-            x = layer(x, w[:, index], layer_noise(noise, index, len(self.layers)))
+            x = layer(x, styles[index], layer_noise(noise, index, len(self.layers)))
             if index % 2 == 0:
                 maps.append(x)
         images = self.color.expand(len(w), -1, 2, 2)
         for level, to_pixels in enumerate(self.to_pixels):
-            images = self.upsample(images) + to_pixels(maps[level], w[:, 2 * level + 1])
+            images = self.upsample(images) + to_pixels(maps[level], styles[2 * level + 1])
         return images.tanh()
 
 

@@ -67,16 +67,31 @@ class EqualizedConv2d(nn.Module):
         self.scale = gain * (channels_in * kernel_size**2) ** -0.5
         self.padding = kernel_size // 2
         self.resample: str = resample
+        self.widen: Tensor
+        self.register_buffer("widen", _widening(kernel_size, resample), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
         weight = self.weight * self.scale
         if self.resample == "none":
             return conv2d(x, weight, self.bias, padding=self.padding)
-        # Each pixel meets the kernel at two neighbouring places along an axis: the sum of both is one kernel.
-        wide = pad(weight, (1, 1, 1, 1))
-        wide = wide[:, :, 1:, 1:] + wide[:, :, 1:, :-1] + wide[:, :, :-1, 1:] + wide[:, :, :-1, :-1]
+        channels_out, channels_in, size, _ = weight.shape
+        wide = (weight.reshape(-1, size * size) @ self.widen).view(channels_out, channels_in, size + 1, size + 1)
         if self.resample == "down":
-            return conv2d(x, wide / 4, self.bias, stride=2, padding=self.padding)
-        # A transposed convolution lays its kernel down mirrored.
-        return conv_transpose2d(x, wide.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=self.padding)
+            return conv2d(x, wide, self.bias, stride=2, padding=self.padding)
+        return conv_transpose2d(x, wide.transpose(0, 1), self.bias, stride=2, padding=self.padding)
+
+
+def _widening(kernel_size: int, resample: str) -> Tensor:
+    """What makes of a kernel's numbers, row by row, those of a kernel larger by one that convolves and resamples.
+
+    Each pixel meets the kernel at two neighbouring places along an axis: the sum of both is one kernel. Its mean over
+    2 x 2 pixels halves maps; a transposed convolution, which doubles them, lays it down mirrored.
+
+    Returns:
+        ``[kernel_size^2, (kernel_size + 1)^2]``.
+    """
+    kernels = torch.eye(kernel_size**2).view(-1, kernel_size, kernel_size)
+    wide = pad(kernels, (1, 1, 1, 1))
+    wide = wide[:, 1:, 1:] + wide[:, 1:, :-1] + wide[:, :-1, 1:] + wide[:, :-1, :-1]
+    return (wide / 4 if resample == "down" else wide.flip(1, 2)).flatten(1)

@@ -57,10 +57,10 @@ class NoiseInjection(nn.Module):
         """
         if noise == "none":
             return x
-        strength = self.strength * self.lr_multiplier
+        strength = (self.strength * self.lr_multiplier).to(x.dtype)
         if noise == "fixed":
-            return x + strength * self.fixed
+            return torch.addcmul(x, strength, self.fixed.to(x.dtype))
         if noise != "random":
             raise ValueError(f"noise={noise} is not to be had; a layer's is random, fixed or none")
         drawn = torch.randn([len(x), 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
-        return x + strength * drawn
+        return torch.addcmul(x, strength, drawn)
