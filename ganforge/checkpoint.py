@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ganforge.errors import CheckpointError, GanforgeError
-from ganforge.files import write_bytes
+from ganforge.files import replacing
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.registry import Registry
 
@@ -30,8 +30,16 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What tensors hold now, in the CPU's memory, apart from them and from each other."""
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
@@ -42,7 +50,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, A
     """
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({**card, "format": FORMAT, "digest": digest_tensors(ready)}, sort_keys=True)
-    write_bytes(path, safetensors.torch.save(ready, metadata={"ganforge": text}))
+    with replacing(path) as temporary:
+        try:
+            # To a file and not to bytes: that would keep all other threads waiting.
+            safetensors.torch.save_file(ready, temporary, metadata={"ganforge": text})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -84,9 +97,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, card
 
 
-def save_generator(path: Path, generator: Generator, card: Mapping[str, Any]) -> None:
-    """Write a generator's weights with a card that is enough to make it again; see `load_generator`."""
-    save_tensors(path, generator.state_dict(), {**card, "kind": "generator"})
+def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write a generator's ``state_dict`` with a card that is enough to make it again; see `load_generator`."""
+    save_tensors(path, weights, {**card, "kind": "generator"})
 
 
 def load_generator(path: Path, registry: Registry | None = None) -> tuple[Generator, dict[str, Any]]:

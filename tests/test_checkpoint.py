@@ -25,7 +25,7 @@ def generator():
 
 @pytest.fixture
 def path(tmp_path, generator):
-    save_generator(tmp_path / "generator.safetensors", generator, CARD)
+    save_generator(tmp_path / "generator.safetensors", generator.state_dict(), CARD)
     return tmp_path / "generator.safetensors"
 
 
@@ -38,7 +38,7 @@ def test_a_generator_comes_back_from_its_file_alone(path, generator):
 
 
 def test_equal_content_gives_equal_bytes(path, generator, tmp_path):
-    save_generator(tmp_path / "again.safetensors", generator, dict(reversed(CARD.items())))
+    save_generator(tmp_path / "again.safetensors", generator.state_dict(), dict(reversed(CARD.items())))
     assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
 
@@ -89,7 +89,7 @@ def test_a_newer_format_says_to_upgrade(tmp_path):
 
 def test_weights_of_another_shape_are_refused_in_one_line(tmp_path, generator):
     card = {**CARD, "generator": {**CARD["generator"], "options": {"z_dim": 4, "hidden": [9]}}}
-    save_generator(tmp_path / "other.safetensors", generator, card)
+    save_generator(tmp_path / "other.safetensors", generator.state_dict(), card)
     with pytest.raises(CheckpointError, match="do not fit generator 'mlp'") as error:
         load_generator(tmp_path / "other.safetensors")
     assert "\n" not in str(error.value)
@@ -97,7 +97,7 @@ def test_weights_of_another_shape_are_refused_in_one_line(tmp_path, generator):
 
 def test_an_architecture_that_is_not_installed_names_its_plugin(tmp_path, generator):
     card = {**CARD, "generator": {"name": "biggan", "options": {}, "plugin": "acme-biggan"}}
-    save_generator(tmp_path / "other.safetensors", generator, card)
+    save_generator(tmp_path / "other.safetensors", generator.state_dict(), card)
     with pytest.raises(OptionError, match="unknown generator 'biggan'.*plugin 'acme-biggan'"):
         load_generator(tmp_path / "other.safetensors")
 
@@ -116,7 +116,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path, generator, monkey
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(GanforgeError, match="No space left on device"):
-        save_generator(path, generator, {**CARD, "images": 1})
+        save_generator(path, generator.state_dict(), {**CARD, "images": 1})
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
 

@@ -1,23 +1,31 @@
-"""What a run writes down: metrics and pictures at each tick, checkpoints that it can go on from bit for bit."""
+"""What a run writes down: metrics and pictures at each tick, checkpoints that it can go on from bit for bit.
+
+What needs the networks is done at once: pictures are drawn, tensors are copied. All else is left to a `Writer`, in
+order: a checkpoint is in its place only after all rows and pictures before it.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ganforge.checkpoint import read_card, read_tensors, save_generator, save_tensors
+from ganforge.checkpoint import copy_tensors, read_card, read_tensors, save_generator, save_tensors
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, GanforgeError
+from ganforge.files import append_line, remove, write_bytes
 from ganforge.interfaces import Generator
 from ganforge.runs import RunFolder
 from ganforge.training.pictures import draw_samples, save_picture, write_animation
 from ganforge.training.state import TrainingState
 from ganforge.training.statistics import Statistics
+from ganforge.training.writer import Writer
 
 KEPT_CHECKPOINTS = 2
 """The newest one, and one to fall back on."""
@@ -54,6 +62,7 @@ class Record:
         tick_images: Images between two ticks; None for 1000, and later a twentieth of all so far.
 
     Attributes:
+        writer: Writes what is handed over; until it has finished, files may be missing.
         statistics: What happened since the last tick.
         last: The newest score, or None.
         best: The lowest score, that of the generator which is kept as the best, or None.
@@ -70,6 +79,7 @@ class Record:
         samples: int,
         tick_images: int | None,
     ) -> None:
+        self.writer = Writer()
         self.statistics = Statistics()
         self.last: Score | None = None
         self.best: Score | None = None
@@ -82,6 +92,7 @@ class Record:
         self._tick_images = tick_images
         self._ticked = 0
         self._seconds_ticked = 0.0
+        self._copied: Future[None] | None = None
 
     @property
     def due(self) -> bool:
@@ -99,7 +110,7 @@ class Record:
         reals = self._data.examples[: 1 if self._data.spec.is_image else 2000]
         state, spec = self._state, self._data.spec
         picture = draw_samples(state.average, spec, reals, self._samples, self._seed, state.discriminator)
-        save_picture(path, picture)
+        self.writer.submit(save_picture, path, picture)
         return str(path)
 
     def tick(self) -> dict[str, Any]:
@@ -109,7 +120,7 @@ class Record:
             The row: images, seconds, images a second since the last tick, and the mean of each statistic.
 
         Raises:
-            GanforgeError: A mean is not finite.
+            GanforgeError: A mean is not finite, or a file cannot be written.
         """
         means = self.statistics.read()
         state = self._state
@@ -145,14 +156,19 @@ class Record:
         if self.best is None or value < self.best.value:
             self.best = self.last
             card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
-            save_generator(self._folder.best_generator, state.average, card)
+            weights = self._copy(state.average.state_dict())
+            self._copied = self.writer.submit(save_generator, self._folder.best_generator, weights, card)
         return row, self.best
 
     def save(self) -> None:
-        """Write the generator and a checkpoint, and drop checkpoints that are too old."""
+        """Write the generator and a checkpoint as they are now, and drop checkpoints that are too old.
+
+        Raises:
+            GanforgeError: A file cannot be written.
+        """
         state = self._state
-        save_generator(self._folder.generator, state.average, {**self._card, "images": state.images})
-        tensors = state.tensors() | {f"statistics/{name}": pair for name, pair in self.statistics.tensors().items()}
+        statistics = {f"statistics/{name}": pair for name, pair in self.statistics.tensors().items()}
+        tensors = self._copy(state.tensors() | statistics)
         card = {
             "kind": "checkpoint",
             "images": state.images,
@@ -163,9 +179,7 @@ class Record:
             "fingerprint": self._data.fingerprint,
             "generator": self._card,
         }
-        save_tensors(self._folder.checkpoint_path(state.images), tensors, card)
-        for old in self._folder.checkpoint_paths()[:-KEPT_CHECKPOINTS]:
-            old.unlink()
+        self._copied = self.writer.submit(write_checkpoint, self._folder, tensors, card)
 
     def resume(self, device: torch.device) -> str:
         """Take up the newest checkpoint that is whole.
@@ -176,6 +190,7 @@ class Record:
         Raises:
             CheckpointError: There is none, or it belongs to other data or other networks.
         """
+        self.writer.finish()
         passed_over = []
         for path in reversed(self._folder.checkpoint_paths()):
             try:
@@ -203,12 +218,18 @@ class Record:
 
     def animate(self) -> str:
         """Make the animation of all pictures so far and return its path."""
+        self.writer.finish()
         write_animation(self._folder.animation, sorted(self._folder.samples.glob("*.png")))
         return str(self._folder.animation)
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        with self._folder.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self.writer.submit(append_line, self._folder.metrics, json.dumps(row))
+
+    def _copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What tensors hold now; the copy before has been written by then, so there is one at a time."""
+        if self._copied is not None:
+            self._copied.result()
+        return copy_tensors(tensors)
 
     def _check_finite(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -232,12 +253,13 @@ class Record:
         except CheckpointError as error:
             return [error.message]
         if card["images"] > images:
-            path.unlink()
+            remove(path)
         else:
             self.best = Score(**card["score"], images=card["images"])
         return []
 
     def _newest_checkpoint(self) -> str:
+        self.writer.finish()
         paths = self._folder.checkpoint_paths()
         return str(paths[-1]) if paths else "the start"
 
@@ -246,4 +268,22 @@ class Record:
             return
         rows = self._folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [row for row in rows if row.endswith("\n") and json.loads(row)["images"] <= images]
-        self._folder.metrics.write_text("".join(kept), encoding="utf-8")
+        write_bytes(self._folder.metrics, "".join(kept).encode())
+
+
+def write_checkpoint(folder: RunFolder, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write the averaged generator and the checkpoint that holds it, and drop checkpoints that are too old.
+
+    Args:
+        folder: The run's.
+        tensors: Everything, by name.
+        card: The checkpoint's; with ``images``, and under ``generator`` what a saved generator says of itself.
+
+    Raises:
+        GanforgeError: A file cannot be written.
+    """
+    average = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
+    save_generator(folder.generator, average, {**card["generator"], "images": card["images"]})
+    save_tensors(folder.checkpoint_path(card["images"]), tensors, card)
+    for old in folder.checkpoint_paths()[:-KEPT_CHECKPOINTS]:
+        remove(old)
