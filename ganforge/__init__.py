@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ganforge.version import __version__
 
 if TYPE_CHECKING:
-    from ganforge.capabilities import Growing, StyleGenerator
+    from ganforge.capabilities import Growing, Recomputable, StyleGenerator
     from ganforge.checkpoint import load
     from ganforge.data.cache import cache_folder
     from ganforge.data.sources import open_source
@@ -93,6 +93,7 @@ __all__ = [
     "ProgressiveGenerator",
     "ProgressiveNetwork",
     "Recipe",
+    "Recomputable",
     "Regularizer",
     "Schedule",
     "Step",
@@ -112,7 +113,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "capabilities": ("Growing", "StyleGenerator"),
+    "capabilities": ("Growing", "Recomputable", "StyleGenerator"),
     "errors": ("CheckpointError", "DataError", "GanforgeError", "OptionError", "PluginError", "nearest"),
     "hookspecs": ("hookimpl",),
     "interfaces": (

@@ -3,7 +3,7 @@
 # No "from __future__ import annotations": TorchScript reads the annotations in a generator's body, and not as text.
 from abc import ABC, abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.interfaces import Generator
 
@@ -84,3 +84,11 @@ class Growing(ABC):
     def coarsen(self, images: Tensor) -> Tensor:
         """Real examples ``[N, ...]`` as they are to stand beside what a generator of this stage draws."""
         return images
+
+
+class Recomputable(ABC):
+    """A network that can do with less memory: parts of it may be computed a second time when gradients are wanted."""
+
+    @abstractmethod
+    def recomputable(self) -> list[nn.Module]:
+        """The parts, each with a ``forward`` that changes no buffers: it may be run twice for one step."""

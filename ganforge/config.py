@@ -65,6 +65,8 @@ class TrainingConfig:
     )
     layout: Literal["auto", "contiguous", "channels_last"] = _setting("auto", "of feature maps in memory")
     threads: int | None = _setting(None, "of the CPU; none: as many as are quickest", least=1)
+    accumulate: int = _setting(1, "compute a batch in so many parts, which takes less memory", least=1)
+    recompute: bool = _setting(False, "compute feature maps twice instead of keeping them, where a network allows it")
     ema_images: Schedule = _setting(
         Schedule.constant(10_000), "half-life of the averaged generator, in images; 0 to average nothing", least=0
     )

@@ -424,3 +424,62 @@ def test_a_network_that_views_its_maps_still_trains(registry, images, cache):
     settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
     assert settled.training.layout == "contiguous"
     assert any("channels_last" in line and "view size" in line for line in said)
+
+
+@pytest.mark.parametrize("recipe", ["stylegan", "wgan-gp"])
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(registry, images, recipe):
+    # Without what depends on the whole batch or is drawn anew for each part.
+    tree = {**RECIPES[recipe], "training": {"d_steps": 2}}
+    if recipe == "stylegan":
+        tree["discriminator"] = {**SMALL["discriminator"], "minibatch": "none"}
+        tree["generator"] = {**SMALL["generator"], "mixing": "0"}
+    config, plain = build(registry, images, tree)
+    for module in plain.generator.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters())
+    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters())
+    if recipe == "wgan-gp":
+        plain.penalties[0].regularizer = Squares()
+    other, before = copy.deepcopy(plain), copy.deepcopy(plain)
+    rows = run(config, plain, images, EAGER)
+    others = run(config, other, images, Engine(Plan(accumulate=4), CPU))
+    for ours, theirs in zip(rows, others, strict=True):
+        for one, two in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
+    assert distance(plain.generator, other.generator, before.generator) < 5e-3
+    assert distance(plain.discriminator, other.discriminator, before.discriminator) < 5e-3
+
+
+class Squares(Regularizer):
+    """A penalty that is a mean over single examples."""
+
+    def discriminator(self, step):
+        (gradient,) = torch.autograd.grad(step.logits.real.sum(), step.images.real, create_graph=True)
+        return gradient.square().sum((1, 2, 3)).mean()
+
+
+def test_a_batch_must_fall_into_whole_parts(registry, images):
+    with pytest.raises(OptionError, match=r"training.accumulate=3 does not divide training.batch=8"):
+        build(registry, images, {**RECIPES["dcgan"], "training": {"accumulate": 3}})
+
+
+@pytest.mark.parametrize("recipe", ["stylegan", "stylegan2", "pggan"])
+def test_recomputing_changes_nothing_and_keeps_less(registry, images, recipe):
+    config, plain = build(registry, images, {"recipe": recipe, **SMALL})
+    other = copy.deepcopy(plain)
+    kept = []
+    for state, plan in ((plain, Plan()), (other, Plan(recompute=True))):
+        sizes = []
+
+        def pack(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            rows = run(config, state, images, Engine(plan, CPU), 2)
+        kept.append((sum(sizes), rows))
+    assert kept[0][1] == kept[1][1]
+    assert kept[1][0] < 0.92 * kept[0][0]
+    ours, theirs = plain.generator.parameters(), other.generator.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

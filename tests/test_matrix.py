@@ -9,7 +9,7 @@ from ganforge.interfaces import DataSpec
 from ganforge.registry import Registry
 from ganforge.settings import load_layers
 from ganforge.training.state import build_state
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 REGISTRY = Registry.installed()
 IMAGES = DataSpec((1, 8, 8), ("cat", "dog"))
@@ -57,8 +57,8 @@ def train_two_steps(generator, discriminator, loss, regularizer, extra):
         )
         state.follow_schedules(config.optimizer)
         fake = state.generator(latents, labels)
-        row = step_discriminator(state, real, fake.detach(), latents, labels, index)
-        row |= step_generator(state, real, fake, latents, labels, index)
+        row = step_discriminator(state, [(Batch(real, latents, labels), fake)], index)
+        row |= step_generator(state, [(Batch(real, latents, labels), fake)], index)
     moved = any(not torch.equal(a, b) for a, b in zip(before, state.generator.parameters(), strict=True))
     return row, moved
 

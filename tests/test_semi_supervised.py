@@ -23,7 +23,7 @@ from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
 from ganforge.training.batches import Batches
 from ganforge.training.state import build_state
-from ganforge.training.steps import step_discriminator
+from ganforge.training.steps import Batch, step_discriminator
 
 CPU = torch.device("cpu")
 SPEC = DataSpec((1, 8, 8), ("cat", "dog", "owl"))
@@ -196,7 +196,8 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
         real, labels = batches.read(12 * index, 12)
         state.follow_schedules(config.optimizer)
         labelled = batches.read_labelled(12 * index, 12)
-        step_discriminator(state, real, torch.rand(12, 1, 8, 8) * 2 - 1, torch.zeros(12, 100), labels, index, labelled)
+        batch = Batch(real, torch.zeros(12, 100), labels, labelled)
+        step_discriminator(state, [(batch, torch.rand(12, 1, 8, 8) * 2 - 1)], index)
     save_tensors(
         folder.checkpoint_path(720), state.tensors(), {"kind": "checkpoint", "images": 720, "fingerprint": "0" * 64}
     )

@@ -13,7 +13,7 @@ from ganforge.builtin.stabilizers import FeatureMatching, HistoricalAveraging
 from ganforge.config import resolve
 from ganforge.registry import Registry
 from ganforge.training.state import build_state
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 
 class Linear(FeatureDiscriminator):
@@ -94,8 +94,8 @@ def take_step(state, index):
     torch.manual_seed(index)
     real, latents = torch.randn(8, 2), torch.randn(8, state.generator.z_dim)
     fake = state.generator(latents)
-    row = step_discriminator(state, real, fake.detach(), latents, None, index)
-    return row | step_generator(state, real, fake, latents, None, index)
+    row = step_discriminator(state, [(Batch(real, latents), fake)], index)
+    return row | step_generator(state, [(Batch(real, latents), fake)], index)
 
 
 def test_a_run_with_historical_averaging_goes_on_bit_for_bit():

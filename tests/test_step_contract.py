@@ -15,7 +15,7 @@ from ganforge import Discriminator, FeatureDiscriminator, Generator, Loss, Pair,
 from ganforge.builtin.penalties import R1
 from ganforge.schedules import Schedule
 from ganforge.training.state import Penalty, TrainingState
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 
 class Wasserstein(Loss):
@@ -152,8 +152,8 @@ def take_steps(state, count=2, batch=8):
         torch.manual_seed(index)
         real, latents, labels = torch.randn(batch, 2), torch.randn(batch, 3), torch.arange(batch) % 3
         fake = state.generator(latents, labels)
-        row = step_discriminator(state, real, fake.detach(), latents, labels, index)
-        row |= step_generator(state, real, fake, latents, labels, index)
+        row = step_discriminator(state, [(Batch(real, latents, labels), fake)], index)
+        row |= step_generator(state, [(Batch(real, latents, labels), fake)], index)
         rows.append(row)
     return rows
 
@@ -210,7 +210,7 @@ def test_a_lazy_penalty_has_the_same_mean_gradient_as_one_of_every_step():
             latents = torch.randn(8, 3)
             torch.manual_seed(5)  # the same examples each time: only the interval differs
             real, fake = torch.randn(2, 8, 2)
-            step_discriminator(state, real, fake, latents, None, index)
+            step_discriminator(state, [(Batch(real, latents), fake)], index)
             total += state.discriminator_optimizer.gradient
         return total / 4
 

@@ -12,7 +12,7 @@ from ganforge.export import torchscript
 from ganforge.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 REGISTRY = Registry.installed()
 IMAGES = DataSpec((3, 16, 16))
@@ -217,8 +217,8 @@ def take_step(state, index):
     torch.manual_seed(index)
     z, real = torch.randn(4, 5), torch.rand(4, 3, 8, 8)
     fake = state.generator(z)
-    row = step_discriminator(state, real, fake.detach(), z, None, index)
-    return row | step_generator(state, real, fake, z, None, index)
+    row = step_discriminator(state, [(Batch(real, z), fake)], index)
+    return row | step_generator(state, [(Batch(real, z), fake)], index)
 
 
 def test_the_recipe_trains_with_r1_and_path_lengths_and_goes_on_bit_for_bit():

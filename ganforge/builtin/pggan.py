@@ -17,6 +17,7 @@ from ganforge import (
     PixelNorm,
     ProgressiveGenerator,
     Recipe,
+    Recomputable,
     hookimpl,
     join_labels,
     label_dim,
@@ -44,7 +45,7 @@ def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
     return [*layers, nn.AvgPool2d(2)]
 
 
-class PGGANGenerator(Generator, ProgressiveGenerator):
+class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
     """Latents of one length, a dense layer to 4 x 4, and two convolutions at each size; features of one length too.
 
     The paper ends in a linear layer; here a tanh keeps images in their range.
@@ -101,6 +102,10 @@ class PGGANGenerator(Generator, ProgressiveGenerator):
                 x = block(x)
                 maps.append(x)
         return self.draw(maps).tanh()
+
+    def recomputable(self) -> list[nn.Module]:
+        """The blocks of each size."""
+        return list(self.blocks)
 
 
 class PGGANDiscriminator(PyramidDiscriminator):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganforge import DataSpec, MappingNetwork, StyleGenerator, label_dim
+from ganforge import DataSpec, MappingNetwork, Recomputable, StyleGenerator, label_dim
 
 
-class MixingGenerator(StyleGenerator):
+class MixingGenerator(StyleGenerator, Recomputable):
     """A generator with a mapping network, truncation, and styles mixed in training; a network brings its `synthesis`.
 
     Args:
@@ -44,6 +44,10 @@ class MixingGenerator(StyleGenerator):
         self.num_styles = num_styles
         num_classes = label_dim(data, conditioning)
         self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, num_classes=num_classes)
+
+    def recomputable(self) -> list[nn.Module]:
+        """The layers that take a style; a network keeps them as ``layers``."""
+        return list(self.get_submodule("layers").children())
 
     def used_styles(self) -> int:
         """How many styles reach the image, from the coarsest on; fewer than L while a network grows."""

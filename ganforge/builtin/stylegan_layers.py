@@ -18,6 +18,7 @@ from ganforge import (
     Growth,
     NoiseInjection,
     ProgressiveNetwork,
+    Recomputable,
     make_minibatch_statistics,
 )
 
@@ -37,7 +38,7 @@ def make_growth(
     return Growth(full, start_resolution=start, stage_images=stage_images, fade_images=fade_images)
 
 
-class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork):
+class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recomputable):
     """Blocks that halve maps down to 4 x 4, the batch's statistics, and three layers to the logit; may grow.
 
     Args:
@@ -67,7 +68,8 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork):
             starts.append(len(layers))
             layers += block(channels_in, channels_out)
         self.layers = nn.Sequential(*layers)
-        self.bounds = list(pairwise([0, *starts, len(layers)]))
+        # From pixels, and the blocks; no submodules of their own, but slices of `layers`.
+        self.parts = [self.layers[first:last] for first, last in pairwise([0, *starts, len(layers)])]
         self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
         if not self.joint:
             num_statistics = self.minibatch.num_statistics if self.minibatch else 0
@@ -88,8 +90,12 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork):
 
     def hidden(self, examples: Tensor) -> Tensor:
         """The maps of 4 x 4 as ``[N, channels * 4 * 4]``."""
-        from_pixels, *blocks = (self.layers[first:last] for first, last in self.bounds)
+        from_pixels, *blocks = self.parts
         return self.growth.encode(examples, [from_pixels, *self.small_pixels], blocks).flatten(1)
+
+    def recomputable(self) -> list[nn.Module]:
+        """What turns pixels into maps, and each block."""
+        return list(self.parts)
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits ``[N]``."""

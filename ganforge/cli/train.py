@@ -113,6 +113,10 @@ def train(
             "--precision", metavar="auto|float32|bfloat16", help="Numbers that networks run in.", rich_help_panel=RUN
         ),
     ] = None,
+    accumulate: Annotated[
+        str | None,
+        typer.Option("--accumulate", metavar="K", help="Batches in K parts, for less memory.", rich_help_panel=RUN),
+    ] = None,
     eval_every: Annotated[
         str | None,
         typer.Option(
@@ -167,6 +171,7 @@ def train(
             "training.device": device,
             "training.engine": engine,
             "training.precision": precision,
+            "training.accumulate": accumulate,
             "training.eval_every": eval_every,
             "training.metrics": metrics,
         }

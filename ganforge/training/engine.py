@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ganforge.capabilities import Recomputable
 
 EngineName = Literal["eager", "compile", "graph"]
 Precision = Literal["float32", "bfloat16"]
@@ -27,17 +30,22 @@ class Plan:
         precision: In which numbers the networks run. Weights, optimisers, losses and penalties are float32 always.
         layout: Of maps ``[N, C, H, W]`` in memory: ``channels_last`` is NHWC.
         threads: Of the CPU; None to leave them as they are.
+        accumulate: In how many parts a batch is computed; more take less memory.
+        recompute: Whether maps that networks declare as `Recomputable` are computed again for gradients, not kept.
     """
 
     engine: EngineName = "eager"
     precision: Precision = "float32"
     layout: Layout = "contiguous"
     threads: int | None = None
+    accumulate: int = 1
+    recompute: bool = False
 
     def describe(self) -> str:
         """In words."""
         threads = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
-        return f"{self.engine}, {self.precision}, {self.layout}{threads}"
+        parts = "" if self.accumulate == 1 else f", batches in {self.accumulate} parts"
+        return f"{self.engine}, {self.precision}, {self.layout}{threads}{parts}{', recomputing' * self.recompute}"
 
 
 class Engine:
@@ -62,7 +70,10 @@ class Engine:
             torch.set_num_threads(plan.threads)
 
     def place(self, network: nn.Module) -> None:
-        """Bring a network's weights into the layout; they stay the same parameters, so optimisers keep them."""
+        """Make a network ready to be computed by the plan; its weights stay the same parameters."""
+        if self.plan.recompute and isinstance(network, Recomputable):
+            for module in network.recomputable():
+                _recompute(module)
         for parameter in network.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=_FORMATS[self.plan.layout])
@@ -100,6 +111,16 @@ class Engine:
 
 EAGER = Engine(Plan(), torch.device("cpu"))
 """Operation by operation in float32, on any device."""
+
+
+def _recompute(module: nn.Module) -> None:
+    """Let a module keep what goes in and compute the rest again when gradients are wanted."""
+    forward = module.forward
+
+    def lean(*inputs: Any) -> Any:
+        return checkpoint(forward, *inputs, use_reentrant=False) if torch.is_grad_enabled() else forward(*inputs)
+
+    module.forward = lean
 
 
 def _name(function: Callable[..., Tensor]) -> str:

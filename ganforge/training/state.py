@@ -219,7 +219,12 @@ def check_players(
             f"the players grow apart: the generator {first}; the discriminator {second}",
             "set growing, start_resolution, stage_images and fade_images alike for generator and discriminator",
         )
-    batch = config.training.batch
+    batch, odd = divmod(config.training.batch, config.training.accumulate)
+    if odd:
+        raise OptionError(
+            f"training.accumulate={config.training.accumulate} does not divide training.batch={config.training.batch}",
+            "choose a divisor, or another batch",
+        )
     few = config.training.labels  # then no step knows the classes of its examples
     labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes and few is None else None
     was_training = generator.training, discriminator.training

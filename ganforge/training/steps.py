@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.interfaces import Pair, Step
 from ganforge.training.batches import Batches
@@ -30,6 +30,19 @@ class Batch:
     labels: Tensor | None = None
     labelled: tuple[Tensor, Tensor] | None = None
 
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in so many equal parts."""
+        if parts == 1:
+            return [self]
+        reals, latents = self.real.chunk(parts), self.latents.chunk(parts)
+        labels = [None] * parts if self.labels is None else self.labels.chunk(parts)
+        labelled = (
+            [None] * parts
+            if self.labelled is None
+            else zip(*(each.chunk(parts) for each in self.labelled), strict=True)
+        )
+        return [Batch(*part) for part in zip(reals, latents, labels, labelled, strict=True)]
+
 
 def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: int, count: int) -> Batch:
     """Samples number `start` to ``start + count``, and as many latent vectors."""
@@ -45,116 +58,119 @@ def take_step(
 
     Args:
         state: The players.
-        shown: A batch for each of the discriminator's steps; none may be used again.
+        shown: A batch for each of the discriminator's steps.
         index: Number of this step among all.
-        engine: How networks are computed.
+        engine: How networks are computed, and in how many parts a batch.
 
     Returns:
         What happened in each player's step, by name; scalars on the device.
     """
+    parts = engine.plan.accumulate
     rows = []
     for number, batch in enumerate(shown):
-        # The last batch serves the generator's step too, and so keeps its graph.
-        with torch.set_grad_enabled(batch is shown[-1]):
-            fake = engine.compute_once(state.generator, batch.latents, batch.labels)
-        place = index * len(shown) + number
-        rows.append(
-            step_discriminator(
-                state, batch.real, fake.detach(), batch.latents, batch.labels, place, batch.labelled, engine
-            )
-        )
+        # The last batch serves the generator's step too, and so keeps its graph, unless it is to save memory.
+        with torch.set_grad_enabled(batch is shown[-1] and parts == 1):
+            pairs = [(part, generate_for(state, part, engine)) for part in batch.split(parts)]
+        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine))
         state.images += len(batch.real)
-    # The generator, against the discriminator as it is now.
-    rows.append(step_generator(state, batch.real, fake, batch.latents, batch.labels, index, engine))
+    if parts == 1:
+        rows.append(step_generator(state, pairs, index, engine))
+    else:
+        again = ((part, generate_for(state, part, engine)) for part, _ in pairs)
+        rows.append(step_generator(state, again, index, engine))
     return rows
 
 
+def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Tensor:
+    """The generated examples ``[N, ...]`` of a batch."""
+    return engine.compute_once(state.generator, batch.latents, batch.labels)
+
+
 def step_discriminator(
-    state: TrainingState,
-    real: Tensor,
-    fake: Tensor,
-    latents: Tensor,
-    labels: Tensor | None,
-    index: int,
-    labelled: tuple[Tensor, Tensor] | None = None,
-    engine: Engine = EAGER,
+    state: TrainingState, pairs: Iterable[tuple[Batch, Tensor]], index: int, engine: Engine = EAGER
 ) -> dict[str, Tensor]:
     """Let the discriminator take one step.
 
     Args:
         state: The players.
-        real: Real examples ``[N, ...]``.
-        fake: Generated examples ``[N, ...]``, cut off from the generator's graph.
-        latents: ``[N, z_dim]``, from which they came.
-        labels: Classes ``[N]`` of both, or None.
+        pairs: A batch, or equal parts of one, each with its generated examples ``[N, ...]``. Where there are several,
+            gradients are those of the mean; statistics over a batch are those of a part.
         index: Number of this step among all of the discriminator's.
-        labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
         engine: How networks are computed.
 
     Returns:
         What happened, by name: each term, and the mean probability given to real and to generated examples; scalars.
     """
     due = _due(state, index)
-    if due:  # a penalty may ask for gradients by the examples
-        real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
-    state.discriminator.requires_grad_(True)
-    step = Step(
-        state.generator,
-        state.discriminator,
-        images=Pair(real, fake),
-        latents=latents,
-        labels=labels,
-        count_images=state.count_images,
-        augment=state.augment,
-        labelled=labelled,
-        compute=engine.compute if due else engine.compute_once,
-    )
-    terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
-    for penalty in due:
-        _add(terms, "discriminator", penalty, penalty.regularizer.discriminator(step), state.images)
+    pairs = list(pairs)
     parameters = list(state.discriminator.parameters())
-    torch.stack(list(terms.values())).sum().backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    state.discriminator.requires_grad_(True)
+    rows, logits = [], []
+    for batch, fake in pairs:
+        real, fake = batch.real.detach(), fake.detach()
+        if due:  # a penalty may ask for gradients by the examples
+            real.requires_grad_(), fake.requires_grad_()
+        step = _make_step(state, batch, real, fake, bool(due), engine)
+        terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
+        for penalty in due:
+            _add(terms, "discriminator", penalty, penalty.regularizer.discriminator(step), state.images)
+        _descend(terms, parameters, len(pairs))
+        logits.append((step.logits.real.detach(), step.logits.fake.detach()))
+        terms["D(x)"], terms["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
+        rows.append(terms)
     state.discriminator_optimizer.step()
     state.discriminator_optimizer.zero_grad()
     for penalty in state.penalties:
         penalty.regularizer.constrain(state.discriminator)
     for change in state.changes:
-        change.augmentation.update(step.logits)
-    with torch.no_grad():
-        terms["D(x)"] = step.logits.real.sigmoid().mean()
-        terms["D(G(z))"] = step.logits.fake.sigmoid().mean()
-    return {name: term.detach() for name, term in terms.items()}
+        change.augmentation.update(Pair(*map(torch.cat, zip(*logits, strict=True))))
+    return _mean(rows)
 
 
 def step_generator(
-    state: TrainingState,
-    real: Tensor,
-    fake: Tensor,
-    latents: Tensor,
-    labels: Tensor | None,
-    index: int,
-    engine: Engine = EAGER,
+    state: TrainingState, pairs: Iterable[tuple[Batch, Tensor]], index: int, engine: Engine = EAGER
 ) -> dict[str, Tensor]:
-    """Let the generator take one step; `fake` carries its graph. Otherwise as `step_discriminator`."""
+    """Let the generator take one step; as `step_discriminator`, but that generated examples carry their graph."""
     due = _due(state, index)
+    parameters = list(state.generator.parameters())
     state.discriminator.requires_grad_(False)
-    step = Step(
-        state.generator,
-        state.discriminator,
-        images=Pair(real.detach(), fake),
-        latents=latents,
-        labels=labels,
-        count_images=state.count_images,
-        augment=state.augment,
-        compute=engine.compute if due else engine.compute_once,
-    )
-    terms = {"generator/loss": state.loss.generator(step.logits)}
-    for penalty in due:
-        _add(terms, "generator", penalty, penalty.regularizer.generator(step), state.images)
-    torch.stack(list(terms.values())).sum().backward(inputs=list(state.generator.parameters()))  # type: ignore[no-untyped-call]
+    rows = []
+    for batch, fake in pairs:
+        step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
+        terms = {"generator/loss": state.loss.generator(step.logits)}
+        for penalty in due:
+            _add(terms, "generator", penalty, penalty.regularizer.generator(step), state.images)
+        _descend(terms, parameters, engine.plan.accumulate)
+        rows.append(terms)
     state.generator_optimizer.step()
     state.generator_optimizer.zero_grad()
-    return {name: term.detach() for name, term in terms.items()}
+    return _mean(rows)
+
+
+def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, twice: bool, engine: Engine) -> Step:
+    """What a loss and penalties are given; with `twice`, logits may be differentiated twice."""
+    return Step(
+        state.generator,
+        state.discriminator,
+        images=Pair(real, fake),
+        latents=batch.latents,
+        labels=batch.labels,
+        count_images=state.count_images,
+        augment=state.augment,
+        labelled=batch.labelled,
+        compute=engine.compute if twice else engine.compute_once,
+    )
+
+
+def _descend(terms: Mapping[str, Tensor], parameters: list[nn.Parameter], parts: int) -> None:
+    """Add the gradients of one of so many parts to those of the parameters."""
+    total = torch.stack(list(terms.values())).sum() / parts
+    total.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+
+
+def _mean(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The means of scalars by name."""
+    return {name: torch.stack([row[name].detach() for row in rows]).mean() for name in rows[0]}
 
 
 def _due(state: TrainingState, index: int) -> list[Penalty]:
