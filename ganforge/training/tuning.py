@@ -23,7 +23,7 @@ from ganforge.training.graphs import make_stepper
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
 
-SECONDS = 1.5
+SECONDS = 2.0
 """Spent on measuring, about."""
 
 SMALL_BATCH = 4
@@ -62,14 +62,13 @@ def settle_plan(
             "--engine graph: it records CUDA graphs, and this runs on the CPU", "use auto, eager or compile"
         )
     plans = candidates(config.training, device)
-    if len(plans) == 1:
-        plan = plans[0]
-    else:
-        memory = cache_folder() / "plans" / f"{describe_work(config, device)}.json"
-        known = recall(memory)
-        plan = known or measure(plans, make_trial(config, state, batches, device), config.training.batch, say)
-        if known is None:
-            write_bytes(memory, json.dumps(asdict(plan)).encode())
+    memory = cache_folder() / "plans" / f"{describe_work(config, device)}.json"
+    plan = plans[0] if len(plans) == 1 else recall(memory)
+    if plan is None:
+        trial = make_trial(config, state, batches, device)
+        fewer = config.training.threads is None and device.type == "cpu"
+        plan = measure(plans, trial, config.training.batch, say, fewer_threads=fewer)
+        write_bytes(memory, json.dumps(asdict(plan)).encode())
     return replace(config, training=replace(config.training, **asdict(plan)))
 
 
@@ -81,7 +80,6 @@ def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
         threads = torch.get_num_threads()
         plans = [
             Plan("eager", "float32", "contiguous", threads),
-            Plan("eager", "float32", "contiguous", 1),
             Plan("eager", "float32", "channels_last", threads),
             Plan("eager", "bfloat16", "channels_last", threads),
         ]
@@ -90,47 +88,58 @@ def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
     return list(dict.fromkeys(replace(plan, **said) for plan in plans))
 
 
-def measure(plans: list[Plan], trial: Trial, batch: int, say: Callable[[str], None]) -> Plan:
-    """The quickest plan, where one that comes later must be worth it.
+def measure(plans: list[Plan], trial: Trial, batch: int, say: Callable[[str], None], *, fewer_threads: bool) -> Plan:
+    """The quickest plan, where one that is less simple must be worth it.
 
     Args:
-        plans: The simplest first.
+        plans: The simplest first. Those farther behind are tried earlier, since they promise more.
         trial: What times a step.
         batch: Examples of the run's steps; fewer are measured if these take long.
         say: Told in one line of a plan by which the networks cannot run.
+        fewer_threads: Whether one thread may be tried too, where steps are quick.
     """
     begin = time.perf_counter()
+    size, seconds = _choose_size(plans, trial, batch)
+    if fewer_threads and seconds < SMALL_STEP:
+        alone = replace(plans[0], threads=1)
+        needed = trial(alone, size)
+        if needed * WORTHWHILE < seconds:
+            plans, seconds = [replace(plan, threads=1) for plan in plans], needed
+    times = {plans[0]: seconds}
+    for plan in reversed(plans[1:]):
+        if time.perf_counter() - begin > SECONDS:
+            break
+        try:
+            times[plan] = trial(plan, size)
+        except RuntimeError as error:  # such as a view of maps that only one layout allows
+            say(f"not computed as {plan.describe()}: {str(error).strip().splitlines()[0]}")
+    best = plans[0]
+    for plan in plans:
+        if plan in times and times[plan] * WORTHWHILE < times[best]:
+            best = plan
+    return best
+
+
+def _choose_size(plans: list[Plan], trial: Trial, batch: int) -> tuple[int, float]:
+    """How many examples can be afforded to all plans, and the seconds that the simplest one takes for them."""
     sizes = [batch]
     while sizes[0] % 2 == 0 and sizes[0] > SMALL_BATCH:
         sizes.insert(0, sizes[0] // 2)
-    best, seconds = plans[0], 0.0
     for size in sizes:
         try:
-            seconds = trial(best, size)
+            seconds = trial(plans[0], size)
         except (GanforgeError, RuntimeError, ValueError):
             if size == batch:
                 raise
-            continue  # A discriminator of packs wants whole ones.
-        if seconds > SECONDS / (4 * len(plans)):
+            continue  # a discriminator of packs wants whole ones
+        if size == batch or 4 * seconds * len(plans) > SECONDS:
             break
-    for plan in plans[1:]:
-        fewer = plan.threads is not None and best.threads is not None and plan.threads < best.threads
-        if time.perf_counter() - begin > SECONDS or (fewer and seconds > SMALL_STEP):
-            continue
-        if not fewer:
-            plan = replace(plan, threads=best.threads)
-        try:
-            needed = trial(plan, size)
-        except RuntimeError as error:  # such as a view of maps that only one layout allows
-            say(f"not computed as {plan.describe()}: {str(error).strip().splitlines()[0]}")
-            continue
-        if needed * WORTHWHILE < seconds:
-            best, seconds = plan, needed
-    return best
+    return size, seconds
 
 
 def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device: torch.device) -> Trial:
     """What times steps of a run on copies of its players; see `settle_plan` for the arguments."""
+    lazy = any(penalty.every > 1 for penalty in state.penalties)
 
     def trial(plan: Plan, batch: int) -> float:
         players = copy.deepcopy(state)
@@ -141,16 +150,20 @@ def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device
         take_step = make_stepper(engine)
         unready = 2 if plan.engine == "graph" else 1
         times: list[float] = []
+
+        def step(index: int) -> float:
+            shown = [read_batch(players, batches, engine, 0, batch) for _ in range(config.training.d_steps)]
+            engine.finish()
+            start = time.perf_counter()
+            take_step(players, shown, index)
+            engine.finish()
+            return time.perf_counter() - start
+
         try:
-            for index in range(10):  # lazy penalties run at 0
-                shown = [read_batch(players, batches, engine, 0, batch) for _ in range(config.training.d_steps)]
-                engine.finish()
-                start = time.perf_counter()
-                take_step(players, shown, index)
-                engine.finish()
-                times.append(time.perf_counter() - start)
-                if index >= unready and sum(times) > SECONDS / 8:
-                    break
+            while len(times) <= unready or (sum(times) < SECONDS / 10 and len(times) < 10):
+                times.append(step(len(times) + 1))
+            if lazy and plan != Plan(threads=plan.threads):
+                step(0)  # all lazy penalties run, only to see that they can
         finally:
             torch.set_num_threads(before)
         return min(times[unready:])
