@@ -37,6 +37,7 @@ FLOORS = {
     "explore": 6,
     "export": 6,
     "testing": 7,
+    "benchmark": 7,
     "cli": 8,
     "__main__": 9,
 }

@@ -304,7 +304,7 @@ PLANS = [Plan(threads=2), Plan(layout="channels_last", threads=2), Plan(precisio
 
 
 def measured(times, batch=64, alone=9.0):
-    """What is chosen where a step of one example takes so long by each plan, or on one thread; what was tried, and said."""
+    """What is chosen where a step of one example takes so long; what was tried; what was said."""
     tried, said = [], []
 
     def trial(plan, size):

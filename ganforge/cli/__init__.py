@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ganforge.cli.bench import bench
 from ganforge.cli.common import global_options, print_result
 from ganforge.cli.data import app as data_app
 from ganforge.cli.evaluate import evaluate
@@ -54,6 +55,7 @@ app.command("train")(train)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
 app.command("export")(export)
+app.command("bench")(bench)
 app.add_typer(explore_app, name="explore")
 app.add_typer(data_app, name="data")
 app.add_typer(plugins_app, name="plugins")
