@@ -11,8 +11,12 @@ from ganforge.errors import GanforgeError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to be written; it is synced and takes the place of `path` when the block ends.
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """A file beside `path` to be written; it takes the place of `path` when the block ends.
+
+    Args:
+        path: The file.
+        sync: Whether to wait until the disk has it, so that not even a machine that loses power tears it.
 
     Raises:
         GanforgeError: An OSError came: the folder cannot be written, or the disk is full; the old file is as it was.
@@ -24,22 +28,24 @@ def replacing(path: Path) -> Iterator[Path]:
         rights = temporary.stat().st_mode & 0o777
         yield temporary
         temporary.chmod(rights)  # whoever wrote may have put a file of its own there
-        _sync(temporary)
+        if sync:
+            _sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        if sync:
+            _sync(path.parent)
     except OSError as error:
         with suppress(OSError):  # the first one says what is wrong
             temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one piece; a reader sees the old one or the new one, never a part.
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file in one piece; a reader sees the old one or the new one, never a part. `sync` as `replacing`.
 
     Raises:
         GanforgeError: As `replacing`.
     """
-    with replacing(path) as temporary:
+    with replacing(path, sync=sync) as temporary:
         temporary.write_bytes(content)
 
 

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.errors import OptionError, nearest
 from ganforge.interfaces import Generator
+
+Precision = Literal["float32", "bfloat16"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def read_precision(name: str) -> Precision:
+    """A precision by its name.
+
+    Raises:
+        OptionError: There is none of that name.
+    """
+    for precision in PRECISIONS:
+        if name == precision:
+            return precision
+    raise OptionError(f"there is no precision '{name}'", nearest(name, PRECISIONS))
 
 
 def draw_latents(count: int, z_dim: int, seed: int) -> Tensor:
@@ -56,6 +73,7 @@ def generate_batches(
     labels: Tensor | None = None,
     truncation: float = 1.0,
     batch: int = 64,
+    precision: Precision = "float32",
 ) -> Iterator[Tensor]:
     """Generate examples a batch at a time, in evaluation mode and without gradients.
 
@@ -66,6 +84,8 @@ def generate_batches(
         labels: Classes ``[count]`` int64, or None.
         truncation: 1 leaves latents as they are, less brings them nearer to their mean.
         batch: Examples at once.
+        precision: Numbers in which the generator runs; ``bfloat16`` is quicker where a processor has it, and off by
+            about one of 256 shades.
 
     Yields:
         Images ``[n, C, H, W]`` float32 in [-1, 1], or vectors ``[n, D]``, on the generator's device.
@@ -82,8 +102,10 @@ def generate_batches(
             number = min(batch, count - start)
             z = draw_latents(number, generator.z_dim, seed + start).to(device)
             classes = None if labels is None else labels[start : start + number].to(device)
-            with torch.no_grad():
-                yield generator(z, classes, **options)
+            reduced = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+            with torch.no_grad(), reduced:
+                examples = generator(z, classes, **options)
+            yield examples.float() if precision == "bfloat16" else examples
     finally:
         generator.train(was_training)
 

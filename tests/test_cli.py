@@ -260,6 +260,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, name):
         (["--class", "bird"], "there is no such class"),
         (["--class", "2"], "there is no such class"),
         (["--to", "picture.jpg"], "picture.png"),
+        (["--precision", "bf16"], "there is no precision 'bf16'"),
     ],
 )
 def test_mistakes_in_sampling_a_run(run, trained, arguments, message):

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from ganforge import Generator, OptionError, generate
+from ganforge.builtin.dcgan import DCGANGenerator
 from ganforge.builtin.mlp import MLPGenerator
 from ganforge.images import grid, to_float, to_uint8
 from ganforge.interfaces import DataSpec
-from ganforge.sampling import cycle_labels, draw_latents, generate_batches
+from ganforge.sampling import PRECISIONS, cycle_labels, draw_latents, generate_batches
 
 
 class Truncated(Generator):
@@ -40,6 +41,16 @@ def test_truncation_reaches_a_generator_that_has_it_and_is_refused_by_others():
     assert torch.allclose(half, full / 2)
     with pytest.raises(OptionError, match="MLPGenerator cannot be truncated"):
         generate(MLPGenerator(DataSpec((4,))), 1, truncation=0.5)
+
+
+def test_bfloat16_makes_the_same_images_but_for_their_last_bits():
+    torch.manual_seed(0)
+    generator = DCGANGenerator(DataSpec((3, 16, 16)), width=8)
+    exact, quick = (
+        torch.cat(list(generate_batches(generator, 8, batch=8, precision=precision))) for precision in PRECISIONS
+    )
+    assert quick.dtype == torch.float32
+    assert 0 < (exact - quick).abs().max() < 0.05
 
 
 def test_the_mode_of_a_network_is_put_back():

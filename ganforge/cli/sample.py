@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+BATCH = 256
+"""Images at once."""
+
+
 def sample(
     run: RunArgument = None,
     count: Annotated[str, typer.Option("--count", metavar="N", help="How many.")] = "64",
@@ -38,6 +42,10 @@ def sample(
     truncation: Annotated[
         str, typer.Option("--truncation", metavar="PSI", help="Less than 1: less variety, where the generator has it.")
     ] = "1",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", metavar="float32|bfloat16", help="Numbers that the generator runs in."),
+    ] = "float32",
     to: Annotated[
         Path | None,
         typer.Option(
@@ -57,8 +65,9 @@ def sample(
     weights = find_weights(run, out)
     generator, card = open_generator(weights, choose_device(device))
 
-    from ganforge.sampling import generate_batches
+    from ganforge.sampling import generate_batches, read_precision
 
+    numbers = read_precision(precision)
     is_image = len(card["data"]["shape"]) == 3
     suffix = ".png" if is_image else ".npy"
     target = to or weights.with_name(f"samples{suffix}")
@@ -66,7 +75,9 @@ def sample(
         kind = "images are written as .png, or into a folder" if is_image else "vectors are written as .npy"
         raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
     labels = choose_labels(classes or [], card["data"]["class_names"], number)
-    batches = generate_batches(generator, number, seed=first, labels=labels, truncation=psi)
+    batches = generate_batches(
+        generator, number, seed=first, labels=labels, truncation=psi, batch=BATCH, precision=numbers
+    )
     if not is_image:
         write_array(target, batches)
     elif target.suffix:
@@ -101,13 +112,23 @@ def write_grid(target: Path, batches: Iterable[Tensor]) -> None:
 
 
 def write_singles(folder: Path, batches: Iterable[Tensor], seed: int) -> None:
-    """Write images ``[n, C, H, W]`` in [-1, 1] as ``seed000007.png`` and so on."""
-    from ganforge.files import write_bytes
-    from ganforge.images import png_bytes, to_uint8
+    """Write images ``[n, C, H, W]`` in [-1, 1] as ``seed000007.png`` and so on, while further ones are made."""
+    from ganforge.images import to_uint8
+    from ganforge.training.writer import Writer
 
-    pictures = (picture for batch in batches for picture in to_uint8(batch).cpu())
+    with Writer() as writer:
+        for batch in batches:
+            writer.submit(write_pictures, folder, to_uint8(batch).cpu(), seed)
+            seed += len(batch)
+
+
+def write_pictures(folder: Path, pictures: Tensor, seed: int) -> None:
+    """Write images, uint8 ``[n, C, H, W]``, by the seed of the first; the disk is not waited for."""
+    from ganforge.files import write_bytes
+    from ganforge.images import png_bytes
+
     for number, picture in enumerate(pictures, seed):
-        write_bytes(folder / f"seed{number:06d}.png", png_bytes(picture))
+        write_bytes(folder / f"seed{number:06d}.png", png_bytes(picture), sync=False)
 
 
 def choose_labels(wanted: list[str], names: list[str], count: int) -> Tensor | None:
