@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -474,3 +475,40 @@ def test_recomputing_changes_nothing_and_keeps_less(registry, images, recipe):
     assert kept[1][0] < 0.92 * kept[0][0]
     ours, theirs = plain.generator.parameters(), other.generator.parameters()
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+class Undecided(Regularizer):
+    """A penalty whose Python looks at numbers, and is another on each side of a threshold."""
+
+    def discriminator(self, step):
+        mean = step.logits.real.mean()
+        return mean.square() if mean.item() > 0 else step.logits.fake.square().mean()
+
+
+class Branching(Discriminator):
+    """A network whose Python looks at numbers."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.judge = nn.Linear(3 * 16 * 16, 1)
+
+    def forward(self, images, labels=None):
+        logits = self.judge(images.flatten(1)).squeeze(1)
+        return logits.tanh() if logits.abs().max().item() > 0.5 else logits
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("odd", [False, True])
+def test_compiled_networks_train_as_they_are(registry, images, odd):
+    config, plain = build(registry, images, {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": 1, "every": 2}}})
+    if odd:
+        plain.discriminator = Branching(images.spec)
+        plain.penalties[0].regularizer = Undecided()
+    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters())
+    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters())
+    other = copy.deepcopy(plain)
+    rows = run(config, plain, images, EAGER, 4)
+    others = run(config, other, images, Engine(Plan(engine="compile"), CPU), 4)
+    for ours, theirs in zip(rows, others, strict=True):
+        for one, two in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(two, rel=1e-3, abs=1e-4)

@@ -1,5 +1,7 @@
 """What only a machine with CUDA can show; `.ci/gpu` runs it."""
 
+import copy
+import dataclasses
 import os
 
 import pytest
@@ -16,8 +18,11 @@ from ganforge.training import loop
 from ganforge.training.batches import Batches
 from ganforge.training.engine import Engine, Plan
 from ganforge.training.feeding import DirectFeeder, PrefetchingFeeder, ResidentFeeder
+from ganforge.training.graphs import make_stepper
+from ganforge.training.randomness import seed_everything
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
+from ganforge.training.steps import read_batch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -75,6 +80,43 @@ def test_what_was_trained_on_cuda_is_the_same_on_a_cpu(data, tmp_path):
     with torch.backends.cudnn.flags(allow_tf32=False):
         there = ganforge.generate(state.average, 8)
     assert torch.allclose(there, ganforge.generate(ganforge.load(folder.path), 8), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # a prototype, says torch
+@pytest.mark.parametrize("recipe", ["dcgan", "stylegan", "stylegan2", "projection", "wgan-gp"])
+def test_recorded_steps_are_the_steps_and_do_not_wait(recipe, data):
+    """Both players' rows over 24 steps, with lazy penalties among them: from graphs as operation by operation."""
+    registry, device = Registry.installed(), torch.device("cuda")
+    data = dataclasses.replace(data, labels=torch.arange(100) % 4, class_names=tuple("abcd"))
+    small = [
+        f"{player}.{option}" for player in ("generator", "discriminator") for option in ("width=8", "max_width=32")
+    ]
+    config = resolve(registry, *load_layers(None, {"recipe": recipe}, [], [*small, "training.batch=16"]))
+    plain, said = build_state(config, registry, data.spec, device), []
+    other = copy.deepcopy(plain)
+    found = []
+    for state, plan in ((plain, Plan()), (other, Plan(engine="graph"))):
+        engine, batches, rows = Engine(plan, device, said.append), Batches(data, 0, device), []
+        step = make_stepper(engine)
+        for index in range(24):
+            seed_everything(0, "step", index)
+            state.follow_schedules(config.optimizer)
+            shown = [
+                read_batch(state, batches, engine, state.images + 16 * number, 16)
+                for number in range(config.training.d_steps)
+            ]
+            torch.cuda.set_sync_debug_mode("error" if 4 < index < 16 or index > 18 else "default")
+            try:
+                taken = step(state, shown, index)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            rows.append([{name: value.item() for name, value in row.items()} for row in taken])
+        found.append(rows)
+    assert not said
+    assert plain.images == other.images
+    for ours, theirs in zip(*found, strict=True):
+        for one, two in zip(ours, theirs, strict=True):
+            assert one == pytest.approx(two, rel=1e-2, abs=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # a prototype, says torch

@@ -15,17 +15,17 @@ from ganforge.benchmark.counting import peak_resident_bytes
 from ganforge.benchmark.players import Players, count_step
 from ganforge.benchmark.timing import Case, Timing, measure_cases, weigh
 from ganforge.errors import GanforgeError
+from ganforge.training.engine import name_device
 from ganforge.version import __version__
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """What was measured on, and by what."""
-    on_cuda = device.type == "cuda"
     return {
         "versions": {"ganforge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": {
             "type": device.type,
-            "name": torch.cuda.get_device_name(device) if on_cuda else platform.processor() or platform.machine(),
+            "name": name_device(device),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
         },

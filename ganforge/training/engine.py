@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -68,6 +70,8 @@ class Engine:
         self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)
+        if device.type == "cuda":  # shapes do not change, so it pays to try all algorithms once
+            torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
 
     def place(self, network: nn.Module) -> None:
         """Make a network ready to be computed by the plan; its weights stay the same parameters."""
@@ -111,6 +115,18 @@ class Engine:
 
 EAGER = Engine(Plan(), torch.device("cpu"))
 """Operation by operation in float32, on any device."""
+
+
+def name_device(device: torch.device) -> str:
+    """What a GPU or the processor is called."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _recompute(module: nn.Module) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
@@ -13,12 +12,13 @@ from pathlib import Path
 
 import torch
 
+from ganforge.capabilities import Growing
 from ganforge.config import RunConfig, TrainingConfig
 from ganforge.data.cache import cache_folder
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.files import write_bytes
 from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine, Plan
+from ganforge.training.engine import Engine, Plan, name_device
 from ganforge.training.graphs import make_stepper
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
@@ -143,6 +143,9 @@ def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device
 
     def trial(plan: Plan, batch: int) -> float:
         players = copy.deepcopy(state)
+        grown = [each.phases()[-1] for each in players.networks() if isinstance(each, Growing)]
+        players.images = max([state.images, *grown])
+        players.follow_schedules(config.optimizer)
         before = torch.get_num_threads()
         engine = Engine(plan, device)
         for network in players.networks():
@@ -173,13 +176,10 @@ def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device
 
 def describe_work(config: RunConfig, device: torch.device) -> str:
     """A name for what is measured: the same parts and settings, on the same machine, with the same torch."""
-    machine = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    )
     tree = config.tree()
     for setting in ("images", "minutes", "seed"):
         tree["training"].pop(setting)
-    work = [tree, machine, torch.get_num_threads(), torch.__version__]
+    work = [tree, name_device(device), torch.get_num_threads(), torch.__version__]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
