@@ -67,8 +67,18 @@ LANDSCAPE = """--arch mlp --loss rpgan --data ring-8 --images 300k --batch 256
 MINIMAX = "--loss minimax --reg r1:weight=0 --reg r2:weight=0 --images 2M --seed 2"
 
 
-def pictures_of(arguments: str) -> list[Image.Image]:
-    """The pictures of a run of ``ganforge train`` with these arguments, oldest first."""
+STYLEGAN = "--arch stylegan --data avatars --resolution 64 --minutes 30"
+
+STAGES = " ".join(
+    f"--set {player}.{option}=4000"
+    for player in ("generator", "discriminator")
+    for option in ("stage_images", "fade_images")
+)
+GROWING = f"--arch pggan --data avatars --resolution 32 --images 110k --set training.tick_images=4k {STAGES}"
+
+
+def run_of(arguments: str) -> Path:
+    """The folder of a run of ``ganforge train`` with these arguments."""
     words = arguments.split()
     folder = RUNS / f"{zlib.crc32(' '.join(words).encode()):08x}"
     if not folder.exists():
@@ -77,7 +87,22 @@ def pictures_of(arguments: str) -> list[Image.Image]:
         command = [sys.executable, "-m", "ganforge", "train", *words, "--out", str(unfinished)]
         subprocess.run(command, check=True, stdout=sys.stderr)
         unfinished.rename(folder)
-    return [Image.open(path).convert("RGB") for path in sorted(folder.glob("*/samples/*.png"))]
+    (run,) = folder.iterdir()
+    return run
+
+
+def pictures_of(arguments: str) -> list[Image.Image]:
+    """The pictures of a run of ``ganforge train`` with these arguments, oldest first."""
+    return [Image.open(path).convert("RGB") for path in sorted(run_of(arguments).glob("samples/*.png"))]
+
+
+def explore(run: Path, arguments: str) -> Image.Image:
+    """The picture of a run by a command of ``ganforge explore``."""
+    picture = run / "explore" / f"{zlib.crc32(arguments.encode()):08x}.png"
+    name, *words = arguments.split()
+    command = [sys.executable, "-m", "ganforge", "explore", name, str(run), *words, "--to", str(picture)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return Image.open(picture).convert("RGB")
 
 
 def table(panels: dict[str, Image.Image], columns: int, width: int) -> Image.Image:
@@ -180,8 +205,31 @@ def landscape() -> None:
     write_gif(IMAGES / "ring-8-landscape.gif", chosen)
 
 
+def stylegan() -> None:
+    """Half an hour of StyleGAN on faces, and what can be done with its styles."""
+    run = run_of(STYLEGAN)
+    save(pictures_of(STYLEGAN)[-1], "stylegan-avatars.png")
+    sources = "--rows 1,2,3,4 --columns 11,12,13,14,15"
+    mixed = {layers: explore(run, f"mix {sources} --layers {layers}") for layers in ("coarse", "middle", "fine")}
+    save(table(mixed, 3, 420), "stylegan-mix.png")
+    save(explore(run, "truncation"), "stylegan-truncation.png")
+    save(explore(run, "noise"), "stylegan-noise.png")
+    save(explore(run, "arith --attribute glasses"), "explore-arith.png")
+    save(explore(run, "directions --count 6"), "explore-directions.png")
+
+
+def growing() -> None:
+    """Faces as a network grows: a row of the end of each stage."""
+    pictures = pictures_of(GROWING)  # one every 4,000 images
+    panels = {f"{4 << level} x {4 << level}": pictures[1 + 2 * level] for level in range(4)}
+    panels["32 x 32, 82,000 images later"] = pictures[-1]
+    rows = {name: panel.crop((0, 0, panel.width, 34)) for name, panel in panels.items()}
+    save(table(rows, 1, 540), "growing-avatars.png")
+
+
 PICTURES: dict[str, Callable[[], None]] = {
-    function.__name__: function for function in (losses, penalties, stability, modes, augmentation, landscape)
+    function.__name__: function
+    for function in (losses, penalties, stability, modes, augmentation, landscape, stylegan, growing)
 }
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -368,6 +369,17 @@ def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypa
     assert settled == again
     assert settled.tree()["training"]["precision"] == "bfloat16"
     assert resolve(registry, json.loads(json.dumps(settled.tree()))) == settled
+
+
+def test_a_cache_that_cannot_be_written_holds_up_no_run(registry, images, cache, monkeypatch):
+    config, state = build(registry, images, RECIPES["dcgan"])
+    monkeypatch.setattr(tuning, "measure", lambda *_, **__: Plan(threads=1))
+    monkeypatch.setattr(tuning, "cache_folder", lambda: Path("/proc/nowhere"))
+    said = []
+    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
+    assert settled.training.threads == 1
+    assert len(said) == 1
+    assert said[0].startswith("how steps are computed is not remembered: cannot write /proc/nowhere")
 
 
 def test_measuring_leaves_the_players_as_they_are(registry, images, cache):

@@ -68,7 +68,10 @@ def settle_plan(
         trial = make_trial(config, state, batches, device)
         fewer = config.training.threads is None and device.type == "cpu"
         plan = measure(plans, trial, config.training.batch, say, fewer_threads=fewer)
-        write_bytes(memory, json.dumps(asdict(plan)).encode())
+        try:
+            write_bytes(memory, json.dumps(asdict(plan)).encode())
+        except GanforgeError as error:
+            say(f"how steps are computed is not remembered: {error.message}")
     return replace(config, training=replace(config.training, **asdict(plan)))
 
 
