@@ -408,6 +408,17 @@ def test_graphs_need_cuda(registry, images):
         tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
 
 
+def test_compiling_needs_a_compiler(registry, images, cache, monkeypatch):
+    config, state = build(registry, images, {**RECIPES["dcgan"], "training": {"engine": "compile"}})
+
+    def broken(_):
+        raise RuntimeError("InvalidCxxCompiler: none found\nand a hundred lines more")
+
+    monkeypatch.setattr(torch, "compile", lambda _: broken)
+    with pytest.raises(OptionError, match=r"--engine compile: .*: InvalidCxxCompiler: none found(?!\n)"):
+        tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+
+
 class Viewing(Discriminator):
     """A plugin's discriminator that relies on maps lying in memory channel by channel."""
 

@@ -55,12 +55,14 @@ def settle_plan(
         The configuration with all of that said.
 
     Raises:
-        OptionError: CUDA graphs without CUDA.
+        OptionError: CUDA graphs without CUDA, or compiled networks without a compiler.
     """
     if config.training.engine == "graph" and device.type != "cuda":
         raise OptionError(
             "--engine graph: it records CUDA graphs, and this runs on the CPU", "use auto, eager or compile"
         )
+    if config.training.engine == "compile":
+        check_compiler(device)
     plans = candidates(config.training, device)
     memory = cache_folder() / "plans" / f"{describe_work(config, device)}.json"
     plan = plans[0] if len(plans) == 1 else recall(memory)
@@ -73,6 +75,23 @@ def settle_plan(
         except GanforgeError as error:
             say(f"how steps are computed is not remembered: {error.message}")
     return replace(config, training=replace(config.training, **asdict(plan)))
+
+
+def check_compiler(device: torch.device) -> None:
+    """See that torch can compile something small, gradients included.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    x = torch.ones(8, device=device, requires_grad=True)
+    try:
+        torch.compile(lambda x: x.sin().cos().sum())(x).backward()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OptionError(
+            f"--engine compile: torch.compile does not work here: {reason}",
+            "install a C++ compiler, or use auto, eager or graph",
+        ) from error
 
 
 def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
