@@ -214,7 +214,7 @@ def stylegan() -> None:
     save(table(mixed, 3, 420), "stylegan-mix.png")
     save(explore(run, "truncation"), "stylegan-truncation.png")
     save(explore(run, "noise"), "stylegan-noise.png")
-    save(explore(run, "arith --attribute glasses"), "explore-arith.png")
+    save(explore(run, "arith --attribute glasses --layers 5-9 --strength 2"), "explore-arith.png")
     save(explore(run, "directions --count 6"), "explore-directions.png")
 
 
