@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,19 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ganforge.cli.common import JsonOption, choose_device, open_registry, print_result, progress_bar, read_number, say
+from ganforge.cli.recipe import (
+    DATA,
+    ArchOption,
+    BatchOption,
+    ComputingDeviceOption,
+    ConfigOption,
+    EngineOption,
+    LossOption,
+    PrecisionOption,
+    RegOption,
+    ResolutionOption,
+    SettingOption,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -21,33 +33,15 @@ if TYPE_CHECKING:
     from ganforge.data.store import PackedData
     from ganforge.registry import Registry
 
-NETWORK, DATA, RUN, BENCH = "What is measured", "On what", "How steps are computed", "What of it"
+BENCH = "What of it"
 
 
 def bench(
-    arch: Annotated[
-        str | None,
-        typer.Option("--arch", metavar="RECIPE", help="Recipe, such as dcgan or mlp.", rich_help_panel=NETWORK),
-    ] = None,
-    loss: Annotated[
-        str | None, typer.Option("--loss", metavar="NAME", help="minimax, nonsat ...", rich_help_panel=NETWORK)
-    ] = None,
-    reg: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reg", metavar="NAME[:weight=W,every=K]", help="Add a penalty. Repeatable.", rich_help_panel=NETWORK
-        ),
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="PART.OPTION=VALUE", help="Any option of any part. Repeatable.", rich_help_panel=NETWORK
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="TOML, or a run's config.json.", rich_help_panel=NETWORK),
-    ] = None,
+    arch: ArchOption = None,
+    loss: LossOption = None,
+    reg: RegOption = None,
+    setting: SettingOption = None,
+    config: ConfigOption = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -57,23 +51,11 @@ def bench(
             rich_help_panel=DATA,
         ),
     ] = None,
-    resolution: Annotated[
-        str | None, typer.Option("--resolution", metavar="PIXELS", help="Edge of the images.", rich_help_panel=DATA)
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option("--batch", metavar="N", help="Images a step.", rich_help_panel=DATA)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="auto|cuda|cpu", help="Where.", rich_help_panel=RUN)
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", metavar="auto|eager|compile|graph", help="As for train.", rich_help_panel=RUN),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", metavar="auto|float32|bfloat16", help="As for train.", rich_help_panel=RUN),
-    ] = None,
+    resolution: ResolutionOption = None,
+    batch: BatchOption = None,
+    device: ComputingDeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     seconds: Annotated[
         str, typer.Option("--seconds", metavar="N", help="For each case, about.", rich_help_panel=BENCH)
     ] = "2",

@@ -10,6 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganforge.cli.common import OutOption, choose_device, open_registry, print_result, progress_bar, say
+from ganforge.cli.recipe import (
+    COMPUTING,
+    DATA,
+    NETWORK,
+    ArchOption,
+    BatchOption,
+    ComputingDeviceOption,
+    ConfigOption,
+    EngineOption,
+    LossOption,
+    PrecisionOption,
+    RegOption,
+    ResolutionOption,
+    SettingOption,
+)
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,7 +39,7 @@ if TYPE_CHECKING:
     from ganforge.training.record import Record, Scorer
     from ganforge.training.state import TrainingState
 
-NETWORK, DATA, LENGTH, RUN = "What is trained", "On what", "How long", "The run"
+LENGTH, RUN = "How long", "The run"
 
 
 def train(
@@ -32,19 +47,9 @@ def train(
         str | None,
         typer.Argument(metavar="RUN", help="With --resume: which run. The newest if left out.", show_default=False),
     ] = None,
-    arch: Annotated[
-        str | None,
-        typer.Option("--arch", metavar="RECIPE", help="Recipe, such as dcgan or mlp.", rich_help_panel=NETWORK),
-    ] = None,
-    loss: Annotated[
-        str | None, typer.Option("--loss", metavar="NAME", help="minimax, nonsat ...", rich_help_panel=NETWORK)
-    ] = None,
-    reg: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reg", metavar="NAME[:weight=W,every=K]", help="Add a penalty. Repeatable.", rich_help_panel=NETWORK
-        ),
-    ] = None,
+    arch: ArchOption = None,
+    loss: LossOption = None,
+    reg: RegOption = None,
     augment: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,21 +65,14 @@ def train(
     discriminator: Annotated[
         str | None, typer.Option("--discriminator", metavar="NAME", help="Another one.", rich_help_panel=NETWORK)
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="PART.OPTION=VALUE", help="Any option of any part. Repeatable.", rich_help_panel=NETWORK
-        ),
-    ] = None,
+    setting: SettingOption = None,
     source: Annotated[
         str | None,
         typer.Option(
             "--data", metavar="PATH|NAME", help="A folder, zip or .npy; or avatars, mnist ...", rich_help_panel=DATA
         ),
     ] = None,
-    resolution: Annotated[
-        str | None, typer.Option("--resolution", metavar="PIXELS", help="Edge of the images.", rich_help_panel=DATA)
-    ] = None,
+    resolution: ResolutionOption = None,
     images: Annotated[
         str | None,
         typer.Option("--images", metavar="N", help="Stop after so many, such as 500k.", rich_help_panel=LENGTH),
@@ -85,9 +83,7 @@ def train(
             "--minutes", metavar="N", help="Stop after so long, all sittings together.", rich_help_panel=LENGTH
         ),
     ] = None,
-    batch: Annotated[
-        str | None, typer.Option("--batch", metavar="N", help="Images a step.", rich_help_panel=LENGTH)
-    ] = None,
+    batch: BatchOption = None,
     d_steps: Annotated[
         str | None,
         typer.Option("--d-steps", metavar="K", help="Discriminator steps a generator step.", rich_help_panel=LENGTH),
@@ -95,27 +91,14 @@ def train(
     seed: Annotated[
         str | None, typer.Option("--seed", metavar="N", help="All random numbers follow from it.", rich_help_panel=RUN)
     ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="auto|cuda|cpu", help="Where to train.", rich_help_panel=RUN)
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            "--engine",
-            metavar="auto|eager|compile|graph",
-            help="How steps are computed; auto measures what is quickest here.",
-            rich_help_panel=RUN,
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            "--precision", metavar="auto|float32|bfloat16", help="Numbers that networks run in.", rich_help_panel=RUN
-        ),
-    ] = None,
+    device: ComputingDeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     accumulate: Annotated[
         str | None,
-        typer.Option("--accumulate", metavar="K", help="Batches in K parts, for less memory.", rich_help_panel=RUN),
+        typer.Option(
+            "--accumulate", metavar="K", help="Batches in K parts, for less memory.", rich_help_panel=COMPUTING
+        ),
     ] = None,
     eval_every: Annotated[
         str | None,
@@ -135,10 +118,7 @@ def train(
             rich_help_panel=RUN,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="TOML, or a run's config.json.", rich_help_panel=RUN),
-    ] = None,
+    config: ConfigOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run where it stopped.", rich_help_panel=RUN)
     ] = False,
