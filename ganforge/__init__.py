@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganforge.data.cache import cache_folder
     from ganforge.data.sources import open_source
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
+    from ganforge.exporter import Exporter, ExportReport
     from ganforge.hookspecs import hookimpl
     from ganforge.interfaces import (
         Augmentation,
@@ -74,6 +75,8 @@ __all__ = [
     "Discriminator",
     "EqualizedConv2d",
     "EqualizedLinear",
+    "ExportReport",
+    "Exporter",
     "FeatureDiscriminator",
     "GanforgeError",
     "Generator",
@@ -115,6 +118,7 @@ __all__ = [
 _HOMES = {
     "capabilities": ("Growing", "Recomputable", "StyleGenerator"),
     "errors": ("CheckpointError", "DataError", "GanforgeError", "OptionError", "PluginError", "nearest"),
+    "exporter": ("ExportReport", "Exporter"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
         "Augmentation",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from ganforge.exporter import Exporter
     from ganforge.interfaces import Augmentation, Dataset, Discriminator, Generator, Loss, Recipe, Regularizer
 
 hookspec = pluggy.HookspecMarker("ganforge")
@@ -188,5 +189,35 @@ def ganforge_recipes() -> Mapping[str, Recipe]:  # type: ignore[empty-body]
                     },
                 )
             }
+        ```
+    """
+
+
+@hookspec
+def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-body]
+    """Exporters by name; ``ganforge export --format NAME`` is how a user asks for one.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import Exporter, ExportReport, generate, hookimpl
+
+        class Text(Exporter):
+            "Examples as text."
+            suffix = ".txt"
+            def __init__(self, *, count: int = 100) -> None:
+                self.count = count
+            def export(self, generator, card, path) -> ExportReport:
+                rows = generate(generator, self.count).flatten(1).tolist()
+                text = "; ".join(",".join(map(str, row)) for row in rows)
+                read = [[float(number) for number in line.split(",")] for line in text.split("; ")]
+                worst = (torch.tensor(read) - torch.tensor(rows)).abs().max().item()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+                return ExportReport(path, len(text), len(rows), worst, "examples, read back")
+
+        @hookimpl
+        def ganforge_exporters():
+            return {"text": Text}
         ```
     """

@@ -103,7 +103,7 @@ class Registry:
         """Make a part.
 
         Args:
-            kind: One of ``generator``, ``discriminator``, ``loss``, ``regularizer``, ``dataset``.
+            kind: One of `KINDS` other than ``recipe``.
             name: Its name.
             options: What differs from the defaults.
             arguments: What the data dictate: a `DataSpec` for networks.

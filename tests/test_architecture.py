@@ -14,11 +14,12 @@ ROOT = Path(ganforge.__file__).parent
 FLOORS = {
     "version": 0,
     "errors": 0,
+    "interfaces": 0,
     "images": 0,
     "interpolation": 0,
     "schedules": 0,
+    "exporter": 1,
     "files": 1,
-    "interfaces": 1,
     "options": 1,
     "settings": 1,
     "capabilities": 2,

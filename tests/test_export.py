@@ -20,9 +20,20 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganforge import DataSpec, GanforgeError, Generator, PluginError
-from ganforge.export import torchscript
-from ganforge.export.torchscript import TOLERANCE, export_torchscript, script
+from ganforge import DataSpec, GanforgeError, Generator, OptionError, PluginError
+from ganforge.checkpoint import load_generator, save_generator
+from ganforge.cli import main
+from ganforge.export import proving, torchscript
+from ganforge.export.folding import fold, quicken
+from ganforge.export.scripting import script
+from ganforge.export.torchscript import (
+    TOLERANCE,
+    TOLERANCES,
+    TorchScriptExporter,
+    compile_generator,
+    export_torchscript,
+)
+from ganforge.export.weights import SafetensorsExporter
 from ganforge.images import grid, to_uint8
 from ganforge.sampling import cycle_labels, generate
 
@@ -200,7 +211,9 @@ def test_the_report_says_what_was_compared(exported, kind):
     report = exported[kind]
     assert report.path.name == f"{kind}.pt"
     assert report.num_bytes == report.path.stat().st_size
-    assert report.num_examples == (1 + 7 + 64) * (2 if kind in ("conditional", "truncatable") else 1)
+    forward = (1 + 7 + 64) * (2 if kind in ("conditional", "truncatable") else 1)
+    by_seed = (1 + 7 + 64) * (2 if kind == "truncatable" else 1) + (7 if kind == "conditional" else 0)
+    assert report.num_examples == forward + by_seed * (1 if kind == "multilayer" else 2)
     assert 0 <= report.worst_difference <= TOLERANCE
 
 
@@ -217,8 +230,8 @@ def test_the_file_tells_how_to_call_it_and_what_it_holds(exported):
     assert about["output"]["range"] == [-1, 1]
     assert about["versions"]["torch"] == torch.__version__
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode() + tensor.numpy().tobytes())
+    for name, tensor in sorted(network.generator.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode() + tensor.contiguous().numpy().tobytes())
     assert about["digest"] == digest.hexdigest()
     assert not any(weight.requires_grad for weight in network.parameters())
     assert not network.training
@@ -230,7 +243,7 @@ def test_the_file_tells_how_to_call_it_and_what_it_holds(exported):
 
 
 def test_equal_weights_give_equal_bytes_under_any_name(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(torchscript, "_worst_difference", lambda content, cases, expected: 0.0)
+    monkeypatch.setattr(torchscript, "worst_difference", lambda *arguments: 0.0)
     export_torchscript(make("convolutional"), card_of(IMAGES), tmp_path / "other.pt")
     assert (tmp_path / "other.pt").read_bytes() == exported["convolutional"].path.read_bytes()
 
@@ -239,7 +252,7 @@ def test_the_original_and_the_random_state_are_left_alone(tmp_path):
     original = InsistsOnLabels(CLASSES).double().train()
     before, random = copy.deepcopy(original.state_dict()), torch.get_rng_state()
     report = export_torchscript(original, card_of(CLASSES), tmp_path / "new" / "model.pt")
-    assert report.num_examples == 72, "calls without labels are no part of a network that insists on them"
+    assert report.num_examples == 72 + 2 * 72 + 2 * 7, "a network that insists on labels is called with labels alone"
     assert torch.equal(torch.get_rng_state(), random)
     assert original.training
     assert all(weight.requires_grad and weight.dtype == torch.float64 for weight in original.parameters())
@@ -280,9 +293,11 @@ def test_a_network_that_is_another_once_compiled_is_refused_and_nothing_is_left(
 @pytest.mark.parametrize("spoil", [lambda output: output * torch.nan, lambda output: output[:-1]])
 def test_an_output_that_is_not_finite_or_of_another_shape_is_refused(spoil, tmp_path, monkeypatch):
     original = Small()
-    monkeypatch.setattr(
-        torchscript, "_run", lambda content, cases: [spoil(original(case["z"]).detach()) for case in cases]
-    )
+
+    def run(content, calls, device):
+        return [spoil(proving.run_call(original, call, VECTORS)) for call in calls]
+
+    monkeypatch.setattr(proving, "_run", run)
     with pytest.raises(GanforgeError, match=r"differs from the original by (nan|inf)"):
         export_torchscript(original, card_of(VECTORS), tmp_path / "model.pt")
 
@@ -423,6 +438,264 @@ def test_only_the_deprecation_of_torchscript_is_silenced():
     network.__constants__ = ["layer"]
     with pytest.warns(UserWarning, match="ScriptModule constants"):
         script(network)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loaded_file_samples_what_ganforge_generates_from_the_same_seeds(exported, kind):
+    network, original = torch.jit.load(exported[kind].path), make(kind)
+    if kind == "noisy":
+        torch.manual_seed(0)
+        drawn = network.sample(70, 5)
+        torch.manual_seed(0)
+        torch.testing.assert_close(drawn, generate(original, 70, seed=5), rtol=0, atol=1e-5)
+        return
+    labels = cycle_labels(70, 3) if kind == "conditional" else None
+    state = torch.get_rng_state()
+    drawn = network.sample(70, 5)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(drawn, generate(original, 70, seed=5, labels=labels), rtol=0, atol=1e-5)
+    torch.testing.assert_close(network.sample(3, 40), drawn[35:38], rtol=0, atol=1e-5) if labels is None else None
+
+
+def test_sample_takes_classes_and_truncation_and_refuses_what_does_not_fit(exported):
+    conditional, truncatable = (torch.jit.load(exported[kind].path) for kind in ("conditional", "truncatable"))
+    labels = torch.tensor([2, 0, 2])
+    expected = generate(make("conditional"), 3, seed=1, labels=labels)
+    torch.testing.assert_close(conditional.sample(3, 1, labels), expected, rtol=0, atol=1e-5)
+    expected = generate(make("truncatable"), 3, seed=1, truncation=0.3)
+    torch.testing.assert_close(truncatable.sample(3, 1, truncation=0.3), expected, rtol=0, atol=1e-5)
+    for network, arguments, message in (
+        (conditional, (0, 1), "count=0 must be at least 1"),
+        (conditional, (2, 1, labels), "labels must be 2 classes"),
+        (truncatable, (3, 1, labels), "knows no classes"),
+    ):
+        with pytest.raises(torch.jit.Error, match=message):
+            network.sample(*arguments)
+
+
+def test_pixels_are_rounded_as_ganforge_rounds_them(exported):
+    network = torch.jit.load(exported["conditional"].path)
+    pixels = network.sample_uint8(9, 4)
+    assert (pixels.dtype, pixels.shape) == (torch.uint8, (9, 8, 8, 3))
+    assert pixels.is_contiguous()
+    assert torch.equal(pixels, to_uint8(network.sample(9, 4)).permute(0, 2, 3, 1))
+    assert not hasattr(torch.jit.load(exported["multilayer"].path), "sample_uint8")
+
+
+def test_pixels_that_are_cut_off_instead_of_rounded_are_noticed():
+    call = proving.Call("sample_uint8", {"count": 1, "seed": 0})
+    images = torch.linspace(-1.2, 1.2, 192).view(1, 3, 8, 8)
+    pixels = to_uint8(images).permute(0, 2, 3, 1)
+    assert proving._difference(call, pixels, images) <= 1e-6
+    cut = (images * 127.5 + 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    assert proving._difference(call, cut, images) > 1e-4
+    assert proving._difference(call, pixels.transpose(1, 2), images) > 1e-4
+
+
+def test_every_method_is_described_with_a_call_that_runs(exported):
+    texts = {"ganforge.json": ""}
+    network = torch.jit.load(exported["truncatable"].path, _extra_files=texts)
+    about = json.loads(texts["ganforge.json"])
+    assert (about["precision"], about["device"], about["class_names"]) == ("float32", "cpu", [])
+    assert about["methods"].keys() == {"forward", "sample", "sample_uint8"}
+    assert about["methods"]["forward"]["inputs"] == about["inputs"]
+    for name, method in about["methods"].items():
+        arguments = {each.name for each in getattr(network, name).schema.arguments} - {"self"}
+        assert method["inputs"].keys() == arguments
+        output = eval(method["python"], {"network": network, "z": torch.randn(16, 6)})
+        assert str(output.dtype) == f"torch.{method['output']['dtype']}"
+        assert list(output.shape[1:]) == method["output"]["shape"][1:]
+
+
+class Row(Generator):
+    """Convolutions of every kind, each with batch norm after it, whose statistics are not those of the start."""
+
+    def __init__(self, data: DataSpec = IMAGES, *, groups: int = 1) -> None:
+        super().__init__()
+        self.z_dim = 6
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(6, 8, 4, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=groups),
+            nn.BatchNorm2d(8, affine=False),
+            nn.Conv2d(8, 3, 3, padding=1),
+            nn.BatchNorm2d(3),
+        )
+        for norm in [each for each in self.layers if isinstance(each, nn.BatchNorm2d)]:
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2.0)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.layers(z[:, :, None, None]).tanh()
+
+
+@pytest.mark.parametrize(("groups", "left"), [(1, 0), (2, 1)])
+def test_batch_norm_is_folded_into_the_convolution_before_it(groups, left):
+    torch.manual_seed(0)
+    network = Row(groups=groups).eval().requires_grad_(False)
+    folded = copy.deepcopy(network)
+    fold(folded)
+    assert sum(isinstance(each, nn.BatchNorm2d) for each in folded.modules()) == left
+    assert [name for name, _ in folded.named_children()] == [name for name, _ in network.named_children()]
+    z = torch.randn(5, 6)
+    torch.testing.assert_close(folded(z), network(z), rtol=0, atol=1e-6)
+    assert network(z).std() > 0.1
+    scripted = compile_generator(network, IMAGES)
+    torch.testing.assert_close(scripted(z), network(z), rtol=0, atol=1e-6)
+    assert scripted(z).is_contiguous()
+
+
+def test_a_convolution_that_is_used_twice_or_a_network_that_views_its_maps_stays_as_it_is():
+    class Shared(Row):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = self.layers[0]
+
+    network = Shared().eval()
+    fold(network)
+    assert isinstance(network.layers[1], nn.BatchNorm2d)
+
+    class Viewing(Row):
+        def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+            return super().forward(z).view(len(z), 3 * 8 * 8)
+
+    network, z = Viewing().eval(), torch.randn(5, 6)
+    assert quicken(network, lambda each: [each(z)], 1e-6) is network
+    network = Row().eval()
+    assert quicken(network, lambda each: [each(z)], 1e-6) is not network
+    assert quicken(network, lambda each: [each(z) * (1 + (each is network))], 1e-6) is network
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_fewer_bits_compute_in_their_type_and_give_float32(precision, tmp_path):
+    network = make("convolutional")
+    report = TorchScriptExporter(precision=precision).export(network, card_of(IMAGES), tmp_path / "model.pt")
+    assert TOLERANCE < report.worst_difference <= TOLERANCES[precision]
+    texts = {"ganforge.json": ""}
+    loaded = torch.jit.load(report.path, _extra_files=texts)
+    about = json.loads(texts["ganforge.json"])
+    assert about["precision"] == precision
+    assert {tensor.dtype for tensor in loaded.state_dict().values() if tensor.is_floating_point()} == {
+        getattr(torch, precision)
+    }
+    assert loaded.sample(2, 0).dtype == torch.float32
+    assert (loaded.sample(9, 3) - generate(network, 9, seed=3)).abs().max() <= TOLERANCES[precision]
+
+
+def test_noise_in_fewer_bits_is_compared_with_the_same_noise():
+    network = make("noisy")
+    reduced, call = copy.deepcopy(network).bfloat16(), proving.Call("forward", {"z": torch.randn(3, 6)})
+    (output,) = proving.reference_outputs(network, [call], IMAGES, reduced)
+    assert torch.equal(output, proving.run_call(reduced, call, IMAGES))
+    quiet = make("convolutional")
+    (output,) = proving.reference_outputs(quiet, [call], IMAGES, copy.deepcopy(quiet).bfloat16())
+    assert torch.equal(output, proving.run_call(quiet, call, IMAGES))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_file_for_cuda_needs_cuda():
+    with pytest.raises(OptionError, match="torch finds no CUDA device here"):
+        TorchScriptExporter(device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_file_for_cuda_lies_and_is_proved_there(tmp_path):
+    exporter = TorchScriptExporter(device="cuda")
+    report = exporter.export(make("convolutional"), card_of(IMAGES), tmp_path / "model.pt")
+    network = torch.jit.load(report.path)
+    assert network.sample(3, 1).device.type == "cuda"
+    expected = generate(make("convolutional"), 3, seed=1)
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        torch.testing.assert_close(network.sample(3, 1).cpu(), expected, rtol=0, atol=1e-5)
+
+
+def small_run(folder: Path) -> Path:
+    """Weights of a built-in generator with their card."""
+    from ganforge.builtin.mlp import MLPGenerator
+
+    torch.manual_seed(0)
+    generator = MLPGenerator(VECTORS, hidden=(4,))
+    part = {"name": "mlp", "options": {"hidden": [4]}, "plugin": "mlp"}
+    path = folder / "generator.safetensors"
+    save_generator(path, generator.state_dict(), {**card_of(VECTORS), "generator": part})
+    return path
+
+
+def test_weights_are_given_away_as_they_are(tmp_path):
+    source = small_run(tmp_path)
+    generator, card = load_generator(source)
+    report = SafetensorsExporter().export(generator, card, tmp_path / "new" / "copy.safetensors")
+    assert report.path.read_bytes() == source.read_bytes()
+    assert (report.num_bytes, report.worst_difference) == (source.stat().st_size, 0.0)
+    assert report.num_examples == len(generator.state_dict())
+    with torch.no_grad():
+        next(generator.parameters()).add_(1)
+    with pytest.raises(GanforgeError, match="not those that the generator's card tells of"):
+        SafetensorsExporter().export(generator, card, tmp_path / "other.safetensors")
+    assert not (tmp_path / "other.safetensors").exists()
+
+
+PLUGIN = """
+from ganforge import Exporter, ExportReport, hookimpl
+
+class Names(Exporter):
+    "Names of all weights."
+    suffix = ".txt"
+    def __init__(self, *, end: str = ";") -> None:
+        self.end = end
+    def export(self, generator, card, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.end.join(generator.state_dict()))
+        return ExportReport(path, path.stat().st_size, 1, 0.0, "texts")
+
+@hookimpl
+def ganforge_exporters():
+    return {"names": Names}
+"""
+
+
+def call_main(*arguments) -> int:
+    try:
+        main([str(each) for each in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_the_command_writes_several_formats_at_once_a_plugins_among_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torchscript, "worst_difference", lambda *arguments: 0.0)
+    source, plugin = small_run(tmp_path), tmp_path / "names.py"
+    plugin.write_text(PLUGIN)
+    formats = ["--torchscript", "--safetensors", "--format", "names", "--set", "names.end=|"]
+    assert call_main("export", source, *formats, "--plugin", plugin) == 0
+    files = [tmp_path / "export" / f"generator{suffix}" for suffix in (".pt", ".safetensors", ".txt")]
+    printed = capsys.readouterr()
+    assert printed.out.split() == [str(file) for file in files]
+    assert printed.err.count("equal to the network within") == 3
+    assert files[2].read_text() == "|".join(load_generator(source)[0].state_dict())
+    assert files[1].read_bytes() == source.read_bytes()
+    assert call_main("export", source, "--to", tmp_path / "only.pt", "--set", "torchscript.precision=float16") == 0
+    assert torch.jit.load(tmp_path / "only.pt").like.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--torchscript", "--safetensors", "--to", "both.pt"], "several formats need a folder"),
+        (["--safetensors", "--to", "one.pt"], "ends in .safetensors"),
+        (["--format", "safetensor"], "did you mean 'safetensors'"),
+        (["--set", "torchscript.precision=int8"], "'int8' is not to be had"),
+        (["--set", "safetensors.x=1"], "'safetensors' is not exported to"),
+        (["--safetensors", "--set", "safetensors.x=1"], "has no option 'x'"),
+    ],
+)
+def test_the_command_tells_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
+    assert call_main("export", small_run(tmp_path), *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from ganforge.builtin.stylegan import StyleGANDiscriminator, StyleGANGenerator
 from ganforge.checkpoint import load_generator, read_tensors
 from ganforge.config import resolve
 from ganforge.data.store import PackedData
-from ganforge.export.torchscript import export_torchscript, script
+from ganforge.export.scripting import script
+from ganforge.export.torchscript import export_torchscript
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.settings import load_layers

@@ -49,6 +49,10 @@ BROKEN = {
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_losses():\n    return {'mine': dict}",
         "loss 'mine' must be a class that derives from ganforge.Loss",
     ),
+    "no-exporter": (
+        "from ganforge import hookimpl\n@hookimpl\ndef ganforge_exporters():\n    return {'mine': dict}",
+        "exporter 'mine' must be a class that derives from ganforge.Exporter",
+    ),
     "bad-name": (GOOD % "My Loss", "loss name 'My Loss' must be lower-case letters, digits and hyphens"),
     "hook-raises": (
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_losses():\n    return {}[1]",
@@ -80,6 +84,7 @@ def site(tmp_path, monkeypatch):
 def test_builtin_parts_come_through_entry_points_of_the_ganforge_distribution():
     registry = Registry.installed()
     assert registry.part("generator", "dcgan").plugin.distribution == "ganforge"
+    assert registry.part("exporter", "torchscript").plugin.distribution == "ganforge"
     assert not [plugin.error for plugin in registry.plugins if plugin.distribution == "ganforge" and plugin.error]
 
 

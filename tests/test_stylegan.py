@@ -7,7 +7,8 @@ import ganforge
 from ganforge import DataSpec, EqualizedConv2d, MinibatchDeviation, OptionError, StyleGenerator
 from ganforge.builtin.stylegan import StyleGANDiscriminator, StyleGANGenerator
 from ganforge.config import resolve
-from ganforge.export import torchscript
+from ganforge.export import proving, torchscript
+from ganforge.export.scripting import script
 from ganforge.registry import Registry
 from ganforge.sampling import generate
 from ganforge.testing import check_discriminator, check_generator
@@ -272,7 +273,7 @@ def test_truncation_in_training_mode_does_not_disturb_the_gradient():
 @pytest.mark.parametrize("conditioning", ["none", "input"])
 def test_the_compiled_network_has_all_methods_and_arguments(conditioning):
     generator = make(CLASSES, conditioning=conditioning)
-    scripted = torchscript.script(make(CLASSES, conditioning=conditioning))
+    scripted = script(make(CLASSES, conditioning=conditioning))
     z, labels = torch.randn(7, 5), torch.arange(7) % 3
     with torch.no_grad():
         for arguments in ({}, {"truncation": 0.4}, {"truncation": 0.4, "cutoff": 2}):
@@ -297,7 +298,9 @@ def test_the_exported_file_is_proved_for_styles_and_noise_and_describes_them(tmp
         "data": {"shape": [3, 8, 8], "class_names": list(CLASSES.class_names)},
     }
     report = torchscript.export_torchscript(make(CLASSES, conditioning="input"), card, tmp_path / "model.pt")
-    assert report.num_examples == 2 * (1 + 7 + 64) + 7 * 5
+    # With and without labels, truncated and not; styles by kinds of noise; from seeds floats and pixels, and once more
+    # with labels and by kinds of noise.
+    assert report.num_examples == 2 * (1 + 7 + 64) + 7 * 5 + 2 * 2 * (1 + 7 + 64) + 2 * 7 + 7 * 5
     assert report.worst_difference <= torchscript.TOLERANCE
     texts = {"ganforge.json": ""}
     network = torch.jit.load(report.path, _extra_files=texts)
@@ -314,12 +317,16 @@ def test_the_exported_file_is_proved_for_styles_and_noise_and_describes_them(tmp
 def test_an_export_whose_noise_is_another_is_refused(tmp_path, monkeypatch):
     network = make(CLASSES)
 
-    def run(content, cases):
+    def run(content, calls, device):
         swapped = {"only-coarse": "only-fine", "only-fine": "only-coarse"}
-        swap = [{**case, "noise": swapped.get(case["noise"], "none")} if "noise" in case else case for case in cases]
-        return [torchscript._call(network, case) for case in swap]
+        noises = [call.arguments.get("noise") for call in calls]
+        swap = [
+            proving.Call(call.method, {**call.arguments, "noise": swapped.get(noise, "none")}) if noise else call
+            for call, noise in zip(calls, noises, strict=True)
+        ]
+        return [proving.run_call(network, call, DataSpec((3, 8, 8))) for call in swap]
 
-    monkeypatch.setattr(torchscript, "_run", run)
+    monkeypatch.setattr(proving, "_run", run)
     card = {"generator": {"name": "stylegan", "options": {}}, "data": {"shape": [3, 8, 8], "class_names": []}}
     with pytest.raises(ganforge.GanforgeError, match=r"differs from the original by .* with noise"):
         torchscript.export_torchscript(network, card, tmp_path / "model.pt")

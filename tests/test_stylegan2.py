@@ -9,6 +9,7 @@ from ganforge import Blur, DataSpec, Growing, OptionError, StyleGenerator
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.config import resolve
 from ganforge.export import torchscript
+from ganforge.export.scripting import script
 from ganforge.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
@@ -248,7 +249,7 @@ def test_the_recipe_trains_with_r1_and_path_lengths_and_goes_on_bit_for_bit():
 @pytest.mark.parametrize("conditioning", ["none", "input"])
 def test_the_compiled_network_has_all_methods_and_arguments(conditioning):
     generator = make(CLASSES, conditioning=conditioning)
-    scripted = torchscript.script(make(CLASSES, conditioning=conditioning))
+    scripted = script(make(CLASSES, conditioning=conditioning))
     z, labels = torch.randn(7, 5), torch.arange(7) % 3
     with torch.no_grad():
         for arguments in ({}, {"truncation": 0.4}, {"truncation": 0.4, "cutoff": 2}):

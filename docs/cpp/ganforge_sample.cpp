@@ -13,7 +13,6 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace {
 
@@ -94,67 +93,59 @@ Model load(const std::string& path) {
     if (const auto colon = line.find(": "); colon != std::string::npos)
       model.summary[line.substr(0, colon)] = line.substr(colon + 2);
   }
-  if (!model.summary.contains("z_dim") || !model.summary.contains("num_classes"))
+  if (!model.summary.contains("num_classes"))
     refuse(path + ": was not exported by ganforge; it has no summary.txt");
   return model;
 }
 
-// Images [N, C, H, W] in [-1, 1]. Image i is that of seed + i, as with `ganforge sample`.
+// Pixels, uint8 [N, H, W, C]. Image i is that of seed + i, as with `ganforge sample`; classes come in turn.
 torch::Tensor sample(Model& model, const Options& options) {
-  const auto z_dim = parse<std::int64_t>("z_dim", model.summary["z_dim"], 1, int_max);
-  const auto num_classes = parse<std::int64_t>("num_classes", model.summary["num_classes"], 0, int_max);
-  auto source = at::make_generator<at::CPUGeneratorImpl>();
-  std::vector<torch::Tensor> latents;
-  for (std::int64_t i = 0; i < options.count; ++i) {
-    source.set_current_seed(static_cast<std::uint64_t>(options.seed + i));
-    latents.push_back(torch::randn({z_dim}, source));
+  const auto method = model.network.find_method("sample_uint8");
+  if (!method) {
+    refuse(model.network.find_method("sample") ? "this generator makes vectors, not images; there is nothing to draw"
+                                               : "the model has no method sample; export it with this ganforge");
   }
-  torch::jit::Kwargs arguments{{"z", torch::stack(latents)}};
+  torch::jit::Kwargs arguments{{"count", options.count}, {"seed", options.seed}};
 
-  if (options.label && *options.label >= num_classes) {
-    refuse(num_classes == 0 ? "--class: this generator knows no classes"
-                            : "--class is " + std::to_string(*options.label) + ", but must be below " +
-                                  std::to_string(num_classes));
-  }
   if (options.label) {
+    const auto num_classes = parse<std::int64_t>("num_classes", model.summary["num_classes"], 0, int_max);
+    if (*options.label >= num_classes) {
+      refuse(num_classes == 0 ? "--class: this generator knows no classes"
+                              : "--class is " + std::to_string(*options.label) + ", but must be below " +
+                                    std::to_string(num_classes));
+    }
     arguments["labels"] = torch::full({options.count}, *options.label, torch::kInt64);
-  } else if (num_classes > 0) {
-    arguments["labels"] = torch::arange(options.count, torch::kInt64) % num_classes;
   }
 
   if (options.truncation) {
-    const auto& schema = model.network.get_method("forward").function().getSchema();
-    if (!schema.argumentIndexWithName("truncation")) refuse("--truncation: this generator cannot be truncated");
+    if (!method->function().getSchema().argumentIndexWithName("truncation"))
+      refuse("--truncation: this generator cannot be truncated");
     arguments["truncation"] = *options.truncation;
   }
 
   torch::manual_seed(static_cast<std::uint64_t>(options.seed));  // for the noise that some networks draw
-  const auto images = model.network.get_method("forward")({}, arguments).toTensor();
-  if (images.dim() != 4) refuse("this generator makes vectors, not images; there is nothing to draw");
-  return images;
+  return (*method)({}, arguments).toTensor().cpu();
 }
 
-// Lays images out in rows on black, as square as can be: uint8 [3, H, W].
+// Lays images out in rows on black, as square as can be: uint8 [H, W, 3].
 torch::Tensor grid(const torch::Tensor& images) {
   constexpr std::int64_t gap = 2;
-  auto pixels = (images * 127.5 + 127.5).round().clamp(0, 255).to(torch::kUInt8);
-  pixels = pixels.size(1) >= 3 ? pixels.narrow(1, 0, 3) : pixels.narrow(1, 0, 1).expand({-1, 3, -1, -1});
-  const auto count = pixels.size(0), height = pixels.size(2), width = pixels.size(3);
+  const auto pixels = images.size(3) >= 3 ? images.narrow(3, 0, 3) : images.narrow(3, 0, 1).expand({-1, -1, -1, 3});
+  const auto count = pixels.size(0), height = pixels.size(1), width = pixels.size(2);
   const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
   const auto rows = (count + columns - 1) / columns;
-  auto canvas = torch::zeros({3, rows * (height + gap) - gap, columns * (width + gap) - gap}, torch::kUInt8);
+  auto canvas = torch::zeros({rows * (height + gap) - gap, columns * (width + gap) - gap, 3}, torch::kUInt8);
   for (std::int64_t i = 0; i < count; ++i) {
     const auto top = i / columns * (height + gap), left = i % columns * (width + gap);
-    canvas.narrow(1, top, height).narrow(2, left, width).copy_(pixels[i]);
+    canvas.narrow(0, top, height).narrow(1, left, width).copy_(pixels[i]);
   }
   return canvas;
 }
 
 void write_ppm(const std::string& path, const torch::Tensor& picture) {
-  const auto bytes = picture.permute({1, 2, 0}).contiguous();
   std::ofstream file(path, std::ios::binary);
-  file << "P6\n" << picture.size(2) << ' ' << picture.size(1) << "\n255\n";
-  file.write(reinterpret_cast<const char*>(bytes.data_ptr<std::uint8_t>()), bytes.numel());
+  file << "P6\n" << picture.size(1) << ' ' << picture.size(0) << "\n255\n";
+  file.write(reinterpret_cast<const char*>(picture.data_ptr<std::uint8_t>()), picture.numel());
   if (!file.flush()) refuse(path + ": cannot be written");
 }
 

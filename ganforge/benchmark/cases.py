@@ -11,8 +11,8 @@ import torch
 
 from ganforge.benchmark.players import Kind, Players
 from ganforge.benchmark.timing import Case, Timing, weigh
-from ganforge.export.torchscript import script
-from ganforge.interfaces import Generator
+from ganforge.export.torchscript import compile_generator
+from ganforge.interfaces import DataSpec, Generator
 from ganforge.sampling import cycle_labels, draw_latents, generate_batches
 from ganforge.training.average import update_average
 from ganforge.training.engine import EAGER
@@ -140,7 +140,7 @@ def export_case(players: Players) -> Case:
         GanforgeError: It cannot be exported.
     """
     device = players.engine.device
-    network = load_exported(players.state.average, device)
+    network = load_exported(players.state.average, players.data.spec, device)
     batch = players.config.training.batch
     latents = draw_latents(batch, players.state.average.z_dim, 0).to(device)
     labels = cycle_labels(batch, players.data.spec.num_classes)
@@ -157,12 +157,12 @@ def export_case(players: Players) -> Case:
     return prepare
 
 
-def load_exported(generator: Generator, device: torch.device) -> torch.jit.ScriptModule:
-    """A generator as it comes out of its TorchScript file, which is kept in memory; see `script` for errors."""
+def load_exported(generator: Generator, data: DataSpec, device: torch.device) -> torch.jit.ScriptModule:
+    """A generator as it comes out of its TorchScript file, which is kept in memory; see `compile_generator`."""
     network = copy.deepcopy(generator).cpu().float().eval().requires_grad_(False)
     EAGER.place(network)
     content = io.BytesIO()
-    scripted = script(network)
+    scripted = compile_generator(network.to(device), data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit says at every call that it is deprecated
         torch.jit.save(scripted, content)

@@ -23,7 +23,7 @@ from ganforge.capabilities import Growing
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
-from ganforge.export.torchscript import script
+from ganforge.export.scripting import script
 from ganforge.interfaces import (
     Augmentation,
     ClassifierDiscriminator,

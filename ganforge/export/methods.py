@@ -1,0 +1,128 @@
+"""The methods of an exported file: `forward` as the generator has it, and `sample`, from seeds to examples.
+
+They are written as TorchScript, since their arguments are those of the generator's own ``forward``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganforge.capabilities import StyleGenerator
+from ganforge.export.scripting import explain, quiet, script
+from ganforge.interfaces import DataSpec, Generator
+
+BATCH = 64
+"""Examples that `sample` draws at once, as `ganforge.generate` does."""
+
+# What is asked of z or w is done by passing it through `like`: it takes on the type and the device of the weights.
+_PASS = """
+def {method}(self, {parameters}) -> Tensor:
+    return self.generator.{method}({first}.to(self.like), {others}).float().contiguous()
+"""
+
+_SAMPLE = """
+def sample(self, count: int, seed: int, labels: Optional[Tensor] = None{parameters}) -> Tensor:
+    if count < 1:
+        raise ValueError("count=" + str(count) + " must be at least 1")
+    if labels is not None and self.num_classes == 0:
+        raise ValueError("this generator knows no classes; leave labels out")
+    classes = torch.arange(count, device=torch.device("cpu")) % max(self.num_classes, 1)
+    if labels is not None:
+        classes = labels
+    if len(classes) != count:
+        raise ValueError("labels must be " + str(count) + " classes, one for each example")
+    source = torch.Generator()
+    examples: List[Tensor] = []
+    for start in range(0, count, {batch}):
+        latents: List[Tensor] = []
+        for index in range(start, min(start + {batch}, count)):
+            source.manual_seed(seed + index)
+            drawn = torch.randn([self.z_dim], generator=source, dtype=torch.float32, device=torch.device("cpu"))
+            latents.append(drawn)
+        some = classes[start : start + {batch}].to(self.like.device)
+        examples.append(self.forward(torch.stack(latents), {some}{others}))
+    return torch.cat(examples)
+"""
+
+_SAMPLE_UINT8 = """
+def sample_uint8(self, count: int, seed: int, labels: Optional[Tensor] = None{parameters}) -> Tensor:
+    images = self.sample(count, seed, labels{others})
+    pixels = images.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous()
+"""
+
+
+class Exported(nn.Module):
+    """What the file holds: the generator, and what its methods need to know."""
+
+    __constants__ = ("z_dim", "num_classes")
+
+    def __init__(self, generator: nn.Module, z_dim: int, num_classes: int, like: torch.Tensor) -> None:
+        super().__init__()
+        self.generator = generator
+        self.z_dim = z_dim
+        self.num_classes = num_classes
+        self.like: torch.Tensor
+        self.register_buffer("like", like)
+
+
+def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModule:
+    """Compile a generator with all methods that its file has.
+
+    The generator itself lies under ``generator``, with the names of its weights.
+
+    Args:
+        network: In evaluation mode; all of its weights are of the type in which it is to compute.
+        data: What it gives; of images there is ``sample_uint8`` too.
+
+    Raises:
+        GanforgeError: As `ganforge.export.scripting.script`.
+    """
+    scripted = script(network)
+    weights = next((each for each in network.state_dict().values() if each.is_floating_point()), torch.zeros(()))
+    like = torch.zeros(0, dtype=weights.dtype, device=weights.device)
+    try:
+        methods = ["forward"] + (["mapping", "synthesis"] if isinstance(network, StyleGenerator) else [])
+        schemas = {method: getattr(scripted, method).schema.arguments[1:] for method in methods}
+        sources = [_passing(method, arguments) for method, arguments in schemas.items()]
+        rest = schemas["forward"][2:]
+        parameters = "".join(f", {_parameter(each)}" for each in rest)
+        others = "".join(f", {each.name}" for each in rest)
+        some = "some" if data.num_classes else "None"
+        sources.append(_SAMPLE.format(batch=BATCH, parameters=parameters, others=others, some=some))
+        if data.is_image:
+            sources.append(_SAMPLE_UINT8.format(parameters=parameters, others=others))
+        with quiet():
+            exported: torch.jit.ScriptModule = torch.jit.script(
+                _class_of(tuple(sources))(scripted, network.z_dim, data.num_classes, like).eval()
+            )
+            for source in sources:
+                if not hasattr(exported, source.split("(")[0].split()[1]):  # modules of one type share their methods
+                    exported.define(source)
+    except RuntimeError as error:
+        raise explain(network, error) from error
+    return exported
+
+
+@cache
+def _class_of(sources: tuple[str, ...]) -> type[Exported]:
+    """A class for each set of methods: TorchScript keeps one type for all modules of a class that look alike."""
+    return type("Exported", (Exported,), {"__module__": Exported.__module__})
+
+
+def _passing(method: str, arguments: Sequence[Any]) -> str:
+    """A method that hands its arguments to the generator's."""
+    parameters = ", ".join(map(_parameter, arguments))
+    others = ", ".join(each.name for each in arguments[1:])
+    return _PASS.format(method=method, parameters=parameters, first=arguments[0].name, others=others)
+
+
+def _parameter(argument: Any) -> str:
+    """An argument of a schema as it is written in a method's head."""
+    default = f" = {argument.default_value!r}" if argument.has_default_value() else ""
+    return f"{argument.name}: {argument.type.annotation_str}{default}"

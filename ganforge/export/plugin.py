@@ -1,0 +1,13 @@
+"""The exporters that come along, as a plugin: the door through which they enter is the one for everybody's."""
+
+from __future__ import annotations
+
+from ganforge import Exporter, hookimpl
+from ganforge.export.torchscript import TorchScriptExporter
+from ganforge.export.weights import SafetensorsExporter
+
+
+@hookimpl
+def ganforge_exporters() -> dict[str, type[Exporter]]:
+    """Offer the exporters."""
+    return {"torchscript": TorchScriptExporter, "safetensors": SafetensorsExporter}

@@ -1,0 +1,41 @@
+"""A generator as numbers without code: the file that ganforge itself keeps, to be given away."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganforge.checkpoint import read_tensors, save_generator
+from ganforge.errors import GanforgeError
+from ganforge.exporter import Exporter, ExportReport
+from ganforge.files import write_bytes
+from ganforge.interfaces import Generator
+
+
+class SafetensorsExporter(Exporter):
+    """Weights and card as safetensors: no code, to be loaded by `ganforge.load`, or by any reader of safetensors."""
+
+    suffix = ".safetensors"
+
+    def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
+        """Write the weights as they are; see `Exporter.export`."""
+        weights = generator.state_dict()
+        with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder:
+            draft = Path(folder) / path.name
+            save_generator(draft, weights, card)
+            written, read_card = read_tensors(draft)  # which checks the digest
+            content = draft.read_bytes()
+        same = written.keys() == weights.keys() and all(
+            torch.equal(tensor, weights[name].cpu()) for name, tensor in written.items()
+        )
+        if not same or read_card["digest"] != card.get("digest", read_card["digest"]):
+            raise GanforgeError(
+                f"{path}: the weights are not those that the generator's card tells of",
+                "nothing was written; export the generator as it was loaded",
+            )
+        write_bytes(path, content)
+        return ExportReport(path, len(content), len(written), 0.0, f"tensors, digest {read_card['digest'][:12]}")
