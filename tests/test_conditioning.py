@@ -27,7 +27,7 @@ from ganforge.config import resolve
 from ganforge.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 REGISTRY = Registry.installed()
 IMAGES = DataSpec((3, 16, 16), ("cat", "dog", "owl"))
@@ -300,8 +300,8 @@ def test_every_recipe_takes_steps_that_move_both_players(recipe):
     for index in range(2):
         real, latents, labels = torch.rand(6, 3, 16, 16), torch.randn(6, state.generator.z_dim), torch.arange(6) % 3
         fake = state.generator(latents, labels)
-        row = step_discriminator(state, real, fake.detach(), latents, labels, index)
-        row |= step_generator(state, real, fake, latents, labels, index)
+        row = step_discriminator(state, [(Batch(real, latents, labels), fake)], index)
+        row |= step_generator(state, [(Batch(real, latents, labels), fake)], index)
         assert all(value.isfinite() for value in row.values())
     assert ("generator/auxiliary" in row) == ("discriminator/auxiliary" in row) == (recipe == "acgan")
     for player in (state.generator, state.discriminator):

@@ -56,12 +56,12 @@ def build(registry, data, tree):
     return config, build_state(config, registry, data.spec, CPU)
 
 
-def run(config, state, data, engine, steps=3, stepper=None):
+def run(config, state, data, engine, steps=3, stepper=None, start=0):
     """Take steps as the loop does; the rows of all."""
     for network in state.networks():
         engine.place(network)
     batches, rows = Batches(data, 0, CPU), []
-    for index in range(steps):
+    for index in range(start, start + steps):
         seed_everything(0, "step", index)
         state.follow_schedules(config.optimizer)
         shown = [
@@ -116,6 +116,24 @@ def test_bfloat16_follows_float32(registry, images, recipe):
     assert first != second
     assert all(each.dtype == torch.float32 for network in other.networks() for each in network.parameters())
     assert all(torch.isfinite(each).all() for network in other.networks() for each in network.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_resumes_bit_for_bit_in_another_layout(registry, images, precision):
+    config, whole = build(registry, images, RECIPES["stylegan"])
+    _, resumed = build(registry, images, RECIPES["stylegan"])
+    engine = Engine(Plan(layout="channels_last", precision=precision), CPU)
+    rows = run(config, whole, images, engine, 5)
+    _, broken = build(registry, images, RECIPES["stylegan"])
+    run(config, broken, images, engine, 3)
+    resumed.load({name: tensor.contiguous() for name, tensor in broken.tensors().items()})
+    resumed.images = broken.images
+    for network in resumed.networks():
+        engine.place(network)
+    resumed.match_layouts()
+    assert run(config, resumed, images, engine, 2, start=3) == rows[3:]
+    theirs = whole.tensors()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in resumed.tensors().items())
 
 
 class Looking(Regularizer):

@@ -143,7 +143,7 @@ def test_a_discriminator_goes_over_likewise(factory, start, size):
     assert not torch.allclose(whole, small, atol=1e-3)
     # Half way, by hand: what the new block gives, and what the smaller picture gives, in equal parts.
     network.grow(start + 20)
-    layers = [network.layers[first:last] for first, last in network.bounds]
+    layers = network.parts
     entrances, blocks = [layers[0], *network.small_pixels], layers[1:]
     level = {16: 0, 8: 1}[size]
     seen = avg_pool2d(images, 16 // size)

@@ -13,7 +13,7 @@ from ganforge.registry import Registry
 from ganforge.sampling import generate
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
-from ganforge.training.steps import step_discriminator, step_generator
+from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 REGISTRY = Registry.installed()
 IMAGES = DataSpec((3, 16, 16))
@@ -247,8 +247,8 @@ def test_the_recipe_trains_with_r1_and_its_state_comes_back():
     for index in range(2):
         z = torch.randn(8, 5)
         fake = state.generator(z)
-        row = step_discriminator(state, torch.rand(8, 3, 8, 8), fake.detach(), z, None, index)
-        row |= step_generator(state, torch.rand(8, 3, 8, 8), fake, z, None, index)
+        row = step_discriminator(state, [(Batch(torch.rand(8, 3, 8, 8), z), fake)], index)
+        row |= step_generator(state, [(Batch(torch.rand(8, 3, 8, 8), z), fake)], index)
         assert all(value.isfinite() for value in row.values())
         assert ("discriminator/r1" in row) == (index == 0)
     after = state.tensors()

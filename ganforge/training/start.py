@@ -48,6 +48,7 @@ def open_engine(
     engine = Engine(plan, device, say)
     for network in state.networks():
         engine.place(network)
+    state.match_layouts()
     return engine
 
 

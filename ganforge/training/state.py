@@ -117,6 +117,15 @@ class TrainingState:
             "discriminator_optimizer": (self.discriminator_optimizer, self.discriminator),
         }
 
+    def match_layouts(self) -> None:
+        """Lay what optimisers keep of each weight out in memory as the weight is: they step through both at once."""
+        for optimizer, network in self.optimizers().values():
+            for parameter in network.parameters():
+                kept = optimizer.state[parameter]
+                for entry, value in kept.items():
+                    if value.shape == parameter.shape:
+                        kept[entry] = torch.empty_like(parameter).copy_(value)
+
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under a name that does not depend on order: ``generator/...``, ``generator_optimizer/...``."""
         tensors = {

@@ -35,6 +35,9 @@ SMALL_STEP = 0.02
 WORTHWHILE = 1.1
 """How much quicker a plan must be than a simpler one."""
 
+THREADS = torch.get_num_threads()
+"""Of the CPU, before a plan sets them."""
+
 Trial = Callable[[Plan, int], float]
 """Gives the seconds of a step by a plan, of so many examples."""
 
@@ -99,11 +102,10 @@ def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
     if device.type == "cuda":
         plans = [Plan(), Plan("graph", "float32", "channels_last"), Plan("graph", "bfloat16", "channels_last")]
     else:
-        threads = torch.get_num_threads()
         plans = [
-            Plan("eager", "float32", "contiguous", threads),
-            Plan("eager", "float32", "channels_last", threads),
-            Plan("eager", "bfloat16", "channels_last", threads),
+            Plan("eager", "float32", "contiguous", THREADS),
+            Plan("eager", "float32", "channels_last", THREADS),
+            Plan("eager", "bfloat16", "channels_last", THREADS),
         ]
     said = {each.name: getattr(training, each.name) for each in fields(Plan)}
     said = {name: value for name, value in said.items() if value not in ("auto", None)}
@@ -172,6 +174,7 @@ def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device
         engine = Engine(plan, device)
         for network in players.networks():
             engine.place(network)
+        players.match_layouts()
         take_step = make_stepper(engine)
         unready = 2 if plan.engine == "graph" else 1
         times: list[float] = []
@@ -201,7 +204,7 @@ def describe_work(config: RunConfig, device: torch.device) -> str:
     tree = config.tree()
     for setting in ("images", "minutes", "seed"):
         tree["training"].pop(setting)
-    work = [tree, name_device(device), torch.get_num_threads(), torch.__version__]
+    work = [tree, name_device(device), THREADS, torch.__version__]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
