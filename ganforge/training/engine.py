@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ganforge.capabilities import Recomputable
+from ganforge.sampling import Precision
 
 EngineName = Literal["eager", "compile", "graph"]
-Precision = Literal["float32", "bfloat16"]
 Layout = Literal["contiguous", "channels_last"]
 
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -24,7 +24,8 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run settles on before it begins; it never changes what is computed beyond rounding.
+    """What a run settles on before it begins. It changes nothing beyond rounding, but that statistics over a batch are
+    those of a part where a batch is computed in parts.
 
     Attributes:
         engine: ``eager``: operation by operation; ``compile``: networks through torch.compile; ``graph``: whole steps
