@@ -95,7 +95,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
         x: Tensor = self.dense(join_labels(self.normalize(z), labels, self.label_dim))
-        x = x.view(len(z), -1, 4, 4)
+        x = x.view(z.shape[0], -1, 4, 4)
         maps: list[Tensor] = []
         for level, block in enumerate(self.blocks):
             if level < self.growth.num_sizes:

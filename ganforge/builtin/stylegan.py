@@ -105,7 +105,7 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
         """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
         if self.training:
             noise = "random"
-        x = self.constant.expand(len(w), -1, -1, -1)
+        x = self.constant.expand(w.shape[0], -1, -1, -1)
         styles = w.unbind(1)
         maps: list[Tensor] = []
         for index, layer in enumerate(self.layers):

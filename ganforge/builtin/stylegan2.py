@@ -104,14 +104,14 @@ class StyleGAN2Generator(MixingGenerator):
         """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
         if self.training:
             noise = "random"
-        x = self.constant.expand(len(w), -1, -1, -1)
+        x = self.constant.expand(w.shape[0], -1, -1, -1)
         styles = w.unbind(1)
         maps: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             x = layer(x, styles[index], layer_noise(noise, index, len(self.layers)))
             if index % 2 == 0:
                 maps.append(x)
-        images = self.color.expand(len(w), -1, 2, 2)
+        images = self.color.expand(w.shape[0], -1, 2, 2)
         for level, to_pixels in enumerate(self.to_pixels):
             images = self.upsample(images) + to_pixels(maps[level], styles[2 * level + 1])
         return images.tanh()

@@ -23,7 +23,26 @@ def export(
     torchscript: Annotated[
         bool, typer.Option("--torchscript", help="A TorchScript file, for C++ and Python; so without any format.")
     ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="An ONNX graph, for ONNX Runtime and browsers. Needs ganforge\\[onnx].")
+    ] = False,
+    pt2: Annotated[
+        bool, typer.Option("--pt2", help="Native code by AOTInductor, for processors like this. Needs a C++ compiler.")
+    ] = False,
     safetensors: Annotated[bool, typer.Option("--safetensors", help="Weights and description, no code.")] = False,
+    cpp_project: Annotated[
+        Path | None,
+        typer.Option("--cpp-project", metavar="DIR", help="A CMake project that draws images.", show_default=False),
+    ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(
+            "--web",
+            metavar="DIR",
+            help="A page that draws images in a browser. Needs ganforge\\[onnx].",
+            show_default=False,
+        ),
+    ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option("--format", metavar="NAME", help="An exporter of any plugin. Repeatable.", show_default=False),
@@ -49,11 +68,14 @@ def export(
     out: OutOption = Path("runs"),
 ) -> None:
     """Export a run's generator to one or several formats, and prove that each file is what the network was."""
-    names = ["torchscript"] * torchscript + ["safetensors"] * safetensors + (formats or [])
-    names = list(dict.fromkeys(names)) or [DEFAULT]
+    flags = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
+    folders = {name: folder for name, folder in (("cpp", cpp_project), ("web", web)) if folder is not None}
+    files = [name for name, is_asked in flags.items() if is_asked] + (formats or [])
+    names = list(dict.fromkeys([*files, *folders])) or [DEFAULT]
     exporters = make_exporters(names, settings or [])
     weights = find_weights(run, out)
-    targets = choose_targets(exporters, to, weights.parent / "export")
+    free = {name: exporter for name, exporter in exporters.items() if name not in folders}
+    targets = choose_targets(free, to, weights.parent / "export") | folders
 
     import torch
 
@@ -94,8 +116,10 @@ def choose_targets(exporters: dict[str, Exporter], to: Path | None, folder: Path
         folder: The default.
 
     Raises:
-        OptionError: A file with another ending than that of its format, or one for several formats.
+        OptionError: A file with another ending than that of its format, or one for several formats or for none.
     """
+    if to is not None and not exporters:
+        raise OptionError(f"--to {to}: no format is asked for whose place it could be", "add --torchscript")
     targets = {name: (to or folder) / f"generator{exporter.suffix}" for name, exporter in exporters.items()}
     if to is not None and to.suffix and not to.is_dir():
         (name, exporter), *others = exporters.items()

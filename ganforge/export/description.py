@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ganforge.capabilities import StyleGenerator
-from ganforge.interfaces import Generator
+from ganforge.export.portable import Portable
+from ganforge.interfaces import DataSpec, Generator
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import can_truncate
 from ganforge.version import __version__
@@ -18,61 +19,105 @@ _EXAMPLES = {"z": "z", "labels": "labels", "w": "w", "count": "16", "seed": "0",
 """How arguments are written in an example of a call; others are left at their defaults."""
 
 
-def describe(network: Generator, card: Mapping[str, Any], precision: str, device: str) -> dict[str, Any]:
-    """The card, what each method takes and gives and how to call it, and who wrote this.
+def describe(
+    card: Mapping[str, Any], data: DataSpec, calls: Mapping[str, Any], *, file_format: str, precision: str, device: str
+) -> dict[str, Any]:
+    """The card, how to call the file, and who wrote it.
 
     Args:
-        network: The generator.
-        card: What its checkpoint says of it.
+        card: What the generator's checkpoint says of it.
+        data: As the generator knows them.
+        calls: What `describe_methods` or `describe_portable` gives.
+        file_format: Name of the format.
         precision: In which it computes.
         device: On which its weights lie.
     """
-    shape, class_names = list(card["data"]["shape"]), list(card["data"]["class_names"])
-    inputs, output = _inputs(network, len(class_names)), _output(shape)
+    return {
+        "card": dict(card),
+        "class_names": list(data.class_names),
+        "data_fingerprint": card["data"].get("fingerprint"),
+        "device": device,
+        "format": file_format,
+        "precision": precision,
+        "versions": {"ganforge": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        **calls,
+    }
+
+
+def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
+    """What each method of a TorchScript file takes and gives, and how to call it."""
+    inputs, output = _inputs(network, data.num_classes), _output(data)
     methods = {"forward": _method("forward", inputs, output)}
     if isinstance(network, StyleGenerator):
         noise = inputs["noise"]
-        styles = {"shape": ["N", network.num_styles, network.w_dim], "dtype": "float32", "meaning": "styles by layer"}
         of_mapping = {name: each for name, each in inputs.items() if name != "noise"}
-        methods["mapping"] = _method("mapping", of_mapping, styles)
-        methods["synthesis"] = _method("synthesis", {"w": styles, "noise": noise}, output)
+        methods["mapping"] = _method("mapping", of_mapping, _styles(network))
+        methods["synthesis"] = _method("synthesis", {"w": _styles(network), "noise": noise}, output)
     of_sample: dict[str, Any] = {
         "count": {"dtype": "int", "range": [1, None], "meaning": "N, how many"},
         "seed": {"dtype": "int", "meaning": "example i is that of seed + i"},
     }
     of_sample |= {name: each for name, each in inputs.items() if name != "z"}
-    meaning = "classes from 0; all in turn if left out" if class_names else "there are no classes; leave it out"
+    meaning = "classes from 0; all in turn if left out" if data.num_classes else "there are no classes; leave it out"
     of_sample["labels"] = {**inputs["labels"], "default": None, "meaning": meaning}
     methods["sample"] = _method("sample", of_sample, output)
-    if len(shape) == 3:
-        pixels = {"shape": ["N", *shape[1:], shape[0]], "dtype": "uint8", "range": [0, 255], "meaning": "pixels"}
+    if data.is_image:
+        height_width, channels = data.shape[1:], data.shape[0]
+        pixels = {"shape": ["N", *height_width, channels], "dtype": "uint8", "range": [0, 255], "meaning": "pixels"}
         methods["sample_uint8"] = _method("sample_uint8", of_sample, pixels)
+    return {"inputs": inputs, "methods": methods, "output": output}
+
+
+def describe_portable(portable: Portable) -> dict[str, Any]:
+    """What a file of tensors alone takes, in this order, and gives; and what its noise is made of."""
+    network, plan = portable.network, portable.plan
+    known = _inputs(network, portable.data.num_classes)
+    known["labels"]["meaning"] = "classes from 0"
+    for name, dtype in (("truncation", "float32"), ("cutoff", "int64")):
+        if name in known:
+            known[name] |= {"shape": [], "dtype": dtype}
+    if isinstance(network, StyleGenerator):
+        known["styles"] = _styles(network)
+    described: dict[str, Any] = {}
+    if plan is not None:
+        meaning = "added to each layer, one layer beside the other; zeros, but N(0, 1) for random noise"
+        known["noise"] = {"shape": ["N", plan.size], "dtype": "float32", "meaning": meaning}
+        meaning = "how much of its own fixed noise each layer adds; 1 for all, 0 for none"
+        known["fixed_noise"] = {"shape": [len(plan.layers)], "dtype": "float32", "meaning": meaning}
+        described["noise"] = {"size": plan.size, "layers": len(plan.layers), "modes": plan.modes}
+    is_mapping = portable.part == "mapping" and isinstance(network, StyleGenerator)
+    output = _styles(network) if is_mapping else _output(portable.data)  # type: ignore[arg-type]
     return {
-        "card": dict(card),
-        "class_names": class_names,
-        "data_fingerprint": card["data"].get("fingerprint"),
-        "device": device,
-        "inputs": inputs,
-        "methods": methods,
-        "output": output,
-        "precision": precision,
-        "versions": {"ganforge": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        **described,
+        "part": portable.part,
+        "order": portable.names,
+        "inputs": {name: known[name] for name in portable.names},
+        "output": {"name": "styles" if is_mapping else output["meaning"], **output},
     }
 
 
 def summarize(description: Mapping[str, Any]) -> str:
     """The same in brief, as lines of ``name: value``."""
     card, inputs, output = description["card"], description["inputs"], description["output"]
+    names = description["class_names"]
+    noise = description.get("noise", {})
     lines = {
         "generator": card["generator"]["name"],
         "output": f"{'x'.join(map(str, output['shape'][1:]))} {output['meaning']}",
-        "z_dim": inputs["z"]["shape"][1],
-        "num_classes": inputs["labels"]["num_classes"],
+        "z_dim": inputs["z"]["shape"][1] if "z" in inputs else None,
+        "num_classes": len(names),
+        "class_names": ", ".join(names) if names and all(map(_is_plain, names)) else None,
+        "truncation": "yes" if "truncation" in inputs else "no",
         "trained": f"{card.get('images', 'unknown')} images",
+        "format": description["format"],
         "precision": description["precision"],
         "exported": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
+        "inputs": " ".join(description["order"]) if "order" in description else None,
+        "noise_size": noise.get("size"),
+        "noise_layers": noise.get("layers"),
+        "fixed_noise": " ".join(f"{share:g}" for share in noise["modes"]["fixed"]) if noise else None,
     }
-    return "".join(f"{name}: {value}\n" for name, value in lines.items())
+    return "".join(f"{name}: {value}\n" for name, value in lines.items() if value is not None)
 
 
 def _inputs(network: Generator, num_classes: int) -> dict[str, Any]:
@@ -94,10 +139,15 @@ def _inputs(network: Generator, num_classes: int) -> dict[str, Any]:
     return inputs
 
 
-def _output(shape: list[int]) -> dict[str, Any]:
+def _styles(network: StyleGenerator) -> dict[str, Any]:
+    """What lies between the two halves of a generator by styles."""
+    return {"shape": ["N", network.num_styles, network.w_dim], "dtype": "float32", "meaning": "styles by layer"}
+
+
+def _output(data: DataSpec) -> dict[str, Any]:
     """What ``forward`` gives."""
-    output: dict[str, Any] = {"shape": ["N", *shape], "dtype": "float32", "meaning": "vectors"}
-    if len(shape) == 3:
+    output: dict[str, Any] = {"shape": ["N", *data.shape], "dtype": "float32", "meaning": "vectors"}
+    if data.is_image:
         output |= {"range": [-1.0, 1.0], "meaning": "images"}
     return output
 
@@ -115,3 +165,8 @@ def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> 
         "python": f"network.{name}({arguments})",
         "cpp": f'network.get_method("{name}")({{}}, {{{named}}}).toTensor()',
     }
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a class's name can stand in a list with commas on one line."""
+    return name.isprintable() and "," not in name and name == name.strip()

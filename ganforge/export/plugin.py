@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ganforge import Exporter, hookimpl
+from ganforge.export.inductor import InductorExporter
+from ganforge.export.onnx import OnnxExporter
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.export.weights import SafetensorsExporter
 
@@ -10,4 +12,9 @@ from ganforge.export.weights import SafetensorsExporter
 @hookimpl
 def ganforge_exporters() -> dict[str, type[Exporter]]:
     """Offer the exporters."""
-    return {"torchscript": TorchScriptExporter, "safetensors": SafetensorsExporter}
+    return {
+        "torchscript": TorchScriptExporter,
+        "onnx": OnnxExporter,
+        "pt2": InductorExporter,
+        "safetensors": SafetensorsExporter,
+    }

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ganforge.capabilities import StyleGenerator
 from ganforge.errors import GanforgeError
+from ganforge.export.examples import Example
+from ganforge.export.fresh import run_fresh
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import can_truncate, cycle_labels, draw_latents
@@ -178,11 +173,7 @@ def worst_difference(
     Raises:
         GanforgeError: The file fails, or differs by more; or there is no room for the check.
     """
-    try:
-        outputs = _run(content, calls, device)
-    except (OSError, SafetensorError) as error:
-        where = tempfile.gettempdir()
-        raise GanforgeError(f"the export cannot be checked in {where}: {error}", "make room there") from error
+    outputs = _run(content, calls, device)
     worst = 0.0
     for call, output, wanted in zip(calls, outputs, expected, strict=True):
         difference = _difference(call, output, wanted)
@@ -210,22 +201,48 @@ def _difference(call: Call, output: Tensor, wanted: Tensor) -> float:
 
 def _run(content: bytes, calls: Sequence[Call], device: str) -> list[Tensor]:
     """The outputs that a process gets which has torch and the file, and nothing else."""
-    with tempfile.TemporaryDirectory(prefix="ganforge-export-") as name:
-        folder = Path(name)
-        (folder / "model.pt").write_bytes(content)
-        tensors: dict[str, Tensor] = {}
-        plain = []
-        for index, call in enumerate(calls):
-            given = {name: value for name, value in call.arguments.items() if isinstance(value, Tensor)}
-            tensors |= {f"{index}.{name}": value.clone() for name, value in given.items()}
-            others = {name: value for name, value in call.arguments.items() if name not in given}
-            plain.append({"method": call.method, "arguments": others})
-        save_file(tensors, folder / "inputs.safetensors")
-        (folder / "inputs.json").write_text(json.dumps(plain))
-        command = [sys.executable, "-P", "-W", "ignore", "-c", _CONSUMER, str(folder), device]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise GanforgeError(f"the compiled network fails where the original works: {last}", "nothing was written")
-        outputs = load_file(folder / "outputs.safetensors")
+    tensors: dict[str, Tensor] = {}
+    plain = []
+    for index, call in enumerate(calls):
+        given = {name: value for name, value in call.arguments.items() if isinstance(value, Tensor)}
+        tensors |= {f"{index}.{name}": value for name, value in given.items()}
+        others = {name: value for name, value in call.arguments.items() if name not in given}
+        plain.append({"method": call.method, "arguments": others})
+    outputs = run_fresh(_CONSUMER, "model.pt", content, tensors, plain, device)
     return [outputs[str(index)] for index in range(len(calls))]
+
+
+def compare_examples(
+    script: str, name: str, content: bytes, examples: Sequence[Example], tolerance: float, *arguments: str
+) -> float:
+    """Run a portable file in a fresh process and compare; the worst difference.
+
+    Args:
+        script: What the process runs; see `run_fresh`. It finds input ``x`` of example i as ``i.x``, writes output i
+            as ``i``, and finds the number of examples as JSON.
+        name: Of the file.
+        content: The file.
+        examples: What is asked of it, and what has to come of that.
+        tolerance: Largest difference accepted.
+        arguments: Further arguments of the script.
+
+    Raises:
+        GanforgeError: The file fails, or differs by more; or there is no room for the check.
+    """
+    tensors = {
+        f"{index}.{key}": value for index, example in enumerate(examples) for key, value in example.inputs.items()
+    }
+    outputs = run_fresh(script, name, content, tensors, len(examples), *arguments)
+    worst = 0.0
+    for index, example in enumerate(examples):
+        output = outputs[str(index)]
+        same_shape = output.shape == example.output.shape
+        difference = (output - example.output).abs().max().item() if same_shape else math.inf
+        if not difference <= tolerance:  # so that NaN fails too
+            raise GanforgeError(
+                f"the exported file differs from the network by {difference:.2g} for {example.asked}",
+                "nothing was written; look for what depends on torch.compiler.is_exporting(), on Python's own state, "
+                "or not linearly on truncation",
+            )
+        worst = max(worst, difference)
+    return worst

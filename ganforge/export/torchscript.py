@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ganforge.checkpoint import digest_tensors
-from ganforge.errors import GanforgeError, OptionError, PluginError
-from ganforge.export.description import describe, summarize
+from ganforge.errors import OptionError
+from ganforge.export.description import describe, describe_methods, summarize
 from ganforge.export.folding import quicken
 from ganforge.export.methods import compile_methods
 from ganforge.export.proving import list_calls, reference_outputs, run_call, worst_difference
+from ganforge.export.reading import check_output, read_spec, what_it_knows
 from ganforge.export.scripting import explain, quiet, settle_weights
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes
@@ -62,16 +63,18 @@ class TorchScriptExporter(Exporter):
         Python's string hashes, so compare the ``digest`` of the weights in ``ganforge.json`` there.
         """
         original = copy.deepcopy(generator).to(self.device).float().eval().requires_grad_(False)
-        data = DataSpec(tuple(card["data"]["shape"]), tuple(card["data"]["class_names"]))
+        data = what_it_knows(original, read_spec(card))
         calls = list_calls(original, data)
         reduced = None
         if self.precision != "float32":
             reduced = copy.deepcopy(original).to(_TYPES[self.precision])
         expected = reference_outputs(original, calls, data, reduced)
         for output in expected:
-            _check_output(output, data, type(generator).__name__)
+            check_output(output, data, type(generator).__name__)
         scripted = compile_generator(original, data, self.precision)
-        content = _pack(scripted, describe(original, card, self.precision, self.device))
+        methods = describe_methods(original, data)
+        about = describe(card, data, methods, file_format="torchscript", precision=self.precision, device=self.device)
+        content = _pack(scripted, about)
         worst = worst_difference(content, calls, expected, TOLERANCES[self.precision], self.device)
         write_bytes(path, content)
         compared = "outputs, as loaded by a process without ganforge"
@@ -107,15 +110,6 @@ def compile_generator(network: Generator, data: DataSpec, precision: Precision =
 
         ready = quicken(ready, run, TOLERANCE / 2)
     return compile_methods(ready.to(_TYPES[precision]), data)
-
-
-def _check_output(output: Tensor, data: DataSpec, name: str) -> None:
-    """Refuse a generator that has diverged, or that gives something else than its data ask for."""
-    wanted = [len(output), *data.shape]
-    if list(output.shape) != wanted:
-        raise PluginError(f"{name} gives {list(output.shape)} where its data ask for {wanted}")
-    if not output.isfinite().all():
-        raise GanforgeError(f"{name} gives numbers that are not finite", "export an earlier checkpoint")
 
 
 def _pack(scripted: torch.jit.ScriptModule, description: dict[str, Any]) -> bytes:

@@ -62,5 +62,5 @@ class NoiseInjection(nn.Module):
             return torch.addcmul(x, strength, self.fixed.to(x.dtype))
         if noise != "random":
             raise ValueError(f"noise={noise} is not to be had; a layer's is random, fixed or none")
-        drawn = torch.randn([len(x), 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
+        drawn = torch.randn([x.shape[0], 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
         return torch.addcmul(x, strength, drawn)

@@ -11,7 +11,6 @@ Use them in a test of your package::
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +22,7 @@ from ganforge.capabilities import Growing
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
-from ganforge.export.scripting import script
+from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.interfaces import (
     Augmentation,
     ClassifierDiscriminator,
@@ -37,14 +36,26 @@ from ganforge.interfaces import (
     Step,
 )
 from ganforge.options import check_options, read_options
+from ganforge.testing.exports import check_export, prove_export
 from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
 
 IMAGES = DataSpec((3, 32, 32))
 """What networks are checked on if nothing else is said."""
 
+__all__ = [
+    "IMAGES",
+    "check_augmentation",
+    "check_dataset",
+    "check_discriminator",
+    "check_export",
+    "check_generator",
+    "check_loss",
+    "check_regularizer",
+]
+
 
 def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, **options: Any) -> None:
-    """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, TorchScript.
+    """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, export.
 
     One that grows is brought through all its phases; from the repeatability on it is checked in the last.
 
@@ -87,10 +98,7 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
             torch.equal(together, twin(z, labels)),
             "a copy with the same state_dict gives something else: keep all that matters in parameters and buffers",
         )
-        scripted = script(copy.deepcopy(network))
-        _require(
-            torch.allclose(together, scripted(z, labels), atol=1e-5), "TorchScript computes something else than Python"
-        )
+    prove_export(network, data, TorchScriptExporter())
 
 
 def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = IMAGES, **options: Any) -> None:

@@ -1,0 +1,119 @@
+"""A generator as an ONNX graph: numbers and known operations, no code, for ONNX Runtime and for browsers."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganforge.errors import GanforgeError, OptionError
+from ganforge.export.description import describe, describe_portable, summarize
+from ganforge.export.examples import list_examples
+from ganforge.export.portable import BATCHED, Part, Portable
+from ganforge.export.proving import compare_examples
+from ganforge.export.reading import check_output, read_spec
+from ganforge.export.tracing import explain, quiet, trace
+from ganforge.exporter import Exporter, ExportReport
+from ganforge.files import write_bytes
+from ganforge.interfaces import Generator
+
+TOLERANCE = 1e-4
+"""Largest difference accepted: another engine adds up in another order."""
+
+OPSET = 20
+
+_CALL = 'onnxruntime.InferenceSession("generator.onnx").run(None, {{{inputs}}})[0]'
+"""How the file is called, with a numpy array for each input."""
+
+# What the fresh process runs: it has neither torch nor ganforge.
+_CONSUMER = """
+import json
+import sys
+
+import onnxruntime
+from safetensors.numpy import load_file, save_file
+
+folder = sys.argv[1]
+session = onnxruntime.InferenceSession(f"{folder}/model.onnx", providers=["CPUExecutionProvider"])
+with open(f"{folder}/inputs.json") as file:
+    count = json.load(file)
+given = load_file(f"{folder}/inputs.safetensors")
+outputs = {}
+for index in range(count):
+    feeds = {key.partition(".")[2]: value for key, value in given.items() if key.startswith(f"{index}.")}
+    (outputs[str(index)],) = session.run(None, feeds)
+save_file(outputs, f"{folder}/outputs.safetensors")
+"""
+
+
+class OnnxExporter(Exporter):
+    """An ONNX graph in which labels, truncation and noise are inputs, as are the latents.
+
+    Args:
+        part: All of the generator; of one by styles also its first half, which gives styles, or its second.
+    """
+
+    suffix = ".onnx"
+
+    def __init__(self, *, part: Part = "whole") -> None:
+        missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+        if missing:
+            raise OptionError(f"exporter 'onnx' needs {', '.join(missing)}", "pip install 'ganforge[onnx]'")
+        self.part: Part = part
+
+    def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
+        """Write the file, once ONNX Runtime has computed the same in a process without torch; see `Exporter.export`.
+
+        Its metadata hold ``ganforge.json``, which is the card and how to call the graph, and ``summary.txt``.
+        """
+        original = copy.deepcopy(generator).float().eval().requires_grad_(False)
+        portable = Portable(original, read_spec(card), self.part)
+        examples = list_examples(portable, original)
+        for example in examples:
+            if self.part != "mapping":
+                check_output(example.output, portable.data, type(generator).__name__)
+        content = self._write(portable, list(examples[-1].inputs.values()), card)
+        worst = compare_examples(_CONSUMER, "model.onnx", content, examples, TOLERANCE)
+        write_bytes(path, content)
+        compared = "outputs, as computed by ONNX Runtime in a process without torch"
+        return ExportReport(path, len(content), sum(len(each.output) for each in examples), worst, compared)
+
+    def _write(self, portable: Portable, inputs: list[torch.Tensor], card: Mapping[str, Any]) -> bytes:
+        """The file's bytes."""
+        program = trace(portable, inputs)
+        calls = describe_portable(portable)
+        about = describe(card, portable.data, calls, file_format="onnx", precision="float32", device="cpu")
+        about |= {
+            "digest": portable.digest,
+            "python": _CALL.format(inputs=", ".join(f'"{n}": {n}' for n in portable.names)),
+        }
+        try:
+            with torch.no_grad(), quiet():
+                exported = torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    opset_version=OPSET,
+                    input_names=portable.names,
+                    output_names=[calls["output"]["name"]],
+                    verbose=False,
+                )
+        except Exception as error:  # an operation that ONNX does not know, in whichever words
+            raise explain(portable, error) from error
+        if exported is None:
+            raise GanforgeError("torch wrote no ONNX graph")
+        model = exported.model
+        model.metadata_props.update(
+            {"ganforge.json": json.dumps(about, sort_keys=True), "summary.txt": summarize(about)}
+        )
+        for value in (*model.graph.inputs, *model.graph.outputs):
+            if value.shape is not None and (value.name in BATCHED or value in model.graph.outputs):
+                value.shape[0] = "N"
+        for node in model.graph.all_nodes():
+            node.metadata_props.clear()  # where in whose source files each operation came from
+        content: bytes = exported.model_proto.SerializeToString(deterministic=True)
+        return content
