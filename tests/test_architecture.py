@@ -39,6 +39,7 @@ FLOORS = {
     "export": 6,
     "testing": 7,
     "benchmark": 7,
+    "web": 7,
     "cli": 8,
     "__main__": 9,
 }

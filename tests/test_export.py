@@ -3,20 +3,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-import io
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -34,7 +29,7 @@ from ganforge.export.torchscript import (
     export_torchscript,
 )
 from ganforge.export.weights import SafetensorsExporter
-from ganforge.images import grid, to_uint8
+from ganforge.images import to_uint8
 from ganforge.sampling import cycle_labels, generate
 
 IMAGES = DataSpec((3, 8, 8))
@@ -696,82 +691,3 @@ def test_the_command_tells_a_mistake_in_one_line(arguments, message, tmp_path, c
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    """The C++ program, built against the libtorch inside the installed torch."""
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if not shutil.which("cmake") or not compiler:
-        pytest.skip("needs cmake and a C++ compiler")
-    build = tmp_path_factory.mktemp("build")
-    source = Path(__file__).parent.parent / "docs" / "cpp"
-    root = Path(torch.__file__).parent
-    for command in (
-        ["cmake", "-S", source, "-B", build, f"-DTORCH_ROOT={root}", f"-DCMAKE_CXX_COMPILER={compiler}"],
-        ["cmake", "--build", build],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return build / "ganforge_sample"
-
-
-def call(program, *arguments):
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "arguments", "labels", "options"),
-    [
-        ("convolutional", [], None, {}),
-        ("conditional", [], cycle_labels(7, 3), {}),
-        ("conditional", ["--class", 2], torch.full((7,), 2), {}),
-        ("truncatable", ["--truncation", 0.5], None, {"truncation": 0.5}),
-    ],
-)
-def test_the_cpp_program_draws_the_pixels_that_python_draws(
-    program, exported, tmp_path, kind, arguments, labels, options
-):
-    out = tmp_path / "grid.ppm"
-    done = call(program, exported[kind].path, "--count", 7, "--seed", 3, "--out", out, *arguments)
-    assert done.returncode == 0, done.stderr
-    assert "generator: small" in done.stdout
-    drawn = numpy.asarray(Image.open(io.BytesIO(out.read_bytes()))).astype(int)
-    expected = grid(to_uint8(generate(make(kind), 7, seed=3, labels=labels, **options))).permute(1, 2, 0).numpy()
-    assert drawn.shape == expected.shape
-    assert abs(drawn - expected).max() <= 1
-    assert drawn.std() > 10
-
-
-@pytest.mark.slow
-def test_the_cpp_program_tells_every_mistake_in_one_line(program, exported, tmp_path):
-    good = exported["conditional"].path
-    whole = good.read_bytes()
-    files = {"empty.pt": b"", "text.pt": b"hello " * 100, "short.pt": whole[: len(whole) // 2], "end.pt": whole[:-1]}
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    foreign = tmp_path / "foreign.pt"
-    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), foreign)
-    mistakes = {
-        "usage": [],
-        "no such file": [tmp_path / "none.pt"],
-        "was not exported by ganforge": [foreign],
-        "vectors, not images": [exported["multilayer"].path],
-        "must be below 3": [good, "--class", 3],
-        "knows no classes": [exported["convolutional"].path, "--class", 0],
-        "cannot be truncated": [good, "--truncation", 0.5],
-        "--truncation is 'nan'": [exported["truncatable"].path, "--truncation", "nan"],
-        "--count is '0'": [good, "--count", 0],
-        "--count is '3x'": [good, "--count", "3x"],
-        "--seed is '-1'": [good, "--seed", -1],
-        "--seed needs a value": [good, "--seed"],
-        "no such option: --sede": [good, "--sede", 1],
-        "cannot be written": [good, "--out", tmp_path / "none" / "grid.ppm"],
-    } | {f"{tmp_path / name}: is no TorchScript file": [tmp_path / name] for name in files}
-    for message, arguments in mistakes.items():
-        done = call(program, *arguments)
-        assert done.returncode == 2, (arguments, done.stderr)
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
-        assert message in done.stderr

@@ -25,6 +25,7 @@ from ganforge.cli.recipe import (
     ResolutionOption,
     SettingOption,
 )
+from ganforge.cli.serving import SERVING, describe_serving, refuse_beside_export, serving_table
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,14 @@ def bench(
             "--fit", help="Only find the largest batch that fits into memory, by resolution.", rich_help_panel=BENCH
         ),
     ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--export",
+            help="Only time the generator as each exported file, in Python and C++, on the CPU.",
+            rich_help_panel=BENCH,
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Time what a recipe does here, beside what the machine can do. Nothing is kept but the plan, as train does.
@@ -91,6 +100,11 @@ def bench(
             "training": {"batch": batch, "device": device, "engine": engine, "precision": precision},
         }
     )
+    if serve:
+        refuse_beside_export(
+            {"--compare": compare, "--fit": fit, "--batch": batch, "--engine": engine, "--precision": precision}, device
+        )
+        flags["training"] = SERVING
 
     from ganforge.benchmark.compare import check_variants, split_variant
     from ganforge.settings import load_layers
@@ -108,6 +122,7 @@ def bench(
     from ganforge.benchmark.fit import fit_batches, free_memory
     from ganforge.benchmark.measure import describe_machine, measure_recipe
     from ganforge.benchmark.players import open_players
+    from ganforge.benchmark.serving import measure_serving
 
     free, threads = free_memory(torch_device), torch.get_num_threads()
     try:
@@ -123,7 +138,11 @@ def bench(
             "data": {"name": data.name, "shape": list(data.spec.shape), "examples": len(data)},
             "config": settled.tree(),
         }
-        words = describe(report, "each variant by its own plan" if variants else players.engine.plan.describe())
+        if serve:
+            report["serving"] = measure_serving(players, registry, budget, say)
+            words = describe_serving(report)
+        else:
+            words = describe(report, "each variant by its own plan" if variants else players.engine.plan.describe())
         if variants:
             report["compare"] = _compare(registry, layers, variants, torch_device, budget)
         if fit:
@@ -139,7 +158,7 @@ def bench(
                 }
                 for each in fit_batches(settled, registry, data.spec, torch_device, free)
             ]
-        if not variants and not fit:
+        if not variants and not fit and not serve:
             report |= measure_recipe(players, budget, say)
     finally:
         torch.set_num_threads(threads)
@@ -305,5 +324,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], Table]] = {
     "work": work_table,
     "compare": compare_table,
     "fit": fit_table,
+    "serving": serving_table,
 }
 """By the part of a report that they show."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch.export import ExportedProgram
 
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.export.description import describe, describe_portable, summarize
@@ -111,23 +112,28 @@ class InductorExporter(Exporter):
         calls = describe_portable(portable)
         about = describe(card, portable.data, calls, file_format="pt2", precision=self.precision, device=self.device)
         about |= {"digest": portable.digest, "python": _CALL.format(inputs=", ".join(portable.names))}
-        options = {
-            "aot_inductor.metadata": {
-                "ganforge.json": json.dumps(about, sort_keys=True),
-                "summary.txt": summarize(about),
-            },
-            "aot_inductor.check_lowerbound": False,  # it would refuse a batch of 1
-            "freezing": True,
-        }
-        with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder:
-            draft = Path(folder) / "model.pt2"
+        metadata = {"ganforge.json": json.dumps(about, sort_keys=True), "summary.txt": summarize(about)}
+        try:
+            return _package(program, metadata, freezing=True)
+        except torch._inductor.exc.InvalidCxxCompiler as error:
+            raise GanforgeError(
+                "AOTInductor finds no C++ compiler", "install g++, or name one in the variable CXX"
+            ) from error
+        except Exception:  # torch 2.11 stumbles over a linear layer to which a number is added, if weights are frozen
             try:
-                with torch.no_grad(), quiet():
-                    torch._inductor.aoti_compile_and_package(program, package_path=str(draft), inductor_configs=options)
-            except torch._inductor.exc.InvalidCxxCompiler as error:
-                raise GanforgeError(
-                    "AOTInductor finds no C++ compiler", "install g++, or name one in the variable CXX"
-                ) from error
+                return _package(program, metadata, freezing=False)
             except Exception as error:  # inductor and the compiler raise whatever their parts raise
                 raise explain(portable, error) from error
-            return draft.read_bytes()
+
+
+def _package(program: ExportedProgram, metadata: dict[str, str], *, freezing: bool) -> bytes:
+    """Compile a program; with its weights frozen they are laid out for the processor beforehand."""
+    options = {
+        "aot_inductor.metadata": metadata,
+        "aot_inductor.check_lowerbound": False,  # it would refuse a batch of 1
+        "freezing": freezing,
+    }
+    with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder, torch.no_grad(), quiet():
+        draft = Path(folder) / "model.pt2"
+        torch._inductor.aoti_compile_and_package(program, package_path=str(draft), inductor_configs=options)
+        return draft.read_bytes()
