@@ -108,7 +108,7 @@ def make_exporters(names: list[str], settings: list[str]) -> dict[str, Exporter]
 
 
 def choose_targets(exporters: dict[str, Exporter], to: Path | None, folder: Path) -> dict[str, Path]:
-    """The file of each format.
+    """The file of each format; of some formats it is a folder.
 
     Args:
         exporters: By name.
@@ -121,8 +121,9 @@ def choose_targets(exporters: dict[str, Exporter], to: Path | None, folder: Path
     if to is not None and not exporters:
         raise OptionError(f"--to {to}: no format is asked for whose place it could be", "add --torchscript")
     targets = {name: (to or folder) / f"generator{exporter.suffix}" for name, exporter in exporters.items()}
-    if to is not None and to.suffix and not to.is_dir():
-        (name, exporter), *others = exporters.items()
+    of_files = {name: exporter for name, exporter in exporters.items() if exporter.suffix.startswith(".")}
+    if to is not None and to.suffix and of_files and not to.is_dir():
+        (name, exporter), *others = of_files.items()
         if others:
             raise OptionError(f"--to {to}: several formats need a folder", f"such as {to.with_suffix('')}")
         if to.suffix != exporter.suffix:

@@ -1,0 +1,42 @@
+// Ways through latents; all of them are Float32Arrays of numbers for one picture.
+"use strict";
+
+/** The straight way from `start` to `end`, where `t` is 0 at the start and 1 at the end. */
+ganforge.lerp = (start, end, t) => start.map((number, i) => (1 - t) * number + t * end[i]);
+
+/** The way along the sphere (Shoemake 1985): it turns at constant speed, and the length grows linearly. */
+ganforge.slerp = function (start, end, t) {
+  const [from, to] = [lengthOf(start), lengthOf(end)];
+  if (from === 0 || to === 0) return ganforge.lerp(start, end, t);
+  const u = Float64Array.from(start, (number) => number / from);
+  const v = Float64Array.from(end, (number) => number / to);
+  // More accurate for small angles than the arc cosine of their product (Kahan).
+  const apart = lengthOf(u.map((number, i) => number - v[i]));
+  const angle = 2 * Math.atan2(apart, lengthOf(u.map((number, i) => number + v[i])));
+  const along = u.reduce((sum, number, i) => sum + number * v[i], 0);
+  const across = v.map((number, i) => number - along * u[i]);
+  const width = lengthOf(across) || 1;
+  const length = (1 - t) * from + t * to;
+  const turned = (i) => Math.cos(t * angle) * u[i] + (Math.sin(t * angle) * across[i]) / width;
+  return Float32Array.from(u, (_, i) => length * turned(i));
+};
+
+/** Styles of `base` with those of `other` in the layers from `first` up to, without, `end`; each has `size` numbers. */
+ganforge.mix = function (base, other, [first, end], size) {
+  const mixed = base.slice();
+  mixed.set(other.subarray(first * size, end * size), first * size);
+  return mixed;
+};
+
+/** Latents moved along directions by their strengths; styles of several layers are moved all alike. */
+ganforge.move = function (latent, directions, strengths) {
+  const moved = latent.slice();
+  directions.forEach((direction, k) => {
+    if (strengths[k]) moved.forEach((_, i) => (moved[i] += strengths[k] * direction[i % direction.length]));
+  });
+  return moved;
+};
+
+function lengthOf(vector) {
+  return Math.sqrt(vector.reduce((sum, number) => sum + number * number, 0));
+}

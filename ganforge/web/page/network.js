@@ -1,0 +1,114 @@
+// The trained network: its graphs are run by onnxruntime-web on this device; nothing is fetched.
+"use strict";
+
+/**
+ * What a picture is made of.
+ * @typedef {Object} Settings
+ * @property {number} seed
+ * @property {number} label class, from 0
+ * @property {number} truncation
+ * @property {string} noise one of the model's modes
+ * @property {number} towards seed to which a walk leads
+ * @property {number} way how much of that walk lies behind, from 0 to 1
+ * @property {number} other seed whose styles are mixed in
+ * @property {string[]} layers parts of the layers that take them
+ * @property {number[]} strengths by direction, in standard deviations
+ */
+
+ganforge.Network = class {
+  /** Make the graphs ready to run. */
+  static async open() {
+    const code = new Blob([ganforge.runtime.module], { type: "text/javascript" });
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmBinary = toBytes(ganforge.runtime.binary);
+    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(code) };
+    const network = new ganforge.Network();
+    network.model = ganforge.model;
+    network.sessions = {};
+    for (const [part, graph] of Object.entries(ganforge.graphs)) {
+      network.sessions[part] = await ort.InferenceSession.create(toBytes(graph), { executionProviders: ["wasm"] });
+    }
+    ganforge.runtime = ganforge.graphs = null; // they are long texts
+    network.freshNoise = Date.now();
+    return network;
+  }
+
+  /** The picture of some `Settings`, as ImageData. */
+  async draw(settings) {
+    const { model } = this;
+    const drawn = model.styles ? await this.#fromStyles(settings) : await this.#fromLatents(settings);
+    return toPixels(drawn, model.shape);
+  }
+
+  async #fromLatents(settings) {
+    let z = this.#latent(settings.seed);
+    if (settings.way > 0) z = ganforge.slerp(z, this.#latent(settings.towards), settings.way);
+    z = ganforge.move(z, this.model.directions, settings.strengths);
+    return this.#run("whole", this.#given(z, settings));
+  }
+
+  async #fromStyles(settings) {
+    const { styles, noise, directions } = this.model;
+    const stylesOf = (seed) => this.#run("mapping", this.#given(this.#latent(seed), settings));
+    let w = await stylesOf(settings.seed);
+    if (settings.way > 0) w = ganforge.lerp(w, await stylesOf(settings.towards), settings.way);
+    if (settings.layers.length) {
+      const other = await stylesOf(settings.other);
+      for (const name of settings.layers) w = ganforge.mix(w, other, styles.parts[name], styles.size);
+    }
+    w = ganforge.move(w, directions, settings.strengths);
+    const given = noise ? this.#noise(settings.noise) : {};
+    return this.#run("synthesis", { styles: new ort.Tensor("float32", w, [1, styles.count, styles.size]), ...given });
+  }
+
+  #noise(mode) {
+    const { size, layers, modes } = this.model.noise;
+    const drawn = mode === "random" ? ganforge.randn(size, this.freshNoise++) : new Float32Array(size);
+    return {
+      noise: new ort.Tensor("float32", drawn, [1, size]),
+      fixed_noise: new ort.Tensor("float32", Float32Array.from(modes[mode]), [layers]),
+    };
+  }
+
+  #latent(seed) {
+    return ganforge.randn(this.model.z_dim, seed);
+  }
+
+  #given(z, { label, truncation }) {
+    return {
+      z: new ort.Tensor("float32", z, [1, z.length]),
+      labels: new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]),
+      truncation: new ort.Tensor("float32", Float32Array.of(truncation), []),
+      cutoff: new ort.Tensor("int64", BigInt64Array.of(-1n), []),
+    };
+  }
+
+  /** What a graph gives for those of the tensors that it takes. */
+  async #run(part, tensors) {
+    const session = this.sessions[part];
+    const feeds = Object.fromEntries(session.inputNames.map((name) => [name, tensors[name]]));
+    const [output] = Object.values(await session.run(feeds));
+    return output.data;
+  }
+};
+
+/** Numbers in [-1, 1] by channel, row and column to ImageData; the array rounds and clips. */
+function toPixels(numbers, [channels, height, width]) {
+  const image = new ImageData(width, height);
+  const area = width * height;
+  for (let i = 0; i < area; i++) {
+    for (let channel = 0; channel < 4; channel++) {
+      const isOpaque = channel === 3 && channels < 4;
+      const source = channels === 1 ? 0 : channel;
+      image.data[4 * i + channel] = isOpaque ? 255 : numbers[source * area + i] * 127.5 + 127.5;
+    }
+  }
+  return image;
+}
+
+function toBytes(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
