@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ganforge.layers.modulated import ModulatedConv2d
     from ganforge.layers.noise import NOISE_MODES, NoiseInjection, layer_noise
     from ganforge.layers.pixel_norm import PixelNorm
-    from ganforge.layers.resample import BilinearDownsample, BilinearUpsample, Blur
+    from ganforge.layers.resample import BilinearDownsample, BilinearUpsample, Blur, RepeatPixels
     from ganforge.sampling import generate
     from ganforge.schedules import Schedule
 
@@ -98,6 +98,7 @@ __all__ = [
     "Recipe",
     "Recomputable",
     "Regularizer",
+    "RepeatPixels",
     "Schedule",
     "Step",
     "StyleGenerator",
@@ -155,7 +156,7 @@ _HOMES = {
     "layers.modulated": ("ModulatedConv2d",),
     "layers.noise": ("NOISE_MODES", "NoiseInjection", "layer_noise"),
     "layers.pixel_norm": ("PixelNorm",),
-    "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur"),
+    "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur", "RepeatPixels"),
     "checkpoint": ("load",),
     "data.cache": ("cache_folder",),
     "data.sources": ("open_source",),

@@ -1,7 +1,9 @@
 """ONNX and AOTInductor: every generator, all of its inputs, and what is said where one cannot be written."""
 
 import importlib.util
+import io
 import json
+import zipfile
 
 import numpy
 import onnx
@@ -17,6 +19,7 @@ from ganforge.export.inductor import InductorExporter
 from ganforge.export.onnx import TOLERANCE, OnnxExporter
 from ganforge.export.portable import Portable
 from ganforge.export.reading import what_it_knows
+from ganforge.export.torchscript import compile_generator
 from ganforge.registry import Registry
 from ganforge.sampling import cycle_labels, draw_latents
 from ganforge.testing import check_export
@@ -193,6 +196,17 @@ def test_a_network_that_grows_is_written_at_its_stage(name, tmp_path):
     network.grow(15)
     report = OnnxExporter().export(network, card_of(CLASSES), tmp_path / "model.onnx")
     assert report.worst_difference <= TOLERANCE
+
+
+@pytest.mark.parametrize(("name", "conditioning"), [*cases()])
+def test_no_torchscript_file_holds_what_an_older_torch_does_not_know(name, conditioning):
+    scripted = compile_generator(make(name, conditioning, upsampling="nearest"), CLASSES)
+    content = io.BytesIO()
+    torch.jit.save(scripted, content)
+    archive = zipfile.ZipFile(content)
+    code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
+    assert b"def forward" in code
+    assert b"interpolate" not in code, "it holds all filters, even those that came with the newest torch"
 
 
 @pytest.mark.slow

@@ -15,8 +15,10 @@ from ganforge import (
     MappingNetwork,
     NoiseInjection,
     PixelNorm,
+    RepeatPixels,
     layer_noise,
 )
+from ganforge.layers.resample import repeat_pixels
 
 
 def randn(*shape):
@@ -104,6 +106,12 @@ def test_the_blur_is_the_binomial_kernel_and_sums_to_one():
 def test_a_constant_stays_what_it_is_up_to_the_border(layer):
     result = layer()(torch.full((1, 2, 4, 6), 0.7))
     assert torch.allclose(result, torch.full_like(result, 0.7))
+
+
+def test_repeated_pixels_are_nearest_interpolation():
+    x = randn(2, 3, 4, 6)
+    assert torch.equal(RepeatPixels()(x), interpolate(x, scale_factor=2, mode="nearest"))
+    assert torch.equal(repeat_pixels(x, 5), interpolate(x, scale_factor=5, mode="nearest"))
 
 
 def test_upsampling_is_bilinear_interpolation_and_downsampling_blurs_before_it_averages():
@@ -250,6 +258,7 @@ LAYERS = {
     "down": (lambda: EqualizedConv2d(4, 3, 3, resample="down"), [MAPS]),
     "pixel-norm": (PixelNorm, [MAPS]),
     "blur": (Blur, [MAPS]),
+    "repeat": (RepeatPixels, [MAPS]),
     "upsample": (BilinearUpsample, [MAPS]),
     "downsample": (BilinearDownsample, [MAPS]),
     "noise": (lambda: NoiseInjection(4, 8), [MAPS]),

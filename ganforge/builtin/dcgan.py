@@ -18,6 +18,7 @@ from ganforge import (
     Generator,
     MinibatchStatistics,
     Recipe,
+    RepeatPixels,
     hookimpl,
     join_labels,
     label_dim,
@@ -103,7 +104,7 @@ class DCGANGenerator(Generator):
     @staticmethod
     def _double(channels_in: int, channels_out: int, upsampling: str, *, bias: bool) -> list[nn.Module]:
         if upsampling == "nearest":
-            return [nn.Upsample(scale_factor=2), nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias)]
+            return [RepeatPixels(), nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias)]
         return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -69,7 +69,7 @@ def export(
 ) -> None:
     """Export a run's generator to one or several formats, and prove that each file is what the network was."""
     flags = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
-    folders = {name: folder for name, folder in (("cpp", cpp_project), ("web", web)) if folder is not None}
+    folders = {name: folder for name, folder in (("cpp-project", cpp_project), ("web", web)) if folder is not None}
     files = [name for name, is_asked in flags.items() if is_asked] + (formats or [])
     names = list(dict.fromkeys([*files, *folders])) or [DEFAULT]
     exporters = make_exporters(names, settings or [])

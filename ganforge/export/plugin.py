@@ -5,6 +5,7 @@ from __future__ import annotations
 from ganforge import Exporter, hookimpl
 from ganforge.export.inductor import InductorExporter
 from ganforge.export.onnx import OnnxExporter
+from ganforge.export.project import CppProjectExporter
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.export.weights import SafetensorsExporter
 
@@ -17,4 +18,5 @@ def ganforge_exporters() -> dict[str, type[Exporter]]:
         "onnx": OnnxExporter,
         "pt2": InductorExporter,
         "safetensors": SafetensorsExporter,
+        "cpp-project": CppProjectExporter,
     }

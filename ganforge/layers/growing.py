@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d
 
 from ganforge.capabilities import Growing
+from ganforge.layers.resample import repeat_pixels
 
 
 class Growth(nn.Module):
@@ -77,13 +78,13 @@ class Growth(nn.Module):
 
     def fade(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(1 - alpha) of coarse images ``[N, C, h, w]``, each pixel repeated, and alpha of fine ones, 2h x 2w."""
-        return torch.lerp(interpolate(coarse, scale_factor=2.0, mode="nearest"), fine, self.alpha)
+        return torch.lerp(repeat_pixels(coarse), fine, self.alpha)
 
     def enlarge(self, images: Tensor) -> Tensor:
         """Images of the stage at full size, each pixel repeated."""
         if self.resolution == self.full_resolution:
             return images
-        return interpolate(images, size=[self.full_resolution, self.full_resolution], mode="nearest")
+        return repeat_pixels(images, self.full_resolution // images.shape[2])
 
     def reduce(self, images: Tensor) -> Tensor:
         """Images of full size at that of the stage, by means over squares of pixels."""

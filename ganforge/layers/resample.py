@@ -1,10 +1,28 @@
-"""A binomial blur, and with it the resampling of maps without stairs."""
+"""Repeated pixels, a binomial blur, and with both the resampling of maps without stairs."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate
+from torch.nn.functional import avg_pool2d, conv2d
+
+
+def repeat_pixels(x: Tensor, factor: int = 2) -> Tensor:
+    """Maps ``[N, C, H, W]`` with each pixel repeated `factor` times along both axes. Scriptable.
+
+    Not by ``interpolate``: an exported file would hold the whole of that function, newest filters included, which older
+    releases of torch do not know and so refuse to load.
+    """
+    repeated: Tensor = torch.ops.aten.upsample_nearest2d(x, [factor * x.shape[2], factor * x.shape[3]])
+    return repeated
+
+
+class RepeatPixels(nn.Module):
+    """Doubles maps by repeating each pixel. Scriptable."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, C, H, W]`` to ``[N, C, 2H, 2W]``."""
+        return repeat_pixels(x)
 
 
 class Blur(nn.Module):
@@ -38,7 +56,7 @@ class BilinearUpsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]`` to ``[N, C, 2H, 2W]``."""
-        blurred: Tensor = self.blur(interpolate(x, scale_factor=2.0, mode="nearest"))
+        blurred: Tensor = self.blur(repeat_pixels(x))
         return blurred
 
 

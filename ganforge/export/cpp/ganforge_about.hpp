@@ -1,0 +1,197 @@
+// What an exported file says of itself, and what may be asked of it. Needs the standard library only.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <locale>
+#include <map>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ganforge {
+
+// What a caller did wrong, or what is wrong with a file: one plain line.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Most examples that one call of `sample` draws. More are drawn by more calls, with the seeds that follow.
+inline constexpr std::int64_t max_count = 4096;
+
+// Examples that are computed at once.
+inline constexpr std::int64_t batch_size = 64;
+
+// Reads all of a text as a number, whatever the locale; nothing if it is none, or one that does not fit.
+template <typename Number>
+std::optional<Number> read_number(const std::string& text) {
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  Number number{};
+  if (!(stream >> std::noskipws >> number) || stream.peek() != std::istringstream::traits_type::eof()) return {};
+  return number;
+}
+
+// The last line of a text, where libraries that tell of an error over many lines say what it is; without a line break.
+inline std::string last_line(std::string text) {
+  text.erase(text.find_last_not_of(" \r\n") + 1);
+  return text.substr(text.find_last_of("\r\n") + 1);
+}
+
+// The error for a number that is too small or too large.
+template <typename Number>
+Error out_of_range(const std::string& name, Number number, Number low, Number high) {
+  std::ostringstream message;
+  message << name << " is " << number << ", but must be from " << low << " to " << high;
+  return Error(message.str());
+}
+
+// The lines of summary.txt, such as "z_dim: 64", and the text of ganforge.json.
+class About {
+ public:
+  // `path` is named in errors. Throws Error if the summary is not that of an exported generator.
+  About(const std::string& summary, std::string json, std::string path)
+      : json_(std::move(json)), path_(std::move(path)) {
+    std::istringstream lines(summary);
+    for (std::string line; std::getline(lines, line);) {
+      if (const auto colon = line.find(": "); colon != std::string::npos)
+        lines_[line.substr(0, colon)] = line.substr(colon + 2);
+    }
+    if (!has("generator") || !has("output"))
+      throw Error(path_ + ": was not exported by ganforge; it has no summary.txt");
+    std::istringstream words(lines_["output"]);
+    std::string sizes;
+    std::getline(words, sizes, ' ');
+    std::getline(words, meaning_);
+    std::istringstream parts(sizes);
+    for (std::string part; std::getline(parts, part, 'x');) shape_.push_back(check_range("output", part, 1, 1 << 16));
+    if (is_image() && shape_.size() != 3) throw Error(path_ + ": its summary says 'output: " + lines_["output"] + "'");
+    num_classes_ = integer("num_classes", 0, 1 << 24);
+  }
+
+  // All lines by name.
+  const std::map<std::string, std::string>& lines() const { return lines_; }
+
+  // The text of ganforge.json, which says more, for programs with a JSON parser.
+  const std::string& json() const { return json_; }
+
+  bool has(const std::string& name) const { return lines_.contains(name); }
+
+  // A line's value. Throws Error if there is no such line.
+  const std::string& text(const std::string& name) const {
+    const auto line = lines_.find(name);
+    if (line == lines_.end()) throw Error(path_ + ": its summary has no line '" + name + "'");
+    return line->second;
+  }
+
+  // A line's value as a number from `low` to `high`. Throws Error if it is none.
+  std::int64_t integer(const std::string& name, std::int64_t low, std::int64_t high) const {
+    return check_range(name, text(name), low, high);
+  }
+
+  // A line's value as words with a space between two.
+  std::vector<std::string> words(const std::string& name) const {
+    std::vector<std::string> words;
+    std::istringstream stream(text(name));
+    for (std::string word; stream >> word;) words.push_back(word);
+    return words;
+  }
+
+  // A line's value as numbers with a space between two.
+  std::vector<float> numbers(const std::string& name) const {
+    std::vector<float> numbers;
+    for (const auto& word : words(name)) {
+      const auto number = read_number<float>(word);
+      if (!number) throw Error(path_ + ": its summary says '" + name + ": " + text(name) + "'");
+      numbers.push_back(*number);
+    }
+    return numbers;
+  }
+
+  // Length of a latent vector. Throws Error if the file takes no latents, such as the second half of a generator.
+  std::int64_t z_dim() const { return integer("z_dim", 1, 1 << 20); }
+
+  // 0 if the generator knows no classes.
+  std::int64_t num_classes() const { return num_classes_; }
+
+  // By number; empty if there are none, or if one of them has a comma (ganforge.json has them all).
+  std::vector<std::string> class_names() const {
+    std::vector<std::string> names;
+    if (!has("class_names")) return names;
+    const auto& text = lines_.at("class_names");
+    for (std::size_t start = 0;;) {
+      const auto comma = text.find(", ", start);
+      names.push_back(text.substr(start, comma - start));
+      if (comma == std::string::npos) return names;
+      start = comma + 2;
+    }
+  }
+
+  // Of one example: [C, H, W] of images.
+  const std::vector<std::int64_t>& shape() const { return shape_; }
+
+  bool is_image() const { return meaning_ == "images"; }
+
+  // Whether truncation can be chosen.
+  bool can_truncate() const { return has("truncation") && lines_.at("truncation") == "yes"; }
+
+  const std::string& path() const { return path_; }
+
+  // Throws Error unless `count` examples can be drawn from `seed` on, of this class and with this truncation.
+  void check(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label,
+             std::optional<double> truncation) const {
+    constexpr auto max_seed = std::numeric_limits<std::int64_t>::max() - max_count;
+    if (count < 1 || count > max_count) throw out_of_range<std::int64_t>("count", count, 1, max_count);
+    if (seed < 0 || seed > max_seed) throw out_of_range<std::int64_t>("seed", seed, 0, max_seed);
+    if (label) check_class(*label);
+    if (truncation) check_truncation(*truncation);
+  }
+
+  // Throws Error unless there is a class of this number.
+  void check_class(std::int64_t label) const {
+    if (num_classes_ == 0) throw Error("this generator knows no classes; ask for none");
+    if (label < 0 || label >= num_classes_) throw out_of_range<std::int64_t>("class", label, 0, num_classes_ - 1);
+  }
+
+  // Throws Error unless the generator can be truncated so.
+  void check_truncation(double truncation) const {
+    if (!(truncation >= 0.0 && truncation <= 1.0)) throw out_of_range("truncation", truncation, 0.0, 1.0);
+    if (truncation != 1.0 && !can_truncate()) throw Error("this generator cannot be truncated; leave truncation out");
+  }
+
+  // Throws Error unless examples are images.
+  void check_image() const {
+    if (!is_image()) throw Error("this file gives " + meaning_ + ", not images; there are no pixels to draw");
+  }
+
+  // Classes of the examples `start` to `start + count`: the one asked for, or all in turn. Empty without classes.
+  std::vector<std::int64_t> labels(std::int64_t start, std::int64_t count, std::optional<std::int64_t> label) const {
+    std::vector<std::int64_t> labels;
+    for (auto i = start; num_classes_ > 0 && i < start + count; ++i) labels.push_back(label.value_or(i % num_classes_));
+    return labels;
+  }
+
+ private:
+  std::int64_t check_range(const std::string& name, const std::string& text, std::int64_t low,
+                           std::int64_t high) const {
+    const auto number = read_number<std::int64_t>(text);
+    if (!number || *number < low || *number > high)
+      throw Error(path_ + ": its summary says '" + name + ": " + this->text(name) + "'");
+    return *number;
+  }
+
+  std::map<std::string, std::string> lines_;
+  std::string json_;
+  std::string path_;
+  std::vector<std::int64_t> shape_;
+  std::string meaning_;
+  std::int64_t num_classes_ = 0;
+};
+
+}  // namespace ganforge

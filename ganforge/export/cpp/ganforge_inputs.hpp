@@ -1,0 +1,59 @@
+// What files take that know tensors alone (.onnx and .pt2), in their order. Needs the standard library only.
+
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "ganforge_about.hpp"
+
+namespace ganforge {
+
+// One tensor, row by row; the shape of a scalar is empty.
+struct Input {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::variant<std::vector<float>, std::vector<std::int64_t>> numbers;
+};
+
+// How many examples may be computed at once: fewer where each takes much noise.
+inline std::int64_t batch_limit(const About& about) {
+  constexpr std::int64_t most_noise = 1 << 24;
+  if (!about.has("noise_size")) return batch_size;
+  return std::clamp<std::int64_t>(most_noise / about.integer("noise_size", 1, 1 << 28), 1, batch_size);
+}
+
+// Lists the tensors for `count` latents, in the order in which the file takes them. Noise within the network is the
+// fixed one that is kept with it, as in `ganforge sample`.
+inline std::vector<Input> list_inputs(const About& about, std::int64_t count, std::vector<float> z,
+                                      std::vector<std::int64_t> labels, double truncation) {
+  std::vector<Input> inputs;
+  for (const auto& name : about.words("inputs")) {
+    if (name == "z") {
+      inputs.push_back({name, {count, about.z_dim()}, std::move(z)});
+    } else if (name == "labels") {
+      if (labels.size() != static_cast<std::size_t>(count)) throw Error("this generator needs a class for each latent");
+      inputs.push_back({name, {count}, std::move(labels)});
+    } else if (name == "truncation") {
+      inputs.push_back({name, {}, std::vector<float>{static_cast<float>(truncation)}});
+    } else if (name == "cutoff") {
+      inputs.push_back({name, {}, std::vector<std::int64_t>{-1}});
+    } else if (name == "noise") {
+      const auto size = about.integer("noise_size", 1, 1 << 28);
+      inputs.push_back({name, {count, size}, std::vector<float>(static_cast<std::size_t>(count * size))});
+    } else if (name == "fixed_noise") {
+      auto shares = about.numbers("fixed_noise");
+      inputs.push_back({name, {static_cast<std::int64_t>(shares.size())}, std::move(shares)});
+    } else {
+      throw Error(about.path() + ": takes '" + name + "', which this program does not know");
+    }
+  }
+  return inputs;
+}
+
+}  // namespace ganforge

@@ -1,0 +1,152 @@
+// A generator that ganforge exported as ONNX, over ONNX Runtime.
+//
+//   ganforge::OnnxGenerator generator("generator.onnx");
+//   std::vector<std::uint8_t> pixels = generator.sample_uint8(16, 0);  // [16, H, W, C], of the seeds 0 to 15
+//
+// It computes on the CPU. Whatever goes wrong is a ganforge::Error of one plain line.
+
+#pragma once
+
+#include <onnxruntime_cxx_api.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "ganforge_about.hpp"
+#include "ganforge_inputs.hpp"
+#include "ganforge_latents.hpp"
+
+namespace ganforge {
+
+class OnnxGenerator {
+ public:
+  // Loads a file. `threads`: how many compute; as many as there are cores if left out.
+  explicit OnnxGenerator(const std::filesystem::path& path, std::optional<int> threads = {})
+      : environment_(ORT_LOGGING_LEVEL_FATAL, "ganforge"), session_(load(environment_, path, threads)),
+        about_(read("summary.txt"), read("ganforge.json"), path.string()) {
+    const Ort::AllocatorWithDefaultOptions allocator;
+    for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
+      inputs_.emplace_back(session_.GetInputNameAllocated(i, allocator).get());
+    if (inputs_ != about_.words("inputs") || session_.GetOutputCount() == 0)
+      throw Error(path.string() + ": its inputs are not those that its summary tells of");
+    output_ = session_.GetOutputNameAllocated(0, allocator).get();
+  }
+
+  // What the file says of itself.
+  const About& about() const { return about_; }
+
+  // Examples, [count, C, H, W] in [-1, 1], or vectors [count, D], row by row. Example i is that of seed + i, the one
+  // that `ganforge sample` makes. Without a label all classes come in turn; a truncation of 0 makes all alike, 1 changes
+  // nothing.
+  std::vector<float> sample(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
+                            std::optional<double> truncation = {}) {
+    about_.check(count, seed, label, truncation);
+    const auto limit = batch_limit(about_);
+    std::vector<float> examples;
+    for (std::int64_t start = 0; start < count; start += limit) {
+      const auto some = std::min(limit, count - start);
+      const auto batch =
+          forward(draw_latents(some, about_.z_dim(), seed + start), about_.labels(start, some, label), truncation);
+      examples.insert(examples.end(), batch.begin(), batch.end());
+    }
+    return examples;
+  }
+
+  // The same as pixels, [count, H, W, C]; images only.
+  std::vector<std::uint8_t> sample_uint8(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
+                                         std::optional<double> truncation = {}) {
+    about_.check_image();
+    const auto images = sample(count, seed, label, truncation);
+    const auto channels = static_cast<std::size_t>(about_.shape()[0]);
+    const auto size = static_cast<std::size_t>(about_.shape()[1] * about_.shape()[2]);
+    std::vector<std::uint8_t> pixels(images.size());
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const auto image = i / (channels * size), channel = i / size % channels, place = i % size;
+      const float shade = std::nearbyint(images[i] * 127.5F + 127.5F);  // halves to the even number, as torch rounds
+      const float clipped = shade > 0.0F ? std::min(shade, 255.0F) : 0.0F;  // what is no number is black
+      pixels[(image * size + place) * channels + channel] = static_cast<std::uint8_t>(clipped);
+    }
+    return pixels;
+  }
+
+  // Examples of latents [N, z_dim], row by row, and of N classes from 0; none for a generator that knows none.
+  std::vector<float> forward(std::vector<float> z, std::vector<std::int64_t> labels = {},
+                             std::optional<double> truncation = {}) {
+    const auto z_dim = static_cast<std::size_t>(about_.z_dim());
+    if (z.empty() || z.size() % z_dim != 0) {
+      throw Error("z has " + std::to_string(z.size()) + " numbers, but must have " + std::to_string(z_dim) +
+                  " a latent");
+    }
+    const auto count = z.size() / z_dim;
+    if (!labels.empty() && labels.size() != count)
+      throw Error("there are " + std::to_string(labels.size()) + " labels for " + std::to_string(count) + " latents");
+    for (const auto label : labels) about_.check_class(label);
+    if (truncation) about_.check_truncation(*truncation);
+    auto inputs = list_inputs(about_, static_cast<std::int64_t>(count), std::move(z), std::move(labels),
+                              truncation.value_or(1.0));
+    return run(inputs, count);
+  }
+
+ private:
+  static Ort::Session load(const Ort::Env& environment, const std::filesystem::path& path, std::optional<int> threads) {
+    if (!std::filesystem::is_regular_file(path)) throw Error(path.string() + ": there is no such file");
+    try {
+      Ort::SessionOptions options;
+      if (threads) options.SetIntraOpNumThreads(*threads);
+      return Ort::Session(environment, path.c_str(), options);
+    } catch (const Ort::Exception&) {
+      throw Error(path.string() + ": is no ONNX file that this ONNX Runtime can run, or a damaged one");
+    }
+  }
+
+  // One of the texts that the file carries; empty if it has none of that name.
+  std::string read(const char* name) const {
+    const Ort::AllocatorWithDefaultOptions allocator;
+    const auto text = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(name, allocator);
+    return text ? text.get() : "";
+  }
+
+  std::vector<float> run(std::vector<Input>& inputs, std::size_t count) {
+    const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    std::vector<Ort::Value> values;
+    std::vector<const char*> names;
+    for (auto& input : inputs) {
+      names.push_back(input.name.c_str());
+      const auto view = [&](auto& numbers) {
+        return Ort::Value::CreateTensor(memory, numbers.data(), numbers.size(), input.shape.data(), input.shape.size());
+      };
+      values.push_back(std::visit(view, input.numbers));
+    }
+    try {
+      const char* output = output_.c_str();
+      const auto outputs = session_.Run(Ort::RunOptions{}, names.data(), values.data(), values.size(), &output, 1);
+      const auto kind = outputs.at(0).GetTensorTypeAndShapeInfo();
+      std::vector<std::int64_t> shape{static_cast<std::int64_t>(count)};
+      shape.insert(shape.end(), about_.shape().begin(), about_.shape().end());
+      if (kind.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || kind.GetShape() != shape)
+        throw Error(about_.path() + ": gives something else than its summary tells of");
+      const auto* first = outputs[0].GetTensorData<float>();
+      return {first, first + kind.GetElementCount()};
+    } catch (const Ort::Exception& error) {
+      throw Error(about_.path() + ": " + last_line(error.what()));
+    }
+  }
+
+  Ort::Env environment_;
+  Ort::Session session_;
+  About about_;
+  std::vector<std::string> inputs_;
+  std::string output_;
+};
+
+}  // namespace ganforge

@@ -1,0 +1,161 @@
+// What the programs share: their options, and what they do with any kind of model. Needs the standard library only.
+
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <initializer_list>
+#include <iostream>
+#include <map>
+#include <new>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ganforge_about.hpp"
+#include "ganforge_picture.hpp"
+
+namespace ganforge {
+
+// One model, and options that take a value each.
+class Arguments {
+ public:
+  Arguments(const std::vector<std::string>& given, const std::string& usage, std::initializer_list<const char*> names) {
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const auto& name = given[i];
+      if (name.rfind("--", 0) != 0) {
+        if (!model_.empty()) throw Error("one model at a time: '" + name + "' is too many");
+        model_ = name;
+        continue;
+      }
+      if (std::find(names.begin(), names.end(), name) == names.end())
+        throw Error("no such option: " + name + "; " + usage);
+      if (++i == given.size()) throw Error(name + " needs a value; " + usage);
+      values_[name] = given[i];
+    }
+    if (model_.empty()) throw Error(usage);
+  }
+
+  const std::string& model() const { return model_; }
+
+  std::optional<std::string> text(const std::string& name) const {
+    const auto value = values_.find(name);
+    return value == values_.end() ? std::nullopt : std::optional(value->second);
+  }
+
+  // Throws Error unless the value is a number from `low` to `high`.
+  template <typename Number>
+  std::optional<Number> number(const std::string& name, Number low, Number high) const {
+    const auto value = text(name);
+    if (!value) return {};
+    const auto number = read_number<Number>(*value);
+    if (!number || !(*number >= low && *number <= high)) {
+      std::ostringstream message;
+      message << name << " is '" << *value << "', but must be a number from " << low << " to " << high;
+      throw Error(message.str());
+    }
+    return number;
+  }
+
+ private:
+  std::string model_;
+  std::map<std::string, std::string> values_;
+};
+
+// The number of a class that is named, or numbered.
+inline std::int64_t find_class(const About& about, const std::string& text) {
+  if (about.num_classes() == 0) throw Error("--class: this generator knows no classes");
+  const auto names = about.class_names();
+  if (const auto name = std::find(names.begin(), names.end(), text); name != names.end()) return name - names.begin();
+  const auto number = read_number<std::int64_t>(text);
+  if (number && *number >= 0 && *number < about.num_classes()) return *number;
+  std::string choice = "a number from 0 to " + std::to_string(about.num_classes() - 1);
+  constexpr std::size_t short_list = 20;
+  if (!names.empty() && names.size() <= short_list) choice += ", or one of: " + about.text("class_names");
+  throw Error("--class is '" + text + "', but must be " + choice);
+}
+
+// Draws a grid of images, as the options say. A Model has `about()`, and
+// `sample_pixels(count, seed, label, truncation)`, which gives bytes [count, H, W, C].
+template <typename Model>
+void sample(const std::vector<std::string>& given, const std::string& usage) {
+  constexpr std::int64_t largest_seed = 2147483647;
+  const Arguments arguments(given, usage, {"--count", "--seed", "--class", "--truncation", "--grid"});
+  const auto count = arguments.number<std::int64_t>("--count", 1, max_count).value_or(16);
+  const auto seed = arguments.number<std::int64_t>("--seed", 0, largest_seed).value_or(0);
+  const auto truncation = arguments.number<double>("--truncation", 0.0, 1.0);
+  const auto path = arguments.text("--grid").value_or("grid.png");
+  check_picture_name(path);
+
+  Model model(arguments.model());
+  const About& about = model.about();
+  std::optional<std::int64_t> label;
+  if (const auto name = arguments.text("--class")) label = find_class(about, *name);
+  about.check(count, seed, label, truncation);
+  about.check_image();
+  for (const auto& [name, value] : about.lines()) std::cout << name << ": " << value << '\n';
+
+  const auto bytes = model.sample_pixels(count, seed, label, truncation);
+  const auto size = [&about](std::size_t i) { return static_cast<std::size_t>(about.shape()[i]); };
+  write_picture(path, make_grid(bytes, static_cast<std::size_t>(count), size(1), size(2), size(0)));
+  std::cout << "wrote " << path << '\n';
+}
+
+// Times a model's forward, as the options say, and prints one line of JSON: how many calls, seconds a call as
+// [smallest, median, largest], and how many examples a call. A Model can be made of a path and a number of threads, and
+// has `prepare(count)`, which gives a function that computes examples of the seeds from 0 on.
+template <typename Model>
+void time_calls(const std::vector<std::string>& given, const std::string& usage) {
+  using Clock = std::chrono::steady_clock;
+  using Seconds = std::chrono::duration<double>;
+  const Arguments arguments(given, usage, {"--batch", "--seconds", "--threads"});
+  const auto count = arguments.number<std::int64_t>("--batch", 1, max_count).value_or(batch_size);
+  const auto seconds = arguments.number<double>("--seconds", 0.001, 3600.0).value_or(2.0);
+  const auto threads = arguments.number<int>("--threads", 1, 1024);
+
+  Model model(arguments.model(), threads);
+  const auto call = model.prepare(count);
+  constexpr std::size_t fewest = 3;
+  for (std::size_t i = 0; i < fewest; ++i) call();  // libraries optimise in their first calls
+  std::vector<double> times;
+  for (const auto start = Clock::now(); times.size() < fewest || Seconds(Clock::now() - start).count() < seconds;) {
+    const auto before = Clock::now();
+    call();
+    times.push_back(Seconds(Clock::now() - before).count());
+  }
+  std::sort(times.begin(), times.end());
+  const auto middle = times.size() / 2;
+  const double median = times.size() % 2 == 1 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
+  std::cout << "{\"calls\": " << times.size() << ", \"seconds\": [" << times.front() << ", " << median << ", "
+            << times.back() << "], \"batch\": " << count << "}\n";
+}
+
+// Runs a program: 0, or 2 and one line on standard error that begins with "error: ".
+template <typename Program>
+int run(int argc, char** argv, const std::string& usage, Program&& program) {
+  std::string problem;
+  try {
+    const std::vector<std::string> given(argv + std::min(argc, 1), argv + argc);
+    if (given.size() == 1 && given[0] == "--help") {
+      std::cout << usage << '\n';
+      return 0;
+    }
+    std::forward<Program>(program)(given, usage);
+    if (std::cout.flush()) return 0;
+    problem = "standard output cannot be written";
+  } catch (const std::bad_alloc&) {
+    problem = "there is not enough memory";
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  std::replace_if(problem.begin(), problem.end(), [](unsigned char each) { return each < ' ' || each == 127; }, ' ');
+  std::cerr << "error: " << problem << '\n';
+  return 2;
+}
+
+}  // namespace ganforge

@@ -1,0 +1,308 @@
+"""bench --export times what is exported: each file beside the network, and says in one line what it leaves out."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+
+import pytest
+import torch
+
+from ganforge.benchmark import serving
+from ganforge.benchmark.calls import LOADERS, call_eager
+from ganforge.benchmark.noise import draw_noise, read_spec
+from ganforge.benchmark.players import open_players
+from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
+from ganforge.benchmark.serving import Served, list_rows, measure_serving, time_programs
+from ganforge.benchmark.timing import Timing
+from ganforge.cli.serving import SERVING
+from ganforge.config import resolve
+from ganforge.errors import GanforgeError
+from ganforge.export.examples import Asked, make_example
+from ganforge.export.portable import Portable
+from ganforge.plugins import load_plugins
+from ganforge.registry import Registry
+
+COMMAND = ["bench", "--export", "--arch", "mlp", "--resolution", "8", "--seconds", "0", "--set=training.threads=1"]
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry(load_plugins())
+
+
+def players_of(registry, *layers):
+    base = {"recipe": "mlp", "data": {"resolution": "8"}, "training": {**SERVING, "threads": "1", "batch": "4"}}
+    config = resolve(registry, base, *layers)
+    data = draw_noise(read_spec(config, registry), config.training.batch)
+    return open_players(config, registry, data, torch.device("cpu"), pytest.fail)
+
+
+def served(rows):
+    return {(row["format"], row["precision"], row["language"], row["batch"]) for row in rows}
+
+
+def at_each_batch(*kinds):
+    return {(*kind, batch) for kind in kinds for batch in (1, 64)}
+
+
+def check_rows(rows):
+    eager = {row["batch"]: row["median_seconds"] for row in rows if row["format"] == "eager"}
+    assert eager.keys() == {1, 64}
+    for row in rows:
+        assert 0 < row["min_seconds"] <= row["median_seconds"] <= row["max_seconds"]
+        assert row["samples"] >= 3
+        assert row["images_per_second"] == pytest.approx(row["batch"] / row["median_seconds"])
+        assert row["ratio"] == pytest.approx(row["median_seconds"] / eager[row["batch"]])
+
+
+# In Python
+
+
+def test_each_call_gives_what_the_network_gives_for_its_batch(registry, tmp_path):
+    players = players_of(registry, {"recipe": "cgan", "generator": {"hidden": "16"}, "discriminator": {"hidden": "16"}})
+    generator, data = players.state.average.eval(), players.data.spec
+    portable = Portable(generator, data)
+    card = serving.describe_generator(players)
+    paths = {}
+    for name in ("torchscript", "onnx"):
+        exporter = registry.build("exporter", name, {})
+        paths[exporter.suffix] = tmp_path / f"generator{exporter.suffix}"
+        exporter.export(generator, card, paths[exporter.suffix])
+    for batch in (1, 64):
+        example = make_example(portable, generator, Asked(batch))
+        assert list(example.inputs) == ["z", "labels"]
+        with torch.no_grad():
+            assert torch.equal(call_eager(generator, example.inputs)(), example.output)
+            output = LOADERS[".pt"](paths[".pt"], example.inputs)()
+        torch.testing.assert_close(output, example.output, rtol=0, atol=1e-5)
+        (output,) = LOADERS[".onnx"](paths[".onnx"], example.inputs)()
+        torch.testing.assert_close(torch.from_numpy(output), example.output, rtol=0, atol=1e-4)
+
+
+def test_ratios_are_of_the_time_of_the_network_at_the_same_batch():
+    timings = {
+        Served("eager", "float32", "Python", 1): Timing(0.002, 0.001, 0.003, 3),
+        Served("eager", "float32", "Python", 64): Timing(0.08, 0.07, 0.09, 4),
+        Served("onnx", "float32", "C++", 64): Timing(0.02, 0.01, 0.03, 5),
+    }
+    rows = list_rows(timings)
+    assert [row["ratio"] for row in rows] == [1.0, 1.0, 0.25]
+    assert [row["images_per_second"] for row in rows] == pytest.approx([500, 800, 3200])
+    assert rows[2] == {
+        "format": "onnx",
+        "precision": "float32",
+        "language": "C++",
+        "batch": 64,
+        "median_seconds": 0.02,
+        "min_seconds": 0.01,
+        "max_seconds": 0.03,
+        "samples": 5,
+        "images_per_second": pytest.approx(3200),
+        "ratio": 0.25,
+    }
+
+
+def test_what_cannot_be_had_is_told_and_left_out(registry, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(serving, "FORMATS", (("onnx", "float32"), ("torchscript", "bfloat16"), ("nonsense", "float32")))
+    said = []
+    report = measure_serving(players_of(registry), registry, 0.0, said.append)
+    assert said == report["left_out"]
+    assert [line.split(" is not measured: ")[0] for line in said] == [
+        "onnx, float32",
+        "torchscript, bfloat16",
+        "nonsense, float32",
+        "C++",
+    ]
+    for line, reason in zip(said, ("needs onnxruntime", "avx512_bf16", "unknown exporter", "cmake"), strict=True):
+        assert reason in line
+        assert "\n" not in line
+    assert served(report["rows"]) == at_each_batch(("eager", "float32", "Python"))
+    check_rows(report["rows"])
+    assert report["versions"]["compiler"] is None
+
+
+@pytest.mark.parametrize("flags", [["avx512_bf16"], ["amx_tile"], ["avx512_bf16", "amx_tile"]])
+def test_processors_with_bfloat16_are_known(monkeypatch, flags):
+    for name in ("avx512_bf16", "amx_tile"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in flags)
+    serving.check_precision("bfloat16")
+
+
+# In C++
+
+FAKE = """#!{python}
+import json, sys
+from pathlib import Path
+
+with open("{log}", "a") as log:
+    log.write(json.dumps(sys.argv[1:]) + "\\n")
+if sys.argv[1].endswith(".pt2"):
+    sys.exit("error: it is\\nbroken")
+turn = len(Path("{log}").read_text().splitlines())
+print(json.dumps({{"calls": 10, "seconds": [turn, turn + 1, turn + 2], "batch": int(sys.argv[3])}}))
+"""
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A program that writes down what it is given, takes longer from call to call, and fails for ``.pt2``."""
+    program, log = tmp_path / "program", tmp_path / "log"
+    program.write_text(FAKE.format(python=sys.executable, log=log))
+    program.chmod(0o755)
+    return Programs("none", {".pt": program, ".pt2": program}), log
+
+
+def test_files_have_their_turns_in_three_rounds(fake, tmp_path):
+    programs, log = fake
+    names = {("torchscript", "float32"): "a.pt", ("torchscript", "bfloat16"): "b.pt"}
+    files = {key: tmp_path / name for key, name in names.items()}
+    timings = time_programs(programs, files, 6.0, pytest.fail)
+    given = [json.loads(line) for line in log.read_text().splitlines()]
+    threads = ["--threads", str(torch.get_num_threads())]
+    one_round = [
+        [str(path), "--batch", str(batch), "--seconds", "2.0", *threads] for path in files.values() for batch in (1, 64)
+    ]
+    assert given == 3 * one_round
+    # The turns of the first file at batch 1 are the calls 1, 5 and 9.
+    assert timings[Served("torchscript", "float32", "C++", 1)] == Timing(median=6, least=1, most=11, samples=30)
+    assert len(timings) == 4
+
+
+def test_a_file_that_fails_has_no_further_turn(fake, tmp_path):
+    programs, log = fake
+    told = []
+    files = {
+        ("torchscript", "float32"): tmp_path / "a.pt",
+        ("pt2", "float32"): tmp_path / "a.pt2",
+        ("onnx", "float32"): tmp_path / "a.onnx",
+    }
+    timings = time_programs(programs, files, 0.0, lambda what, why: told.append((what, why)))
+    assert {each.format for each in timings} == {"torchscript"}
+    assert told[0][0] == "onnx, float32, from C++"
+    assert "ONNXRUNTIME_ROOT" in told[0][1]
+    assert told[1:] == [(f"pt2, float32, batch {batch}, from C++", "program fails: it is") for batch in (1, 64)]
+    given = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(given) == 3 * 2 + 2
+    assert {each[4] for each in given} == {str(LEAST_SECONDS)}
+
+
+def test_timings_are_joined():
+    timings = [Timing(3.0, 1.0, 4.0, 5), Timing(2.0, 1.5, 9.0, 6), Timing(2.5, 0.5, 3.0, 7)]
+    assert join(timings) == Timing(median=2.5, least=0.5, most=9.0, samples=18)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "echo fine; echo; echo ' x.cpp:3: fatal error: no   such header' >&2; exit 1",
+            "x.cpp:3: fatal error: no such",
+        ),
+        ("printf 'a\\nCMake Error at C:1 (find):\\n  nothing there\\nmore\\n' >&2; exit 1", "(find): nothing there"),
+        ("echo hopeless; exit 3", "hopeless"),
+        ("exit 3", "exit code 3"),
+    ],
+)
+def test_what_a_program_says_of_its_failure_is_one_line(script, message):
+    with pytest.raises(GanforgeError, match="^sh fails: ") as caught:
+        run_program("sh", "-c", script)
+    assert message in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "more" not in caught.value.message
+
+
+def test_a_program_that_cannot_be_started_is_told(tmp_path):
+    with pytest.raises(GanforgeError, match="^nothing cannot be started: No such file or directory$"):
+        run_program(tmp_path / "nothing")
+
+
+def test_a_build_that_fails_is_told(monkeypatch, tmp_path):
+    if not shutil.which("cmake"):
+        pytest.skip("needs cmake")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(GanforgeError, match="cmake fails: .*no-such-compiler"):
+        build_programs(tmp_path)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--fit"], "--export and --fit exclude each other"),
+        (["--compare", "training.batch=8", "--compare", "training.batch=4"], "--export and --compare exclude"),
+        (["--compare", "nonsense"], "--export and --compare exclude each other"),
+        (["--batch", "8"], "--export and --batch exclude each other"),
+        (["--precision", "bfloat16"], "--export and --precision exclude each other"),
+        (["--engine", "eager"], "--export and --engine exclude each other"),
+        (["--device", "cuda"], "--device cuda: --export times files on the CPU"),
+    ],
+)
+def test_what_excludes_export_is_refused_in_one_line(run, here, flags, message):
+    code, out, err = run(*COMMAND, *flags)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_the_table_names_each_batch_and_file(run, here, monkeypatch):
+    monkeypatch.setattr(serving, "FORMATS", (("torchscript", "float32"),))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    code, out, err = run(*COMMAND)
+    assert code == 0
+    assert err.splitlines()[0].startswith("torchscript, float32: exported, equal to the network within ")
+    assert err.splitlines()[1:] == ["C++ is not measured: cmake is not found (install cmake and a C++ compiler)"]
+    lines = out.splitlines()
+    assert lines[0] == "generator of mlp (3x8x8)"
+    assert lines[1] == "on cpu: 1 thread"
+    table = [line.split() for line in lines[5:]]
+    names = [words[: -6 if len(words) > 2 else 2] for words in table]
+    assert names == [
+        each for batch in ("1", "64") for each in (["batch", batch], ["eager", "float32"], ["torchscript", "float32"])
+    ]
+    assert [words[-1] for words in table if words[0] == "eager"] == ["1.000", "1.000"]
+
+
+@pytest.mark.slow
+def test_all_is_measured_where_all_is_there(run, here):
+    code, out, _ = run(*COMMAND, "--json")
+    assert code == 0
+    report = json.loads(out)
+    compiler = any(map(shutil.which, (os.environ.get("CXX", ""), "C++", "g++", "clang++")))
+    from_cpp = compiler and shutil.which("cmake") is not None
+    runtime = "ONNXRUNTIME_ROOT" in os.environ
+    missing = {
+        "torchscript": False,
+        "onnx": any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")),
+        "pt2": not compiler,
+    }
+    expected = {("eager", "float32", "Python")}
+    for name, precision in serving.FORMATS:
+        if missing[name] or (precision == "bfloat16" and not has_bfloat16()):
+            continue
+        expected.add((name, precision, "Python"))
+        if from_cpp and (name != "onnx" or runtime):
+            expected.add((name, precision, "C++"))
+    rows = report["serving"]["rows"]
+    assert served(rows) == at_each_batch(*expected), report["serving"]["left_out"]
+    check_rows(rows)
+    assert report["serving"]["versions"].keys() == {"onnxruntime", "compiler"}
+    assert report["device"]["type"] == "cpu"
+    assert report["versions"]["torch"] == torch.__version__
+    assert not (here / "runs").exists()
+
+
+def has_bfloat16():
+    try:
+        serving.check_precision("bfloat16")
+    except GanforgeError:
+        return False
+    return True
