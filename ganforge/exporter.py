@@ -31,13 +31,13 @@ class ExportReport:
 
 
 class Exporter(ABC):
-    """Writes a trained generator as a file of one format.
+    """Writes a trained generator as a file, or a folder, of one format.
 
     The constructor is ``__init__(self, *, options...)``.
     """
 
     suffix: ClassVar[str]
-    """How names of its files end, such as ``.pt``."""
+    """How names of its files end, such as ``.pt``; of a folder that it writes, without a dot, such as ``-web``."""
 
     @abstractmethod
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
@@ -46,7 +46,8 @@ class Exporter(ABC):
         Args:
             generator: The network on the CPU, in evaluation mode; leave it as it is.
             card: What its checkpoint says of it. ``card["data"]`` holds ``shape`` and ``class_names``.
-            path: Where to write. Put the file there only once it is proved; on any error an older one stays as it was.
+            path: Where to write. Put the file or folder there only once it is proved; on any error an older one stays
+                as it was.
 
         Raises:
             GanforgeError: The network cannot be written in this format, or what was written is not the network.

@@ -19,7 +19,7 @@ from ganforge import DataSpec, GanforgeError, Generator, OptionError, PluginErro
 from ganforge.checkpoint import load_generator, save_generator
 from ganforge.cli import main
 from ganforge.export import proving, torchscript
-from ganforge.export.folding import fold, quicken
+from ganforge.export.folding import DoubleToFew, SpreadPixel, fold, quicken, replace_layers
 from ganforge.export.scripting import script
 from ganforge.export.torchscript import (
     TOLERANCE,
@@ -560,6 +560,36 @@ def test_a_convolution_that_is_used_twice_or_a_network_that_views_its_maps_stays
     network = Row().eval()
     assert quicken(network, lambda each: [each(z)], 1e-6) is not network
     assert quicken(network, lambda each: [each(z) * (1 + (each is network))], 1e-6) is network
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_ends_of_a_network_are_computed_in_another_way(bias):
+    torch.manual_seed(0)
+    first = nn.ConvTranspose2d(6, 8, (4, 3), bias=bias).double()
+    pixels = torch.randn(5, 6, 1, 1, dtype=torch.float64)
+    torch.testing.assert_close(SpreadPixel(first)(pixels), first(pixels), rtol=0, atol=1e-12)
+    last = nn.ConvTranspose2d(8, 3, 4, 2, 1, bias=bias).double()
+    maps = torch.randn(5, 8, 3, 7, dtype=torch.float64)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        last = last.to(memory_format=layout)
+        torch.testing.assert_close(DoubleToFew(last)(maps), last(maps), rtol=0, atol=1e-12)
+
+
+def test_only_layers_that_are_given_one_pixel_or_give_few_channels_are_replaced():
+    class Both(Row):
+        def __init__(self) -> None:
+            super().__init__()
+            again = nn.ConvTranspose2d(8, 8, 1)  # like the first, but of larger maps
+            self.layers = nn.Sequential(*self.layers[:4], again, nn.ConvTranspose2d(8, 3, 4, 2, 1))
+
+    network = Both().eval()
+    changed = copy.deepcopy(network)
+    replace_layers(changed, lambda each: each(torch.randn(2, 6)))
+    kinds = [type(each) for each in changed.layers]
+    assert kinds == [SpreadPixel, nn.BatchNorm2d, nn.ReLU, nn.ConvTranspose2d, nn.ConvTranspose2d, DoubleToFew]
+    assert changed.state_dict().keys() == network.state_dict().keys()
+    z = torch.randn(5, 6)
+    torch.testing.assert_close(changed(z), network(z), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -349,3 +349,17 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(OptionError, match=r"needs onnxscript .*pip install 'ganforge\[onnx\]'"):
         OnnxExporter()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", ["dcgan", "stylegan"])
+def test_native_code_for_a_gpu_is_the_same(name, tmp_path):
+    report = InductorExporter(device="cuda").export(make(name, "input"), card_of(CLASSES), tmp_path / "model.pt2")
+    assert report.worst_difference <= TOLERANCE
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
+def test_code_for_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(OptionError, match="device=cuda: torch finds no CUDA device here"):
+        InductorExporter(device="cuda")

@@ -12,12 +12,14 @@ from typing import Any, Literal
 import torch
 from torch.export import ExportedProgram
 
+from ganforge.checkpoint import digest_tensors
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import Example, list_examples
 from ganforge.export.onnx import TOLERANCE
 from ganforge.export.portable import Part, Portable
 from ganforge.export.proving import compare_examples
+from ganforge.export.quick import make_quick
 from ganforge.export.reading import check_output, read_spec
 from ganforge.export.tracing import explain, quiet, trace
 from ganforge.exporter import Exporter, ExportReport
@@ -92,26 +94,27 @@ class InductorExporter(Exporter):
         """
         original = copy.deepcopy(generator).float().eval().requires_grad_(False)
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        portable = Portable(original, read_spec(card), self.part, dtype)
+        portable = Portable(make_quick(original, read_spec(card)), read_spec(card), self.part, dtype)
         examples = list_examples(portable, original)
         for example in examples:
             if self.part != "mapping":
                 check_output(example.output, portable.data, type(generator).__name__)
+        digest = digest_tensors(original.state_dict())
         # Where code is chosen by the size of the batch, it is chosen for large ones; all are proved.
-        content = self._compile(portable, max(examples, key=lambda each: each.asked.count), card)
+        content = self._compile(portable, max(examples, key=lambda each: each.asked.count), card, digest)
         tolerance = TOLERANCES[self.precision]
         worst = compare_examples(_CONSUMER, "model.pt2", content, examples, tolerance, self.device)
         write_bytes(path, content)
         compared = "outputs, as loaded by a process without ganforge"
         return ExportReport(path, len(content), sum(len(each.output) for each in examples), worst, compared)
 
-    def _compile(self, portable: Portable, example: Example, card: Mapping[str, Any]) -> bytes:
+    def _compile(self, portable: Portable, example: Example, card: Mapping[str, Any], digest: str) -> bytes:
         """The package's bytes."""
         inputs = [each.to(self.device) for each in example.inputs.values()]
         program = trace(portable.to(self.device), inputs)
         calls = describe_portable(portable)
         about = describe(card, portable.data, calls, file_format="pt2", precision=self.precision, device=self.device)
-        about |= {"digest": portable.digest, "python": _CALL.format(inputs=", ".join(portable.names))}
+        about |= {"digest": digest, "python": _CALL.format(inputs=", ".join(portable.names))}
         metadata = {"ganforge.json": json.dumps(about, sort_keys=True), "summary.txt": summarize(about)}
         try:
             return _package(program, metadata, freezing=True)

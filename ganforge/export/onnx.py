@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ganforge.checkpoint import digest_tensors
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import list_examples
@@ -77,19 +78,20 @@ class OnnxExporter(Exporter):
         for example in examples:
             if self.part != "mapping":
                 check_output(example.output, portable.data, type(generator).__name__)
-        content = self._write(portable, list(examples[-1].inputs.values()), card)
+        digest = digest_tensors(original.state_dict())
+        content = self._write(portable, list(examples[-1].inputs.values()), card, digest)
         worst = compare_examples(_CONSUMER, "model.onnx", content, examples, TOLERANCE)
         write_bytes(path, content)
         compared = "outputs, as computed by ONNX Runtime in a process without torch"
         return ExportReport(path, len(content), sum(len(each.output) for each in examples), worst, compared)
 
-    def _write(self, portable: Portable, inputs: list[torch.Tensor], card: Mapping[str, Any]) -> bytes:
+    def _write(self, portable: Portable, inputs: list[torch.Tensor], card: Mapping[str, Any], digest: str) -> bytes:
         """The file's bytes."""
         program = trace(portable, inputs)
         calls = describe_portable(portable)
         about = describe(card, portable.data, calls, file_format="onnx", precision="float32", device="cpu")
         about |= {
-            "digest": portable.digest,
+            "digest": digest,
             "python": _CALL.format(inputs=", ".join(f'"{n}": {n}' for n in portable.names)),
         }
         try:

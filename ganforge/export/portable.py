@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.capabilities import StyleGenerator
-from ganforge.checkpoint import digest_tensors
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.export.reading import what_it_knows
 from ganforge.export.supply import NoisePlan
@@ -37,7 +36,6 @@ class Portable(nn.Module):
         dtype: In which it computes; its inputs and its output are float32 in each.
 
     Attributes:
-        digest: SHA-256 of the original's weights.
         data: As the network knows them: without classes if it never looks at labels.
         names: Of its inputs, in the order in which `forward` takes them.
         plan: Of its noise; None if it takes none.
@@ -50,7 +48,6 @@ class Portable(nn.Module):
         self, network: Generator, data: DataSpec, part: Part = "whole", dtype: torch.dtype = torch.float32
     ) -> None:
         super().__init__()
-        self.digest = digest_tensors(network.state_dict())
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.data = what_it_knows(network, data)
         self.part = part

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from ganforge.checkpoint import digest_tensors
 from ganforge.errors import OptionError
 from ganforge.export.description import describe, describe_methods, summarize
-from ganforge.export.folding import quicken
 from ganforge.export.methods import compile_methods
-from ganforge.export.proving import list_calls, reference_outputs, run_call, worst_difference
+from ganforge.export.proving import list_calls, reference_outputs, worst_difference
+from ganforge.export.quick import make_quick
 from ganforge.export.reading import check_output, read_spec, what_it_knows
-from ganforge.export.scripting import explain, quiet, settle_weights
+from ganforge.export.scripting import quiet
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes
 from ganforge.interfaces import DataSpec, Generator
@@ -97,18 +96,7 @@ def compile_generator(network: Generator, data: DataSpec, precision: Precision =
     Raises:
         GanforgeError: TorchScript cannot compile it.
     """
-    ready = copy.deepcopy(network)
-    try:
-        settle_weights(ready)
-    except Exception as error:  # a parametrization is anybody's code
-        raise explain(network, error) from error
-    if next(ready.parameters()).device.type == "cpu":
-        few = [call for call in list_calls(ready, data) if call.batch == 7 and "z" in call.arguments]
-
-        def run(each: Generator) -> list[Tensor]:
-            return [run_call(each, call, data) for call in few]
-
-        ready = quicken(ready, run, TOLERANCE / 2)
+    ready = make_quick(network, data)
     return compile_methods(ready.to(_TYPES[precision]), data)
 
 
