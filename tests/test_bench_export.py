@@ -14,7 +14,7 @@ from ganforge.benchmark.calls import LOADERS, call_eager
 from ganforge.benchmark.noise import draw_noise, read_spec
 from ganforge.benchmark.players import open_players
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
-from ganforge.benchmark.serving import Served, list_rows, measure_serving, time_programs
+from ganforge.benchmark.serving import Served, make_row, measure_serving, time_programs
 from ganforge.benchmark.timing import Timing
 from ganforge.cli.serving import SERVING
 from ganforge.config import resolve
@@ -81,16 +81,9 @@ def test_each_call_gives_what_the_network_gives_for_its_batch(registry, tmp_path
         torch.testing.assert_close(torch.from_numpy(output), example.output, rtol=0, atol=1e-4)
 
 
-def test_ratios_are_of_the_time_of_the_network_at_the_same_batch():
-    timings = {
-        Served("eager", "float32", "Python", 1): Timing(0.002, 0.001, 0.003, 3),
-        Served("eager", "float32", "Python", 64): Timing(0.08, 0.07, 0.09, 4),
-        Served("onnx", "float32", "C++", 64): Timing(0.02, 0.01, 0.03, 5),
-    }
-    rows = list_rows(timings)
-    assert [row["ratio"] for row in rows] == [1.0, 1.0, 0.25]
-    assert [row["images_per_second"] for row in rows] == pytest.approx([500, 800, 3200])
-    assert rows[2] == {
+def test_a_row_tells_all_that_was_measured():
+    row = make_row(Served("onnx", "float32", "C++", 64), Timing(0.02, 0.01, 0.03, 5), 0.25)
+    assert row == {
         "format": "onnx",
         "precision": "float32",
         "language": "C++",
@@ -159,11 +152,22 @@ def fake(tmp_path):
     return Programs("none", {".pt": program, ".pt2": program}), log
 
 
-def test_files_have_their_turns_in_three_rounds(fake, tmp_path):
+@pytest.fixture
+def eager(monkeypatch):
+    """The network at both batches; it takes 4 seconds at 1, and 2 at 64."""
+
+    def time(calls, seconds):
+        return {each: Timing(4.0 if each.batch == 1 else 2.0, 1.0, 9.0, 5) for each in calls}
+
+    monkeypatch.setattr(serving, "time_python", time)
+    return {Served("eager", "float32", "Python", batch): lambda: None for batch in (1, 64)}
+
+
+def test_files_have_their_turns_in_three_rounds_each_beside_the_network(fake, eager, tmp_path):
     programs, log = fake
     names = {("torchscript", "float32"): "a.pt", ("torchscript", "bfloat16"): "b.pt"}
     files = {key: tmp_path / name for key, name in names.items()}
-    timings = time_programs(programs, files, 6.0, pytest.fail)
+    rows = time_programs(programs, files, eager, 6.0, pytest.fail)
     given = [json.loads(line) for line in log.read_text().splitlines()]
     threads = ["--threads", str(torch.get_num_threads())]
     one_round = [
@@ -171,11 +175,12 @@ def test_files_have_their_turns_in_three_rounds(fake, tmp_path):
     ]
     assert given == 3 * one_round
     # The turns of the first file at batch 1 are the calls 1, 5 and 9.
-    assert timings[Served("torchscript", "float32", "C++", 1)] == Timing(median=6, least=1, most=11, samples=30)
-    assert len(timings) == 4
+    timing = Timing(median=6, least=1, most=11, samples=30)
+    assert rows[0] == make_row(Served("torchscript", "float32", "C++", 1), timing, 6 / 4)
+    assert [row["ratio"] for row in rows] == [6 / 4, 7 / 2, 8 / 4, 9 / 2]
 
 
-def test_a_file_that_fails_has_no_further_turn(fake, tmp_path):
+def test_a_file_that_fails_has_no_further_turn(fake, eager, tmp_path):
     programs, log = fake
     told = []
     files = {
@@ -183,8 +188,8 @@ def test_a_file_that_fails_has_no_further_turn(fake, tmp_path):
         ("pt2", "float32"): tmp_path / "a.pt2",
         ("onnx", "float32"): tmp_path / "a.onnx",
     }
-    timings = time_programs(programs, files, 0.0, lambda what, why: told.append((what, why)))
-    assert {each.format for each in timings} == {"torchscript"}
+    rows = time_programs(programs, files, eager, 0.0, lambda what, why: told.append((what, why)))
+    assert {row["format"] for row in rows} == {"torchscript"}
     assert told[0][0] == "onnx, float32, from C++"
     assert "ONNXRUNTIME_ROOT" in told[0][1]
     assert told[1:] == [(f"pt2, float32, batch {batch}, from C++", "program fails: it is") for batch in (1, 64)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -68,7 +69,8 @@ class Served:
 def measure_serving(players: Players, registry: Registry, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Export a recipe's averaged generator, and time a call of the network and of each file, on the CPU.
 
-    In Python all take turns; then the programs in C++ do. All use as many threads as torch does.
+    In Python all take turns. Then the programs in C++ do, each beside the network in Python, with whose time of that
+    moment it is compared. All use as many threads as torch does.
 
     Args:
         players: Of the recipe.
@@ -97,14 +99,17 @@ def measure_serving(players: Players, registry: Registry, seconds: float, say: C
             programs = build_programs(Path(folder) / "build")
         except GanforgeError as error:
             leave_out("C++", str(error))
-        cases = {Served("eager", "float32", "Python", batch): call_eager(generator, inputs[batch]) for batch in BATCHES}
+        eager = {Served("eager", "float32", "Python", batch): call_eager(generator, inputs[batch]) for batch in BATCHES}
+        cases = dict(eager)
         for (name, precision), path in files.items():
             for batch in BATCHES:
                 cases[Served(name, precision, "Python", batch)] = LOADERS[path.suffix](path, inputs[batch])
         timings = time_python(cases, seconds)
+        medians = {served.batch: timings[served].median for served in eager}
+        rows = [make_row(served, timing, timing.median / medians[served.batch]) for served, timing in timings.items()]
         if programs is not None:
-            timings |= time_programs(programs, files, seconds, leave_out)
-    return {"rows": list_rows(timings), "versions": list_versions(programs), "left_out": left_out}
+            rows += time_programs(programs, files, eager, seconds, leave_out)
+    return {"rows": rows, "versions": list_versions(programs), "left_out": left_out}
 
 
 def export_files(
@@ -185,10 +190,11 @@ def time_python(calls: Mapping[Served, Callable[[], object]], seconds: float) ->
 def time_programs(
     programs: Programs,
     files: Mapping[tuple[str, str], Path],
+    eager: Mapping[Served, Callable[[], object]],
     seconds: float,
     leave_out: LeaveOut,
-) -> dict[Served, Timing]:
-    """Time files from C++ in turns."""
+) -> list[dict[str, Any]]:
+    """Time files from C++ in turns, each right after the network in Python at the same batch; gives rows."""
     turns: dict[Served, Callable[[], Timing]] = {}
     for (name, precision), path in files.items():
         if path.suffix not in programs.by_suffix:
@@ -198,27 +204,25 @@ def time_programs(
             time = partial(programs.time, path, batch, seconds / ROUNDS, torch.get_num_threads())
             turns[Served(name, precision, "C++", batch)] = time
     taken: dict[Served, list[Timing]] = {served: [] for served in turns}
+    ratios: dict[Served, list[float]] = {served: [] for served in turns}
     for _ in range(ROUNDS):
         for served in list(taken):
+            calls = {each: call for each, call in eager.items() if each.batch == served.batch}
+            (beside,) = time_python(calls, seconds / ROUNDS).values()
             try:
-                taken[served].append(turns[served]())
+                timing = turns[served]()
             except GanforgeError as error:
                 del taken[served]
                 leave_out(served.name, str(error))
-    return {served: join(timings) for served, timings in taken.items()}
+                continue
+            taken[served].append(timing)
+            ratios[served].append(timing.median / beside.median)
+    return [make_row(served, join(all_of), statistics.median(ratios[served])) for served, all_of in taken.items()]
 
 
-def list_rows(timings: Mapping[Served, Timing]) -> list[dict[str, Any]]:
-    """What was measured, fit for JSON."""
-    return [
-        {
-            **asdict(served),
-            **timing.tree(),
-            "images_per_second": served.batch / timing.median,
-            "ratio": timing.median / timings[Served("eager", "float32", "Python", served.batch)].median,
-        }
-        for served, timing in timings.items()
-    ]
+def make_row(served: Served, timing: Timing, ratio: float) -> dict[str, Any]:
+    """What was measured of one, fit for JSON; its ratio is that to the network in Python."""
+    return {**asdict(served), **timing.tree(), "images_per_second": served.batch / timing.median, "ratio": ratio}
 
 
 def list_versions(programs: Programs | None) -> dict[str, str | None]:
