@@ -386,7 +386,7 @@ def test_what_is_no_project_is_left_alone(networks, tmp_path, unproved, monkeypa
     (tmp_path / "listed").mkdir()
     (tmp_path / "listed" / "SHA256SUMS").write_text("0" * 64 + "  ../generator.pt\n" + "0" * 64 + "  generator.pt\n")
     for name in ("file", "folder", "listed"):
-        with pytest.raises(OptionError, match="is there, and was not exported by ganforge"):
+        with pytest.raises(OptionError, match="is there, and no earlier export of this kind"):
             write_project(networks, tmp_path / name)
     assert [path.read_text() for path in (tmp_path / "file", tmp_path / "folder" / "generator.pt")] == ["mine", "mine"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "folder", "listed"]

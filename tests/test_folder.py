@@ -10,7 +10,7 @@ from ganforge.export.folder import SUMS, list_files, replacing_folder
 
 
 def write(folder, **contents):
-    with replacing_folder(folder) as draft:
+    with replacing_folder(folder, "a") as draft:
         for name, text in contents.items():
             path = draft / name.replace("__", "/")
             path.parent.mkdir(exist_ok=True)
@@ -42,6 +42,11 @@ def test_own_files_are_replaced_or_go_and_others_stay(tmp_path):
     assert read(tmp_path / "page") == {"a": "6", "build/program": "mine"}
 
 
+def write_other(path):
+    with replacing_folder(path, "b") as draft:
+        (draft / "b").write_text("of another kind")
+
+
 def change(path):
     write(path, a="1")
     (path / "a").write_text("mine")
@@ -56,12 +61,19 @@ def point_elsewhere(path):
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda path: path.write_text("mine"), "page is there, and was not exported"),
-        (lambda path: path.mkdir() or (path / "diary").write_text("mine"), "page is there, and was not exported"),
-        (lambda path: path.symlink_to("nowhere"), "page is there, and was not exported"),
-        (lambda path: path.mkdir() or (path / SUMS).write_text("nonsense"), "page is there, and was not exported"),
+        (lambda path: path.write_text("mine"), "page is there, and no earlier export of this kind"),
+        (
+            lambda path: path.mkdir() or (path / "diary").write_text("mine"),
+            "page is there, and no earlier export of this kind",
+        ),
+        (lambda path: path.symlink_to("nowhere"), "page is there, and no earlier export of this kind"),
+        (lambda path: write_other(path), "page is there, and no earlier export of this kind"),
+        (
+            lambda path: path.mkdir() or (path / SUMS).write_text("nonsense"),
+            "page is there, and no earlier export of this kind",
+        ),
         (change, "page/a has been changed since it was exported"),
-        (point_elsewhere, "page is there, and was not exported"),
+        (point_elsewhere, "page is there, and no earlier export of this kind"),
     ],
 )
 def test_what_others_wrote_is_left_alone(tmp_path, prepare, message):
@@ -74,7 +86,10 @@ def test_what_others_wrote_is_left_alone(tmp_path, prepare, message):
 
 def test_an_error_leaves_the_older_folder_as_it_was(tmp_path):
     write(tmp_path / "page", a="1")
-    with pytest.raises(GanforgeError, match="cannot write .*page: no space left"), replacing_folder(tmp_path / "page"):
+    with (
+        pytest.raises(GanforgeError, match="cannot write .*page: no space left"),
+        replacing_folder(tmp_path / "page", "a"),
+    ):
         raise OSError(28, "no space left")
     assert read(tmp_path / "page") == {"a": "1"}
     assert [each.name for each in tmp_path.iterdir()] == ["page"]

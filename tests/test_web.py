@@ -517,7 +517,7 @@ def test_a_folder_holds_the_licence_and_an_older_one_is_replaced(export, tmp_pat
 
 def test_what_others_wrote_is_not_replaced(export, tmp_path):
     write_bytes(tmp_path / "page/diary.txt", b"dear diary")
-    with pytest.raises(OptionError, match="page is there, and was not exported by ganforge"):
+    with pytest.raises(OptionError, match="page is there, and no earlier export of this kind"):
         export(tmp_path / "page")
     assert list_files(tmp_path / "page") == ["diary.txt"]
 

@@ -17,13 +17,14 @@ SUMS = "SHA256SUMS"
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
     """An empty folder beside `path` to be filled; when the block ends without an error, its files move into `path`.
 
     Files of an earlier export are replaced, or go if there is nothing in their place; others in the folder stay.
 
     Args:
         path: The folder; nothing is there, or an empty folder, or what was written this way before.
+        sign: Name of a file that all folders of this kind have.
 
     Raises:
         OptionError: Something else is there, or a file of an earlier export has been changed since.
@@ -31,7 +32,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        older = list_own(path)
+        older = list_own(path, sign)
         draft.mkdir(parents=True)
         yield draft
         names = list_files(draft)
@@ -55,8 +56,12 @@ def list_files(folder: Path) -> list[str]:
     return sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir())
 
 
-def list_own(path: Path) -> set[str]:
+def list_own(path: Path, sign: str) -> set[str]:
     """Paths of the files that were written into a folder before; none if nothing is there, or an empty folder.
+
+    Args:
+        path: The folder.
+        sign: Name of a file that it must have written, to be of this kind.
 
     Raises:
         OptionError: Something else is there, or a file has been changed.
@@ -68,8 +73,8 @@ def list_own(path: Path) -> set[str]:
         digests = {name: digest for digest, name in lines}
     except (OSError, ValueError):  # there is no list, or none of ours
         digests = {}
-    if not digests or any(not (path / name).resolve().is_relative_to(path.resolve()) for name in digests):
-        raise OptionError(f"{path} is there, and was not exported by ganforge", "name a folder that is not there")
+    if sign not in digests or any(not (path / name).resolve().is_relative_to(path.resolve()) for name in digests):
+        raise OptionError(f"{path} is there, and no earlier export of this kind", "name a folder that is not there")
     for name, digest in digests.items():
         if (path / name).exists() and _digest(path / name) != digest:
             raise OptionError(f"{path / name} has been changed since it was exported", "name another folder")

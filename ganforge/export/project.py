@@ -39,7 +39,7 @@ class CppProjectExporter(Exporter):
         Raises:
             OptionError: Something else is there, or a file of an earlier export has been changed since.
         """
-        with replacing_folder(path) as draft:
+        with replacing_folder(path, MODEL) as draft:
             report = self.torchscript.export(generator, card, draft / MODEL)
             for source in SOURCES.iterdir():
                 if source.is_file():

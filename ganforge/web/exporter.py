@@ -23,6 +23,9 @@ from ganforge.web.runtime import Runtime, find_runtime
 _PAGE = Path(__file__).parent / "page"
 """The files that are the same on every page."""
 
+_INDEX = "index.html"
+"""Where a page begins."""
+
 
 class WebExporter(Exporter):
     """A folder whose ``index.html`` draws pictures on the visitor's device, opened from a disk or from any web server.
@@ -53,7 +56,7 @@ class WebExporter(Exporter):
                 f"{type(generator).__name__} makes {'x'.join(map(str, shape))}, which is no picture",
                 "a web page shows pictures of 1, 3 or 4 channels; export another format",
             )
-        list_own(path)  # before the work is done
+        list_own(path, _INDEX)  # before the work is done
         runtime = find_runtime(self.runtime)
         parts: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)
         with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder:
@@ -63,7 +66,7 @@ class WebExporter(Exporter):
             graphs: dict[str, bytes] = {part: report.path.read_bytes() for part, report in reports.items()}
         texts = {part: read_text(graph) for part, graph in graphs.items()}
         model = {**describe_model(generator, card, texts), "runtime": runtime.version}
-        with replacing_folder(path) as draft:
+        with replacing_folder(path, _INDEX) as draft:
             _write_page(draft, model, graphs, runtime)
             num_bytes = sum((draft / name).stat().st_size for name in list_files(draft))
         return ExportReport(
