@@ -54,7 +54,9 @@ def check_rows(rows):
         assert 0 < row["min_seconds"] <= row["median_seconds"] <= row["max_seconds"]
         assert row["samples"] >= 3
         assert row["images_per_second"] == pytest.approx(row["batch"] / row["median_seconds"])
-        assert row["ratio"] == pytest.approx(row["median_seconds"] / eager[row["batch"]])
+        if row["language"] == "Python":
+            assert row["ratio"] == pytest.approx(row["median_seconds"] / eager[row["batch"]])
+        assert row["ratio"] > 0
 
 
 # In Python
