@@ -705,6 +705,16 @@ def test_the_command_writes_several_formats_at_once_a_plugins_among_them(tmp_pat
     assert torch.jit.load(tmp_path / "only.pt").like.dtype == torch.float16
 
 
+def test_the_command_writes_folders_beside_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torchscript, "worst_difference", lambda *arguments: 0.0)
+    project = tmp_path / "viewer"
+    assert call_main("export", small_run(tmp_path), "--onnx", "--cpp-project", project) == 0
+    printed = capsys.readouterr()
+    assert printed.out.split() == [str(tmp_path / "export" / "generator.onnx"), str(project)]
+    assert printed.err.count("equal to the network within") == 2
+    assert {"generator.pt", "CMakeLists.txt", "ganforge.hpp"} <= {each.name for each in project.iterdir()}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -714,6 +724,13 @@ def test_the_command_writes_several_formats_at_once_a_plugins_among_them(tmp_pat
         (["--set", "torchscript.precision=int8"], "'int8' is not to be had"),
         (["--set", "safetensors.x=1"], "'safetensors' is not exported to"),
         (["--safetensors", "--set", "safetensors.x=1"], "has no option 'x'"),
+        (["--onnx", "--set", "onnx.part=half"], "'half' is not to be had"),
+        (["--onnx", "--set", "onnx.part=mapping"], "MLPGenerator has no styles"),
+        (["--onnx", "--to", "one.pt"], "ends in .onnx"),
+        (["--pt2", "--set", "pt2.precision=float16"], "'float16' is not to be had"),
+        (["--cpp-project", "project", "--to", "one.pt"], "no format is asked for whose place it could be"),
+        (["--web", "page"], "makes 2, which is no picture"),
+        (["--format", "web", "--to", "a.page"], "makes 2, which is no picture"),
     ],
 )
 def test_the_command_tells_a_mistake_in_one_line(arguments, message, tmp_path, capsys):
