@@ -1,9 +1,8 @@
-"""The Frechet Inception distance, computed by torch-fidelity."""
+"""The Frechet Inception distance, of features by torch-fidelity's network."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ganforge.errors import CheckpointError, DataError, OptionError
 from ganforge.evaluation.provenance import Provenance, describe_device
+from ganforge.evaluation.statistics import Moments, frechet_distance
 from ganforge.evaluation.weights import Extractor, load_inception
 
 _FEW = 10_000
@@ -25,7 +25,7 @@ class FidResult:
 
     Attributes:
         metric: ``fid``.
-        value: The distance; 0 for equal sets, lower is better. Rounding can leave it a little below 0.
+        value: The distance; 0 for equal sets, lower is better.
         notes: What forbids comparing the value with others, in sentences; empty if nothing does.
         provenance: What the value must be quoted with.
     """
@@ -103,7 +103,7 @@ def evaluate_fid(
     if not extractor.is_published:
         notes.append("these are not the published Inception weights: the value is no FID that can be compared")
     return FidResult(
-        value=frechet_distance(real, fake),
+        value=frechet_distance(Moments.of(real), Moments.of(fake)),
         notes=tuple(notes),
         provenance=Provenance(
             num_real=len(reals),
@@ -152,21 +152,6 @@ def extract_features(
             done += len(chunk)
             progress(done)
     return torch.cat(features)
-
-
-def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """torch-fidelity's distance between two normal distributions, fitted in float64 to features ``[N, D]``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torch_fidelity.metric_fid import (  # type: ignore[import-untyped]
-            KEY_METRIC_FID,
-            fid_features_to_statistics,
-            fid_statistics_to_metric,
-        )
-
-        # It would average float32 features in float32.
-        statistics = [fid_features_to_statistics(features.double()) for features in (real, fake)]
-        return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
 
 
 @contextmanager

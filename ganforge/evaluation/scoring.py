@@ -14,8 +14,9 @@ from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, OptionError
 from ganforge.evaluation.classifier import cached_classifier
-from ganforge.evaluation.fid import extract_features, frechet_distance
+from ganforge.evaluation.fid import extract_features
 from ganforge.evaluation.runs import Progress, no_progress
+from ganforge.evaluation.statistics import Moments, frechet_distance
 from ganforge.evaluation.weights import VARIABLE, load_inception
 from ganforge.images import to_uint8
 from ganforge.interfaces import Generator
@@ -73,7 +74,7 @@ class FrechetScorer:
             for space, features in zip(self._spaces, found, strict=True):
                 features.append(space.extract(images))
         return {
-            space.metric: frechet_distance(space.reals, torch.cat(features))
+            space.metric: frechet_distance(Moments.of(space.reals), Moments.of(torch.cat(features)))
             for space, features in zip(self._spaces, found, strict=True)
         }
 

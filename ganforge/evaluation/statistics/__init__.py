@@ -1,0 +1,31 @@
+"""Statistics of features: pure functions of tensors ``[N, D]``, computed in float64, the same for the same seed."""
+
+from ganforge.evaluation.statistics.frechet import FrechetInfinity, frechet_distance, frechet_infinity
+from ganforge.evaluation.statistics.inception_score import InceptionScore, inception_score
+from ganforge.evaluation.statistics.intervals import Interval, bootstrap_interval, half_sample_interval, seed_interval
+from ganforge.evaluation.statistics.kernel import KernelDistance, kernel_distance
+from ganforge.evaluation.statistics.manifold import ManifoldScores, precision_recall_density_coverage
+from ganforge.evaluation.statistics.memorisation import Memorisation, memorisation
+from ganforge.evaluation.statistics.moments import Moments
+from ganforge.evaluation.statistics.neighbours import Nearest, nearest
+
+__all__ = [
+    "FrechetInfinity",
+    "InceptionScore",
+    "Interval",
+    "KernelDistance",
+    "ManifoldScores",
+    "Memorisation",
+    "Moments",
+    "Nearest",
+    "bootstrap_interval",
+    "frechet_distance",
+    "frechet_infinity",
+    "half_sample_interval",
+    "inception_score",
+    "kernel_distance",
+    "memorisation",
+    "nearest",
+    "precision_recall_density_coverage",
+    "seed_interval",
+]

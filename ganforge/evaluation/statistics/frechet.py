@@ -1,0 +1,153 @@
+"""The Frechet distance of two normal distributions, and what it tends to with ever more images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.errors import DataError, OptionError
+from ganforge.evaluation.statistics.features import ROWS, check_dimensions, check_features
+from ganforge.evaluation.statistics.moments import Moments
+
+_EPSILON = torch.finfo(torch.float64).eps
+
+
+def frechet_distance(reals: Moments, fakes: Moments) -> float:
+    """The squared Frechet distance ``|m1 - m2|^2 + Tr(S1 + S2 - 2 sqrt(S1 S2))``.
+
+    Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium". The trace
+    of the root is the sum of the roots of the eigenvalues of ``L^T S2 L``, which is symmetric, with ``S1 = L L^T``.
+    Singular covariances, such as those of fewer images than dimensions, are taken as they are: nothing is added.
+
+    Args:
+        reals: Moments of real features, 2 rows or more.
+        fakes: Moments of generated ones.
+
+    Returns:
+        0 or more; lower is better, and 0 for equal moments, but for rounding.
+
+    Raises:
+        DataError: One has fewer than 2 rows, or their dimensions differ.
+    """
+    _check_moments("real", reals)
+    _check_moments("generated", fakes)
+    check_dimensions(reals.dimensions, fakes.dimensions)
+    return _distance(reals, _root(reals), fakes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrechetInfinity:
+    """A Frechet distance freed of the bias by the number of generated images.
+
+    Attributes:
+        value: Intercept of the line through `distances` by 1/N; it may be below 0.
+        standard_error: Of the intercept, by least squares. Larger subsets share images, so the true one is larger.
+        slope: Of the line: the bias at N images is about ``slope / N``.
+        sizes: N of each subset.
+        distances: Their Frechet distances.
+    """
+
+    value: float
+    standard_error: float
+    slope: float
+    sizes: tuple[int, ...]
+    distances: tuple[float, ...]
+
+
+def frechet_infinity(
+    reals: Moments, fakes: Tensor, *, smallest: int = 5000, points: int = 15, seed: int = 0
+) -> FrechetInfinity:
+    """Extrapolate the Frechet distance to infinitely many generated images.
+
+    Chong and Forsyth 2020, "Effectively Unbiased FID and Inception Score and where to find them" (arXiv:1911.07023),
+    with the paper's defaults. The bias by the number of real images remains, as there.
+
+    Args:
+        reals: Moments of real features.
+        fakes: Generated features ``[N, D]`` of any float type.
+        smallest: Images in the smallest subset, more than D: below, the distance is not linear in 1/N.
+        points: Subsets, 3 or more, evenly from `smallest` to all images.
+        seed: Of the subsets.
+
+    Raises:
+        DataError: See `frechet_distance`.
+        OptionError: There are too few images for such subsets.
+    """
+    check_features("generated features", fakes, least=2)
+    _check_moments("real", reals)
+    check_dimensions(reals.dimensions, fakes.shape[1])
+    if points < 3:
+        raise OptionError(f"a line through {points} points has no error", "take 3 or more")
+    least, most = fakes.shape[1] + 1, len(fakes) - points + 1
+    if not least <= smallest <= most:
+        raise OptionError(
+            f"the smallest of {points} subsets cannot have {smallest} of {len(fakes)} images",
+            f"it may have {least} to {most}"
+            if least <= most
+            else f"features of {fakes.shape[1]} dimensions need {least + points - 1} images or more",
+        )
+    source = np.random.RandomState(seed)
+    sizes = [round(size) for size in np.linspace(smallest, len(fakes), points)]
+    root, distances = _root(reals), []
+    for size in sizes:
+        subset = Moments(reals.dimensions, reals.mean.device)
+        for rows in torch.split(torch.from_numpy(source.permutation(len(fakes))[:size]), ROWS):
+            subset.update(fakes[rows.to(fakes.device)])
+        distances.append(_distance(reals, root, subset))
+    return _fit(sizes, distances)
+
+
+def _fit(sizes: list[int], distances: list[float]) -> FrechetInfinity:
+    inverse, values = 1 / np.array(sizes, dtype=np.float64), np.array(distances)
+    spread = np.square(inverse - inverse.mean()).sum()
+    slope = ((inverse - inverse.mean()) * (values - values.mean())).sum() / spread
+    intercept = values.mean() - slope * inverse.mean()
+    variance = np.square(values - intercept - slope * inverse).sum() / (len(sizes) - 2)
+    return FrechetInfinity(
+        value=float(intercept),
+        standard_error=math.sqrt(variance * (1 / len(sizes) + inverse.mean() ** 2 / spread)),
+        slope=float(slope),
+        sizes=tuple(sizes),
+        distances=tuple(distances),
+    )
+
+
+def _distance(reals: Moments, root: Tensor, fakes: Moments) -> float:
+    """The distance, given `_root` of the first."""
+    device = root.device
+    covariance = fakes.covariance.to(device)
+    values: Tensor = torch.linalg.eigvalsh(root.T @ covariance @ root)
+    # No more of them than the rank of `covariance` are other than 0: the roots of what rounding left would add up.
+    shared = values[-min(fakes.count - 1, fakes.dimensions) :].clamp(min=0).sqrt().sum()
+    shift = (reals.mean - fakes.mean.to(device)).square().sum()
+    distance = shift + reals.covariance.trace() + covariance.trace() - 2 * shared
+    return max(float(distance), 0.0)
+
+
+def _root(moments: Moments) -> Tensor:
+    """``[D, R]`` whose product with its transpose is the covariance, of rank R."""
+    covariance = moments.covariance
+    rank = min(moments.count - 1, moments.dimensions)
+    lost = (moments.dimensions + 100) * _EPSILON  # rounding of a product of that size, and of the covariance itself
+    if rank == moments.dimensions:
+        triangle: Tensor
+        triangle, failed = torch.linalg.cholesky_ex(covariance)
+        # Rounding may let a singular covariance pass, with pivots that are nothing else.
+        if not failed and bool((triangle.diagonal().square() > lost * covariance.diagonal()).all()):
+            return triangle
+    values, vectors = (each[..., -rank:] for each in torch.linalg.eigh(covariance))
+    kept = values > lost * values[-1]
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root
+
+
+def _check_moments(name: str, moments: Moments) -> None:
+    if moments.count < 2:
+        raise DataError(
+            f"{name} features are of {moments.count} image{'s' * (moments.count != 1)}",
+            "a Frechet distance needs 2 or more, and 10,000 to mean something",
+        )

@@ -1,0 +1,54 @@
+"""The inception score: whether a classifier is sure of each image and sees all classes over all images."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.evaluation.statistics.features import check_features, to_float64
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionScore:
+    """An inception score.
+
+    Attributes:
+        mean: Over the splits, from 1 to the number of classes; higher is better.
+        deviation: Of the splits' values, divided by their number.
+    """
+
+    mean: float
+    deviation: float
+
+
+def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 2020) -> InceptionScore:
+    """``exp(H(mean p) - mean H(p))`` with p the classes' probabilities of an image and H the entropy in nats.
+
+    Salimans et al. 2016, "Improved Techniques for Training GANs". Images are shuffled and split as torch-fidelity does
+    from an equal seed, with its defaults. It grows with the number of images in a split: compare equal ones.
+
+    Args:
+        logits: ``[N, K]`` of any float type, a row for each generated image.
+        splits: Parts, 1 to N.
+        seed: Of the shuffling.
+
+    Raises:
+        DataError: See `check_features`.
+        OptionError: There are not as many images as splits.
+    """
+    check_features("logits", logits)
+    if not 1 <= splits <= len(logits):
+        raise OptionError(f"{splits} splits of {len(logits)} images", f"take 1 to {len(logits)}")
+    order = torch.from_numpy(np.random.RandomState(seed).permutation(len(logits))).to(logits.device)
+    ends = [part * len(logits) // splits for part in range(splits + 1)]
+    scores = []
+    for start, end in itertools.pairwise(ends):
+        shares = to_float64(logits[order[start:end]]).softmax(dim=1)
+        told = torch.special.entr(shares.mean(dim=0)).sum() - torch.special.entr(shares).sum(dim=1).mean()
+        scores.append(told.exp().item())
+    return InceptionScore(mean=float(np.mean(scores)), deviation=float(np.std(scores)))

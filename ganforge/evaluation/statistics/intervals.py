@@ -1,0 +1,175 @@
+"""How far a value may be off: intervals by resampling, and over several seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.errors import DataError, OptionError
+from ganforge.evaluation.statistics.features import check_features
+
+Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
+Values = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value and an interval of confidence.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+        level: Confidence in (0, 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float], *sets: Tensor, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The percentile bootstrap: quantiles of a statistic over sets drawn anew, with replacement, from the given ones.
+
+    Efron 1979, "Bootstrap Methods: Another Look at the Jackknife". For means, shares and the inception score. What
+    compares images with one another sees the repeated ones: that moves a Frechet or kernel distance up, and precision,
+    recall and coverage down, by more than the interval is wide. For these take `half_sample_interval`.
+
+    Args:
+        statistic: From as many tensors to a number.
+        sets: Features ``[N, D]``; rows of each are drawn apart from the others'.
+        draws: How often, 2 or more.
+        level: Confidence in (0, 1).
+        seed: Of the draws.
+
+    Raises:
+        DataError: See `check_features`, or the statistic is not finite.
+        OptionError: `draws` or `level` is out of range.
+    """
+    value, found = _resample(
+        statistic, sets, draws, level, np.random.RandomState(seed), lambda source, rows: source.randint(rows, size=rows)
+    )
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=value, low=float(low), high=float(high), level=level)
+
+
+def half_sample_interval(
+    statistic: Callable[..., float], *sets: Tensor, draws: int = 200, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """An interval from random halves of the sets, in which no image comes twice.
+
+    Politis and Romano 1994, "Large Sample Confidence Regions Based on Subsamples under Minimal Assumptions". Values of
+    halves spread about their mean as values of whole sets do about theirs, if the variance falls as 1/N; where it falls
+    faster, as for distances of nearly equal distributions, the interval is too wide. It is of what the statistic is on
+    average for as many images, with the bias that it then has.
+
+    Args:
+        statistic: From as many tensors to a number.
+        sets: Features ``[N, D]`` of 4 rows or more; halves of each are drawn apart from the others'.
+        draws: How often, 2 or more.
+        level: Confidence in (0, 1).
+        seed: Of the draws.
+
+    Raises:
+        DataError: See `check_features`, or the statistic is not finite.
+        OptionError: `draws` or `level` is out of range.
+    """
+    value, found = _resample(
+        statistic,
+        sets,
+        draws,
+        level,
+        np.random.RandomState(seed),
+        lambda source, rows: source.permutation(rows)[: rows // 2],
+        least=4,
+    )
+    low, high = np.quantile(found - found.mean(), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value=value, low=value - float(high), high=value - float(low), level=level)
+
+
+def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Student's interval about the mean of independent values, such as those of a run repeated with other seeds.
+
+    Args:
+        values: 2 or more, taken to be normally distributed.
+        level: Confidence in (0, 1).
+
+    Raises:
+        DataError: There are fewer than 2, or one is not finite.
+        OptionError: `level` is out of range.
+    """
+    _check_level(level)
+    if len(values) < 2:
+        raise DataError(f"an interval over {len(values)} value{'s' * (len(values) != 1)}", "2 or more are needed")
+    if not np.isfinite(values).all():
+        raise DataError(f"not all of {len(values)} values are finite", "leave out runs that have none")
+    mean = math.fsum(values) / len(values)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    reach = student_quantile(level, len(values) - 1) * deviation / math.sqrt(len(values))
+    return Interval(value=mean, low=mean - reach, high=mean + reach, level=level)
+
+
+def student_quantile(level: float, freedom: int) -> float:
+    """The t with ``P(|T| <= t) = level`` for Student's distribution.
+
+    Args:
+        level: In (0, 1).
+        freedom: Degrees of freedom, 1 or more.
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _student(middle, freedom) < level else (low, middle)
+    return math.tan(low) * math.sqrt(freedom)
+
+
+def _student(angle: float, freedom: int) -> float:
+    """``P(|T| <= sqrt(freedom) tan(angle))``: the closed form of Abramowitz and Stegun 1964, 26.7.3 and 26.7.4."""
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for power in range(odd, freedom - 1, 2):
+        total += term
+        term *= cosine * cosine * (power + 1) / (power + 2)
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
+
+
+def _resample(
+    statistic: Callable[..., float],
+    sets: Sequence[Tensor],
+    draws: int,
+    level: float,
+    source: np.random.RandomState,
+    choose: Callable[[np.random.RandomState, int], Indices],
+    least: int = 1,
+) -> tuple[float, Values]:
+    """The statistic of the sets, and of rows of them that `choose` names, as often as `draws` says."""
+    _check_level(level)
+    if draws < 2:
+        raise OptionError(f"{draws} draws give no interval", "take 2 or more; 1000 are usual")
+    for features in sets:
+        check_features("features", features, least=least)
+    found = np.empty(draws)
+    value = float(statistic(*sets))
+    for draw in range(draws):
+        rows = [torch.from_numpy(choose(source, len(features))) for features in sets]
+        found[draw] = statistic(
+            *(features[chosen.to(features.device)] for features, chosen in zip(sets, rows, strict=True))
+        )
+    if not np.isfinite([value, *found]).all():
+        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
+    return value, found
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise OptionError(f"level {level}", "it must lie between 0 and 1; 0.95 is usual")

@@ -1,0 +1,93 @@
+"""Whether a generator copies: generated images, and images held out of training, by their nearest training image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganforge.errors import DataError, OptionError
+from ganforge.evaluation.statistics.features import check_dimensions, check_features
+from ganforge.evaluation.statistics.neighbours import nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memorisation:
+    """How near generated images lie to the training set, beside images that were never shown.
+
+    Attributes:
+        generated: Mean distance of a generated image from its nearest training image.
+        held_out: The same of a held-out image. A generator that copies has a smaller one.
+        threshold: The `quantile` of the distances of held-out images.
+        duplicates: Share of generated images that are nearer than `threshold`, or as near: about `quantile` for images
+            that are like held-out ones, and 1 for copies.
+        copying: The z-score of the Mann-Whitney test that generated images are further away than held-out ones: about
+            normal with deviation 1 for images like held-out ones, far below 0 for copies, far above 0 for images that
+            are off.
+    """
+
+    generated: float
+    held_out: float
+    threshold: float
+    duplicates: float
+    copying: float
+
+
+def memorisation(fakes: Tensor, held_out: Tensor, training: Tensor, *, quantile: float = 0.05) -> Memorisation:
+    """Compare nearest distances to the training set.
+
+    `copying` is the statistic of Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying in Generative
+    Models" (arXiv:2004.05675), with all of space for its one cell; ties are halved, as is usual for the test.
+
+    Args:
+        fakes: Features ``[N, D]`` of generated images, of any float type.
+        held_out: Features ``[M, D]`` of real images that were not trained on.
+        training: Features ``[K, D]`` of the images that were.
+        quantile: Of the held-out distances, in (0, 1).
+
+    Raises:
+        DataError: One is no set of features, held-out images are fewer than 2, or dimensions differ.
+        OptionError: `quantile` is out of range.
+    """
+    check_features("generated features", fakes, least=1)
+    check_features("held-out features", held_out, least=2)
+    check_features("training features", training, least=1)
+    for others in (held_out, training):
+        check_dimensions(others.shape[1], fakes.shape[1])
+    if not 0 < quantile < 1:
+        raise OptionError(f"quantile {quantile}", "it must lie between 0 and 1; 0.05 is usual")
+    if len(held_out) * quantile < 1:
+        raise DataError(
+            f"the {quantile} quantile of {len(held_out)} held-out images rests on none of them",
+            f"hold out {math.ceil(1 / quantile)} or more",
+        )
+    ours, theirs = (nearest(each, training).distances[:, 0].cpu() for each in (fakes, held_out))
+    threshold = theirs.sort().values[math.ceil(quantile * len(theirs)) - 1]
+    return Memorisation(
+        generated=ours.mean().item(),
+        held_out=theirs.mean().item(),
+        threshold=threshold.item(),
+        duplicates=(ours <= threshold).double().mean().item(),
+        copying=mann_whitney(ours, theirs),
+    )
+
+
+def mann_whitney(first: Tensor, second: Tensor) -> float:
+    """The z-score of how often a number of the first is larger than one of the second; ties count half.
+
+    Mann and Whitney 1947, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other",
+    with the variance for ties; 0 if all numbers are equal.
+
+    Args:
+        first: Numbers ``[N]``.
+        second: Numbers ``[M]``.
+    """
+    ordered = second.sort().values
+    below = torch.searchsorted(ordered, first).sum().item()
+    below_or_equal = torch.searchsorted(ordered, first, right=True).sum().item()
+    pairs, total = len(first) * len(second), len(first) + len(second)
+    ties = torch.unique_consecutive(torch.cat([first, second]).sort().values, return_counts=True)[1].double()
+    variance = pairs / 12 * (total + 1 - ((ties**3 - ties).sum().item() / (total * (total - 1))))
+    return float(((below + below_or_equal - pairs) / 2) / math.sqrt(variance)) if len(ties) > 1 else 0.0
