@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from ganforge.benchmark.timing import Case
+from ganforge.benchmark.timing import Case, repeat
 
 EDGES = {"cpu": 1024, "cuda": 8192}
 """Rows and columns of the matrices."""
@@ -34,9 +34,9 @@ def ceiling_cases(device: torch.device) -> dict[str, Case]:
     cases = {}
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         matrix = torch.randn(edge, edge, device=device).to(kind)
-        cases[name] = _repeat(_product(matrix, torch.empty_like(matrix)))
+        cases[name] = repeat(_product(matrix, torch.empty_like(matrix)))
     source = torch.ones(size, dtype=torch.uint8, device=device)
-    cases["copy"] = _repeat(_copy(source, torch.empty_like(source)))
+    cases["copy"] = repeat(_copy(source, torch.empty_like(source)))
     return cases
 
 
@@ -57,14 +57,3 @@ def _copy(source: torch.Tensor, into: torch.Tensor) -> Callable[[], None]:
         into.copy_(source)
 
     return copy
-
-
-def _repeat(work: Callable[[], None]) -> Case:
-    def prepare(calls: int) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(calls):
-                work()
-
-        return run
-
-    return prepare

@@ -17,7 +17,7 @@ import torch
 from ganforge.benchmark.calls import LOADERS, call_eager
 from ganforge.benchmark.players import Players
 from ganforge.benchmark.programs import ONNXRUNTIME_ROOT, Programs, build_programs, join
-from ganforge.benchmark.timing import Case, Timing, measure_cases
+from ganforge.benchmark.timing import Timing, measure_cases, repeat
 from ganforge.errors import GanforgeError
 from ganforge.export.examples import Asked, make_example
 from ganforge.export.portable import Portable
@@ -170,17 +170,6 @@ def check_precision(precision: str) -> None:
 
 def time_python(calls: Mapping[Served, Callable[[], object]], seconds: float) -> dict[Served, Timing]:
     """Time calls in turns, without gradients."""
-
-    def repeat(call: Callable[[], object]) -> Case:
-        def prepare(count: int) -> Callable[[], None]:
-            def run() -> None:
-                for _ in range(count):
-                    call()
-
-            return run
-
-        return prepare
-
     names = {served.name: served for served in calls}
     with torch.no_grad():
         samples = measure_cases({each.name: repeat(call) for each, call in calls.items()}, seconds, EAGER.finish)

@@ -25,6 +25,19 @@ Case = Callable[[int], Callable[[], object]]
 """Makes ready for so many calls, which is not timed, and gives what makes them."""
 
 
+def repeat(work: Callable[[], object]) -> Case:
+    """A case that needs nothing to be made ready: the same call, so many times."""
+
+    def prepare(calls: int) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(calls):
+                work()
+
+        return run
+
+    return prepare
+
+
 @dataclass(frozen=True)
 class Timing:
     """How long one call took.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganforge.capabilities import StyleGenerator
 from ganforge.export.portable import Portable
+from ganforge.export.reading import check_output
 from ganforge.interfaces import Generator
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import cycle_labels, draw_latents
@@ -55,6 +56,10 @@ def list_examples(portable: Portable, original: Generator) -> list[Example]:
     Args:
         portable: What is written.
         original: The network of which it was made, on the CPU, in evaluation mode and in float32.
+
+    Raises:
+        PluginError: Its outputs have another shape than its data ask for.
+        GanforgeError: They are not finite.
     """
     truncations = [0.5, 1.0] if "truncation" in portable.names else [1.0]
     asked = [Asked(count, truncation) for count, truncation in product((1, 7, 64), truncations)]
@@ -64,7 +69,11 @@ def list_examples(portable: Portable, original: Generator) -> list[Example]:
         asked += [Asked(7, noise=noise) for noise in NOISE_MODES]
     if "labels" in portable.names:
         asked.append(Asked(7, label=portable.data.num_classes - 1))
-    return [make_example(portable, original, each) for each in asked]
+    examples = [make_example(portable, original, each) for each in asked]
+    if portable.part != "mapping":
+        for example in examples:
+            check_output(example.output, portable.data, type(original).__name__)
+    return examples
 
 
 def make_example(portable: Portable, original: Generator, asked: Asked) -> Example:

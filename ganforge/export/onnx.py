@@ -17,7 +17,7 @@ from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import list_examples
 from ganforge.export.portable import BATCHED, Part, Portable
 from ganforge.export.proving import compare_examples
-from ganforge.export.reading import check_output, read_spec
+from ganforge.export.reading import read_spec
 from ganforge.export.tracing import explain, quiet, trace
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes
@@ -75,9 +75,6 @@ class OnnxExporter(Exporter):
         original = copy.deepcopy(generator).float().eval().requires_grad_(False)
         portable = Portable(original, read_spec(card), self.part)
         examples = list_examples(portable, original)
-        for example in examples:
-            if self.part != "mapping":
-                check_output(example.output, portable.data, type(generator).__name__)
         digest = digest_tensors(original.state_dict())
         content = self._write(portable, list(examples[-1].inputs.values()), card, digest)
         worst = compare_examples(_CONSUMER, "model.onnx", content, examples, TOLERANCE)
