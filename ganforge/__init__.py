@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganforge.data.sources import open_source
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
     from ganforge.exporter import Exporter, ExportReport
+    from ganforge.extractor import Extractor
     from ganforge.hookspecs import hookimpl
     from ganforge.interfaces import (
         Augmentation,
@@ -77,6 +78,7 @@ __all__ = [
     "EqualizedLinear",
     "ExportReport",
     "Exporter",
+    "Extractor",
     "FeatureDiscriminator",
     "GanforgeError",
     "Generator",
@@ -120,6 +122,7 @@ _HOMES = {
     "capabilities": ("Growing", "Recomputable", "StyleGenerator"),
     "errors": ("CheckpointError", "DataError", "GanforgeError", "OptionError", "PluginError", "nearest"),
     "exporter": ("ExportReport", "Exporter"),
+    "extractor": ("Extractor",),
     "hookspecs": ("hookimpl",),
     "interfaces": (
         "Augmentation",

@@ -75,7 +75,12 @@ class TrainingConfig:
     )
     samples: int = _setting(64, "images in a grid", least=1)
     eval_every: int | None = _setting(None, "images between two scores of the averaged generator", least=1)
-    metrics: tuple[Literal["fd", "fid"], ...] = _setting((), "what it is scored by; the first says which is the best")
+    metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = _setting(
+        (), "what it is scored by; the first says which is the best"
+    )
+    eval_dtype: Literal["float32", "bfloat16"] = _setting(
+        "float32", "numbers of a score's network; fewer are for curves"
+    )
     eval_samples: int = _setting(5000, "images generated for a score", least=2)
     holdout: float = _setting(0.0, "share of the examples that is never shown, for evaluation", least=0, below=1)
     labels: int | None = _setting(

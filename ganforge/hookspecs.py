@@ -14,6 +14,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from ganforge.exporter import Exporter
+    from ganforge.extractor import Extractor
     from ganforge.interfaces import Augmentation, Dataset, Discriminator, Generator, Loss, Recipe, Regularizer
 
 hookspec = pluggy.HookspecMarker("ganforge")
@@ -219,5 +220,31 @@ def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-
         @hookimpl
         def ganforge_exporters():
             return {"text": Text}
+        ```
+    """
+
+
+@hookspec
+def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empty-body]
+    """Extractors by name; ``ganforge eval --extractor NAME`` is how a user asks for one.
+
+    Example:
+        ```python
+        import torch
+        from ganforge import DataSpec, Extractor, hookimpl
+
+        class Thumbnail(Extractor):
+            "Images of 8 x 8 pixels."
+            label = "thumbnail"
+            preprocessing = "mean of areas, 8 x 8, in [0, 1]"
+            def __init__(self, data: DataSpec, *, size: int = 8) -> None:
+                super().__init__()
+                self.pool = torch.nn.AdaptiveAvgPool2d(size)
+            def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+                return self.pool(images.float() / 255).flatten(1), None
+
+        @hookimpl
+        def ganforge_extractors():
+            return {"thumbnail": Thumbnail}
         ```
     """

@@ -1,4 +1,5 @@
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,28 @@ def run(capsys):
         return stop.value.code or 0, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def random_inception(tmp_path_factory):
+    """torch-fidelity's Inception with random weights that keep features at about 1."""
+    from torch_fidelity import FeatureExtractorInceptionV3
+
+    class Blank(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *_args):
+            """Keep what the constructor drew."""
+
+    nothing = tmp_path_factory.mktemp("nothing") / "nothing.pth"
+    torch.save({}, nothing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = Blank("blank", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(nothing))
+    source = torch.Generator().manual_seed(0)
+    for name, tensor in module.state_dict().items():
+        if tensor.dim() >= 2:
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=source)
+        elif name.endswith(("bn.weight", "running_var")):
+            tensor.uniform_(0.7, 1.3, generator=source)
+        elif tensor.is_floating_point():
+            tensor.normal_(0, 0.1, generator=source)
+    return module

@@ -19,6 +19,7 @@ FLOORS = {
     "interpolation": 0,
     "schedules": 0,
     "exporter": 1,
+    "extractor": 1,
     "files": 1,
     "options": 1,
     "settings": 1,
@@ -105,7 +106,8 @@ def test_builtins_use_public_names_only():
 @pytest.mark.parametrize("library", ["torchvision", "torch_fidelity"])
 def test_heavy_libraries_stay_in_their_rooms(library):
     rooms = {str(path) for path, module, _ in imports() if module.split(".")[0] == library}
-    assert rooms <= {"builtin/torchvision_sets.py", "evaluation/weights.py", "evaluation/fid.py"}
+    networks = {f"evaluation/extractors/{name}.py" for name in ("clip", "torchvision")}
+    assert rooms <= {"builtin/torchvision_sets.py", *networks}
 
 
 def test_every_public_name_is_there():
@@ -117,7 +119,15 @@ def test_every_public_name_is_there():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["plugins", "-h"], ["explore", "mix", "-h"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["eval", "--help"],
+        ["--version"],
+        ["data", "--help"],
+        ["plugins", "-h"],
+        ["explore", "mix", "-h"],
+    ],
 )
 def test_help_does_not_import_torch(arguments):
     code = (

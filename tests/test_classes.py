@@ -276,22 +276,31 @@ def mistake(code, err):
     return lines[0]
 
 
+def kept(folder):
+    return [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+
+
 def test_the_command_measures_obedience_and_keeps_the_result(run, here, shades):
     folder = train(run, *OBEDIENT, "--data", shades)
     flags = ("eval", "--conditional-accuracy", "--samples", "20", "--json")
     code, out, err = run(*flags)
     assert code == 0, err
     assert "a classifier was trained" in err
-    result = json.loads(out)
-    assert json.loads((here / folder / "conditional-accuracy.json").read_text()) == result
-    assert result["metric"] == "conditional-accuracy"
-    assert [each["name"] for each in result["found"]["classes"]] == ["bright", "dark"]
-    assert {"num_samples": 20, "seed": 0, "truncation": 1.0}.items() <= result["provenance"].items()
-    assert "accuracy" in result["provenance"]["classifier"]
+    (row,) = json.loads(out)
+    assert kept(here / folder) == [row]
+    assert (row["metric"], row["better"]) == ("conditional-accuracy", "higher")
+    assert row["value"] == row["details"]["accuracy"]
+    assert row["interval"]["low"] <= row["value"] <= row["interval"]["high"]
+    assert [each["name"] for each in row["details"]["classes"]] == ["bright", "dark"]
+    assert {"num_samples": 20, "truncation": 1.0}.items() <= row["protocol"].items()
+    assert row["circumstances"]["seed"] == 0
+    assert "accuracy" in row["protocol"]["classifier"]
     _, out, err = run(*flags)
-    assert ("was trained" in err, json.loads(out)["found"]) == (False, result["found"])
-    words = run("eval", "--conditional-accuracy", "--samples", "20")[1]
-    assert holds(words, "of 20 images", "dark", "right on held-out", "conditional-accuracy.json")
+    assert ("was trained" in err, json.loads(out)[0]["details"]) == (False, row["details"])
+    _, words, err = run("eval", "--conditional-accuracy", "--samples", "20")
+    assert holds(words, "of 20 images", "dark", "right on held-out")
+    assert "evaluations.jsonl" in err
+    assert [each["value"] for each in kept(here / folder)] == [row["value"]] * 3
 
 
 def test_the_command_counts_classes_and_attributes_of_any_labelled_images(run, here):
@@ -299,12 +308,15 @@ def test_the_command_counts_classes_and_attributes_of_any_labelled_images(run, h
     folder = train(run, *SMALL, *data)
     code, out, err = run("eval", "--modes", "--samples", "30", "--json")
     assert code == 0, err
-    result = json.loads(out)
-    assert json.loads((here / folder / "modes.json").read_text()) == result
-    assert result["coverage"]["num_modes"] == 8
-    assert sum(result["coverage"]["counts"]) == 30
-    assert [each["name"] for each in result["attributes"]] == ["smile", "hat", "glasses"]
-    assert "KL(generated || data)" in result["provenance"]["protocol"]
+    rows = json.loads(out)
+    assert kept(here / folder) == rows
+    assert [row["metric"] for row in rows] == ["modes", "modes-reverse-kl"]
+    found = rows[0]["details"]
+    assert found["coverage"]["num_modes"] == 8
+    assert (rows[0]["value"], rows[1]["value"]) == (found["coverage"]["num_covered"], found["coverage"]["reverse_kl"])
+    assert sum(found["coverage"]["counts"]) == 30
+    assert [each["name"] for each in found["attributes"]] == ["smile", "hat", "glasses"]
+    assert "KL(generated || data)" in rows[0]["protocol"]["protocol"]
     words = run("eval", "--modes", "--samples", "30")[1]
     assert holds(words, "of 8", "KL(generated || data)", "glasses+hat", "attributes")
 
@@ -328,22 +340,22 @@ def test_a_file_that_is_damaged_or_of_other_images_is_refused(run, here, shades)
     pixels = torch.randint(256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(40) % 2
 
-    def kept(name, examples, classes):
+    def saved(name, examples, classes):
         train_classifier(PackedData(name, examples, labels, classes, "x"), epochs=1).save(here / f"{name}.safetensors")
         return f"{name}.safetensors"
 
     (here / "damaged.safetensors").write_bytes(b"no tensors at all")
     cases = (
-        (kept("large", pixels.repeat(1, 1, 2, 2), ("bright", "dark")), "takes images [1, 16, 16]"),
-        (kept("other", pixels, ("bright", "dim")), "its class 1 is 'dim'"),
-        (kept("swapped", pixels, ("dark", "bright")), "its class 0 is 'dark'"),
-        (kept("more", pixels, ("bright", "dark", "none")), "knows 3 classes"),
+        (saved("large", pixels.repeat(1, 1, 2, 2), ("bright", "dark")), "takes images [1, 16, 16]"),
+        (saved("other", pixels, ("bright", "dim")), "its class 1 is 'dim'"),
+        (saved("swapped", pixels, ("dark", "bright")), "its class 0 is 'dark'"),
+        (saved("more", pixels, ("bright", "dark", "none")), "knows 3 classes"),
         ("absent.safetensors", "absent.safetensors"),
         ("damaged.safetensors", "damaged.safetensors"),
     )
     for metric in ("--modes", "--conditional-accuracy"):
         for file, said in cases:
             assert said in mistake(*run("eval", metric, folder, "--samples", "10", "--classifier", file)[::2])
-    fitting = kept("fitting", pixels, ("bright", "dark"))
+    fitting = saved("fitting", pixels, ("bright", "dark"))
     out = run("eval", "--modes", folder, "--samples", "10", "--classifier", fitting, "--json")[1]
-    assert json.loads(out)["provenance"]["classifier"]["data_fingerprint"] == "x"
+    assert json.loads(out)[0]["protocol"]["classifier"]["data_fingerprint"] == "x"

@@ -19,6 +19,7 @@ from ganforge.errors import CheckpointError, OptionError
 from ganforge.evaluation import lpips
 from ganforge.evaluation.classifier import Classifier
 from ganforge.evaluation.distances import FeatureDistance, ImageDistance, OfColour, open_distance
+from ganforge.evaluation.extractors.classifier import ClassifierExtractor
 from ganforge.evaluation.path_length import path_length_of_run
 from ganforge.evaluation.planes import conditional_entropy, entropy, fit_plane, predict_sides
 from ganforge.evaluation.runs import TrainedRun
@@ -200,7 +201,7 @@ def test_a_generator_that_cannot_be_brought_to_float64_is_measured_in_float32_an
     double, single = lengths_of(Linear(), space="w"), lengths_of(Linear(only_float32=True), space="w")
     assert (double.dtype, single.dtype) == ("float64", "float32")
     assert single.found[0].full == pytest.approx(double.found[0].full, rel=0.02)
-    assert json.loads(single.to_json())["dtype"] == "float32"
+    assert single.measured()[0].parameters["computed_in"] == "float32"
 
 
 @pytest.mark.parametrize("name", ["mlp", "dcgan", "pggan", "stylegan"])
@@ -274,7 +275,10 @@ def test_features_of_a_classifier_are_the_same_from_floats_as_from_pixels(tmp_pa
     images = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         seen = judge.feature_network()(to_float(images))
-    torch.testing.assert_close(seen, judge.features(images))
+    judge.save(tmp_path / "judge.safetensors")
+    extractor = ClassifierExtractor(DataSpec((3, 8, 8)), weights=str(tmp_path / "judge.safetensors"))
+    torch.testing.assert_close(seen, extractor(images)[0])
+    torch.testing.assert_close(network(to_float(images)), extractor(images)[1])
     torch.testing.assert_close(seen, list(network.children())[-3](network[:-3](to_float(images))).mean((2, 3)))
 
 
@@ -497,7 +501,7 @@ def test_a_linear_generator_is_separable_in_z(read_pixels):
     assert result.chance == pytest.approx(math.exp(sum(each.entropy for each in result.attributes)))
     assert result.chance > 5
     assert result.provenance.classifier["accuracy"] == 1.0
-    assert json.loads(result.to_json())["found"] == result.found
+    assert {each.name: each.value for each in result.measured()} == {"separability-z": result.found["z"]}
 
 
 class Bent(Linear):
@@ -561,27 +565,35 @@ def mistake(code, _out, err):
     return lines[0]
 
 
+def kept(folder):
+    return [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+
+
 def test_the_command_measures_path_lengths_in_both_spaces_and_keeps_the_result(run, here):
     folder = train(run, *FACES, *STYLES)
-    code, out, err = run("eval", "--path-length", "--samples", "6", "--json")
+    code, out, err = run("eval", "--ppl", "--samples", "6", "--json")
     assert code == 0, err
-    result = json.loads(out)
-    assert json.loads((here / folder / "path-length.json").read_text()) == result
-    assert [each["space"] for each in result["found"]] == ["z", "w"]
-    assert (result["distance"], result["dtype"]) == ("squared distance of features of avatars-classifier", "float64")
-    assert {"num_samples": 6, "seed": 0, "truncation": 1.0}.items() <= result["provenance"].items()
-    code, words, err = run("eval", "--path-length", "--samples", "6", "--space", "w")
+    rows = json.loads(out)
+    assert kept(here / folder) == rows
+    assert [row["metric"] for row in rows] == ["ppl-z", "ppl-w"]
+    for row in rows:
+        found, interval = row["details"], row["interval"]
+        assert row["value"] == found["full"] == interval["value"]
+        assert (interval["high"] - interval["low"]) / 2 == pytest.approx(1.96 * found["full_error"])
+        assert row["protocol"]["distance"] == "squared distance of features of avatars-classifier"
+        assert {"num_samples": 6, "truncation": 1.0, "computed_in": "float64"}.items() <= row["protocol"].items()
+        assert row["circumstances"]["seed"] == 0
+    code, words, err = run("eval", "--ppl", "--samples", "6", "--space", "w")
     assert code == 0, err
-    w = result["found"][1]
-    assert f"w           full {w['full']:.5g}" in words
+    assert f"w           full {rows[1]['value']:.5g}" in words
     assert "  z" not in words
     for said, flags in (
-        ("images of avatars are 8x8", ["--path-length", "--distance", "lpips"]),
-        ("there is no such distance", ["--path-length", "--distance", "vgg"]),
-        ("there is no such latent space", ["--path-length", "--space", "x"]),
-        ("--space w: --modes needs none", ["--modes", "--space", "w"]),
-        ("--distance lpips: --separability needs none", ["--separability", "--distance", "lpips"]),
-        ("--lpips-weights here: --fid needs none", ["--fid", "--lpips-weights", "here"]),
+        ("images of avatars are 8x8", ["--ppl", "--distance", "lpips"]),
+        ("there is no such distance", ["--ppl", "--distance", "vgg"]),
+        ("there is no such latent space", ["--ppl", "--space", "x"]),
+        ("--space w: --modes has no use for it", ["--modes", "--space", "w"]),
+        ("--distance lpips: --separability has no use for it", ["--separability", "--distance", "lpips"]),
+        ("--lpips-weights here: --fid has no use for it", ["--fid", "--lpips-weights", "here"]),
     ):
         assert said in mistake(*run("eval", *flags, "--samples", "6"))
 
@@ -590,10 +602,11 @@ def test_the_command_measures_separability(run, here, read_pixels):
     folder = train(run, *FACES, *MLP)
     code, out, err = run("eval", "--separability", "--samples", "400", "--json")
     assert code == 0, err
-    result = json.loads(out)
-    assert json.loads((here / folder / "separability.json").read_text()) == result
-    assert list(result["found"]) == ["z"]
-    assert 1 <= result["found"]["z"] <= 8
+    (row,) = json.loads(out)
+    assert kept(here / folder) == [row]
+    assert (row["metric"], row["better"]) == ("separability-z", "lower")
+    assert 1 <= row["value"] <= 8
+    assert row["value"] <= row["details"]["chance"] <= 8
     words = run("eval", "--separability", "--samples", "400")[1]
-    assert f"z {result['found']['z']:.4f}" in words
+    assert f"z {row['value']:.4f}" in words
     assert "no styles" in mistake(*run("eval", "--separability", "--space", "w"))

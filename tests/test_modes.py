@@ -340,19 +340,25 @@ def test_the_command_counts_the_modes_of_a_gaussian_run(run, here):
     folder = train(run, "--data", "ring-8", "--set", "data.count=200", "--set", "data.sigma=0.3")
     code, out, err = run("eval", "--modes", "--json", "--samples", "300", "--seed", "5")
     assert code == 0, err
-    result = json.loads(out)
-    assert json.loads((here / folder / "modes.json").read_text()) == result
+    rows = json.loads(out)
+    assert [json.loads(line) for line in (here / folder / "evaluations.jsonl").read_text().splitlines()] == rows
+    coverage = rows[0]["details"]["coverage"]
     samples = ganforge.generate(ganforge.load(folder), 300, seed=5)
     expected = mode_coverage(samples, Ring8().centers, 0.3)
-    assert result["coverage"]["counts"] == list(expected.counts)
+    assert coverage["counts"] == list(expected.counts)
     assert sum(expected.counts) > 0
-    assert result["coverage"]["num_modes"] == 8
-    assert (result["provenance"]["seed"], result["provenance"]["num_samples"]) == (5, 300)
-    assert "KL(generated || uniform)" in result["provenance"]["protocol"]
+    assert coverage["num_modes"] == 8
+    assert [(row["metric"], row["value"]) for row in rows] == [
+        ("modes", expected.num_covered),
+        ("modes-reverse-kl", expected.reverse_kl),
+    ]
+    assert (rows[0]["circumstances"]["seed"], rows[0]["protocol"]["num_samples"]) == (5, 300)
+    assert "KL(generated || uniform)" in rows[0]["protocol"]["protocol"]
     again = json.loads(run("eval", "--modes", "--json", "--samples", "300", "--seed", "5")[1])
-    assert again["coverage"] == result["coverage"]
-    words = run("eval", "--modes")[1]
-    assert holds(words, "of 8", "of 2500 samples", "reverse KL", "modes.json")
+    assert again[0]["details"]["coverage"] == coverage
+    _, words, err = run("eval", "--modes")
+    assert holds(words, "of 8", "of 2500 samples", "reverse KL")
+    assert "evaluations.jsonl" in err
 
 
 def holds(text, *parts):
@@ -390,8 +396,8 @@ def test_a_plugin_that_declares_its_modes_is_counted_too(run, here):
     train(run, "--plugin", "corners.py", "--data", "corners")
     code, out, err = run("eval", "--modes", "--json", "--plugin", "corners.py")
     assert code == 0, err
-    assert json.loads(out)["coverage"]["high_quality"] == 1.0
-    assert json.loads(out)["coverage"]["num_modes"] == 2
+    coverage = json.loads(out)[0]["details"]["coverage"]
+    assert (coverage["high_quality"], coverage["num_modes"]) == (1.0, 2)
 
 
 def test_the_command_counts_stacked_modes_with_a_classifier_of_its_own_or_of_a_file(run, here, digits, trained):
@@ -400,17 +406,17 @@ def test_the_command_counts_stacked_modes_with_a_classifier_of_its_own_or_of_a_f
     code, out, err = run("eval", "--modes", "--json", "--samples", "200")
     assert code == 0, err
     assert "a classifier was trained" in err
-    own = json.loads(out)
-    assert own["coverage"]["num_modes"] == 27
-    assert sum(own["coverage"]["counts"]) == 200
-    assert own["provenance"]["classifier"]["accuracy"] > 0.9
+    own, _ = json.loads(out)
+    assert own["details"]["coverage"]["num_modes"] == 27
+    assert sum(own["details"]["coverage"]["counts"]) == 200
+    assert own["protocol"]["classifier"]["accuracy"] > 0.9
     trained.save(here / "mine.safetensors")
     code, out, err = run("eval", "--modes", "--json", "--samples", "200", "--classifier", "mine.safetensors")
     assert code == 0, err
-    assert json.loads(out)["provenance"]["classifier"] == json.loads(json.dumps(trained.describe()))
+    assert json.loads(out)[0]["protocol"]["classifier"] == json.loads(json.dumps(trained.describe()))
     images = to_uint8(ganforge.generate(ganforge.load(run_folder(here)), 200))
     labels = torch.stack([trained.predict(images[:, channel : channel + 1]) for channel in range(3)], dim=1)
-    assert json.loads(out)["coverage"]["counts"] == list(stacked_coverage(labels, 3).counts)
+    assert json.loads(out)[0]["details"]["coverage"]["counts"] == list(stacked_coverage(labels, 3).counts)
     code, _, err = run("eval", "--modes", "--classifier", "absent.safetensors")
     assert (code, err.count("error:")) == (2, 1)
     assert "absent.safetensors" in err
@@ -451,17 +457,19 @@ def test_other_data_are_refused_in_one_line_that_says_which_will_do(run, here, i
     train(run, "--data", image_folder / "cat")
     line = mistake(*run("eval", "--modes")[::2])
     assert holds(line, "the modes of", "ring-8", "stacked-mnist")
-    assert not (run_folder(here) / "modes.json").exists()
+    assert not (run_folder(here) / "evaluations.jsonl").exists()
 
 
 def test_flags_that_do_not_go_together_are_refused(run, here):
     train(run, "--data", "ring-8", "--set", "data.count=50")
     for flags, said in (
-        (["--fid", "--modes"], "metrics of their own"),
-        (["--modes", "--conditional-accuracy"], "--modes and --conditional-accuracy are"),
-        (["--fid", "--classifier", "x"], "--fid needs none"),
-        (["--modes", "--inception-weights", "x"], "--modes needs none"),
+        (["--fid", "--classifier", "x"], "--fid has no use for it"),
+        (["--fid", "--kid", "--classifier", "x"], "--fid and --kid have no use for it"),
+        (["--modes", "--inception-weights", "x"], "--modes has no use for it"),
+        (["--modes", "--extractor", "classifier"], "--extractor classifier: --modes has no use for it"),
+        (["--modes", "--split", "held-out"], "--split held-out: --modes has no use for it"),
         (["--modes", "--classifier", "x"], "ring-8 needs none"),
-        ([], "choose one of: --fid, --modes, --conditional-accuracy"),
+        (["--fid"], "ring-8 holds vectors"),
+        ([], "no metric was named - choose of: --fid, "),
     ):
         assert said in mistake(*run("eval", *flags)[::2])

@@ -1,8 +1,10 @@
+import hashlib
 import json
 import re
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 from test_training import CPU, SMALL, Silent, packed, rows_without_times
 
@@ -10,11 +12,15 @@ from ganforge import GanforgeError, OptionError
 from ganforge.checkpoint import load_generator, read_card, read_tensors
 from ganforge.cli.display import Display, describe_scores
 from ganforge.config import resolve
-from ganforge.evaluation import evaluate_fid
+from ganforge.data.cache import cache_folder
 from ganforge.evaluation.classifier import train_classifier
-from ganforge.evaluation.scoring import FeatureSpace, FrechetScorer, build_scorer, check_scoring
-from ganforge.evaluation.weights import Extractor
-from ganforge.images import to_uint8
+from ganforge.evaluation.comparison import Comparison, Protocol, Reference
+from ganforge.evaluation.extractors.classifier import ClassifierExtractor
+from ganforge.evaluation.extractors.inception import InceptionExtractor
+from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, build_scorer, check_scoring
+from ganforge.evaluation.statistics import kernel_distance
+from ganforge.evaluation.subjects import GeneratorSubject
+from ganforge.images import to_float, to_uint8
 from ganforge.interfaces import Generator
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
@@ -123,7 +129,7 @@ def test_scores_do_not_disturb_a_run(registry, images, labelled, tmp_path):
         plain, scored = (RunFolder.create(tmp_path, f"{name}-{each}") for each in ("plain", "scored"))
         settings = [*EVERY_30, "training.eval_samples=8", "training.metrics=fd"]
         config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
-        scorer = Mean() if data is images else build_scorer(config.training, data, CPU)
+        scorer = Mean() if data is images else build_scorer(config.training, data, CPU, registry)
         train(registry, data, plain, settings)
         train(registry, data, scored, settings, scorer)
         assert scored.generator.read_bytes() == plain.generator.read_bytes()
@@ -256,16 +262,19 @@ def test_the_distance_is_that_of_the_closed_form_between_normal_distributions():
     def extract(images):
         return images.flatten(1).float() @ mix / 40
 
+    def score(reals):
+        return FeatureScore(name="d", statistic="fid", extract=lambda images: (extract(images), None), reals=reals)
+
     features = extract(to_uint8(generate(generator, 300, seed=11))).double()
     reals = stretch * features + shift
     centred = features - features.mean(0)
     trace = centred.square().sum() / (len(features) - 1)
     expected = ((stretch - 1) * features.mean(0) + shift).square().sum() + (stretch - 1) ** 2 * trace
-    scorer = FrechetScorer([FeatureSpace("d", extract, reals)], samples=300, seed=11, labels=None)
+    scorer = FeatureScorer([score(reals)], samples=300, seed=11, labels=None)
     found = scorer(generator)
     assert found == {"d": pytest.approx(expected.item(), rel=1e-6)}
     assert scorer(generator) == found
-    same = FrechetScorer([FeatureSpace("d", extract, features)], samples=300, seed=11, labels=None)
+    same = FeatureScorer([score(features)], samples=300, seed=11, labels=None)
     assert same(generator)["d"] == pytest.approx(0.0, abs=1e-6)
 
 
@@ -274,11 +283,11 @@ def test_classes_are_drawn_in_the_proportions_of_the_data():
 
     def extract(images):
         shown.append(images.flatten(1).float().mean(1))
-        return images.flatten(1).float()
+        return images.flatten(1).float(), None
 
     labels = (torch.arange(1000) % 10 == 0).long()
-    space = FeatureSpace("d", extract, torch.randn(50, 4))
-    scorer = FrechetScorer([space], samples=2000, seed=3, labels=labels)
+    score = FeatureScore(name="d", statistic="fid", extract=extract, reals=torch.randn(50, 4))
+    scorer = FeatureScorer([score], samples=2000, seed=3, labels=labels)
     generator = Noise()
     generator.scale.data.fill_(0.01)
     scorer(generator)
@@ -286,18 +295,39 @@ def test_classes_are_drawn_in_the_proportions_of_the_data():
     assert bright == pytest.approx(0.1, abs=0.025)
 
 
-def test_features_are_the_means_of_the_last_maps(labelled):
+def test_distances_of_the_same_features_ask_the_network_once():
+    shown, generator = [], Noise()
+
+    def extract(images):
+        shown.append(len(images))
+        return images.flatten(1).float() / 255, None
+
+    reals = torch.rand(80, 4)
+    scores = [FeatureScore(name=each, statistic=each, extract=extract, reals=reals) for each in ("fid", "kid")]
+    found = FeatureScorer(scores, samples=100, seed=2, labels=None)(generator)
+    assert (sum(shown), list(found)) == (100, ["fid", "kid"])
+    fakes = to_uint8(generate(generator, 100, seed=2)).flatten(1).float() / 255
+    assert found["kid"] == pytest.approx(kernel_distance(reals, fakes, subset_size=80).mean, rel=1e-12)
+    assert found["fid"] != found["kid"]
+
+
+def test_features_are_the_means_of_the_last_maps(labelled, tmp_path):
     classifier = train_classifier(labelled, epochs=1)
+    classifier.save(tmp_path / "classifier.safetensors")
+    extractor = ClassifierExtractor(labelled.spec, weights=str(tmp_path / "classifier.safetensors")).eval()
     images = labelled.examples[:5]
-    found = classifier.features(images)
+    with torch.no_grad():
+        found, logits = extractor(images)
+        (third, _), expected = extractor(images[2:3]), classifier.network(to_float(images))
     assert found.shape == (5, 128)
+    assert torch.allclose(logits, expected, atol=1e-6)
     assert (found >= 0).all()
     maps = images.float() / 127.5 - 1
     with torch.no_grad():
         for layer in classifier.network[:12]:
             maps = layer(maps)
     assert torch.allclose(found, maps.sum((2, 3)) / (maps.shape[2] * maps.shape[3]), atol=1e-6)
-    assert torch.allclose(classifier.features(images[2:3]), found[2:3], atol=1e-6)
+    assert torch.allclose(third, found[2:3], atol=1e-6)
 
 
 def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_training(registry, labelled):
@@ -306,10 +336,10 @@ def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_t
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state = build_state(config, registry, labelled.spec, CPU)
     said = []
-    ours = build_scorer(config.training, labelled, CPU, say=said.append)(state.average)
+    ours = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.average)
     assert list(ours) == ["fd_test-classifier"]
     assert "held-out images" in said[0]
-    again = build_scorer(config.training, labelled, CPU, say=said.append)
+    again = build_scorer(config.training, labelled, CPU, registry, say=said.append)
     assert again(state.average) == ours
     assert ["was trained" in each for each in said] == [True, False]
     hidden = ~torch.isin(torch.arange(60), Batches(labelled, 0, CPU, holdout=0.3).indices(0, 60))
@@ -318,30 +348,73 @@ def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_t
     spoilt[hidden] = 255
     labels = labelled.labels.where(~hidden, 1 - labelled.labels)
     other = packed(spoilt, labels, labelled.class_names, labelled.fingerprint)
-    assert build_scorer(config.training, other, CPU)(state.average) == ours
+    shutil.rmtree(cache_folder() / "features")  # else those of the same fingerprint would be found again
+    assert build_scorer(config.training, other, CPU, registry)(state.average) == ours
 
 
 class Pooled(torch.nn.Module):
     """Takes the place of Inception."""
 
     def forward(self, images):
-        return (images.float().mean(1).flatten(1)[:, ::7],)
+        return images.float().mean(1).flatten(1)[:, ::7], images.float().flatten(1)[:, :3] / 255
 
 
-def test_fid_is_that_of_the_evaluation_and_says_if_the_weights_are_others(registry, labelled, monkeypatch):
-    extractor = Extractor("pooled", Pooled(), "0" * 64, False, "none")
-    monkeypatch.setattr("ganforge.evaluation.scoring.load_inception", lambda weights: extractor)
-    monkeypatch.setattr("ganforge.evaluation.fid.load_inception", lambda weights: extractor)
-    settings = ["training.metrics=fid,fd", "training.eval_every=5", "training.eval_samples=70", "training.seed=4"]
+@pytest.fixture
+def inception(tmp_path, monkeypatch):
+    """A file of weights for a stand-in."""
+    (tmp_path / "weights.safetensors").write_bytes(safetensors.torch.save({"x": torch.zeros(2)}))
+    monkeypatch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(tmp_path / "weights.safetensors"))
+    monkeypatch.setattr("ganforge.evaluation.extractors.inception.Inception", lambda state: Pooled())
+    monkeypatch.setattr("ganforge.evaluation.extractors.inception.quicken", lambda network: True)
+    return hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
+
+
+def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(registry, labelled, inception, tmp_path):
+    settings = ["training.metrics=fid,kid,fd", "training.eval_every=5", "training.eval_samples=70", "training.seed=4"]
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state, said = build_state(config, registry, labelled.spec, CPU), []
-    values = build_scorer(config.training, labelled, CPU, say=said.append)(state.average)
-    assert list(values) == ["fid", "fd_test-classifier"]  # the first decides
+    values = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.average)
+    label = f"inception-{inception[:8]}"
+    assert list(values) == [f"fd_{label}", f"kd_{label}", "fd_test-classifier"]  # the first decides
     assert "not the published" in said[0]
-    about = {"data_fingerprint": "", "generator_fingerprint": "", "seed": 4}
-    fakes = to_uint8(generate(state.average, 70, seed=4))
-    result = evaluate_fid(labelled.examples, fakes, weights=None, device=CPU, **about)
-    assert values["fid"] == pytest.approx(result.value, rel=1e-6)
+    assert not any("note:" in each for each in said[1:])
+    spec = labelled.spec
+    card = {"digest": "g", "data": {"shape": list(spec.shape), "class_names": list(spec.class_names)}}
+    comparison = Comparison(
+        GeneratorSubject(state.average, card, tmp_path, name="x"), Reference.choose(labelled, seed=4),
+        InceptionExtractor(spec), Protocol(samples=70, seed=4), device=CPU, cache=tmp_path / "features",
+    )  # fmt: skip
+    for metric in ("fid", "kid"):
+        (row,) = comparison.measure(metric)
+        assert values[row.metric] == pytest.approx(row.value, rel=1e-6)
+
+
+def test_scores_by_published_weights_are_fid_and_kid(registry, labelled, inception, monkeypatch):
+    monkeypatch.setattr("ganforge.evaluation.extractors.inception.SHA256", inception)
+    settings = ["training.metrics=kid,fid", "training.eval_every=5", "training.eval_samples=20"]
+    config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
+    state, said = build_state(config, registry, labelled.spec, CPU), []
+    assert list(build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.average)) == [
+        "kid",
+        "fid",
+    ]
+    assert said == []
+
+
+def test_scores_of_fewer_digits_bear_another_name_and_are_about_the_same(registry, labelled):
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        settings = ["training.metrics=fd,kd", "training.eval_every=5", "training.eval_samples=40"]
+        settings.append(f"training.eval_dtype={dtype}")
+        config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
+        state = build_state(config, registry, labelled.spec, CPU)
+        found[dtype] = build_scorer(config.training, labelled, CPU, registry)(state.average)
+    full, reduced = found["float32"], found["bfloat16"]
+    assert list(full) == ["fd_test-classifier", "kd_test-classifier"]
+    assert list(reduced) == ["fd_test-classifier_bfloat16", "kd_test-classifier_bfloat16"]
+    for name, value in full.items():
+        assert reduced[f"{name}_bfloat16"] == pytest.approx(value, rel=0.05, abs=0.01)
+        assert reduced[f"{name}_bfloat16"] != value
 
 
 def test_scores_that_cannot_be_had_are_refused(registry, images, labelled):
@@ -351,6 +424,7 @@ def test_scores_that_cannot_be_had_are_refused(registry, images, labelled):
         (labelled, ["eval_every=5"], "--eval-every 5: no metric is named .*--metrics fd"),
         (labelled, ["metrics=fd,fid"], "--metrics fd,fid: nothing says how often .*--eval-every"),
         (images, ["eval_every=5", "metrics=fd"], "test has no classes.*--metrics fid"),
+        (images, ["eval_every=5", "metrics=kid,kd"], "--metrics kd: test has no classes.*--metrics kid"),
         (vectors, ["eval_every=5", "metrics=fd"], "test holds vectors"),
         (clear, ["eval_every=5", "metrics=fid"], "have 4 channels"),
     ]
@@ -364,16 +438,16 @@ def test_scores_that_cannot_be_had_are_refused(registry, images, labelled):
 def test_the_best_and_the_last_are_told_in_one_line():
     best, last = Score("fd_x", 12.31, 200_000), Score("fd_x", 12.9009, 250_000)
     assert describe_scores(best, last, "best.file") == (
-        "fd_x: best 12.310 after 200,000 images (best.file), last 12.901 after 250,000, 4.8% above the best"
+        "fd_x: best 12.31 after 200,000 images (best.file), last 12.9 after 250,000, 4.8% above the best"
     )
-    assert describe_scores(best, best, "f") == "fd_x: best 12.310 after 200,000 images (f), which is the last"
+    assert describe_scores(best, best, "f") == "fd_x: best 12.31 after 200,000 images (f), which is the last"
     assert "%" not in describe_scores(Score("d", -1e-9, 10), last, "f")
 
 
 def test_the_display_logs_scores_with_the_best(tmp_path):
     with Display(tmp_path / "log.txt", 100, None) as display:
         display.score({"images": 50, "seconds": 1.0, "fd_x": 2.5, "fid": 30.0}, Score("fd_x", 1.5, 20))
-    assert (tmp_path / "log.txt").read_text() == "50 images fd_x 2.500 fid 30.000 (best 1.500 after 20 images)\n"
+    assert (tmp_path / "log.txt").read_text() == "50 images fd_x 2.5 fid 30 (best 1.5 after 20 images)\n"
 
 
 ARGUMENTS = [

@@ -163,18 +163,23 @@ TRAIN += ["--set", "data.count=400", "--set", "generator.width=4", "--set", "dis
 def test_a_run_reports_the_accuracy_on_what_it_held_out(run, here):
     code, out, err = run(*TRAIN, "--set", "training.labels=16")
     assert code == 0, err
-    assert re.search(r"discriminator/semi-supervised", (here / out.strip() / "metrics.jsonl").read_text())
+    folder = out.strip()
+    assert re.search(r"discriminator/semi-supervised", (here / folder / "metrics.jsonl").read_text())
     code, out, err = run("eval", "--discriminator-accuracy", "--json")
     assert code == 0, err
-    found = json.loads(out)
+    (row,) = json.loads(out)
+    assert row == json.loads((here / folder / "evaluations.jsonl").read_text())
+    assert (row["metric"], row["better"], row["circumstances"]["seed"]) == ("discriminator-accuracy", "higher", 0)
+    assert row["interval"]["low"] < row["value"] < row["interval"]["high"]
+    protocol, found = row["protocol"], row["details"]
     held_out = is_held_out(400, 0.1)
-    assert (found["num_labels"], found["images"], found["num_examples"]) == (16, 64, int(held_out.sum()))
+    assert (protocol["num_labels"], found["images"], protocol["num_examples"]) == (16, 64, int(held_out.sum()))
     # By class, weighted with the classes' sizes, it is the same again; the avatars say what their classes are.
     known = Avatars.attributes(torch.arange(400)[held_out])
     sizes = torch.bincount(known["smile"] + 2 * known["hat"] + 4 * known["glasses"], minlength=8).double()
     assert sum(
         found["by_class"][name] * size for name, size in zip(Avatars.class_names, sizes.tolist(), strict=True)
-    ) == pytest.approx(found["accuracy"] * len(known["smile"]))
+    ) == pytest.approx(row["value"] * len(known["smile"]))
 
 
 def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):

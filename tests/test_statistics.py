@@ -8,18 +8,23 @@ import torch
 
 from ganforge.errors import CheckpointError, DataError, OptionError
 from ganforge.evaluation.statistics import (
+    GroupedMoments,
     Moments,
     bootstrap_interval,
     features,
     frechet_distance,
     frechet_infinity,
+    frechet_interval,
     half_sample_interval,
+    half_samples,
     inception_score,
     kernel_distance,
     memorisation,
     nearest,
     precision_recall_density_coverage,
     seed_interval,
+    share_interval,
+    spread_interval,
 )
 from ganforge.evaluation.statistics.intervals import student_quantile
 from ganforge.evaluation.statistics.memorisation import mann_whitney
@@ -603,6 +608,104 @@ def test_halves_of_sets_hold_a_frechet_distance_where_repeated_images_would_not(
     assert all(each.low < each.value < each.high for each in intervals)
     equal = pairs[0][0][::2], pairs[0][0][1::2]
     assert bootstrap_interval(frechet, *equal, draws=40).low > frechet(*equal)
+
+
+def test_an_interval_of_halves_is_students_by_the_draws_themselves():
+    ours, theirs = draw(41, 3, 62), draw(30, 3, 63)
+    pairs = list(half_samples(ours, theirs, seed=5))
+    assert [(len(first), len(second)) for first, second in pairs] == [(20, 15)] * 20
+    for halves in pairs:
+        for half, whole in zip(halves, (ours, theirs), strict=True):
+            chosen = (half[:, None] == whole).all(dim=2)
+            assert chosen.sum(1).eq(1).all()  # rows of the set
+            assert chosen.sum(0).max() == 1  # and none of them twice
+    assert not torch.equal(pairs[0][0], pairs[1][0])
+    values = [frechet(*halves) for halves in pairs]
+    found = half_sample_interval(frechet, ours, theirs, seed=5)
+    reach = 2.0930240544 * np.std(values, ddof=1)  # Student's t of 19 degrees of freedom at 95 %
+    value = frechet(ours, theirs)
+    assert (found.value, found.low, found.high) == pytest.approx((value, value - reach, value + reach), rel=1e-9)
+
+
+def test_a_spread_of_draws_does_not_depend_on_where_they_lie():
+    found = spread_interval(10.0, [1.0, 2.0, 6.0])
+    reach = 4.30265273 * math.sqrt(7)
+    assert (found.value, found.low, found.high) == pytest.approx((10, 10 - reach, 10 + reach), rel=1e-6)
+    assert spread_interval(10.0, [101.0, 102.0, 106.0]) == found
+    with pytest.raises(OptionError, match="1 draws give no interval"):
+        spread_interval(1.0, [1.0])
+    with pytest.raises(DataError, match="not finite"):
+        spread_interval(1.0, [1.0, math.inf])
+
+
+def test_an_interval_of_a_share_is_that_of_shares_as_far_off_as_its_quantile():
+    """Wilson's ends solve ``|share - p| = t sqrt(p (1 - p) / N)``."""
+    for share, count in ((0.3, 40), (0.5, 7), (0.99, 1000)):
+        found = share_interval(share, count, level=0.9)
+        for end in (found.low, found.high):
+            assert abs(share - end) == pytest.approx(1.6448536 * math.sqrt(end * (1 - end) / count), rel=1e-6)
+        assert found.low < found.value == share < found.high
+    assert share_interval(0.0, 10).low == 0
+    assert share_interval(1.0, 10).high == 1
+    for share, count in ((0.5, 0), (1.5, 10), (math.nan, 10)):
+        with pytest.raises(DataError, match="a share of"):
+            share_interval(share, count)
+
+
+def test_an_interval_of_a_share_holds_the_truth_about_as_often_as_it_says():
+    for truth in (0.5, 0.9):
+        drawn = np.random.RandomState(3).binomial(60, truth, size=400) / 60
+        intervals = [share_interval(float(share), 60) for share in drawn]
+        assert 0.92 <= np.mean([each.low <= truth <= each.high for each in intervals]) <= 0.985
+
+
+@pytest.mark.parametrize(("count", "groups"), [(500, 10), (23, 10), (9, 4), (4, 2)])
+def test_groups_together_have_the_moments_of_all_rows(count, groups):
+    rows = draw(count, 3, 64, shift=5.0)
+    found, expected = GroupedMoments(rows), Moments.of(rows)
+    assert len(found.groups) == groups
+    sizes = [each.count for each in found.groups]
+    assert max(sizes) - min(sizes) <= 1
+    assert found.whole.count == sum(sizes) == count
+    torch.testing.assert_close(found.whole.mean, expected.mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.whole.covariance, expected.covariance, rtol=1e-12, atol=1e-12)
+
+
+def test_some_groups_have_the_moments_of_their_rows():
+    rows = draw(40, 3, 65)
+    found = GroupedMoments(rows, seed=2)
+    parts = np.array_split(np.random.RandomState(2).permutation(40), 10)
+    some = Moments.of(rows[torch.from_numpy(np.concatenate([parts[1], parts[7]]))])
+    torch.testing.assert_close(found.merged([7, 1]).covariance, some.covariance, rtol=1e-12, atol=1e-12)
+    assert found.whole.count == 40  # merging leaves it as it was
+    with pytest.raises(DataError, match="features are of 3 images"):
+        GroupedMoments(rows[:3])
+
+
+def test_an_interval_by_groups_is_about_the_distance_and_as_wide_as_one_by_halves():
+    ours, theirs = draw(400, 6, 66), draw(400, 6, 67, shift=0.4)
+    found = frechet_interval(GroupedMoments(ours), GroupedMoments(theirs))
+    assert found.value == pytest.approx(frechet(ours, theirs), rel=1e-12)
+    assert found == frechet_interval(GroupedMoments(ours), GroupedMoments(theirs))
+    assert found.low == pytest.approx(2 * found.value - found.high, rel=1e-12)
+    by_halves = half_sample_interval(frechet, ours, theirs)
+    assert 0.5 < (found.high - found.low) / (by_halves.high - by_halves.low) < 2
+
+
+def test_an_interval_by_groups_holds_the_average_distance():
+    pairs = [(draw(200, 8, 2 * seed), draw(200, 8, 2 * seed + 1, shift=0.5)) for seed in range(100, 150)]
+    average = np.mean([frechet(*pair) for pair in pairs])
+    intervals = [frechet_interval(*map(GroupedMoments, pair)) for pair in pairs]
+    assert 43 <= sum(each.low <= average <= each.high for each in intervals) <= 50
+
+
+def test_an_interval_by_groups_of_too_few_rows_is_refused():
+    few, many = GroupedMoments(draw(4, 2, 68)), GroupedMoments(draw(40, 3, 69))
+    with pytest.raises(DataError, match="2 dimensions"):
+        frechet_interval(few, many)
+    with pytest.raises(OptionError, match="1 draws"):
+        frechet_interval(few, few, draws=1)
+    assert math.isfinite(frechet_interval(few, few).high)
 
 
 def test_a_bootstrap_that_gives_no_interval_is_refused():

@@ -10,10 +10,12 @@ import typer
 
 from ganforge.cli.bench import bench
 from ganforge.cli.common import global_options, print_result
+from ganforge.cli.compare import compare
 from ganforge.cli.data import app as data_app
 from ganforge.cli.evaluate import evaluate
 from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
+from ganforge.cli.extractor import app as extractor_app
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
@@ -54,10 +56,12 @@ def options(
 app.command("train")(train)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
+app.command("eval compare")(compare)
 app.command("export")(export)
 app.command("bench")(bench)
 app.add_typer(explore_app, name="explore")
 app.add_typer(data_app, name="data")
+app.add_typer(extractor_app, name="extractor")
 app.add_typer(plugins_app, name="plugins")
 
 _HOISTED = {"--plugin": True, "--disable": True, "--debug": False}
@@ -65,7 +69,10 @@ _HOISTED = {"--plugin": True, "--disable": True, "--debug": False}
 
 
 def hoist(arguments: list[str]) -> list[str]:
-    """Put global options in front of the command, where the parser expects them."""
+    """Put global options in front of the command, where the parser expects them, and make `eval compare` one name.
+
+    A run that is called compare is `ganforge eval ./compare`.
+    """
     front: list[str] = []
     rest: list[str] = []
     index = 0
@@ -75,6 +82,8 @@ def hoist(arguments: list[str]) -> list[str]:
         taken = 1 + (name in _HOISTED and _HOISTED[name] and "=" not in argument)
         (front if name in _HOISTED else rest).extend(arguments[index : index + taken])
         index += taken
+    if rest[:2] == ["eval", "compare"]:
+        rest[:2] = ["eval compare"]
     return front + rest
 
 

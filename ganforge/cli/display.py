@@ -64,7 +64,7 @@ class Display:
         """Write scores and the best so far to the log, and show them."""
         self._scores = {name: value for name, value in row.items() if name not in ("images", "seconds")}
         self._best = describe_best(best)
-        values = " ".join(f"{name} {value:.3f}" for name, value in self._scores.items())
+        values = " ".join(f"{name} {value:.4g}" for name, value in self._scores.items())
         self._show(f"{row['images']} images {values} ({self._best})", row)
 
     def _show(self, line: str, row: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class Display:
         for name, value in _metrics(self._row).items():
             table.add_row(name, f"{value:.3f}")
         for index, (name, value) in enumerate(self._scores.items()):
-            table.add_row(name, f"{value:.3f}" + f"  ({self._best})" * (index == 0))
+            table.add_row(name, f"{value:.4g}" + f"  ({self._best})" * (index == 0))
         if self._row:
             table.add_row("picture", self._row["picture"])
         return table
@@ -110,7 +110,7 @@ class Display:
 
 def describe_best(best: Score) -> str:
     """The best score in words."""
-    return f"best {best.value:.3f} after {best.images:,} images"
+    return f"best {best.value:.4g} after {best.images:,} images"
 
 
 def describe_scores(best: Score, last: Score, file: str) -> str:
@@ -125,7 +125,7 @@ def describe_scores(best: Score, last: Score, file: str) -> str:
     if last == best:
         return f"{line}, which is the last"
     above = f", {last.value / best.value - 1:.1%} above the best" if best.value > 0 else ""
-    return f"{line}, last {last.value:.3f} after {last.images:,}{above}"
+    return f"{line}, last {last.value:.4g} after {last.images:,}{above}"
 
 
 def _metrics(row: dict[str, Any]) -> dict[str, float]:

@@ -1,168 +1,56 @@
-"""``ganforge eval``: how good a generator is, and how the number was obtained."""
+"""``ganforge eval``: how good a generator is, and how each number was obtained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ganforge.cli.common import (
     DeviceOption,
-    JsonOption,
     OutOption,
-    RunArgument,
     SeedOption,
     choose_device,
     open_registry,
     print_result,
-    progress_bar,
     read_number,
     say,
 )
-from ganforge.cli.runs import find_weights, open_generator
+from ganforge.cli.metrics import OPTIONS, Evaluator, Request
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
-    from ganforge.evaluation.conditional import ConditionalResult
-    from ganforge.evaluation.coverage import ModesResult
-    from ganforge.evaluation.runs import TrainedRun
-    from ganforge.evaluation.separability import SeparabilityResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for beside run and metric.
-
-    Attributes:
-        count: Number of samples; None for what the metric takes.
-        seed: Of the first.
-        truncation: 1 for none.
-        inception_weights: A file, or None.
-        lpips_weights: A folder, or None.
-        classifier: A file, or None.
-        space: A latent space, or None.
-        distance: Of images, by name, or None.
-    """
-
-    count: int | None
-    seed: int
-    truncation: float
-    inception_weights: Path | None
-    lpips_weights: Path | None
-    classifier: Path | None
-    space: str | None
-    distance: str | None
-
-
-class Metric(NamedTuple):
-    """How something is measured.
-
-    Attributes:
-        measure: Gives all of the result as JSON, and what of it is told in words.
-        options: Flags that it can use and others cannot.
-    """
-
-    measure: Callable[[TrainedRun, Request], tuple[str, str]]
-    options: tuple[str, ...]
-
-
-def _measure_fid(run: TrainedRun, asked: Request) -> tuple[str, str]:
-    from ganforge.evaluation.runs import fid_of_run
-
-    result = fid_of_run(
-        run,
-        count=asked.count or 10_000,
-        seed=asked.seed,
-        truncation=asked.truncation,
-        weights=asked.inception_weights,
-        progress=progress_bar,
-    )
-    for note in result.notes:
-        say(f"note: {note}")
-    return result.to_json(), f"FID {result.value:.4f}"
-
-
-def _measure_modes(run: TrainedRun, asked: Request) -> tuple[str, str]:
-    from ganforge.evaluation.coverage import modes_of_run
-
-    return _read_by_classifier(modes_of_run, run, asked)
-
-
-def _measure_conditional_accuracy(run: TrainedRun, asked: Request) -> tuple[str, str]:
-    from ganforge.evaluation.conditional import conditional_accuracy_of_run
-
-    return _read_by_classifier(conditional_accuracy_of_run, run, asked)
-
-
-def _measure_path_length(run: TrainedRun, asked: Request) -> tuple[str, str]:
-    from ganforge.evaluation.path_length import path_length_of_run
-
-    result = path_length_of_run(
-        run,
-        count=asked.count,
-        seed=asked.seed,
-        truncation=asked.truncation,
-        space=asked.space,
-        distance=asked.distance or "classifier",
-        classifier=asked.classifier,
-        inception_weights=asked.inception_weights,
-        lpips_weights=asked.lpips_weights,
-        progress=progress_bar,
-        say=say,
-    )
-    return result.to_json(), result.describe()
-
-
-def _measure_separability(run: TrainedRun, asked: Request) -> tuple[str, str]:
-    from ganforge.evaluation.separability import separability_of_run
-
-    return _read_by_classifier(partial(separability_of_run, space=asked.space), run, asked)
-
-
-def _read_by_classifier(
-    measure: Callable[..., ModesResult | ConditionalResult | SeparabilityResult], run: TrainedRun, asked: Request
-) -> tuple[str, str]:
-    result = measure(
-        run,
-        count=asked.count,
-        seed=asked.seed,
-        truncation=asked.truncation,
-        classifier=asked.classifier,
-        progress=progress_bar,
-        say=say,
-    )
-    return result.to_json(), result.describe()
-
-
-def _measure_discriminator_accuracy(run: TrainedRun, asked: Request) -> tuple[str, str]:
-    from ganforge.evaluation.discriminator import discriminator_accuracy
-
-    if asked.count is not None:
-        raise OptionError(f"--samples {asked.count}: all that was held out is classified", "leave it out")
-    result = discriminator_accuracy(run.folder, run.data, open_registry(), run.device)
-    return result.to_json(), result.describe()
-
-
-METRICS = {
-    "--fid": Metric(_measure_fid, ("--inception-weights",)),
-    "--modes": Metric(_measure_modes, ("--classifier",)),
-    "--conditional-accuracy": Metric(_measure_conditional_accuracy, ("--classifier",)),
-    "--discriminator-accuracy": Metric(_measure_discriminator_accuracy, ()),
-    "--path-length": Metric(
-        _measure_path_length, ("--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights")
-    ),
-    "--separability": Metric(_measure_separability, ("--space", "--classifier")),
-}
-"""By the flag that asks for it; a result is kept in the run as a JSON file of that name."""
+    from ganforge.evaluation.result import Evaluation
 
 
 def evaluate(
-    run: RunArgument = None,
-    fid: Annotated[bool, typer.Option("--fid", help="Frechet inception distance to the run's data.")] = False,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Runs: folder, name or number; or files of generators, or folders and zips of images. The newest "
+            "run if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    fid: Annotated[bool, typer.Option("--fid", help="Frechet inception distance to real images.")] = False,
+    fid_infinity: Annotated[
+        bool, typer.Option("--fid-infinity", help="FID extrapolated to infinitely many generated images.")
+    ] = False,
+    kid: Annotated[bool, typer.Option("--kid", help="Kernel inception distance: without bias for few images.")] = False,
+    inception_score: Annotated[bool, typer.Option("--is", help="Inception score, of generated images alone.")] = False,
+    prc: Annotated[bool, typer.Option("--prc", help="Precision, recall, density and coverage.")] = False,
+    memorization: Annotated[
+        bool, typer.Option("--memorization", help="Nearest training images, and whether they are too near.")
+    ] = False,
+    ppl: Annotated[
+        bool, typer.Option("--ppl", help="Path length: how fast images change along ways through latent space.")
+    ] = False,
     modes: Annotated[
         bool, typer.Option("--modes", help="Modes covered: classes of images, or what the data say their modes are.")
     ] = False,
@@ -172,22 +60,44 @@ def evaluate(
     discriminator_accuracy: Annotated[
         bool, typer.Option("--discriminator-accuracy", help="Held-out examples whose class the discriminator tells.")
     ] = False,
-    path_length: Annotated[
-        bool, typer.Option("--path-length", help="How fast images change along ways through latent space: z, and w.")
-    ] = False,
     separability: Annotated[
         bool, typer.Option("--separability", help="Whether planes in latent space divide the data's attributes.")
     ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of these that can be had.")] = False,
     samples: Annotated[
         str | None,
         typer.Option(
             "--samples",
             metavar="N",
-            help="Generated examples. For --fid 10k, and at most so many real; for classes 5k; for ways 1k; for "
-            "--separability 10k; else what papers take.",
+            help="Generated examples. By default 50k for metrics by features; for classes 5k; for ways 1k; for "
+            "--separability 10k.",
             show_default=False,
         ),
     ] = None,
+    references: Annotated[
+        str | None,
+        typer.Option(
+            "--references", metavar="N", help="Real images; all of the split if left out.", show_default=False
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", metavar="train|held-out|all", help="Which real images.")] = "train",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="SET",
+            help="Real images; by default those that the run was trained on.",
+            show_default=False,
+        ),
+    ] = None,
+    extractor: Annotated[
+        str,
+        typer.Option(
+            "--extractor",
+            metavar="NAME|FILE",
+            help="What turns images into features, as in torchscript:weights=FILE,pixels=unit; or a file.",
+        ),
+    ] = "inception",
     inception_weights: Annotated[
         Path | None,
         typer.Option(
@@ -202,22 +112,20 @@ def evaluate(
         typer.Option(
             "--classifier",
             metavar="FILE",
-            help="For metrics by a classifier. If left out, one is trained and cached.",
+            help="For metrics of classes. If left out, one is trained and cached.",
             show_default=False,
         ),
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(
-            "--space", metavar="z|w", help="For --path-length and --separability; else both.", show_default=False
-        ),
+        typer.Option("--space", metavar="z|w", help="For --ppl and --separability; else both.", show_default=False),
     ] = None,
     distance: Annotated[
         str | None,
         typer.Option(
             "--distance",
             metavar="NAME",
-            help="For --path-length: classifier, which is the default, lpips or inception.",
+            help="For --ppl: classifier, which is the default, lpips or inception.",
             show_default=False,
         ),
     ] = None,
@@ -230,40 +138,55 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The generator as trained, not its average.")] = False,
     seed: SeedOption = "0",
     truncation: Annotated[str, typer.Option("--truncation", metavar="PSI", help="Where the generator has it.")] = "1",
     device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as one JSON list.")] = False,
     out: OutOption = Path("runs"),
 ) -> None:
-    """Evaluate a run against the data that it was trained on."""
-    wanted = {
+    """Evaluate runs, files or images beside real ones, several metrics in one pass.
+
+    Every number is kept in evaluations.jsonl with all that it must be quoted with; `ganforge eval compare` sets several
+    side by side. What was computed of images is kept in the cache, so an evaluation that was killed goes on.
+    """
+    asked = {
         "--fid": fid,
+        "--fid-infinity": fid_infinity,
+        "--kid": kid,
+        "--is": inception_score,
+        "--prc": prc,
+        "--memorization": memorization,
+        "--ppl": ppl,
         "--modes": modes,
         "--conditional-accuracy": conditional_accuracy,
         "--discriminator-accuracy": discriminator_accuracy,
-        "--path-length": path_length,
         "--separability": separability,
     }
-    chosen = [flag for flag, given in wanted.items() if given]
-    if not chosen:
-        raise OptionError("no metric was named", f"choose one of: {', '.join(METRICS)}")
-    if len(chosen) > 1:
-        raise OptionError(f"{' and '.join(chosen)} are metrics of their own", "evaluate one after the other")
-    (flag,) = chosen
-    metric = METRICS[flag]
+    wanted = [flag for flag, given in asked.items() if given or everything]
+    if not wanted:
+        raise OptionError("no metric was named", f"choose of: {', '.join(asked)}; or --all")
     special = {
+        "--samples": samples,
         "--inception-weights": inception_weights,
         "--lpips-weights": lpips_weights,
         "--classifier": classifier,
         "--space": space,
         "--distance": distance,
+        "--references": references,
+        "--data": data,
+        "--extractor": None if extractor == "inception" else extractor,
+        "--split": None if split == "train" else split,
     }
     for option, value in special.items():
-        if value is not None and option not in metric.options:
-            raise OptionError(f"{option} {value}: {flag} needs none", "leave it out")
-    asked = Request(
+        if value is not None and not any(option in OPTIONS[flag] for flag in wanted):
+            have = "has" if len(wanted) == 1 else "have"
+            raise OptionError(f"{option} {value}: {' and '.join(wanted)} {have} no use for it", "leave it out")
+    request = Request(
         count=read_number(samples, int, "--samples", least=2) if samples else None,
+        references=read_number(references, int, "--references", least=2) if references else None,
+        split=split,
+        extractor=extractor,
         seed=read_number(seed, int, "--seed", least=0),
         truncation=read_number(truncation, float, "--truncation"),
         inception_weights=inception_weights,
@@ -272,14 +195,48 @@ def evaluate(
         space=space,
         distance=distance,
     )
-    weights = find_weights(run, out)
-    generator, card = open_generator(weights, choose_device(device))
+    where, registry = choose_device(device), open_registry()
 
-    from ganforge.evaluation.runs import open_run
-    from ganforge.files import write_bytes
+    from ganforge.evaluation.result import FILE
+    from ganforge.evaluation.targets import open_target
+    from ganforge.evaluation.telling import describe_notes
 
-    trained = open_run(weights, generator, card, open_registry())
-    content, words = metric.measure(trained, asked)
-    target = trained.folder.path / f"{flag.removeprefix('--')}.json"
-    write_bytes(target, (content + "\n").encode())
-    print_result(content if as_json else f"{words}\n({target})")
+    names: list[str | None] = [*runs] if runs else [None]
+    found: list[Evaluation] = []
+    with usable_cache() as cache:
+        evaluators = []
+        for text in names:  # a mistake in the last shows before the first is evaluated
+            target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
+            evaluators.append(Evaluator(target, wanted, request, lenient=everything, device=where, cache=cache))
+        for evaluator in evaluators:
+            subject = evaluator.target.subject
+            say(f"{subject.about['name']}:")
+            mine: list[Evaluation] = []
+            for rows, words in evaluator.run():
+                mine += rows
+                if not as_json:
+                    print_result(words)
+            for note in describe_notes(mine):
+                say(note)
+            say(f"({subject.home / FILE})")
+            found += mine
+    if as_json:
+        print_result(json.dumps([row.to_json() for row in found], indent=2))
+
+
+@contextmanager
+def usable_cache() -> Iterator[Path]:
+    """The user's cache; where it cannot be written, a folder that is gone afterwards."""
+    from ganforge.data.cache import cache_folder
+
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        say(f"note: {cache} cannot be written ({error.strerror}), so nothing is kept for the next time")
+        with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
+            yield Path(folder)
+        return
+    yield cache

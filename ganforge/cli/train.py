@@ -264,7 +264,7 @@ def _open_scorer(settled: RunConfig, data: PackedData, device: torch.device) -> 
         return None
     from ganforge.evaluation.scoring import build_scorer
 
-    return build_scorer(settled.training, data, device, progress=progress_bar, say=say)
+    return build_scorer(settled.training, data, device, open_registry(), progress=progress_bar, say=say)
 
 
 def _run(

@@ -14,7 +14,8 @@ from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, PluginError
 from ganforge.evaluation.classifier import Classifier, cached_classifier, load_classifier
 from ganforge.evaluation.modes import HasAttributes
-from ganforge.evaluation.runs import Progress, Say, TrainedRun
+from ganforge.evaluation.narration import Progress, Say
+from ganforge.evaluation.runs import TrainedRun
 from ganforge.images import to_uint8
 
 CLASS_SAMPLES = 5_000

@@ -70,28 +70,6 @@ class Classifier:
         Raises:
             DataError: The images are no such tensor, or of another size.
         """
-        return self._run(self.network, images)
-
-    def features(self, images: Tensor) -> Tensor:
-        """What it sees in images: the means over all pixels of the last convolution's maps, after ReLU.
-
-        Args:
-            images: uint8 ``[N, C, H, W]`` on any device, of the size of those of the training.
-
-        Returns:
-            float32 ``[N, 128]`` on the CPU.
-
-        Raises:
-            DataError: The images are no such tensor, or of another size.
-        """
-        return self._run(self.feature_network(), images)
-
-    def feature_network(self) -> nn.Module:
-        """From images ``[N, C, H, W]`` in [-1, 1] to `features`; differentiable, and of the same weights."""
-        layers = list(self.network.children())[:-2]  # all but flattening and the linear layer
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-    def _run(self, network: nn.Module, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
             raise DataError(
                 f"the classifier takes uint8 images [N, {', '.join(map(str, self.shape))}], "
@@ -100,8 +78,20 @@ class Classifier:
             )
         device = next(self.network.parameters()).device
         with torch.inference_mode():
-            found = [network(to_float(chunk.to(device))).cpu() for chunk in torch.split(images, 512)]
+            found = [self.network(to_float(chunk.to(device))).cpu() for chunk in torch.split(images, 512)]
         return torch.cat(found).clone()
+
+    def feature_network(self) -> nn.Module:
+        """From images ``[N, C, H, W]`` in [-1, 1] to what it sees in them, ``[N, 128]``; differentiable.
+
+        These features are the means over all pixels of the last convolution's maps, after ReLU.
+        """
+        return nn.Sequential(self.halves()[0], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def halves(self) -> tuple[nn.Module, nn.Module]:
+        """From images to the maps of the last convolution ``[N, 128, h, w]``, and from these to logits ``[N, K]``."""
+        layers = list(self.network.children())
+        return nn.Sequential(*layers[:-2]), nn.Sequential(*layers[-2:])
 
     def describe(self) -> dict[str, Any]:
         """What a value that it took part in must be quoted with."""
@@ -270,7 +260,7 @@ def cached_classifier(
     Raises:
         DataError: As `train_classifier`.
     """
-    path = folder / f"{data.fingerprint[:16]}.safetensors"
+    path = kept_as(data, folder)
     try:
         found = load_classifier(path, device=device)
         if found.data_fingerprint == data.fingerprint:
@@ -283,6 +273,11 @@ def cached_classifier(
     except GanforgeError as error:
         return trained, f"a classifier was trained, but not kept: {error.message}"
     return trained, f"a classifier was trained on {data.name} and kept as {path}"
+
+
+def kept_as(data: PackedData, folder: Path) -> Path:
+    """Where `cached_classifier` keeps the classifier of these data."""
+    return folder / f"{data.fingerprint[:16]}.safetensors"
 
 
 def class_accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:

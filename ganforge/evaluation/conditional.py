@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,10 @@ from ganforge.evaluation.classes import (
     open_for_classes,
     read_classes,
 )
-from ganforge.evaluation.runs import Progress, RunProvenance, Say, TrainedRun, no_progress
+from ganforge.evaluation.narration import Progress, Say, no_progress
+from ganforge.evaluation.result import Measured
+from ganforge.evaluation.runs import RunProvenance, TrainedRun
+from ganforge.evaluation.statistics import share_interval
 from ganforge.interfaces import Generator
 from ganforge.sampling import cycle_labels, generate, generate_batches
 
@@ -90,9 +93,17 @@ class ConditionalResult:
     found: ConditionalAccuracy
     provenance: RunProvenance
 
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
+    def quote(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `RunProvenance.quote`."""
+        return self.provenance.quote()
+
+    def measured(self) -> list[Measured]:
+        """The numbers one by one."""
+        accuracy = self.found.accuracy
+        interval = share_interval(accuracy, self.provenance.num_samples)
+        return [
+            Measured(name=self.metric, value=accuracy, interval=interval, better="higher", details=asdict(self.found))
+        ]
 
     def describe(self) -> str:
         """The numbers in words, a line each."""

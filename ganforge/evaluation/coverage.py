@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +25,9 @@ from ganforge.evaluation.classes import (
     read_classes,
 )
 from ganforge.evaluation.classifier import Classifier
-from ganforge.evaluation.runs import Progress, RunProvenance, Say, TrainedRun, no_progress
+from ganforge.evaluation.narration import Progress, Say, no_progress
+from ganforge.evaluation.result import Measured
+from ganforge.evaluation.runs import RunProvenance, TrainedRun
 
 GAUSSIAN_SAMPLES = 2_500
 """Samples of a Gaussian mixture, as in PacGAN's experiments."""
@@ -69,9 +70,18 @@ class ModesResult:
     coverage: modes.ModeCoverage
     provenance: RunProvenance
 
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
+    def quote(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `RunProvenance.quote`."""
+        return self.provenance.quote()
+
+    def measured(self) -> list[Measured]:
+        """The numbers one by one."""
+        details = {name: value for name, value in asdict(self).items() if name not in ("metric", "provenance")}
+        found = self.coverage
+        return [
+            Measured(name="modes", value=found.num_covered, better="higher", details=details),
+            Measured(name="modes-reverse-kl", value=found.reverse_kl, better="lower"),
+        ]
 
     def describe(self) -> str:
         """The numbers in words, a line each."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from ganforge.config import RunConfig, resolve
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation.provenance import now
+from ganforge.evaluation.result import Measured, now
+from ganforge.evaluation.statistics import share_interval
 from ganforge.images import to_float
 from ganforge.interfaces import ClassifierDiscriminator
 from ganforge.registry import Registry
@@ -60,9 +61,19 @@ class DiscriminatorAccuracy:
     versions: dict[str, str] = field(default_factory=lambda: {"ganforge": __version__, "torch": str(torch.__version__)})
     date: str = field(default_factory=now)
 
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
+    def measured(self) -> list[Measured]:
+        """The numbers one by one."""
+        interval = share_interval(self.accuracy, self.num_examples)
+        details = {"by_class": self.by_class, "images": self.images, "discriminator": self.discriminator_fingerprint}
+        return [Measured(name=self.metric, value=self.accuracy, interval=interval, better="higher", details=details)]
+
+    def quote(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What must be equal for two numbers to be compared, and what need not."""
+        names = ("protocol", "data_fingerprint", "num_examples", "num_labels")
+        known = asdict(self)
+        return {name: known[name] for name in names}, {
+            name: known[name] for name in ("data", "seed", "versions", "date")
+        }
 
     def describe(self) -> str:
         """The numbers in words, a line each."""

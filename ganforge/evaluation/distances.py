@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from ganforge.errors import CheckpointError, OptionError, nearest
 from ganforge.evaluation.classes import open_for_classes
 from ganforge.evaluation.classifier import Classifier
+from ganforge.evaluation.extractors.inception import InceptionExtractor, InceptionFeatures
 from ganforge.evaluation.lpips import SMALLEST, load_lpips
-from ganforge.evaluation.runs import Progress, Say, TrainedRun
-from ganforge.evaluation.weights import InceptionFeatures, load_inception
+from ganforge.evaluation.narration import Progress, Say
+from ganforge.evaluation.runs import TrainedRun
 
 DISTANCES = ("classifier", "lpips", "inception")
 """The names that a user gives."""
@@ -122,13 +123,13 @@ def open_distance(
         )
     if name == "inception":
         try:
-            extractor = load_inception(inception_weights)
+            extractor = InceptionExtractor(spec, weights=str(inception_weights or ""))
         except CheckpointError as error:
             raise CheckpointError(f"--distance inception: {error.message}", error.hint) from error
-        if not extractor.is_published:
-            say("note: these are not the published Inception weights: the value can be compared with none other")
+        for note in extractor.notes:
+            say(f"note: {note}")
         return ImageDistance(
-            name=f"squared distance of features of {extractor.name}",
+            name=f"squared distance of features of {extractor.label}",
             network=OfColour(FeatureDistance(InceptionFeatures(extractor))).to(run.device),
             weights={"inception": extractor.weights_sha256},
         )

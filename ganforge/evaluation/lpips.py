@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.errors import CheckpointError
-from ganforge.evaluation.weights import PublishedFile, read_weights
+from ganforge.evaluation.published import PublishedFile, read_weights
 
 VARIABLE = "GANFORGE_LPIPS_WEIGHTS"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from ganforge.capabilities import StyleGenerator
 from ganforge.errors import CheckpointError, OptionError
 from ganforge.evaluation.distances import open_distance
-from ganforge.evaluation.fid import full_float32
-from ganforge.evaluation.provenance import describe_device
-from ganforge.evaluation.runs import Progress, RunProvenance, Say, TrainedRun, no_progress
+from ganforge.evaluation.features.extraction import full_float32
+from ganforge.evaluation.narration import Progress, Say, no_progress
+from ganforge.evaluation.result import Measured, describe_device
+from ganforge.evaluation.runs import RunProvenance, TrainedRun
 from ganforge.evaluation.spaces import chosen_spaces
+from ganforge.evaluation.statistics import Interval
 from ganforge.evaluation.ways import mean_without_outliers, path_lengths, w_way, z_way
 from ganforge.interfaces import Generator
 from ganforge.sampling import draw_latents, truncation_options
@@ -76,9 +78,29 @@ class PathLengthResult:
     device: str
     provenance: RunProvenance
 
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
+    def quote(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `RunProvenance.quote`."""
+        return self.provenance.quote()
+
+    def measured(self) -> list[Measured]:
+        """The numbers one by one."""
+        parameters = {"distance": self.distance, "weights": self.weights, "computed_in": self.dtype}
+        return [
+            Measured(
+                name=f"ppl-{each.space}",
+                value=each.full,
+                interval=Interval(
+                    value=each.full,
+                    low=each.full - 1.96 * each.full_error,
+                    high=each.full + 1.96 * each.full_error,
+                    level=0.95,
+                ),
+                better="lower",
+                parameters=parameters,
+                details=asdict(each),
+            )
+            for each in self.found
+        ]
 
     def describe(self) -> str:
         """The numbers in words, a line each."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,11 @@ from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError
 from ganforge.evaluation.classifier import Classifier
-from ganforge.evaluation.fid import FidResult, evaluate_fid
-from ganforge.evaluation.provenance import now
-from ganforge.images import to_uint8
+from ganforge.evaluation.result import now, software_versions
 from ganforge.interfaces import Generator
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.sampling import generate_batches
-from ganforge.version import __version__
-
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-"""Given a title, what shows how much is done, and of how much."""
-
-Say = Callable[[str], None]
-"""Prints a line for the user."""
-
-
-def no_progress(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    """A `Progress` that shows nothing."""
-    return nullcontext(lambda done, total: None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +35,7 @@ class RunProvenance:
         data_fingerprint: Fingerprint of what the generator was trained on.
         generator_fingerprint: Fingerprint of its weights.
         classifier: Architecture, fingerprints and held-out accuracy of the classifier; None where there is none.
-        versions: Versions of ganforge and torch.
+        versions: Versions of the software, by distribution.
         date: When, in ISO 8601, UTC.
     """
 
@@ -62,8 +47,15 @@ class RunProvenance:
     data_fingerprint: str
     generator_fingerprint: str
     classifier: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=lambda: {"ganforge": __version__, "torch": str(torch.__version__)})
+    versions: dict[str, str] = field(default_factory=software_versions)
     date: str = field(default_factory=now)
+
+    def quote(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What must be equal for two numbers to be compared, and what need not."""
+        known = asdict(self)
+        happened = {name: known.pop(name) for name in ("data", "seed", "versions", "date")}
+        del known["generator_fingerprint"]  # it is the subject's
+        return known, happened
 
 
 @dataclass(frozen=True)
@@ -143,33 +135,3 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
     if data.fingerprint != card["data"]["fingerprint"]:
         raise CheckpointError(f"{source.source} changed since the run was trained", "put it back, or train anew")
     return TrainedRun(folder, generator, card, data, dataset)
-
-
-def fid_of_run(
-    run: TrainedRun, *, count: int, seed: int, truncation: float, weights: Path | None, progress: Progress = no_progress
-) -> FidResult:
-    """Compare generated images with real ones; see `evaluate_fid` for errors.
-
-    Args:
-        run: The generator and its data.
-        count: Generated images, and at most so many real ones; the same seed takes the same.
-        seed: Of the first image.
-        truncation: 1 for none.
-        weights: Of the Inception network; None to look for them.
-        progress: Shows how far it is.
-    """
-    chooser = torch.Generator().manual_seed(seed)
-    reals = run.data.examples[torch.randperm(len(run.data), generator=chooser)[:count]]
-    fakes = torch.cat([to_uint8(batch).cpu() for batch in run.generate(count, seed, truncation)])
-    with progress("features") as show:
-        return evaluate_fid(
-            reals,
-            fakes,
-            weights=weights,
-            device=run.device,
-            data_fingerprint=run.data.fingerprint,
-            generator_fingerprint=run.card["digest"],
-            seed=seed,
-            truncation=truncation,
-            progress=show,
-        )

@@ -1,9 +1,10 @@
-"""Scores while a run trains: Frechet distances between small samples and the training data."""
+"""Scores while a run trains: distances between small samples and the training data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,51 +14,71 @@ from ganforge.data.cache import cache_folder
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation.classifier import cached_classifier
-from ganforge.evaluation.fid import extract_features
-from ganforge.evaluation.runs import Progress, no_progress
-from ganforge.evaluation.statistics import Moments, frechet_distance
-from ganforge.evaluation.weights import VARIABLE, load_inception
+from ganforge.evaluation.comparison import name_metric
+from ganforge.evaluation.extractors.inception import VARIABLE
+from ganforge.evaluation.extractors.opening import open_extractor
+from ganforge.evaluation.features.extraction import BATCH, extract, prepare
+from ganforge.evaluation.image_sets import DataImages, choose_some
+from ganforge.evaluation.narration import Progress, no_progress
+from ganforge.evaluation.statistics import Moments, frechet_distance, kernel_distance
+from ganforge.extractor import Extractor
 from ganforge.images import to_uint8
 from ganforge.interfaces import Generator
+from ganforge.registry import Registry
 from ganforge.sampling import generate_batches
 
 MOST_REALS = 10_000
 """Real images that a score compares with, if there are so many."""
 
-_BATCH = 64
+_KINDS = {
+    "fd": ("classifier", "fid"),
+    "kd": ("classifier", "kid"),
+    "fid": ("inception", "fid"),
+    "kid": ("inception", "kid"),
+}
+"""For each metric, the extractor and the statistic of its features."""
 
-Extract = Callable[[Tensor], Tensor]
-"""From images, uint8 ``[N, C, H, W]``, to their features ``[N, D]`` on the CPU."""
 
-
-@dataclass(frozen=True, eq=False)
-class FeatureSpace:
-    """Where generated images are compared with real ones.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FeatureScore:
+    """One metric that generators are scored by.
 
     Attributes:
-        metric: Name of the distance in it.
-        extract: Brings images there.
+        name: What its values are called.
+        statistic: ``fid`` for the Frechet distance, ``kid`` for the kernel distance.
+        extract: From images, uint8 ``[N, C, H, W]``, to features and logits on the CPU.
         reals: Features ``[M, D]`` of the real images, with D of at least 2.
     """
 
-    metric: str
-    extract: Extract
+    name: str
+    statistic: str
+    extract: Callable[[Tensor], tuple[Tensor, Tensor | None]]
     reals: Tensor
 
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the real features."""
+        return Moments.of(self.reals)
 
-class FrechetScorer:
+    def measure(self, fakes: Tensor) -> float:
+        """The distance of features ``[N, D]``; lower is better."""
+        if self.statistic == "fid":
+            return frechet_distance(self.moments, Moments.of(fakes))
+        return kernel_distance(self.reals, fakes, subset_size=min(1000, len(self.reals), len(fakes))).mean
+
+
+class FeatureScorer:
     """Says how far a generator is from real images; the same generator always gets the same values.
 
     Args:
-        spaces: Where the distance is measured, one value for each.
-        samples: Images generated for it, the same ones for all spaces.
+        scores: What it is scored by; images pass once through networks that several of them share.
+        samples: Images generated for it, the same ones for all scores.
         seed: Of the first image; the next has the next. The classes follow from it too.
         labels: Classes ``[K]`` of the data, from which those of the images are drawn; None for unlabelled data.
     """
 
-    def __init__(self, spaces: Sequence[FeatureSpace], *, samples: int, seed: int, labels: Tensor | None) -> None:
-        self._spaces = spaces
+    def __init__(self, scores: Sequence[FeatureScore], *, samples: int, seed: int, labels: Tensor | None) -> None:
+        self._scores = scores
         self._samples = samples
         self._seed = seed
         self._labels = None
@@ -66,17 +87,15 @@ class FrechetScorer:
             self._labels = labels[torch.randint(len(labels), (samples,), generator=chooser)]
 
     def __call__(self, generator: Generator) -> dict[str, float]:
-        """Squared Frechet distances by name of the metric; lower is better, and 0 for equal sets."""
-        found: list[list[Tensor]] = [[] for _ in self._spaces]
-        batches = generate_batches(generator, self._samples, seed=self._seed, labels=self._labels, batch=_BATCH)
+        """Values by the names of the scores; lower is better."""
+        found: dict[Callable[[Tensor], tuple[Tensor, Tensor | None]], list[Tensor]]
+        found = {each.extract: [] for each in self._scores}
+        batches = generate_batches(generator, self._samples, seed=self._seed, labels=self._labels, batch=BATCH)
         for batch in batches:
             images = to_uint8(batch)
-            for space, features in zip(self._spaces, found, strict=True):
-                features.append(space.extract(images))
-        return {
-            space.metric: frechet_distance(Moments.of(space.reals), Moments.of(torch.cat(features)))
-            for space, features in zip(self._spaces, found, strict=True)
-        }
+            for extract_from, features in found.items():
+                features.append(extract_from(images)[0])
+        return {each.name: each.measure(torch.cat(found[each.extract])) for each in self._scores}
 
 
 def check_scoring(training: TrainingConfig, data: PackedData) -> None:
@@ -94,14 +113,15 @@ def check_scoring(training: TrainingConfig, data: PackedData) -> None:
             raise OptionError(
                 f"--metrics {metric}: {data.name} holds vectors", f"{metric} compares images; leave it out"
             )
-        if metric == "fd" and data.spec.num_classes < 2:
+        extractor, statistic = _KINDS[metric]
+        if extractor == "classifier" and data.spec.num_classes < 2:
             raise OptionError(
-                f"--metrics fd: {data.name} has no classes, and the features of fd are a classifier's",
-                "give labelled images of at least 2 classes, or take --metrics fid",
+                f"--metrics {metric}: {data.name} has no classes, and the features of {metric} are a classifier's",
+                f"give labelled images of at least 2 classes, or take --metrics {statistic}",
             )
-        if metric == "fid" and data.spec.shape[0] not in (1, 3):
+        if extractor == "inception" and data.spec.shape[0] not in (1, 3):
             raise OptionError(
-                f"--metrics fid: images of {data.name} have {data.spec.shape[0]} channels", "FID needs 1 or 3"
+                f"--metrics {metric}: images of {data.name} have {data.spec.shape[0]} channels", "it needs 1 or 3"
             )
 
 
@@ -109,16 +129,18 @@ def build_scorer(
     training: TrainingConfig,
     data: PackedData,
     device: torch.device,
+    registry: Registry,
     *,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda text: None,
-) -> FrechetScorer:
+) -> FeatureScorer:
     """Make all that a run's scores need: networks, and the features of real images that are shown in training.
 
     Args:
         training: Which metrics, how many samples, and the seed that also chooses the real images.
         data: What the run is trained on; see `check_scoring`.
         device: Where features are computed.
+        registry: Where extractors are looked up.
         progress: Shows how far it is.
         say: Told where networks come from, and what forbids quoting a value.
 
@@ -127,46 +149,35 @@ def build_scorer(
         CheckpointError: The Inception weights are absent or damaged.
     """
     shown = (~is_held_out(len(data), training.holdout)).nonzero()[:, 0]
-    chooser = torch.Generator().manual_seed(training.seed)
-    chosen = shown[torch.randperm(len(shown), generator=chooser)[:MOST_REALS]]
-    spaces = []
+    reals = DataImages(data, choose_some(shown, MOST_REALS, training.seed))
+    cache = cache_folder()
+    scores: list[FeatureScore] = []
+    opened: dict[str, tuple[Extractor, Callable[[Tensor], tuple[Tensor, Tensor | None]], Tensor]] = {}
     for metric in training.metrics:
-        name, extract = (_open_fd if metric == "fd" else _open_fid)(data, device, progress, say)
-        features = []
-        with progress(f"{name}: features of real images") as show:
-            for indices in torch.split(chosen, _BATCH):
-                features.append(extract(data.examples[indices]))
-                show(sum(map(len, features)), len(chosen))
-        reals = torch.cat(features)
-        if not reals.isfinite().all():
-            raise CheckpointError(f"--metrics {metric}: features are not finite", "the extractor's weights are damaged")
-        spaces.append(FeatureSpace(name, extract, reals))
+        name, statistic = _KINDS[metric]
+        if name not in opened:
+            try:
+                extractor = open_extractor(name, data, registry, cache=cache, device=device, progress=progress, say=say)
+            except CheckpointError as error:
+                raise CheckpointError(
+                    f"--metrics {metric}: {error.message}", f"let ${VARIABLE} name the file, or take --metrics fd"
+                ) from error
+            for note in extractor.notes:
+                say(f"note: {note}")
+            with progress(f"{extractor.label}: features of real images") as show:
+                found = extract(
+                    reals, extractor, device=device, cache=cache / "features", dtype=training.eval_dtype, progress=show
+                )
+            run = prepare(extractor, device, training.eval_dtype)
+            opened[name] = extractor, run, found.features
+        extractor, run, features = opened[name]
+        scores.append(
+            FeatureScore(
+                name=name_metric(statistic, extractor, training.eval_dtype),
+                statistic=statistic,
+                extract=run,
+                reals=features,
+            )
+        )
     labels = None if data.labels is None else data.labels[shown]
-    return FrechetScorer(spaces, samples=training.eval_samples, seed=training.seed, labels=labels)
-
-
-def _open_fd(
-    data: PackedData, device: torch.device, progress: Progress, say: Callable[[str], None]
-) -> tuple[str, Extract]:
-    with progress("training a classifier") as show:
-        classifier, origin = cached_classifier(data, cache_folder() / "classifiers", device=device, progress=show)
-    say(f"{origin}; it is right on {classifier.accuracy:.1%} of {classifier.num_held_out} held-out images")
-    return f"fd_{data.name}-classifier", classifier.features
-
-
-def _open_fid(
-    data: PackedData, device: torch.device, progress: Progress, say: Callable[[str], None]
-) -> tuple[str, Extract]:
-    try:
-        extractor = load_inception(None)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"--metrics fid: {error.message}", f"let ${VARIABLE} name the file, or take --metrics fd"
-        ) from error
-    if not extractor.is_published:
-        say("note: these are not the published Inception weights: fid is none that can be compared")
-
-    def extract(images: Tensor) -> Tensor:
-        return extract_features(extractor, images, device=device, batch=_BATCH, progress=lambda done: None)
-
-    return "fid", extract
+    return FeatureScorer(scores, samples=training.eval_samples, seed=training.seed, labels=labels)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +14,10 @@ from torch import Tensor
 from ganforge.capabilities import StyleGenerator
 from ganforge.errors import OptionError
 from ganforge.evaluation.classes import attribute_bits, attribute_names, open_for_classes
+from ganforge.evaluation.narration import Progress, Say, no_progress
 from ganforge.evaluation.planes import conditional_entropy, entropy, predict_sides
-from ganforge.evaluation.runs import Progress, RunProvenance, Say, TrainedRun, no_progress
+from ganforge.evaluation.result import Measured
+from ganforge.evaluation.runs import RunProvenance, TrainedRun
 from ganforge.evaluation.spaces import chosen_spaces
 from ganforge.images import to_uint8
 from ganforge.sampling import draw_latents
@@ -68,9 +70,17 @@ class SeparabilityResult:
     notes: tuple[str, ...]
     provenance: RunProvenance
 
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        return json.dumps(asdict(self), indent=2)
+    def quote(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `RunProvenance.quote`."""
+        return self.provenance.quote()
+
+    def measured(self) -> list[Measured]:
+        """The numbers one by one."""
+        details = {"chance": self.chance, "attributes": [asdict(each) for each in self.attributes]}
+        return [
+            Measured(name=f"separability-{space}", value=value, better="lower", details=details)
+            for space, value in self.found.items()
+        ]
 
     def describe(self) -> str:
         """The numbers in words, a line each."""

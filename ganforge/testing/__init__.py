@@ -11,7 +11,6 @@ Use them in a test of your package::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,9 +34,10 @@ from ganforge.interfaces import (
     Regularizer,
     Step,
 )
-from ganforge.options import check_options, read_options
 from ganforge.testing.exports import check_export, prove_export
+from ganforge.testing.extractors import check_extractor
 from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
+from ganforge.testing.requirements import require, require_options
 
 IMAGES = DataSpec((3, 32, 32))
 """What networks are checked on if nothing else is said."""
@@ -48,6 +48,7 @@ __all__ = [
     "check_dataset",
     "check_discriminator",
     "check_export",
+    "check_extractor",
     "check_generator",
     "check_loss",
     "check_regularizer",
@@ -64,7 +65,7 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
         data: What it is to generate.
         options: Its options, where the defaults will not do.
     """
-    _check_options(factory, options)
+    require_options(factory, options)
     torch.manual_seed(0)
     network = factory(data, **options)
     z, labels = torch.randn(4, network.z_dim), _labels(data, 4)
@@ -73,11 +74,11 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     for _ in _phases(network.train()):
         output = network(z, labels)
         shape = tuple(output.shape)
-        _require(shape == expected, f"forward returned {shape}; the data ask for {expected}")
-        _require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
+        require(shape == expected, f"forward returned {shape}; the data ask for {expected}")
+        require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
         _check_finite("forward", output)
         if data.is_image:
-            _require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
+            require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
         output.square().sum().backward()
     _check_gradients(network)
 
@@ -85,16 +86,16 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     with torch.no_grad():
         together = network(z, labels)
         alone = torch.cat([network(z[i : i + 1], None if labels is None else labels[i : i + 1]) for i in range(4)])
-        _require(
+        require(
             torch.allclose(together, alone, atol=1e-4),
             "in evaluation mode a sample depends on the others of its batch: freeze what is computed over the batch",
         )
-        _require(
+        require(
             torch.equal(together, network(z, labels)), "in evaluation mode the same latents must give the same images"
         )
         twin = factory(data, **options).eval()
         twin.load_state_dict(network.state_dict())
-        _require(
+        require(
             torch.equal(together, twin(z, labels)),
             "a copy with the same state_dict gives something else: keep all that matters in parameters and buffers",
         )
@@ -111,19 +112,19 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
         data: What it is to judge.
         options: Its options, where the defaults will not do.
     """
-    _check_options(factory, options)
+    require_options(factory, options)
     torch.manual_seed(0)
     network = factory(data, **options).train()
     images, labels = torch.randn(4, *data.shape).clamp(-1, 1), _labels(data, 4)
     for _ in _phases(network):
         logits = network(images, labels)
-        _require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
+        require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
         _check_finite("forward", logits)
         judged = logits.square().sum()
         scores = _scores(network, images, labels)
         if scores is not None:
             shape, expected = tuple(scores.shape), (4, data.num_classes)
-            _require(shape == expected, f"classify returned {shape}; it must be {expected}")
+            require(shape == expected, f"classify returned {shape}; it must be {expected}")
             judged = judged + scores.square().sum()
         judged.backward()
     _check_gradients(network)
@@ -133,7 +134,7 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
     _check_finite("the gradient by the images", gradient)
     gradient.square().sum().backward()  # type: ignore[no-untyped-call]
     moved = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    _require(bool(moved), "a gradient penalty reaches no parameter: the network does not support double backward")
+    require(bool(moved), "a gradient penalty reaches no parameter: the network does not support double backward")
     for each in moved:
         _check_finite("the double backward", each)
 
@@ -141,9 +142,9 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
         network.eval()
         with torch.no_grad():
             features = network.features(images, labels)
-            _require(features.dim() == 2, f"features returned {tuple(features.shape)}; it must return [N, F]")
+            require(features.dim() == 2, f"features returned {tuple(features.shape)}; it must return [N, F]")
             same = torch.equal(network.head(features, labels), network(images, labels))
-            _require(same, "forward must be head(features): leave forward to FeatureDiscriminator")
+            require(same, "forward must be head(features): leave forward to FeatureDiscriminator")
 
 
 def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
@@ -153,28 +154,28 @@ def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
         factory: The class.
         options: Its options, where the defaults will not do.
     """
-    _check_options(factory, options)
+    require_options(factory, options)
     loss = factory(**options)
     for player in ("discriminator", "generator"):
         function = getattr(loss, player)
         real = torch.tensor([0.4, 0.6], requires_grad=True)
         fake = torch.tensor([0.45, 0.55], requires_grad=True)
         value = function(Pair(real, fake))
-        _require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
+        require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
         to_real, to_fake = torch.autograd.grad(value, (real, fake), allow_unused=True)
         if player == "discriminator":
-            _require(
+            require(
                 to_real is not None and bool((to_real < 0).all()), "the discriminator must gain from higher real logits"
             )
-            _require(
+            require(
                 to_fake is not None and bool((to_fake > 0).all()), "the discriminator must gain from lower fake logits"
             )
         else:
-            _require(
+            require(
                 to_fake is not None and bool((to_fake < 0).all()), "the generator must gain from higher fake logits"
             )
         twice = function(Pair(real.repeat(2), fake.repeat(2)))
-        _require(torch.allclose(value, twice), f"{player} depends on the size of the batch: take the mean over it")
+        require(torch.allclose(value, twice), f"{player} depends on the size of the batch: take the mean over it")
         for size in (100.0, 1e4):
             for sign in (1.0, -1.0):
                 far = torch.tensor([sign * size, -sign * size], requires_grad=True)
@@ -190,7 +191,7 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
         factory: The class.
         options: Its options, where the defaults will not do.
     """
-    _check_options(factory, options)
+    require_options(factory, options)
     torch.manual_seed(0)
     regularizer = factory(**options)
     networks: dict[str, nn.Module] = {"generator": SmallGenerator(), "discriminator": SmallDiscriminator()}
@@ -211,15 +212,15 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
         if value is None:
             continue
         acted = True
-        _require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
+        require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
         _check_finite(player, value)
         parameters = list(network.parameters())
         gradients = torch.autograd.grad(value, parameters, allow_unused=True) if value.requires_grad else ()
-        _require(
+        require(
             any(each is not None for each in gradients), f"{player} returned a scalar without a gradient to its player"
         )
     constrains = type(regularizer).constrain is not Regularizer.constrain
-    _require(acted or constrains, "neither discriminator nor generator returned anything, and constrain does nothing")
+    require(acted or constrains, "neither discriminator nor generator returned anything, and constrain does nothing")
 
 
 def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IMAGES, **options: Any) -> None:
@@ -232,7 +233,7 @@ def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IM
         data: What it is to change.
         options: Its options, where the defaults will not do.
     """
-    _check_options(factory, options)
+    require_options(factory, options)
     torch.manual_seed(0)
     augmentation = factory(data, **options)
     augmentation.update(Pair(torch.ones(1_000_000), -torch.ones(1_000_000)))
@@ -244,28 +245,28 @@ def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IM
         return changed
 
     changed = change(augmentation)
-    _require(
+    require(
         changed.shape == images.shape, f"forward returned {tuple(changed.shape)} for examples {tuple(images.shape)}"
     )
-    _require(changed.dtype == torch.float32, f"forward returned {changed.dtype}; float32 in gives float32 out")
+    require(changed.dtype == torch.float32, f"forward returned {changed.dtype}; float32 in gives float32 out")
     _check_finite("forward", changed)
-    _require(
+    require(
         bool((changed != changed[:1]).any()), "all examples are changed in the same way: draw a number for each of them"
     )
     gradient = torch.zeros_like(images)
     if changed.requires_grad:
         (gradient,) = torch.autograd.grad(changed.square().sum(), images, create_graph=True, materialize_grads=True)
-    _require(bool(gradient.any()), "no gradient reaches the examples: the generator would learn nothing")
+    require(bool(gradient.any()), "no gradient reaches the examples: the generator would learn nothing")
     _check_finite("the gradient by the examples", gradient)
     (twice,) = torch.autograd.grad(gradient.square().sum(), images)
     _check_finite("the double backward", twice)
 
-    _require(
+    require(
         torch.equal(changed, change(augmentation)), "the same seed gave other changes: draw from torch, keep no count"
     )
     twin = factory(data, **options)
     twin.load_state_dict(augmentation.state_dict())
-    _require(
+    require(
         torch.equal(changed, change(twin)),
         "a copy with the same state_dict gives something else: keep all that matters in buffers",
     )
@@ -278,33 +279,19 @@ def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
         factory: The class or function; choose options that make it small.
         options: Its options.
     """
-    _check_options(factory, options)
+    require_options(factory, options)
     dataset = factory(**options)
-    _require(len(dataset) > 0, "the data set is empty")
+    require(len(dataset) > 0, "the data set is empty")
     first, again = (pack(dataset, "checked", title=getattr(factory, "__name__", "it")) for _ in range(2))
-    _require(
+    require(
         first.fingerprint == again.fingerprint, "reading it twice gave different examples: draw by index, not by chance"
     )
     return first
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise AssertionError(message)
-
-
 def _check_finite(what: str, *tensors: Tensor) -> None:
     for tensor in tensors:
-        _require(bool(tensor.isfinite().all()), f"{what} is not finite: write it in a stable form, such as softplus")
-
-
-def _check_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:
-    """Options must be readable, and survive being saved as JSON."""
-    schema = read_options(factory)
-    name = getattr(factory, "__name__", "it")
-    settled = {**{option.name: option.default for option in schema.values()}, **given}
-    again = check_options(json.loads(json.dumps(settled)), schema, name)
-    _require(again == settled, f"options of {name} change when they are saved as JSON: {settled} becomes {again}")
+        require(bool(tensor.isfinite().all()), f"{what} is not finite: write it in a stable form, such as softplus")
 
 
 def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Tensor | None:
@@ -329,7 +316,7 @@ def _check_gradients(network: nn.Module) -> None:
     """Every parameter must have had a gradient."""
     for name, parameter in network.named_parameters():
         reached = parameter.grad is not None and bool(parameter.grad.isfinite().all())
-        _require(reached, f"parameter {name} gets no finite gradient: it is not used in forward")
+        require(reached, f"parameter {name} gets no finite gradient: it is not used in forward")
     network.zero_grad()
 
 

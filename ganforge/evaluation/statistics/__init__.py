@@ -1,8 +1,18 @@
 """Statistics of features: pure functions of tensors ``[N, D]``, computed in float64, the same for the same seed."""
 
-from ganforge.evaluation.statistics.frechet import FrechetInfinity, frechet_distance, frechet_infinity
+from ganforge.evaluation.statistics.frechet import FrechetInfinity, frechet_distance, frechet_infinity, frechet_of_few
+from ganforge.evaluation.statistics.groups import GroupedMoments, frechet_interval
 from ganforge.evaluation.statistics.inception_score import InceptionScore, inception_score
-from ganforge.evaluation.statistics.intervals import Interval, bootstrap_interval, half_sample_interval, seed_interval
+from ganforge.evaluation.statistics.intervals import (
+    Interval,
+    bootstrap_interval,
+    half_sample_interval,
+    half_samples,
+    seed_interval,
+    share_interval,
+    spread_interval,
+    student_quantile,
+)
 from ganforge.evaluation.statistics.kernel import KernelDistance, kernel_distance
 from ganforge.evaluation.statistics.manifold import ManifoldScores, precision_recall_density_coverage
 from ganforge.evaluation.statistics.memorisation import Memorisation, memorisation
@@ -11,6 +21,7 @@ from ganforge.evaluation.statistics.neighbours import Nearest, nearest
 
 __all__ = [
     "FrechetInfinity",
+    "GroupedMoments",
     "InceptionScore",
     "Interval",
     "KernelDistance",
@@ -21,11 +32,17 @@ __all__ = [
     "bootstrap_interval",
     "frechet_distance",
     "frechet_infinity",
+    "frechet_interval",
+    "frechet_of_few",
     "half_sample_interval",
+    "half_samples",
     "inception_score",
     "kernel_distance",
     "memorisation",
     "nearest",
     "precision_recall_density_coverage",
     "seed_interval",
+    "share_interval",
+    "spread_interval",
+    "student_quantile",
 ]

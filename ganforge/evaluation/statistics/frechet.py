@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganforge.errors import DataError, OptionError
-from ganforge.evaluation.statistics.features import ROWS, check_dimensions, check_features
+from ganforge.evaluation.statistics.features import ROWS, check_dimensions, check_features, check_pair, to_float64
 from ganforge.evaluation.statistics.moments import Moments
 
 _EPSILON = torch.finfo(torch.float64).eps
@@ -37,6 +37,26 @@ def frechet_distance(reals: Moments, fakes: Moments) -> float:
     _check_moments("generated", fakes)
     check_dimensions(reals.dimensions, fakes.dimensions)
     return _distance(reals, _root(reals), fakes)
+
+
+def frechet_of_few(reals: Tensor, fakes: Tensor) -> float:
+    """The same as `frechet_distance`, from features; much quicker where they are fewer than their dimensions.
+
+    The trace of the root is the sum of the singular values of the product of both sets, each centred.
+
+    Args:
+        reals: ``[N, D]`` of any float type, 2 rows or more. Memory and time grow with N and M, not with D squared.
+        fakes: ``[M, D]``.
+
+    Raises:
+        DataError: See `check_pair`.
+    """
+    check_pair(reals, fakes, least=2)
+    first, second = to_float64(reals), to_float64(fakes)
+    shift = (first.mean(dim=0) - second.mean(dim=0)).square().sum()
+    left, right = ((each - each.mean(dim=0)) / math.sqrt(len(each) - 1) for each in (first, second))
+    shared = torch.linalg.svdvals(left @ right.T).sum()
+    return max(float(shift + left.square().sum() + right.square().sum() - 2 * shared), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

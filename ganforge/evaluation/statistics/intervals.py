@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -12,9 +13,6 @@ from torch import Tensor
 
 from ganforge.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import check_features
-
-Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
-Values = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +30,10 @@ class Interval:
     low: float
     high: float
     level: float
+
+    def within(self, low: float, high: float = math.inf) -> Interval:
+        """The part of it where the true value can lie."""
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
 
 
 def bootstrap_interval(
@@ -54,15 +56,24 @@ def bootstrap_interval(
         DataError: See `check_features`, or the statistic is not finite.
         OptionError: `draws` or `level` is out of range.
     """
-    value, found = _resample(
-        statistic, sets, draws, level, np.random.RandomState(seed), lambda source, rows: source.randint(rows, size=rows)
-    )
+    _check_level(level)
+    if draws < 2:
+        raise OptionError(f"{draws} draws give no interval", "take 2 or more; 1000 are usual")
+    for features in sets:
+        check_features("features", features)
+    source, found = np.random.RandomState(seed), np.empty(draws)
+    value = float(statistic(*sets))
+    for draw in range(draws):
+        rows = [torch.from_numpy(source.randint(len(each), size=len(each))) for each in sets]
+        found[draw] = statistic(*(each[chosen.to(each.device)] for each, chosen in zip(sets, rows, strict=True)))
+    if not np.isfinite([value, *found]).all():
+        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value=value, low=float(low), high=float(high), level=level)
 
 
 def half_sample_interval(
-    statistic: Callable[..., float], *sets: Tensor, draws: int = 200, level: float = 0.95, seed: int = 0
+    statistic: Callable[..., float], *sets: Tensor, draws: int = 20, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """An interval from random halves of the sets, in which no image comes twice.
 
@@ -82,17 +93,48 @@ def half_sample_interval(
         DataError: See `check_features`, or the statistic is not finite.
         OptionError: `draws` or `level` is out of range.
     """
-    value, found = _resample(
-        statistic,
-        sets,
-        draws,
-        level,
-        np.random.RandomState(seed),
-        lambda source, rows: source.permutation(rows)[: rows // 2],
-        least=4,
-    )
-    low, high = np.quantile(found - found.mean(), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=value, low=value - float(high), high=value - float(low), level=level)
+    found = [float(statistic(*halves)) for halves in half_samples(*sets, draws=draws, seed=seed)]
+    return spread_interval(float(statistic(*sets)), found, level=level)
+
+
+def half_samples(*sets: Tensor, draws: int = 20, seed: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    """Random halves of sets, drawn without replacement and apart from each other; see `half_sample_interval`.
+
+    Args:
+        sets: Features ``[N, D]`` of 4 rows or more.
+        draws: How often.
+        seed: Of the draws.
+
+    Raises:
+        DataError: See `check_features`.
+    """
+    for features in sets:
+        check_features("features", features, least=4)
+    source = np.random.RandomState(seed)
+    for _ in range(draws):
+        rows = [torch.from_numpy(source.permutation(len(each))[: len(each) // 2]) for each in sets]
+        yield tuple(each[chosen.to(each.device)] for each, chosen in zip(sets, rows, strict=True))
+
+
+def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95) -> Interval:
+    """Student's interval about a value whose error is spread as other draws of it are.
+
+    Args:
+        value: The estimate.
+        draws: 2 or more, taken to be normally distributed; what they are on average does not matter.
+        level: Confidence in (0, 1).
+
+    Raises:
+        DataError: One is not finite.
+        OptionError: There are fewer than 2 draws, or `level` is out of range.
+    """
+    _check_level(level)
+    if len(draws) < 2:
+        raise OptionError(f"{len(draws)} draws give no interval", "take 2 or more; 20 are usual")
+    if not np.isfinite([value, *draws]).all():
+        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
+    reach = student_quantile(level, len(draws) - 1) * float(np.std(draws, ddof=1))
+    return Interval(value=value, low=value - reach, high=value + reach, level=level)
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -115,6 +157,30 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     reach = student_quantile(level, len(values) - 1) * deviation / math.sqrt(len(values))
     return Interval(value=mean, low=mean - reach, high=mean + reach, level=level)
+
+
+def share_interval(share: float, count: int, *, level: float = 0.95) -> Interval:
+    """Wilson's interval of a share.
+
+    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+
+    Args:
+        share: In [0, 1].
+        count: Of how many, 1 or more.
+        level: Confidence in (0, 1).
+
+    Raises:
+        DataError: The share is of nothing.
+        OptionError: `level` is out of range.
+    """
+    _check_level(level)
+    if count < 1 or not 0 <= share <= 1:
+        raise DataError(f"a share of {share} of {count}", "it must be in [0, 1], of 1 or more")
+    reach = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (share + reach**2 / (2 * count)) / (1 + reach**2 / count)
+    width = reach / (1 + reach**2 / count) * math.sqrt(share * (1 - share) / count + reach**2 / (4 * count**2))
+    low, high = min(share, max(0.0, centre - width)), max(share, min(1.0, centre + width))  # but for rounding
+    return Interval(value=share, low=low, high=high, level=level)
 
 
 def student_quantile(level: float, freedom: int) -> float:
@@ -141,33 +207,6 @@ def _student(angle: float, freedom: int) -> float:
         term *= cosine * cosine * (power + 1) / (power + 2)
     total *= math.sin(angle)
     return 2 / math.pi * (angle + total) if odd else total
-
-
-def _resample(
-    statistic: Callable[..., float],
-    sets: Sequence[Tensor],
-    draws: int,
-    level: float,
-    source: np.random.RandomState,
-    choose: Callable[[np.random.RandomState, int], Indices],
-    least: int = 1,
-) -> tuple[float, Values]:
-    """The statistic of the sets, and of rows of them that `choose` names, as often as `draws` says."""
-    _check_level(level)
-    if draws < 2:
-        raise OptionError(f"{draws} draws give no interval", "take 2 or more; 1000 are usual")
-    for features in sets:
-        check_features("features", features, least=least)
-    found = np.empty(draws)
-    value = float(statistic(*sets))
-    for draw in range(draws):
-        rows = [torch.from_numpy(choose(source, len(features))) for features in sets]
-        found[draw] = statistic(
-            *(features[chosen.to(features.device)] for features, chosen in zip(sets, rows, strict=True))
-        )
-    if not np.isfinite([value, *found]).all():
-        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
-    return value, found
 
 
 def _check_level(level: float) -> None:

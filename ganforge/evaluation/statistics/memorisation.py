@@ -56,14 +56,26 @@ def memorisation(fakes: Tensor, held_out: Tensor, training: Tensor, *, quantile:
     check_features("training features", training, least=1)
     for others in (held_out, training):
         check_dimensions(others.shape[1], fakes.shape[1])
-    if not 0 < quantile < 1:
-        raise OptionError(f"quantile {quantile}", "it must lie between 0 and 1; 0.05 is usual")
-    if len(held_out) * quantile < 1:
-        raise DataError(
-            f"the {quantile} quantile of {len(held_out)} held-out images rests on none of them",
-            f"hold out {math.ceil(1 / quantile)} or more",
-        )
-    ours, theirs = (nearest(each, training).distances[:, 0].cpu() for each in (fakes, held_out))
+    _check_quantile(quantile, len(held_out))
+    ours, theirs = (nearest(each, training).distances[:, 0] for each in (fakes, held_out))
+    return compare_distances(ours, theirs, quantile=quantile)
+
+
+def compare_distances(generated: Tensor, held_out: Tensor, *, quantile: float = 0.05) -> Memorisation:
+    """The same as `memorisation` from distances that are known, each of an image from its nearest training image.
+
+    Args:
+        generated: Of generated images, float64 ``[N]``.
+        held_out: Of real images that were not trained on, float64 ``[M]``; or of training images, each from its nearest
+            other one.
+        quantile: Of `held_out`, in (0, 1).
+
+    Raises:
+        DataError: There are too few of `held_out` for the quantile.
+        OptionError: `quantile` is out of range.
+    """
+    _check_quantile(quantile, len(held_out))
+    ours, theirs = generated.cpu(), held_out.cpu()
     threshold = theirs.sort().values[math.ceil(quantile * len(theirs)) - 1]
     return Memorisation(
         generated=ours.mean().item(),
@@ -85,9 +97,20 @@ def mann_whitney(first: Tensor, second: Tensor) -> float:
         second: Numbers ``[M]``.
     """
     ordered = second.sort().values
+    first = first.contiguous()  # torch warns of others, such as a column of a table
     below = torch.searchsorted(ordered, first).sum().item()
     below_or_equal = torch.searchsorted(ordered, first, right=True).sum().item()
     pairs, total = len(first) * len(second), len(first) + len(second)
     ties = torch.unique_consecutive(torch.cat([first, second]).sort().values, return_counts=True)[1].double()
     variance = pairs / 12 * (total + 1 - ((ties**3 - ties).sum().item() / (total * (total - 1))))
     return float(((below + below_or_equal - pairs) / 2) / math.sqrt(variance)) if len(ties) > 1 else 0.0
+
+
+def _check_quantile(quantile: float, count: int) -> None:
+    if not 0 < quantile < 1:
+        raise OptionError(f"quantile {quantile}", "it must lie between 0 and 1; 0.05 is usual")
+    if count * quantile < 1:
+        raise DataError(
+            f"the {quantile} quantile of {count} held-out images rests on none of them",
+            f"hold out {math.ceil(1 / quantile)} or more",
+        )

@@ -1,0 +1,45 @@
+"""A small classifier of the data themselves as an extractor, for data on which Inception means nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.evaluation.classifier import load_classifier
+from ganforge.extractor import Extractor
+from ganforge.images import to_float
+from ganforge.interfaces import DataSpec
+
+
+class ClassifierExtractor(Extractor):
+    """A classifier that ``ganforge extractor train`` made.
+
+    Features are the means over all pixels of its last convolution's maps, D = 128, and logits those of its classes.
+
+    Args:
+        data: Images of the size of those that it was trained on.
+        weights: Its file.
+    """
+
+    def __init__(self, data: DataSpec, *, weights: str = "") -> None:
+        super().__init__()
+        if not weights:
+            raise OptionError("extractor 'classifier' needs weights", "train one: ganforge extractor train --data SET")
+        classifier = load_classifier(Path(weights))
+        if classifier.shape != data.shape:
+            raise OptionError(
+                f"{weights}: takes images {list(classifier.shape)}, these are {list(data.shape)}",
+                "train one on such images: ganforge extractor train --data SET",
+            )
+        self.label = f"{classifier.data_name}-classifier"
+        height, width = classifier.shape[1:]
+        self.preprocessing = f"none, images of {height}x{width} in [-1, 1]"
+        self.accuracy = classifier.accuracy
+        self.trunk, self.head = classifier.halves()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor.forward`."""
+        maps = self.trunk(to_float(images))
+        return maps.mean(dim=(2, 3)), self.head(maps)

@@ -1,0 +1,108 @@
+"""CLIP as an extractor: torch-fidelity's network, shown images as torch-fidelity shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ganforge.errors import CheckpointError, GanforgeError
+from ganforge.evaluation.extractors.pixels import normalise, require_photographs, resize
+from ganforge.evaluation.published import PublishedFile, read_weights
+from ganforge.extractor import Extractor
+from ganforge.interfaces import DataSpec
+
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+_EXPECTED = "a file of OpenAI's, or all of CLIP's tensors by name"
+
+
+class ClipExtractor(Extractor):
+    """The image half of CLIP (Radford et al. 2021, arXiv:2103.00020), as torch-fidelity builds it.
+
+    Features are its embeddings of images, D = 512 to 1024; it has no logits. OpenAI's files are TorchScript, which is
+    code, so one is opened only if its SHA-256 is the published one. Any other file is read as tensors alone.
+
+    Args:
+        data: Images of 1 channel, which is repeated, or of 3.
+        model: Which of OpenAI's, if no file is given; a file tells by itself what it is.
+        weights: OpenAI's file, or all of CLIP's tensors by name, ``.safetensors`` or ``.pth``; empty for
+            torch-fidelity's place, to which it is downloaded.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        model: Literal[
+            "rn50", "rn101", "rn50x4", "rn50x16", "rn50x64", "vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336px"
+        ] = "vit-b-32",
+        weights: str = "",
+    ) -> None:
+        super().__init__()
+        require_photographs(data, "clip")
+        fidelity = _import_fidelity()
+        path = Path(weights).expanduser() if weights else _find(model, fidelity)
+        state, self.weights_sha256, name = _read(path, fidelity)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                self.network = fidelity.build_model(state, torch.float32).visual
+        except Exception as error:  # shapes are taken from the file, so another network's can fail in any way
+            raise CheckpointError(f"{path}: holds weights of another network", f"expected {_EXPECTED}") from error
+        self.label = name or f"clip-{self.weights_sha256[:8]}"
+        if not name:
+            self.notes = (f"{path.name} is no file of OpenAI's: whether these are its published weights is not known",)
+        self._size = int(self.network.input_resolution)
+        self.preprocessing = f"TF1 bilinear to {self._size}, no antialias, CLIP's mean and deviation, as torch-fidelity"
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor.forward`."""
+        return self.network(
+            normalise(resize(images.expand(-1, 3, -1, -1).float(), self._size), _MEAN, _DEVIATION)
+        ), None
+
+
+def _read(path: Path, fidelity: Any) -> tuple[dict[str, Tensor], str, str]:
+    """Tensors by name, the SHA-256 of their file, and what it is called if it is OpenAI's, else an empty name."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}", f"expected {_EXPECTED}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    published = {each["hash"]: name for name, each in fidelity.MODEL_METADATA.items()}
+    if sha256 not in published:
+        return *read_weights(path, _EXPECTED), ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
+    return dict(archive.state_dict()), sha256, published[sha256]
+
+
+def _find(model: str, fidelity: Any) -> Path:
+    name = f"clip-{model}"
+    sha256 = fidelity.MODEL_METADATA[name]["hash"]
+    file = PublishedFile(
+        f"{name}-{sha256}.pt", fidelity.MODEL_URLS[name], sha256, f"OpenAI's CLIP {model} (SHA-256 {sha256[:8]}...)"
+    )
+    return file.find("extractor 'clip'", "by --extractor clip:weights=FILE")
+
+
+def _import_fidelity() -> Any:
+    """torch-fidelity's module of CLIP.
+
+    Raises:
+        GanforgeError: It cannot be imported.
+    """
+    try:
+        from torch_fidelity import feature_extractor_clip  # type: ignore[import-untyped]
+    except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError
+        raise GanforgeError(
+            f"torch-fidelity cannot be imported: {error}",
+            "install torch, torchvision and torch-fidelity together, from one package index",
+        ) from error
+    return feature_extractor_clip

@@ -1,0 +1,49 @@
+"""How networks that were trained on photographs want to be shown images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.interfaces import DataSpec
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def require_photographs(data: DataSpec, name: str) -> None:
+    """Refuse images that are neither grey nor of three colours.
+
+    Raises:
+        OptionError: They have another number of channels.
+    """
+    if not data.is_image or data.shape[0] not in (1, 3):
+        raise OptionError(
+            f"extractor '{name}': images have {data.shape[0]} channels", "it needs 1 or 3; take --extractor classifier"
+        )
+
+
+def normalise(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+    """Pixels ``[N, 3, H, W]`` in [0, 255], less a mean and divided by a deviation that are said of [0, 1]."""
+    shift, scale = (pixels.new_tensor(each).view(1, 3, 1, 1) * 255 for each in (mean, deviation))
+    return (pixels - shift) / scale
+
+
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """Pixels ``[N, C, H, W]`` brought to ``[N, C, size, size]`` as TensorFlow 1 did, bit for bit as torch-fidelity.
+
+    It is bilinear, from the first pixel on, without antialiasing; differentiable.
+    """
+    return _resize_axis(_resize_axis(pixels, 3, size), 2, size)
+
+
+def _resize_axis(x: Tensor, axis: int, size: int) -> Tensor:
+    edge = x.shape[axis]
+    at = torch.arange(size, dtype=x.dtype, device=x.device) * torch.tensor(edge / size)
+    low = at.long()
+    share = (at - low).view([-1] + [1] * (3 - axis))
+    below, above = (x.index_select(axis, index) for index in (low, (low + 1).clamp_max(edge - 1)))
+    return below + (above - below) * share

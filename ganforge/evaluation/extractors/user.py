@@ -1,0 +1,56 @@
+"""A network of the user's as an extractor, from a TorchScript file."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganforge.errors import CheckpointError, OptionError
+from ganforge.extractor import Extractor
+from ganforge.images import to_float
+from ganforge.interfaces import DataSpec
+
+
+class TorchScriptExtractor(Extractor):
+    """Any network in a TorchScript file; such a file holds code, so give one that you trust.
+
+    It takes images ``[N, C, H, W]`` and gives features ``[N, D]``, or a pair of these and logits ``[N, K]``.
+
+    Args:
+        data: Images that it can take.
+        weights: The file.
+        pixels: What it wants: ``signed`` is float32 in [-1, 1], ``unit`` float32 in [0, 1], ``bytes`` uint8.
+    """
+
+    def __init__(
+        self, data: DataSpec, *, weights: str = "", pixels: Literal["signed", "unit", "bytes"] = "signed"
+    ) -> None:
+        super().__init__()
+        if not weights:
+            raise OptionError("extractor 'torchscript' needs weights", "give its file: --extractor FILE.pt")
+        path = Path(weights).expanduser()
+        try:
+            self.weights_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{path}: is no TorchScript file, or a damaged one", "write it by torch.jit.save"
+            ) from error
+        self.label = f"{path.stem}-{self.weights_sha256[:8]}"
+        self.pixels = pixels
+        self.preprocessing = f"none, images of {data.shape[1]}x{data.shape[2]}, {pixels}"
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See `Extractor.forward`."""
+        given = images if self.pixels == "bytes" else to_float(images)
+        found = self.network((given + 1) / 2 if self.pixels == "unit" else given)
+        return (found, None) if isinstance(found, Tensor) else (found[0], found[1])

@@ -1,0 +1,162 @@
+"""Runs an extractor over a set of images, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ganforge.checkpoint import digest_tensors
+from ganforge.errors import CheckpointError, GanforgeError, PluginError
+from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
+from ganforge.evaluation.image_sets import ImageSet
+from ganforge.extractor import Extractor
+
+BATCH = 64
+"""Images that pass through the network at once; a part is a whole number of batches."""
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+def extract(
+    images: ImageSet,
+    extractor: Extractor,
+    *,
+    device: torch.device,
+    cache: Path,
+    dtype: Dtype = "float32",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FeatureSet:
+    """Features of images: those that are kept in the cache, and whatever is missing there.
+
+    An equal set of images, extractor, type, kind of device and version of torch finds what was computed before,
+    finished or not. Features are computed in full float32 unless `dtype` says otherwise, whatever precision the rest of
+    the program allows.
+
+    Args:
+        images: The set.
+        extractor: The network; it stays on `device`.
+        device: Where to compute.
+        cache: Where features are kept, a folder for each set.
+        dtype: Of the network's own numbers.
+        progress: Called after each batch with the number of images done and of all.
+
+    Raises:
+        CheckpointError: Features are not finite.
+        PluginError: The extractor breaks its contract.
+        GanforgeError: The cache cannot be written, or the disk is full.
+    """
+    folder = FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
+    with folder.locked():
+        done = min(folder.check() * PART, images.count)
+        if done < images.count:
+            progress(done, images.count)
+            run = prepare(extractor, device, dtype)
+            for start in range(done, images.count, PART):
+                stop = min(start + PART, images.count)
+                found = []
+                for first in range(start, stop, BATCH):
+                    found.append(run(images.read(first, min(first + BATCH, stop))))
+                    progress(min(first + BATCH, stop), images.count)
+                features, logits = zip(*found, strict=True)
+                folder.append(torch.cat(features), None if logits[0] is None else torch.cat(logits))
+        found_all = folder.open(images.count)
+    trim(cache)
+    return found_all
+
+
+def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> dict[str, Any]:
+    """All that decides features, but for rounding."""
+    return {
+        "images": dict(images.identity),
+        "extractor": extractor.label,
+        "weights": fingerprint_of(extractor),
+        "preprocessing": extractor.preprocessing,
+        "dtype": dtype,
+    }
+
+
+def fingerprint_of(extractor: Extractor) -> str:
+    """What tells an extractor's weights from all others: SHA-256 of their file, else of its tensors."""
+    return extractor.weights_sha256 or digest_tensors(extractor.state_dict())
+
+
+def prepare(
+    extractor: Extractor, device: torch.device, dtype: Dtype
+) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+    """A function from images, uint8 ``[n, C, H, W]``, to features and logits on the CPU, in float32.
+
+    Args:
+        extractor: The network; it is brought to `device`.
+        device: Where to compute.
+        dtype: Of the network's own numbers.
+    """
+    network = extractor.to(device).eval().requires_grad_(False)
+    shapes: set[tuple[int, ...]] = set()
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor | None]:
+        reduced = torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16")
+        with torch.no_grad(), reduced, full_float32():
+            try:
+                features, logits = network(images.to(device))
+            except GanforgeError:
+                raise
+            except Exception as error:
+                reason = str(error).rsplit("RuntimeError: ", 1)[-1]  # TorchScript puts a traceback before it
+                raise PluginError(
+                    f"extractor '{extractor.label}' fails for images {list(images.shape)}: "
+                    f"{type(error).__name__}: {' '.join(reason.split())}",
+                    "it must take uint8 [N, C, H, W] and give features [N, D] and logits [N, K], or None",
+                ) from error
+        rows = _check("features", features, len(images), extractor)
+        scores = None if logits is None else _check("logits", logits, len(images), extractor)
+        shapes.add(rows.shape[1:] if scores is None else rows.shape[1:] + scores.shape[1:])
+        if len(shapes) > 1:
+            raise PluginError(
+                f"extractor '{extractor.label}' gives features or logits of another length than before",
+                "D and K must be the same for all images",
+            )
+        return rows, scores
+
+    return run
+
+
+def _check(name: str, found: object, count: int, extractor: Extractor) -> Tensor:
+    """Features or logits as float32 on the CPU, if they are what the contract says."""
+    if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != count or found.shape[1] < 2:
+        given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise PluginError(
+            f"extractor '{extractor.label}' gives {given} as {name} of {count} images",
+            f"{name} must be a tensor [N, D], a row an image, with D of 2 or more",
+        )
+    rows = found.float().cpu()
+    if not rows.isfinite().all():
+        raise CheckpointError(
+            f"extractor '{extractor.label}' gives {name} that are not finite", "its weights are damaged; give others"
+        )
+    return rows
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Convolutions inside it are computed in full float32 on CUDA too.
+
+    cuDNN rounds to TF32 unless told otherwise, which moves features by 1e-3.
+    """
+    convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolution.fp32_precision
+    convolution.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision = before
+
+
+def _describe_machine(device: torch.device) -> dict[str, Any]:
+    """What rounding depends on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"device": name, "torch": str(torch.__version__)}

@@ -1,0 +1,208 @@
+"""Whether a subject copies what it was trained on: its samples beside the training images that are nearest to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganforge.errors import OptionError
+from ganforge.evaluation.comparison import Comparison, Reference
+from ganforge.evaluation.image_sets import DataImages, choose_some, choose_split
+from ganforge.evaluation.narration import Progress, no_progress
+from ganforge.evaluation.result import Evaluation, Measured
+from ganforge.evaluation.statistics import Nearest, nearest, share_interval
+from ganforge.evaluation.statistics.features import ROWS
+from ganforge.evaluation.statistics.memorisation import compare_distances
+from ganforge.files import write_bytes
+from ganforge.images import grid, png_bytes
+
+PICTURE = "nearest.png"
+"""Where samples and their nearest training images are shown, in the subject's home."""
+
+MOST_IMAGES = 10_000
+"""Samples that are searched for, the first ones, and images that calibrate: searching takes long."""
+
+LEAST_IMAGES = 20
+"""Images that calibrate, of which a `QUANTILE` is one."""
+
+QUANTILE = 0.05
+"""Of the calibrating images, those that are nearest to training images: samples as near count as duplicates."""
+
+SHOWN = 8
+"""Samples of each half of the picture."""
+
+NEIGHBOURS = 7
+"""Training images that are shown beside a sample."""
+
+
+def check_memorisation(comparison: Comparison) -> None:
+    """Refuse what says nothing of copying, before any image is looked at.
+
+    Raises:
+        OptionError: The real images are not those of the training, or they, or those held out, are too few.
+    """
+    reference = comparison.reference
+    if reference.split != "train":
+        raise OptionError(
+            f"--split {reference.split}: --memorization searches what was trained on", "leave it out, for --split train"
+        )
+    if len(reference.indices) < LEAST_IMAGES:
+        raise OptionError(
+            f"--memorization: there are {len(reference.indices)} training images", f"it needs {LEAST_IMAGES} or more"
+        )
+    held_out = _held_out(reference)
+    if held_out is not None and held_out.count < LEAST_IMAGES:
+        raise OptionError(
+            f"--memorization: {held_out.count} images were held out, too few to say what distance is usual",
+            f"it needs {LEAST_IMAGES} or more, so train with a larger training.holdout, or with 0",
+        )
+
+
+def measure_memorisation(
+    comparison: Comparison, picture: Path, *, progress: Progress = no_progress
+) -> list[Evaluation]:
+    """The share of samples that lie as near to a training image as only `QUANTILE` of unseen images do.
+
+    Unseen images are those that the run held out. Where it held out none, training images take their place, each beside
+    all others: real images have as many near ones among the others as unseen ones have. Copies are told by the features
+    alone, so two images that the extractor takes for the same count as such.
+
+    The interval is that of the share among so many samples; the distance that is usual is taken as known.
+
+    Args:
+        comparison: The subject beside the images that it was trained on; see `check_memorisation`.
+        picture: A PNG file to write: on the left the samples nearest to a training image, nearest first, on the right
+            samples of median distance; each is followed by its nearest training images, nearest first.
+        progress: Shows how far the searches are.
+
+    Returns:
+        One row; its details name the samples on the left by their number, and their nearest training image by its
+        index in the data.
+
+    Raises:
+        OptionError: See `check_memorisation`.
+        CheckpointError: Features are not finite.
+        PluginError: The extractor breaks its contract.
+        GanforgeError: The picture or the cache cannot be written.
+    """
+    check_memorisation(comparison)
+    reference, training = comparison.reference, comparison.reals.features
+    held_out = _held_out(reference)
+    if held_out is None:
+        with progress("other images near training images") as show:
+            usual = _distances_from_others(training, show)
+    else:
+        features = comparison.extract(held_out).features
+        with progress("training images near held-out ones") as show:
+            usual = _search(features, training, 1, show).distances[:, 0]
+    samples = comparison.fakes.features[:MOST_IMAGES]
+    with progress("training images near samples") as show:
+        found = _search(samples, training, NEIGHBOURS, show)
+    distances = found.distances[:, 0]
+    result = compare_distances(distances, usual, quantile=QUANTILE)
+    order = distances.argsort(stable=True)
+    closest, typical = order[:SHOWN], order[max(0, (len(order) - SHOWN) // 2) :][:SHOWN]
+    halves = [_show(comparison, found, numbers) for numbers in (closest, typical)]
+    write_bytes(picture, png_bytes(_beside(halves, comparison.real_images.shape[2])))
+    row = comparison.row(
+        Measured(
+            name="memorization",
+            value=result.duplicates,
+            interval=share_interval(result.duplicates, len(samples)),
+            better="lower",
+            parameters={
+                "quantile": QUANTILE,
+                "calibration": "training, each without itself" if held_out is None else "held-out",
+                "searched": len(samples),
+            },
+            details={
+                "distance_of_generated": result.generated,
+                "distance_of_calibrating": result.held_out,
+                "calibrating": len(usual),
+                "threshold": result.threshold,
+                "copying": result.copying,
+                "closest": [
+                    {
+                        "sample": number,
+                        "training_image": reference.indices[found.indices[number, 0]].item(),
+                        "distance": distances[number].item(),
+                    }
+                    for number in closest.tolist()
+                ],
+            },
+        )
+    )
+    return [replace(row, notes=(*row.notes, *_notes(reference, result.threshold, result.held_out)))]
+
+
+def describe_memorisation(row: Evaluation, picture: Path) -> str:
+    """What a row of `measure_memorisation` says beside its value, and what the picture shows, in two lines."""
+    details = row.details
+    calibrating = f"{details['calibrating']:,} "
+    is_held_out = row.protocol["calibration"] == "held-out"
+    calibrating += "held-out images" if is_held_out else "training images, each without itself"
+    judgement = "as near as these"
+    if abs(details["copying"]) > 3:
+        judgement = "nearer than these" if details["copying"] < 0 else "further away than these"
+    return (
+        f"  mean distance from the nearest training image: {details['distance_of_generated']:.4g} of samples, "
+        f"{details['distance_of_calibrating']:.4g} of {calibrating}: samples are {judgement} "
+        f"(z = {details['copying']:.1f})\n"
+        f"  {picture}: left the {len(details['closest'])} samples nearest to a training image, right as many typical "
+        f"ones, each followed by its {NEIGHBOURS} nearest training images"
+    )
+
+
+def _held_out(reference: Reference) -> DataImages | None:
+    """Images that were not trained on; None where nothing was held out."""
+    if not reference.holdout:
+        return None
+    indices = choose_some(choose_split(reference.data, "held-out", reference.holdout), MOST_IMAGES, seed=0)
+    return DataImages(reference.data, indices, name="held-out images")
+
+
+def _search(queries: Tensor, training: Tensor, count: int, show: Callable[[int, int], None]) -> Nearest:
+    """The nearest training images of each query, some queries at a time, so that it can be seen how far it is."""
+    found = []
+    for start in range(0, len(queries), ROWS):
+        show(start, len(queries))
+        found.append(nearest(queries[start : start + ROWS], training, count=count))
+    return Nearest(
+        indices=torch.cat([each.indices for each in found]), distances=torch.cat([each.distances for each in found])
+    )
+
+
+def _distances_from_others(training: Tensor, show: Callable[[int, int], None]) -> Tensor:
+    """Of some training images, the distance ``[N]`` of each from its nearest other one."""
+    chosen = choose_some(torch.arange(len(training)), MOST_IMAGES, seed=0)
+    found = _search(training[chosen], training, 2, show)
+    # An image of which there are several may find another one before itself: that one is as near.
+    return torch.where(found.indices[:, 0] == chosen, found.distances[:, 1], found.distances[:, 0])
+
+
+def _show(comparison: Comparison, found: Nearest, numbers: Tensor) -> Tensor:
+    """Samples, one below the other, and to the right of each its nearest training images, uint8 ``[C, H, W]``."""
+    samples = torch.cat([comparison.fake_images.read(number, number + 1) for number in numbers.tolist()])
+    indices = comparison.reference.indices[found.indices[numbers].flatten()]
+    neighbours = DataImages(comparison.reference.data, indices).read(0, len(indices))
+    return _beside([grid(samples, columns=1), grid(neighbours, columns=NEIGHBOURS)], samples.shape[3] // 4)
+
+
+def _beside(pictures: list[Tensor], gap: int) -> Tensor:
+    """Two pictures of one height, with so many grey pixels between them."""
+    left, right = pictures
+    return torch.cat([left, left.new_full((*left.shape[:2], gap), 128), right], dim=2)
+
+
+def _notes(reference: Reference, threshold: float, usual: float) -> list[str]:
+    notes = [f"about {QUANTILE} is what unseen images have: less is no merit"]
+    trained = len(choose_split(reference.data, "train", reference.holdout))
+    if len(reference.indices) < trained:
+        notes.append(f"searched {len(reference.indices):,} of {trained:,} training images: copies of others are missed")
+    if threshold <= 1e-4 * usual:
+        notes.append(f"{QUANTILE:.0%} or more of unseen images equal a training image: copies are not told from them")
+    return notes

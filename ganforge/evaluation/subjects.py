@@ -1,0 +1,168 @@
+"""What is evaluated: whatever draws images, or holds them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganforge.data.store import PackedData
+from ganforge.errors import OptionError
+from ganforge.evaluation.image_sets import ImageSet
+from ganforge.images import to_uint8
+from ganforge.interfaces import Generator
+from ganforge.sampling import generate_batches
+
+
+class Subject(ABC):
+    """A source of images that are to be compared with real ones.
+
+    Attributes:
+        about: What it is, as JSON: ``kind``, ``name``, ``digest``, and what else is known.
+        shape: ``(C, H, W)`` of its images.
+        num_classes: Classes that it can be asked for; 0 for none.
+        most: How many images it has; None for any number.
+        home: Folder in which its evaluations are written down.
+    """
+
+    about: Mapping[str, Any]
+    shape: tuple[int, ...]
+    num_classes: int
+    most: int | None = None
+    home: Path
+
+    @abstractmethod
+    def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
+        """Some images.
+
+        Args:
+            start: Number of the first.
+            count: N.
+            seed: Image i is that of ``seed + i``.
+            labels: Classes ``[N]`` of these images, int64; None where there are no classes.
+            truncation: 1 for none.
+
+        Returns:
+            uint8 ``[N, C, H, W]`` on the CPU.
+
+        Raises:
+            OptionError: A truncation where there is none.
+        """
+
+
+class GeneratorSubject(Subject):
+    """A generator.
+
+    Args:
+        generator: On the device that is to compute.
+        card: What its file says of it.
+        home: Where its evaluations are written down.
+        name: What to call it.
+        raw: Whether these are the weights as trained, not their average.
+    """
+
+    def __init__(
+        self, generator: Generator, card: Mapping[str, Any], home: Path, *, name: str, raw: bool = False
+    ) -> None:
+        self.generator = generator
+        self.home = home
+        self.shape = tuple(card["data"]["shape"])
+        self.num_classes = len(card["data"]["class_names"])
+        self.about = {
+            "kind": "generator",
+            "name": name,
+            "digest": card["digest"],
+            "weights": "raw" if raw else "averaged",
+            "images_seen": card.get("images"),
+            "trained_on": card["data"].get("fingerprint"),
+        }
+
+    def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
+        """See `Subject.draw`."""
+        (images,) = generate_batches(
+            self.generator, count, seed=seed + start, labels=labels, truncation=truncation, batch=count
+        )
+        return to_uint8(images).cpu()
+
+
+class ImagesSubject(Subject):
+    """Images that are there already, in a folder or a zip; they come in an order that follows from the seed.
+
+    A folder may hold one class after another, so that the first images would not be like all of them.
+
+    Args:
+        data: The images.
+        home: Where their evaluations are written down.
+        name: What to call them.
+    """
+
+    def __init__(self, data: PackedData, home: Path, *, name: str) -> None:
+        self.data = data
+        self.home = home
+        self.shape = data.spec.shape
+        self.num_classes = 0
+        self.most = len(data)
+        self.about = {"kind": "images", "name": name, "digest": data.fingerprint}
+
+    def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
+        """See `Subject.draw`."""
+        images = torch.empty(count, *self.shape, dtype=torch.uint8)
+        self.data.gather(_shuffled(len(self.data), seed)[start : start + count], images)
+        return images
+
+
+@lru_cache(maxsize=1)
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+class SubjectImages(ImageSet):
+    """So many images of a subject.
+
+    Args:
+        subject: What draws them.
+        count: How many.
+        seed: Of the first; the next has the next.
+        labels: Their classes ``[count]``, int64; None where there are none.
+        truncation: 1 for none.
+
+    Raises:
+        OptionError: There are not as many, or they cannot be truncated.
+    """
+
+    def __init__(
+        self, subject: Subject, count: int, *, seed: int = 0, labels: Tensor | None = None, truncation: float = 1.0
+    ) -> None:
+        channels, height, width = subject.shape
+        if subject.most is not None:
+            if count > subject.most:
+                raise OptionError(f"--samples {count}: {subject.about['name']} has {subject.most} images", "take fewer")
+            if truncation != 1.0:
+                raise OptionError(f"--truncation {truncation}: these images are drawn already", "leave it out")
+        elif truncation != 1.0:  # what cannot be truncated says so now, not after the real images
+            subject.draw(0, 1, seed=seed, labels=None if labels is None else labels[:1], truncation=truncation)
+        self.name = "generated images"
+        self.count = count
+        self.shape = (channels, height, width)
+        self.labels = labels
+        self._subject, self._seed, self._truncation = subject, seed, truncation
+        classes = None if labels is None else hashlib.sha256(labels.numpy().astype("<i8").tobytes()).hexdigest()
+        self.identity = {
+            "subject": subject.about["digest"],
+            "kind": subject.about["kind"],
+            "count": count,
+            "seed": seed,
+            "truncation": truncation,
+            "labels": classes,
+        }
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """See `ImageSet.read`."""
+        labels = None if self.labels is None else self.labels[start:stop]
+        return self._subject.draw(start, stop - start, seed=self._seed, labels=labels, truncation=self._truncation)

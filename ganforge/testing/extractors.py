@@ -1,0 +1,105 @@
+"""Whether an extractor keeps its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganforge.extractor import Extractor
+from ganforge.interfaces import DataSpec
+from ganforge.testing.requirements import require, require_options
+
+_IMAGES = DataSpec((3, 32, 32))
+
+_TOLERANCE = 1e-4
+"""How far features of one image may be apart in batches of different sizes, relative to the largest."""
+
+
+def check_extractor(factory: Callable[..., Extractor], data: DataSpec = _IMAGES, **options: Any) -> None:
+    """Check an extractor: shapes, types, repeatability, independence of images, and what it says of itself.
+
+    It is shown random images of the data's shape; call it once with grey and once with coloured ones if yours takes
+    both.
+
+    Args:
+        factory: The class.
+        data: Images that it is to be shown.
+        options: Its options, where the defaults will not do.
+    """
+    require_options(factory, options)
+    extractor, twin = (_make(factory, data, options, seed) for seed in (0, 1))
+    for name in ("label", "preprocessing"):
+        text = getattr(extractor, name, None)
+        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: results are named by it, so say it")
+    require(
+        isinstance(extractor.notes, tuple) and all(isinstance(note, str) for note in extractor.notes),
+        f"notes is {extractor.notes!r}; it must be a tuple of sentences",
+    )
+
+    images = torch.randint(256, (5, *data.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    features, logits = _look(extractor, images)
+    torch.manual_seed(2)
+    again, logits_again = _look(extractor, images)
+    same = torch.equal(features, again) and (logits is None or _equal(logits, logits_again))
+    require(same, "the same images gave other features: draw no random numbers, keep no state, and mind dropout")
+    require(
+        not torch.equal(features, _look(extractor, 255 - images)[0]),
+        "other images gave the same features: forward does not look at them",
+    )
+    for size in (1, 3):
+        parts = [_look(extractor, part) for part in torch.split(images, size)]
+        apart = _agree(features, [part[0] for part in parts])
+        if logits is not None:
+            apart = apart and _agree(logits, [part[1] for part in parts if part[1] is not None])
+        require(
+            apart,
+            f"an image has other features in a batch of {size} than in one of 5: compute nothing over the batch",
+        )
+    require(
+        torch.equal(features, _look(twin, images)[0]),
+        "made twice, it gave two kinds of features: read weights from a file, or draw them from a seed of their own",
+    )
+
+
+def _make(factory: Callable[..., Extractor], data: DataSpec, options: dict[str, Any], seed: int) -> Extractor:
+    torch.manual_seed(seed)
+    extractor = factory(data, **options)
+    require(isinstance(extractor, Extractor), f"it is a {type(extractor).__name__}: derive from ganforge.Extractor")
+    return extractor.eval().requires_grad_(False)
+
+
+def _look(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features and logits, whose form is checked."""
+    shown = images.clone()
+    with torch.no_grad():
+        found: Any = extractor(shown)
+    require(torch.equal(shown, images), "forward changed the images that it was given: work on a copy")
+    require(not any(each.training for each in extractor.modules()), "forward switched a part to training mode")
+    require(
+        isinstance(found, tuple) and len(found) == 2,
+        f"forward returned {type(found).__name__}; it must return features and logits, or features and None",
+    )
+    for name, each in zip(("features", "logits"), found, strict=True):
+        if name == "logits" and each is None:
+            continue
+        require(isinstance(each, Tensor), f"{name} are {type(each).__name__}; they must be a tensor")
+        shape = tuple(each.shape)
+        require(
+            len(shape) == 2 and shape[0] == len(images) and shape[1] >= 2,
+            f"{name} of {len(images)} images are {shape}; they must be a row an image, with 2 columns or more",
+        )
+        require(each.dtype == torch.float32, f"{name} are {each.dtype}; they must be float32")
+        require(bool(each.isfinite().all()), f"{name} are not finite")
+    return found[0], found[1]
+
+
+def _agree(whole: Tensor, parts: list[Tensor]) -> bool:
+    apart = (torch.cat(parts) - whole).abs().max().item()
+    return apart <= _TOLERANCE * whole.abs().max().item()
+
+
+def _equal(first: Tensor, second: Tensor | None) -> bool:
+    return second is not None and torch.equal(first, second)
