@@ -1,5 +1,7 @@
 import hashlib
 import json
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from ganforge.checkpoint import digest_tensors, read_card, read_tensors
+from ganforge.cli import metrics
 from ganforge.evaluation.extractors import inception
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
 from ganforge.evaluation.result import read_rows
@@ -159,6 +162,35 @@ def test_all_leaves_out_with_a_word_what_cannot_be_had(place, run):
     found = {row["metric"] for row in rows_in(place)}
     assert {f"{each}_{label}" for each in ("fd", "fd-infinity", "kd", "precision", "coverage")} <= found
     assert all(metric in out for metric in found)
+
+
+def test_what_all_metrics_lack_is_looked_for_once(place, run, monkeypatch):
+    asked = []
+
+    def offline(address, **_):
+        asked.append(address)
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    monkeypatch.setenv("TORCH_HOME", str(place / "torch"))
+    monkeypatch.delenv(inception.VARIABLE, raising=False)
+    code, out, err = run("eval", "fakes", "--data", "reals", "--all")
+    assert (code, out, asked) == (0, "", [inception.URL])
+    assert " ".join(err.split()).count("FID needs weights-inception-2015-12-05-6726825d.pth") == 6
+
+
+def test_a_mistake_in_the_last_shows_before_the_first_is_evaluated(place, run, shown):
+    said = mistake(*run("eval", "fakes", "nobody", "--data", "reals", "--fid", "--extractor", "plain.pt"))
+    assert "nobody: is no run" in said
+    assert (shown, (place / FILE).exists()) == ([], False)
+
+
+def test_where_samples_are_only_searched_for_fewer_are_drawn(place, run, monkeypatch):
+    monkeypatch.setattr(metrics, "SEARCHED", 22)
+    monkeypatch.setattr(metrics, "SAMPLES", 28)
+    flags = ["fakes", "--data", "reals", "--extractor", "plain.pt", "--memorization"]
+    assert [row["protocol"]["num_samples"] for row in evaluate(run, *flags)] == [22]
+    assert {row["protocol"]["num_samples"] for row in evaluate(run, *flags, "--kid")} == {28}
 
 
 def test_a_changed_pixel_and_another_split_are_other_features(place, run, shown):

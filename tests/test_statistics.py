@@ -15,6 +15,7 @@ from ganforge.evaluation.statistics import (
     frechet_distance,
     frechet_infinity,
     frechet_interval,
+    frechet_of_few,
     half_sample_interval,
     half_samples,
     inception_score,
@@ -718,3 +719,20 @@ def test_a_bootstrap_that_gives_no_interval_is_refused():
         half_sample_interval(lambda each: 0.0, rows[:3])
     with pytest.raises(DataError, match="a statistic is not finite"):
         bootstrap_interval(lambda each: math.nan, rows, draws=2)
+
+
+@pytest.mark.parametrize(("reals", "fakes", "dimensions"), [(30, 20, 64), (200, 150, 16), (10, 300, 40)])
+def test_from_features_the_frechet_distance_is_the_same(reals, fakes, dimensions):
+    pair = draw(reals, dimensions, 1), draw(fakes, dimensions, 2, shift=0.3)
+    assert frechet_of_few(*pair) == pytest.approx(frechet(*pair), rel=1e-8)
+    assert frechet_of_few(pair[0], pair[0]) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(DataError, match="real features have 64 dimensions, generated ones 16"):
+        frechet_of_few(draw(4, 64, 1), draw(4, 16, 1))
+
+
+def test_an_interval_is_cut_where_no_value_can_lie():
+    found = spread_interval(0.9, [0.5, 1.3, 0.9])
+    assert (found.low, found.high) == (pytest.approx(0.9 - 4.302653 * 0.4), pytest.approx(0.9 + 4.302653 * 0.4))
+    cut = found.within(0, 1)
+    assert (cut.value, cut.low, cut.high) == (0.9, 0, 1)
+    assert found.within(-10) == found

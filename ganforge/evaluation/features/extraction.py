@@ -15,6 +15,7 @@ from ganforge.errors import CheckpointError, GanforgeError, PluginError
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
 from ganforge.evaluation.image_sets import ImageSet
 from ganforge.extractor import Extractor
+from ganforge.version import __version__
 
 BATCH = 64
 """Images that pass through the network at once; a part is a whole number of batches."""
@@ -159,4 +160,4 @@ def full_float32() -> Iterator[None]:
 def _describe_machine(device: torch.device) -> dict[str, Any]:
     """What rounding depends on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"device": name, "torch": str(torch.__version__)}
+    return {"device": name, "torch": str(torch.__version__), "ganforge": __version__}
