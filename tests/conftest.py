@@ -1,4 +1,6 @@
 import os
+import urllib.error
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -77,3 +79,19 @@ def random_inception(tmp_path_factory):
         elif tensor.is_floating_point():
             tensor.normal_(0, 0.1, generator=source)
     return module
+
+
+@pytest.fixture(scope="module")
+def offline_home(tmp_path_factory):
+    """An empty home without a network and without Inception's weights."""
+
+    def offline(*_args, **_kwargs):
+        raise urllib.error.URLError("no route to host")
+
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME"):
+            patch.setenv(name, str(folder))
+        patch.delenv("GANFORGE_INCEPTION_WEIGHTS", raising=False)
+        patch.setattr(urllib.request, "urlopen", offline)
+        yield folder

@@ -1,8 +1,6 @@
 """FID by torch-fidelity's Inception, with random weights; and how its weights are found, checked and read."""
 
 import hashlib
-import urllib.error
-import urllib.request
 import warnings
 
 import pytest
@@ -27,20 +25,9 @@ CPU = torch.device("cpu")
 SPEC = DataSpec((3, 24, 24))
 
 
-def offline(*_args, **_kwargs):
-    raise urllib.error.URLError("no route to host")
-
-
 @pytest.fixture(autouse=True, scope="module")
-def home(tmp_path_factory):
-    """An empty home without a network, in which every test of this file runs."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HOME", "XDG_CACHE_HOME", "TORCH_HOME"):
-            patch.setenv(name, str(folder))
-        patch.delenv(inception.VARIABLE, raising=False)
-        patch.setattr(urllib.request, "urlopen", offline)
-        yield folder
+def home(offline_home):
+    return offline_home
 
 
 @pytest.fixture(scope="module")

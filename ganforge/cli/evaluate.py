@@ -32,7 +32,7 @@ def evaluate(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Runs: folder, name or number; or files of generators, or folders and zips of images. The newest "
             "run if left out.",
             show_default=False,

@@ -95,4 +95,6 @@ def find_weights(weights: Path | None) -> Path:
             if not path.is_file():
                 raise CheckpointError(f"{source}: there is no file {path}", f"expected {_EXPECTED}")
             return path
-    return PublishedFile(FILE_NAME, URL, SHA256, _EXPECTED).find("FID", "by --inception-weights FILE")
+    return PublishedFile(FILE_NAME, URL, SHA256, _EXPECTED).find(
+        "FID", "by --inception-weights FILE; labelled images can do with --extractor classifier"
+    )
