@@ -185,6 +185,8 @@ class Comparison:
         """
         self.check(metric)
         found = MEASURES[metric](self.reals, self.fakes)
+        for each in (self.reals, self.fakes):
+            each.release()
         return [self.row(each) for each in found]
 
     def row(self, measured: Measured) -> Evaluation:

@@ -48,7 +48,11 @@ def measure_frechet(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     if max(map(len, sets)) <= reals.features.shape[1]:
         interval = half_sample_interval(frechet_of_few, *sets, level=_LEVEL)
     else:
-        interval = frechet_interval(*map(GroupedMoments, sets), level=_LEVEL)
+        moments = []
+        for each in (reals, fakes):
+            moments.append(GroupedMoments(each.features))
+            each.release()
+        interval = frechet_interval(*moments, level=_LEVEL)
     return [Measured(name="fid", value=interval.value, interval=interval.within(0), better="lower")]
 
 

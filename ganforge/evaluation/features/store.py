@@ -10,10 +10,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from mmap import ACCESS_COPY, MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,13 +38,20 @@ class FeatureSet:
     Attributes:
         features: float32 ``[N, D]``.
         logits: float32 ``[N, K]`` of a classifier, else None.
+        maps: Where both are read.
     """
 
     features: Tensor
-    logits: Tensor | None
+    logits: Tensor | None = None
+    maps: tuple[mmap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def release(self) -> None:
+        """Let go of the memory that what was read takes; it is read again where it is touched."""
+        for each in self.maps:
+            each.madvise(MADV_DONTNEED)
 
 
 class FeatureFolder:
@@ -113,12 +120,13 @@ class FeatureFolder:
         """The features of all `count` images, whose parts must be there; the folder counts as used just now."""
         widths = self._read()["widths"]
         os.utime(self.path / "manifest.json")
-        arrays = {
-            # Copy on write, since torch warns about memory that it could not write to.
-            name: torch.from_numpy(np.memmap(self.path / name, np.float32, "c", shape=(count, width)))
-            for name, width in widths.items()
-        }
-        return FeatureSet(arrays["features"], arrays.get("logits"))
+        maps, tensors = [], {}
+        for name, width in widths.items():
+            with (self.path / name).open("rb") as file:
+                # Copy on write, since torch warns about memory that it could not write to.
+                maps.append(mmap(file.fileno(), count * width * 4, access=ACCESS_COPY))
+            tensors[name] = torch.frombuffer(maps[-1], dtype=torch.float32).view(count, width)
+        return FeatureSet(tensors["features"], tensors.get("logits"), tuple(maps))
 
     def _lock(self) -> IO[str]:
         """The lock's file, which is locked until it is closed."""

@@ -14,11 +14,11 @@ from ganforge.evaluation.statistics.frechet import frechet_distance
 from ganforge.evaluation.statistics.intervals import Interval, spread_interval
 from ganforge.evaluation.statistics.moments import Moments
 
-_GROUPS = 10
+_GROUPS = 8
 
 
 class GroupedMoments:
-    """Moments of features, as a whole and by 10 groups of equal size, or fewer where there are few rows.
+    """Moments of features, as a whole and by 8 groups of equal size, or fewer where there are few rows.
 
     Args:
         features: ``[N, D]`` of any float type; N of 4 or more.
