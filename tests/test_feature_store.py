@@ -98,6 +98,14 @@ def test_what_is_done_to_features_never_reaches_their_file(tmp_path):
     assert torch.equal(take(tmp_path).features, before)
 
 
+def test_features_that_were_let_go_of_are_read_again(tmp_path):
+    found = take(tmp_path)
+    before = found.features.clone(), found.logits.clone()
+    found.release()
+    assert torch.equal(found.features, before[0])
+    assert torch.equal(found.logits, before[1])
+
+
 def test_progress_counts_images_and_says_what_was_there(tmp_path):
     steps = []
     take(tmp_path, image_set(100), progress=lambda *step: steps.append(step))
