@@ -313,7 +313,7 @@ def test_a_network_that_breaks_its_contract_is_named_in_one_line(place, run):
     torch.jit.script(nn.Linear(7, 2)).save("narrow.pt")
     torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(192, 1))).save("thin.pt")
     flags = ["eval", "fakes", "--data", "reals", "--fid", "--extractor"]
-    assert "fails for images [40, 3, 8, 8]: RuntimeError: addmm" in mistake(*run(*flags, "narrow.pt"))
+    assert "fails for images [40, 3, 8, 8]: RuntimeError: " in mistake(*run(*flags, "narrow.pt"))
     assert "gives [40, 1] as features of 40 images" in mistake(*run(*flags, "thin.pt"))
     assert not (place / FILE).exists()
 

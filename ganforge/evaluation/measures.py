@@ -119,7 +119,10 @@ def measure_inception_score(reals: FeatureSet, fakes: FeatureSet) -> list[Measur
 
 def measure_manifold(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     """Precision, recall, density and coverage; see `precision_recall_density_coverage`."""
-    sets = [_some(each.features, MANIFOLD_IMAGES) for each in (reals, fakes)]
+    sets = []
+    for each in (reals, fakes):
+        sets.append(_some(each.features, MANIFOLD_IMAGES))
+        each.release()
     found = asdict(precision_recall_density_coverage(*sets))
     halves = half_samples(*sets) if min(map(len, sets)) >= FEW else ()
     draws = [asdict(precision_recall_density_coverage(*half)) for half in halves]
