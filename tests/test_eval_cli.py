@@ -208,6 +208,8 @@ def test_a_changed_pixel_and_another_split_are_other_features(place, run, shown)
     shown.clear()
     (some,) = evaluate(run, *flags, "--references", "20", "--seed", "3")
     assert (some["protocol"]["num_references"], sum(shown)) == (20, 20 + 30)
+    (again,) = evaluate(run, *flags, "--references", "20", "--seed", "4")
+    assert again["protocol"] == some["protocol"]  # the same real images, so that seeds can be compared
 
 
 def test_a_run_is_compared_with_what_it_was_shown_or_with_what_was_held_out(place, run, trained):

@@ -381,7 +381,7 @@ def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(re
     spec = labelled.spec
     card = {"digest": "g", "data": {"shape": list(spec.shape), "class_names": list(spec.class_names)}}
     comparison = Comparison(
-        GeneratorSubject(state.average, card, tmp_path, name="x"), Reference.choose(labelled, seed=4),
+        GeneratorSubject(state.average, card, tmp_path, name="x"), Reference.choose(labelled),
         InceptionExtractor(spec), Protocol(samples=70, seed=4), device=CPU, cache=tmp_path / "features",
     )  # fmt: skip
     for metric in ("fid", "kid"):

@@ -26,6 +26,7 @@ from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
     from ganforge.evaluation.result import Evaluation
+    from ganforge.extractor import Extractor
 
 
 def evaluate(
@@ -204,10 +205,13 @@ def evaluate(
     names: list[str | None] = [*runs] if runs else [None]
     found: list[Evaluation] = []
     with usable_cache() as cache:
-        evaluators = []
+        evaluators: list[Evaluator] = []
+        extractors: dict[str, Extractor] = {}
         for text in names:  # a mistake in the last shows before the first is evaluated
             target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
-            evaluators.append(Evaluator(target, wanted, request, lenient=everything, device=where, cache=cache))
+            evaluators.append(
+                Evaluator(target, wanted, request, lenient=everything, device=where, cache=cache, extractors=extractors)
+            )
         for evaluator in evaluators:
             subject = evaluator.target.subject
             say(f"{subject.about['name']}:")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ganforge.evaluation.rows import RunResult
     from ganforge.evaluation.runs import TrainedRun
     from ganforge.evaluation.targets import Target
+    from ganforge.extractor import Extractor
 
 SAMPLES = 50_000
 """Generated images for metrics by features, unless the user says otherwise; what papers take."""
@@ -165,12 +166,22 @@ class Evaluator:
         lenient: Whether a metric that cannot be had is left out with a note, and is no error.
         device: Where to compute.
         cache: Where features and classifiers are kept.
+        extractors: Those that other targets have opened, by the fingerprint of their data; one that is opened joins.
     """
 
     def __init__(
-        self, target: Target, wanted: Sequence[str], asked: Request, *, lenient: bool, device: torch.device, cache: Path
+        self,
+        target: Target,
+        wanted: Sequence[str],
+        asked: Request,
+        *,
+        lenient: bool,
+        device: torch.device,
+        cache: Path,
+        extractors: dict[str, Extractor],
     ) -> None:
         self.target, self.asked, self.lenient, self.device, self.cache = target, asked, lenient, device, cache
+        self.extractors = extractors
         only_searched = {*wanted}.isdisjoint({*FEATURE_METRICS} - {"--memorization"})
         self.samples = asked.count or (SEARCHED if only_searched else SAMPLES)
         self.flags = []
@@ -213,19 +224,19 @@ class Evaluator:
         from ganforge.evaluation.extractors.opening import open_extractor
 
         target, asked = self.target, self.asked
-        extractor = open_extractor(
-            asked.extractor,
-            target.data,
-            open_registry(),
-            cache=self.cache,
-            inception_weights=asked.inception_weights,
-            device=self.device,
-            progress=progress_bar,
-            say=say,
-        )
-        reference = Reference.choose(
-            target.data, split=asked.split, holdout=target.holdout, count=asked.references, seed=asked.seed
-        )
+        extractor = self.extractors.get(target.data.fingerprint)
+        if extractor is None:
+            extractor = self.extractors[target.data.fingerprint] = open_extractor(
+                asked.extractor,
+                target.data,
+                open_registry(),
+                cache=self.cache,
+                inception_weights=asked.inception_weights,
+                device=self.device,
+                progress=progress_bar,
+                say=say,
+            )
+        reference = Reference.choose(target.data, split=asked.split, holdout=target.holdout, count=asked.references)
         most = target.subject.most
         count = self.samples if most is None or asked.count else min(self.samples, most)
         protocol = Protocol(samples=count, seed=asked.seed, truncation=asked.truncation)

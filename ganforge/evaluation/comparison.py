@@ -44,10 +44,10 @@ class Reference:
 
     @classmethod
     def choose(
-        cls, data: PackedData, *, split: str = "train", holdout: float = 0.0, count: int | None = None, seed: int = 0
+        cls, data: PackedData, *, split: str = "train", holdout: float = 0.0, count: int | None = None
     ) -> Reference:
-        """Choose images; see `choose_split` and `choose_some` for arguments and errors."""
-        indices = choose_some(choose_split(data, split, holdout), count, seed)
+        """Choose images, the same ones each time; see `choose_split` and `choose_some` for arguments and errors."""
+        indices = choose_some(choose_split(data, split, holdout), count, seed=0)
         return cls(data=data, split=split, indices=indices, holdout=holdout)
 
     def draw_labels(self, count: int, seed: int, num_classes: int) -> Tensor:
