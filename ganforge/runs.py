@@ -96,6 +96,16 @@ class RunFolder:
                 return cls(run)
         raise OptionError(f"{text}: is no run, here or under {out}/", nearest(text, [run.name for run in runs]))
 
+    def find_generator(self) -> Path:
+        """The file of its averaged generator.
+
+        Raises:
+            CheckpointError: It has saved none yet.
+        """
+        if not self.generator.exists():
+            raise CheckpointError(f"{self.path} holds no generator yet", f"ganforge train --resume {self.path}")
+        return self.generator
+
     def write_config(self, tree: dict[str, Any]) -> None:
         """Write ``config.json``."""
         write_bytes(self.config, (json.dumps(tree, indent=2) + "\n").encode())

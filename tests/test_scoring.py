@@ -13,11 +13,12 @@ from ganforge.checkpoint import load_generator, read_card, read_tensors
 from ganforge.cli.display import Display, describe_scores
 from ganforge.config import resolve
 from ganforge.data.cache import cache_folder
+from ganforge.evaluation import scoring
 from ganforge.evaluation.classifier import train_classifier
 from ganforge.evaluation.comparison import Comparison, Protocol, Reference
 from ganforge.evaluation.extractors.classifier import ClassifierExtractor
 from ganforge.evaluation.extractors.inception import InceptionExtractor
-from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, build_scorer, check_scoring
+from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, check_scoring
 from ganforge.evaluation.statistics import kernel_distance
 from ganforge.evaluation.subjects import GeneratorSubject
 from ganforge.images import to_float, to_uint8
@@ -97,6 +98,10 @@ def train(registry, data, folder, settings, scorer=None, resume=False, stop_afte
     watcher = Watcher(stop_after)
     loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, EAGER, scorer)
     return record, watcher, words
+
+
+def build_scorer(*arguments, **options):
+    return scoring.build_scorer(*arguments, cache=cache_folder(), **options)
 
 
 def score_rows(folder):
@@ -472,6 +477,19 @@ def test_the_command_scores_tells_the_best_and_goes_on(run, here, image_folder):
     code, out, err = run("train", "--config", folder.config, "--images", "48")
     assert code == 0, err
     assert score_rows(RunFolder(here / out.strip())) == score_rows(folder)[:3]
+
+
+def test_where_no_cache_can_be_written_a_run_is_scored_as_well(run, here, image_folder, monkeypatch):
+    arguments = ["train", "--data", image_folder, "--images", "24", "--metrics", "fd", *ARGUMENTS]
+    rows = []
+    for cache in (here / "cache", here / "file" / "cache"):
+        (here / "file").touch()
+        monkeypatch.setenv("GANFORGE_CACHE", str(cache))
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        rows.append(score_rows(RunFolder(here / out.strip())))
+    assert "so nothing is kept for the next time" in " ".join(err.split())
+    assert rows[0] == rows[1] != []
 
 
 def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_folder, monkeypatch):

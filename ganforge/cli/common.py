@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,6 +104,24 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def usable_cache() -> Iterator[Path]:
+    """The user's cache; where it cannot be written, a folder that is gone afterwards."""
+    from ganforge.data.cache import cache_folder
+
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        say(f"note: {cache} cannot be written ({error.strerror}), so nothing is kept for the next time")
+        with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
+            yield Path(folder)
+        return
+    yield cache
 
 
 def say(text: str) -> None:

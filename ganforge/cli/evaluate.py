@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +17,7 @@ from ganforge.cli.common import (
     print_result,
     read_number,
     say,
+    usable_cache,
 )
 from ganforge.cli.metrics import OPTIONS, Evaluator, Request
 from ganforge.errors import OptionError
@@ -226,21 +224,3 @@ def evaluate(
             found += mine
     if as_json:
         print_result(json.dumps([row.to_json() for row in found], indent=2))
-
-
-@contextmanager
-def usable_cache() -> Iterator[Path]:
-    """The user's cache; where it cannot be written, a folder that is gone afterwards."""
-    from ganforge.data.cache import cache_folder
-
-    cache = cache_folder()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            pass
-    except OSError as error:
-        say(f"note: {cache} cannot be written ({error.strerror}), so nothing is kept for the next time")
-        with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
-            yield Path(folder)
-        return
-    yield cache

@@ -20,7 +20,6 @@ def find_weights(run: str | None, out: Path) -> Path:
         OptionError: There is no such run.
         CheckpointError: The run has saved no generator yet.
     """
-    from ganforge.errors import CheckpointError
     from ganforge.runs import RunFolder
 
     if run is not None and run.endswith(".safetensors"):
@@ -28,9 +27,7 @@ def find_weights(run: str | None, out: Path) -> Path:
     folder = RunFolder.find(run, out)
     if run is None:
         say(f"run: {folder.path}")
-    if not folder.generator.exists():
-        raise CheckpointError(f"{folder.path} holds no generator yet", f"ganforge train --resume {folder.path}")
-    return folder.generator
+    return folder.find_generator()
 
 
 def open_generator(weights: Path, device: torch.device) -> tuple[Generator, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import OutOption, choose_device, open_registry, print_result, progress_bar, say
+from ganforge.cli.common import OutOption, choose_device, open_registry, print_result, progress_bar, say, usable_cache
 from ganforge.cli.recipe import (
     COMPUTING,
     DATA,
@@ -264,7 +264,10 @@ def _open_scorer(settled: RunConfig, data: PackedData, device: torch.device) -> 
         return None
     from ganforge.evaluation.scoring import build_scorer
 
-    return build_scorer(settled.training, data, device, open_registry(), progress=progress_bar, say=say)
+    with usable_cache() as cache:  # what is needed of it later is in memory by then, or mapped
+        return build_scorer(
+            settled.training, data, device, open_registry(), cache=cache, progress=progress_bar, say=say
+        )
 
 
 def _run(

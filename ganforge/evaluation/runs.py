@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.config import resolve
+from ganforge.config import RunConfig, resolve
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError
@@ -125,13 +125,19 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
     folder = RunFolder(weights.parent)
     if not folder.config.is_file():
         raise CheckpointError(f"{weights} lies in no run, so its data are not known", "evaluate the run that made it")
-    source = resolve(registry, folder.read_config()).data
-    dataset = None
+    config = resolve(registry, folder.read_config())
+    source, dataset = config.data, None
     if source.source in registry.names("dataset"):
         sized = source.resolution is not None and "resolution" in registry.options("dataset", source.source)
         size = {"resolution": source.resolution} if sized else {}
         dataset = registry.build("dataset", source.source, {**source.options, **size})
-    data = open_data(source.source, resolution=source.resolution, options=source.options, registry=registry)
+    data = open_training_data(config, registry)
     if data.fingerprint != card["data"]["fingerprint"]:
         raise CheckpointError(f"{source.source} changed since the run was trained", "put it back, or train anew")
     return TrainedRun(folder, generator, card, data, dataset)
+
+
+def open_training_data(config: RunConfig, registry: Registry) -> PackedData:
+    """What a run of this configuration is trained on; see `open_data` for errors."""
+    source = config.data
+    return open_data(source.source, resolution=source.resolution, options=source.options, registry=registry)

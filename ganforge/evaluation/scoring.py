@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ganforge.config import TrainingConfig
-from ganforge.data.cache import cache_folder
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, OptionError
@@ -131,6 +131,7 @@ def build_scorer(
     device: torch.device,
     registry: Registry,
     *,
+    cache: Path,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda text: None,
 ) -> FeatureScorer:
@@ -141,6 +142,7 @@ def build_scorer(
         data: What the run is trained on; see `check_scoring`.
         device: Where features are computed.
         registry: Where extractors are looked up.
+        cache: Where classifiers and features of real images are kept.
         progress: Shows how far it is.
         say: Told where networks come from, and what forbids quoting a value.
 
@@ -150,7 +152,6 @@ def build_scorer(
     """
     shown = (~is_held_out(len(data), training.holdout)).nonzero()[:, 0]
     reals = DataImages(data, choose_some(shown, MOST_REALS, training.seed))
-    cache = cache_folder()
     scores: list[FeatureScore] = []
     opened: dict[str, tuple[Extractor, Callable[[Tensor], tuple[Tensor, Tensor | None]], Tensor]] = {}
     for metric in training.metrics:

@@ -12,9 +12,9 @@ from ganforge.checkpoint import digest_tensors, load_generator, read_tensors
 from ganforge.config import resolve
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, OptionError
+from ganforge.errors import OptionError
 from ganforge.evaluation.exported import open_exported
-from ganforge.evaluation.runs import TrainedRun, open_run
+from ganforge.evaluation.runs import TrainedRun, open_run, open_training_data
 from ganforge.evaluation.subjects import GeneratorSubject, ImagesSubject, Subject
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.registry import Registry
@@ -66,7 +66,7 @@ def open_target(
     """
     path = _find(text, out)
     if path is None or path.suffix == ".safetensors":
-        weights = path or _newest(text, out)
+        weights = path or RunFolder.find(text, out).find_generator()
         return _open_generator(weights, data, raw, device, registry)
     if raw:
         raise OptionError(f"--raw: {path} is no run, and only runs keep weights as they were trained", "leave it out")
@@ -95,13 +95,6 @@ def _find(text: str | None, out: Path) -> Path | None:
     return None
 
 
-def _newest(text: str | None, out: Path) -> Path:
-    folder = RunFolder.find(text, out)
-    if not folder.generator.exists():
-        raise CheckpointError(f"{folder.path} holds no generator yet", f"ganforge train --resume {folder.path}")
-    return folder.generator
-
-
 def _open_generator(weights: Path, data: str | None, raw: bool, device: torch.device, registry: Registry) -> Target:
     generator, card = load_generator(weights, registry)
     folder = RunFolder(weights.parent)
@@ -128,8 +121,7 @@ def _open_exported(path: Path, data: str | None, device: torch.device, registry:
     if data is not None:
         others = _open_like(data, DataSpec(subject.shape), registry)
     elif config is not None:
-        source = config.data
-        others = open_data(source.source, resolution=source.resolution, options=source.options, registry=registry)
+        others = open_training_data(config, registry)
     else:
         raise OptionError(f"{path} lies in no run's folder export/, so its data are not known", "add --data SET")
     is_own = others.fingerprint == subject.about["trained_on"]
