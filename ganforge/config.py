@@ -74,6 +74,17 @@ class TrainingConfig:
         None, "images between two grids and log rows; none: 1000, and later a twentieth of all so far", least=1
     )
     samples: int = _setting(64, "images in a grid", least=1)
+    checkpoint_images: int | None = _setting(
+        None, "images between two checkpoints; none: five minutes of training", least=1
+    )
+    keep_checkpoints: int = _setting(2, "newest checkpoints that are kept", least=1)
+    keep_images: int | None = _setting(
+        None, "keep, besides, the first checkpoint of each so many images for good", least=1
+    )
+    on_divergence: Literal["rollback", "stop"] = _setting(
+        "rollback", "when gradients are finite no more: go back to a checkpoint with half the learning rates, or stop"
+    )
+    init_from: str | None = _setting(None, "a run or a file of weights to begin with, instead of with random ones")
     eval_every: int | None = _setting(None, "images between two scores of the averaged generator", least=1)
     metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = _setting(
         (), "what it is scored by; the first says which is the best"

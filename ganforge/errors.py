@@ -9,12 +9,17 @@ from collections.abc import Iterable
 class GanforgeError(Exception):
     """A mistake in what ganforge was given, told in words.
 
-    The command line prints ``error: message`` and ``hint: ...`` and leaves with code 2; nobody sees a traceback.
+    The command line prints ``error: message - hint`` and leaves with its code; nobody sees a traceback.
 
     Args:
         message: What is wrong and where, as one line.
         hint: What to do, as one line; empty if there is nothing to add.
+
+    Attributes:
+        code: With which the command line leaves.
     """
+
+    code = 2
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -53,3 +58,9 @@ def nearest(wrong: str, valid: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(name) for name in close)}?"
     return f"choose one of: {', '.join(names)}" if names else "there is none to choose from"
+
+
+class DivergenceError(GanforgeError):
+    """Training that came to nothing: losses or gradients are no longer finite."""
+
+    code = 3

@@ -134,4 +134,4 @@ class RunFolder:
 
     def checkpoint_paths(self) -> list[Path]:
         """All checkpoints, oldest first."""
-        return sorted(self.checkpoints.glob("[0-9]*.safetensors"))
+        return sorted(each for each in self.checkpoints.glob("*.safetensors") if each.stem.isdecimal())

@@ -85,8 +85,8 @@ def distance(network, other, start):
 def test_layout_changes_nothing_beyond_rounding(registry, images, recipe):
     config, plain = build(registry, images, RECIPES[recipe])
     # Adam would move a weight whose gradient is nothing but rounding as far as any other.
-    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters())
-    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters())
+    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters(), fused=True)
+    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters(), fused=True)
     other = copy.deepcopy(plain)
     before = copy.deepcopy(plain.generator)
     rows = run(config, plain, images, EAGER)
@@ -466,7 +466,7 @@ class Viewing(Discriminator):
 def test_a_network_that_views_its_maps_still_trains(registry, images, cache):
     config, state = build(registry, images, RECIPES["dcgan"])
     state.discriminator = Viewing(images.spec)
-    state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters())
+    state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters(), fused=True)
     said = []
     settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
     assert settled.training.layout == "contiguous"
@@ -484,8 +484,8 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(registry, images, rec
     for module in plain.generator.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters())
-    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters())
+    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters(), fused=True)
+    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters(), fused=True)
     if recipe == "wgan-gp":
         plain.penalties[0].regularizer = Squares()
     other, before = copy.deepcopy(plain), copy.deepcopy(plain)
@@ -559,8 +559,8 @@ def test_compiled_networks_train_as_they_are(registry, images, odd):
     if odd:
         plain.discriminator = Branching(images.spec)
         plain.penalties[0].regularizer = Undecided()
-    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters())
-    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters())
+    plain.generator_optimizer = torch.optim.SGD(plain.generator.parameters(), fused=True)
+    plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters(), fused=True)
     other = copy.deepcopy(plain)
     rows = run(config, plain, images, EAGER, 4)
     others = run(config, other, images, Engine(Plan(engine="compile"), CPU), 4)

@@ -16,12 +16,27 @@ from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.batches import Batches
 from ganforge.training.engine import EAGER
-from ganforge.training.pictures import BLACK, BLUE, ORANGE, PIXELS, ROSE, draw_samples, write_animation
+from ganforge.training.pictures import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    PIXELS,
+    ROSE,
+    generate_samples,
+    paint_samples,
+    write_animation,
+)
 from ganforge.training.record import Record
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 
 PLANE = DataSpec((2,))
+
+
+def draw_samples(generator, data, reals, count, seed, judge=None):
+    return paint_samples(generate_samples(generator, data, count, seed), data, reals, judge)
+
+
 MIDDLE = PIXELS // 2
 CORNERS = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])
 
@@ -198,8 +213,8 @@ def test_a_run_ends_with_the_same_weights_whether_it_draws_or_not(tmp_path, monk
             with Image.open(pictures[-1]) as last:
                 assert last.size == (PIXELS, PIXELS)
                 assert len(last.getcolors(PIXELS**2)) > 10  # more than white and the two colours of points
-        monkeypatch.setattr(Record, "draw", lambda _: "")
-        monkeypatch.setattr(Record, "animate", lambda _: "")
+        monkeypatch.setattr(Record, "draw", lambda _: {})
+        monkeypatch.setattr(Record, "animate", lambda _: {})
     drawn, blind = digests
     assert drawn.keys() == blind.keys()
     assert all(torch.equal(drawn[name], blind[name]) for name in drawn)

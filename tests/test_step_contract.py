@@ -141,8 +141,8 @@ def state_of(loss, penalties=(), discriminator=None):
             Penalty(type(each).__name__, each, Schedule.constant(each.weight), each.every) for each in penalties
         ],
         changes=[],
-        generator_optimizer=torch.optim.Adam(generator.parameters(), lr=1e-2),
-        discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), lr=1e-2),
+        generator_optimizer=torch.optim.Adam(generator.parameters(), lr=1e-2, fused=True),
+        discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), lr=1e-2, fused=True),
     )
 
 

@@ -52,6 +52,9 @@ class Silent:
     def tick(self, row):
         self.rows.append(row)
 
+    def note(self, text):
+        self.rows.append(text)
+
 
 SMALL = ["recipe.x", "generator.width=4", "discriminator.width=4", "training.batch=5", "training.tick_images=20"][1:]
 
@@ -123,17 +126,6 @@ def test_other_data_and_other_networks_cannot_be_resumed(registry, images, tmp_p
         run(registry, images, folder, ["training.images=40", "generator.width=8"], resume=True)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         run(registry, images, RunFolder.create(tmp_path, "empty"), ["training.images=40"], resume=True)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_in_words(registry, images, tmp_path):
-    folder = RunFolder.create(tmp_path, "x")
-    with pytest.raises(GanforgeError, match="training diverged: .* is (nan|inf) after"):
-        run(
-            registry,
-            images,
-            folder,
-            ["training.images=2000", "optimizer.discriminator_lr=1e38", "optimizer.generator_lr=1e38"],
-        )
 
 
 def test_the_run_folder_holds_what_it_should(registry, images, tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ganforge.cli.bench import bench
-from ganforge.cli.common import global_options, print_result
+from ganforge.cli.common import console, global_options, print_result, process_rank
 from ganforge.cli.compare import compare
 from ganforge.cli.data import app as data_app
 from ganforge.cli.evaluate import evaluate
@@ -90,12 +91,14 @@ def hoist(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
     given = hoist(sys.argv[1:] if arguments is None else arguments)
+    global_options.arguments = given
+    console.quiet = process_rank() > 0
     try:
         code = app(given, prog_name="ganforge", standalone_mode=False)
     except GanforgeError as error:
         if "--debug" in given:
             raise
-        fail(error.message, error.hint)
+        fail(error.message, error.hint, error.code)
     except ParserError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.exit(2)  # the help itself was the answer
@@ -104,14 +107,25 @@ def main(arguments: list[str] | None = None) -> None:
             f"see {error.ctx.command_path if error.ctx else 'ganforge'} --help",
         )
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        leave(130)
     except BrokenPipeError:  # whoever read our output has left
         sys.stderr.close()
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        leave(1)
+    leave(code if isinstance(code, int) else 0)
 
 
-def fail(message: str, hint: str) -> None:
-    """Say what is wrong and what to do, and leave with code 2."""
-    sys.stderr.write(f"error: {message}{f' - {hint}' if hint else ''}\n")
-    sys.exit(2)
+def fail(message: str, hint: str, code: int = 2) -> None:
+    """Say what is wrong and what to do, and leave with a code."""
+    who = f"process {process_rank()}: " if process_rank() else ""
+    sys.stderr.write(f"{who}error: {message}{f' - {hint}' if hint else ''}\n")
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; one that is still bound to others, because of an error, would be aborted on its way out."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -31,10 +32,12 @@ class GlobalOptions:
     Attributes:
         plugins: Files of ``--plugin``.
         disabled: Names of ``--disable``.
+        arguments: The whole command line, such as other processes are started with.
     """
 
     plugins: list[Path] = field(default_factory=list)
     disabled: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
 
 
 global_options = GlobalOptions()
@@ -88,7 +91,15 @@ def choose_device(name: str) -> torch.device:
         raise OptionError(f"--device {name}: there is no such device", nearest(name, choices))
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch finds no CUDA device here", "use --device cpu, or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    local_rank, found = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if local_rank >= found:
+        raise OptionError(
+            f"process {local_rank} of this machine has no GPU: torch finds {found}", f"start {found} of them at most"
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda")
 
 
 @contextmanager
@@ -124,12 +135,19 @@ def usable_cache() -> Iterator[Path]:
     yield cache
 
 
+def process_rank() -> int:
+    """The number of this process among those that a launcher started together; the first speaks for all."""
+    return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
+
+
 def say(text: str) -> None:
     """Print a line for the person at the terminal."""
     console.print(text, markup=False, soft_wrap=True)
 
 
 def print_result(text: str) -> None:
-    """Print a result to standard output."""
+    """Print a result to standard output; of several processes, the first does."""
+    if console.quiet:
+        return
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ganforge.cli.common import console, say
+from ganforge.files import append_line
 
 if TYPE_CHECKING:
     from ganforge.training.record import Score
@@ -22,12 +23,12 @@ class Display:
     """Watches a run; see `ganforge.training.loop.Watcher`.
 
     Args:
-        log: Text file to which every line is added.
+        log: Text file to which every line is added; None in a process that writes none.
         images: Budget in images, or None.
         minutes: Budget in minutes, or None.
     """
 
-    def __init__(self, log: Path, images: int | None, minutes: float | None) -> None:
+    def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
         self._log = log
         self._images = images
         self._minutes = minutes
@@ -36,7 +37,7 @@ class Display:
         self._best = ""
         self._shown = 0.0
         self._marks: list[tuple[float, int]] = []
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal and log else None
 
     def __enter__(self) -> Display:
         if self._live:
@@ -59,6 +60,13 @@ class Display:
         """Write a line to the log, and show it."""
         self._row = row
         self._show(self.line(row), row)
+        for warning in row.get("warnings", []):
+            self.note(f"warning: {warning}")
+
+    def note(self, text: str) -> None:
+        """Write a line of words to the log, and show it above the rest."""
+        self._write(text)
+        say(text)
 
     def score(self, row: dict[str, Any], best: Score) -> None:
         """Write scores and the best so far to the log, and show them."""
@@ -68,15 +76,20 @@ class Display:
         self._show(f"{row['images']} images {values} ({self._best})", row)
 
     def _show(self, line: str, row: dict[str, Any]) -> None:
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        self._write(line)
         if self._live:
             self._live.update(self._table(row["images"], row["seconds"]), refresh=True)
         else:
             say(line)
 
+    def _write(self, line: str) -> None:
+        if self._log:
+            append_line(self._log, line)
+
     def line(self, row: dict[str, Any]) -> str:
         """A tick as one line."""
+        if not self._log:
+            return ""
         share = self._share(row["images"], row["seconds"])
         values = " ".join(f"{name} {value:.3f}" for name, value in _metrics(row).items())
         return (

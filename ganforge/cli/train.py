@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
-import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import OutOption, choose_device, open_registry, print_result, progress_bar, say, usable_cache
+from ganforge.cli.common import (
+    OutOption,
+    choose_device,
+    global_options,
+    open_registry,
+    print_result,
+    progress_bar,
+    say,
+    usable_cache,
+)
+from ganforge.cli.launch import launch
+from ganforge.cli.memory import explaining_memory
 from ganforge.cli.recipe import (
     COMPUTING,
     DATA,
@@ -118,6 +129,34 @@ def train(
             rich_help_panel=RUN,
         ),
     ] = None,
+    on_divergence: Annotated[
+        str | None,
+        typer.Option(
+            "--on-divergence",
+            metavar="rollback|stop",
+            help="When gradients are finite no more: go back to a checkpoint, or stop.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            "--gpus",
+            metavar="N",
+            min=1,
+            help="Share each batch out among N GPUs of this machine; with --device cpu, among N processes.",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            "--init-from",
+            metavar="RUN|FILE",
+            help="A new run that begins with the weights of another.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     config: ConfigOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run where it stopped.", rich_help_panel=RUN)
@@ -154,6 +193,8 @@ def train(
             "training.accumulate": accumulate,
             "training.eval_every": eval_every,
             "training.metrics": metrics,
+            "training.on_divergence": on_divergence,
+            "training.init_from": init_from,
         }
     )
     if resume:
@@ -166,6 +207,7 @@ def train(
     from ganforge.config import resolve
     from ganforge.runs import RunFolder
     from ganforge.settings import load_layers
+    from ganforge.team import is_launched, join_team
 
     registry = open_registry()
     if resume:
@@ -176,30 +218,52 @@ def train(
         layers = load_layers(config, flags, reg or [], setting or [], augment or [])
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
-    data = _open_data(settled, registry)
+    if gpus is not None and gpus > 1 and not is_launched() and not dry_run:
+        raise typer.Exit(launch(gpus, torch_device, global_options.arguments))
 
     from ganforge.evaluation.scoring import check_scoring
-    from ganforge.training.start import open_batches, open_engine, open_record, settle_budget
+    from ganforge.training.start import begin_from, open_batches, open_engine, open_record, settle_budget, share_out
     from ganforge.training.state import build_state
     from ganforge.training.tuning import settle_plan
 
+    team = join_team(torch_device.type == "cuda")
+    with team.in_turn():
+        data = _open_data(settled, registry)
     check_scoring(settled.training, data)
-    settled = settle_budget(settled, torch_device)
+    settled = share_out(settle_budget(settled, torch_device), team)
     state = build_state(settled, registry, data.spec, torch_device)
     batches = open_batches(settled.training, data, torch_device)
+    if settled.training.init_from is not None and not resume:
+        weights = _find_weights(settled.training.init_from, out)
+        settled = replace(settled, training=replace(settled.training, init_from=str(weights.resolve())))
+        say(begin_from(state, weights))
     if dry_run:
         print_result(json.dumps(settled.tree(), indent=2))
         return
     if resume:
-        record = open_record(settled, registry, data, folder, state)
+        record = open_record(settled, registry, data, folder, state, team)
         _take_up(record, folder, settled, state, torch_device)
-    scorer = _open_scorer(settled, data, torch_device)
-    settled = settle_plan(settled, state, batches, torch_device, say)
-    how = open_engine(settled.training, state, torch_device, say)
+    with team.in_turn():
+        scorer = _open_scorer(settled, data, torch_device)
+    settled = settle_plan(settled, state, batches, torch_device, say, team)
+    how = open_engine(settled.training, state, torch_device, say, team)
     if not resume:
-        folder = RunFolder.create(out, name or f"{settled.recipe}-{settled.loss.name}-{data.name}")
-        record = open_record(settled, registry, data, folder, state)
-    _run(settled, data, batches, folder, state, record, scorer, how)
+        name = name or f"{settled.recipe}-{settled.loss.name}-{data.name}"
+        made = RunFolder.create(out, name).path if team.leads else out
+        folder = RunFolder(Path(team.take_over(str(made).encode()).decode()))
+        record = open_record(settled, registry, data, folder, state, team)
+    with explaining_memory(settled, data.spec):
+        _run(settled, data, batches, folder, state, record, scorer, how)
+
+
+def _find_weights(text: str, out: Path) -> Path:
+    """The file that ``--init-from`` means: a file, or the newest checkpoint of a run."""
+    from ganforge.runs import RunFolder
+
+    if Path(text).is_file():
+        return Path(text)
+    folder = RunFolder.find(text, out)
+    return (folder.checkpoint_paths() or [folder.find_generator()])[-1]
 
 
 def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
@@ -283,22 +347,24 @@ def _run(
     from ganforge.cli.display import Display, describe_scores
     from ganforge.training.loop import train as run_loop
 
-    training = settled.training
-    folder.write_config(settled.tree())
+    training, team = settled.training, engine.team
+    if team.leads:
+        folder.write_config(settled.tree())
     shape = "x".join(map(str, data.spec.shape))
     say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape})")
-    say(f"on {engine.device.type}: {engine.plan.describe()}")
+    say(f"on {engine.device.type}{f', {team.size} processes' * (team.size > 1)}: {engine.plan.describe()}")
     if training.images is None or training.minutes is not None:
         say(f"for {training.minutes:g} minutes; --minutes or --images sets another length, Ctrl-C stops and keeps all")
-    with Display(folder.log, training.images, training.minutes) as display:
+    with Display(folder.log if team.leads else None, training.images, training.minutes) as display:
         outcome = run_loop(state, batches, record, settled, display, engine, scorer)
+    team.close()
     picture = folder.sample_path(outcome.images)
     say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
     if record.best and record.last:
         say(describe_scores(record.best, record.last, folder.best_generator.name))
     if outcome.stopped:
         say(f"stopped by {outcome.stopped.name}; go on with: ganforge train --resume {folder.path}")
-        raise typer.Exit(130 if outcome.stopped == signal.SIGINT else 143)
+        raise typer.Exit(128 + outcome.stopped)
     say(f"picture:    {picture}\nanimation:  {folder.animation}\nweights:    {folder.generator}")
     say(
         "next:       ganforge sample --count 16\n"

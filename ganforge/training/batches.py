@@ -54,8 +54,13 @@ class Batches:
         self._orders: dict[int, Tensor] = {}
         self._feeder = open_feeder(data, device)
 
-    def read(self, start: int, count: int) -> tuple[Tensor, Tensor | None]:
-        """Samples number `start` to ``start + count``; where it pays, the next as many are made ready meanwhile.
+    def read(self, start: int, count: int, *, then: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """Samples number `start` to ``start + count``; where it pays, others are made ready meanwhile.
+
+        Args:
+            start: Number of the first.
+            count: How many.
+            then: Number of the first that will probably be read next; None for the one behind these.
 
         Returns:
             Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``, and labels ``[count]``; None for these
@@ -65,16 +70,19 @@ class Batches:
             DataError: The file of the examples can no longer be read.
         """
         examples, labels = self._feeder.fetch(self.indices(start, count))
-        self._feeder.prepare(self.indices(start + count, count))
+        self._feeder.prepare(self.indices(start + count if then is None else then, count))
         return _as_floats(examples), (labels if self._labelled is None else None)
 
-    def read_labelled(self, start: int, count: int) -> tuple[Tensor, Tensor] | None:
-        """Of the few examples whose labels may be used, `count` at random, and their labels; None if all may be."""
+    def read_labelled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:
+        """Of the few examples whose labels may be used, `count` at random, and their labels; None if all may be.
+
+        Only the `share` of them is read that is asked for.
+        """
         if self._labelled is None:
             return None
         source = torch.Generator().manual_seed(derive_seed(self._seed, "labelled", start))
         chosen = torch.randint(len(self._labelled), (count,), generator=source)
-        examples, labels = self._feeder.fetch(self._labelled[chosen])
+        examples, labels = self._feeder.fetch(self._labelled[chosen[share]])
         assert labels is not None
         return _as_floats(examples), labels
 

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ganforge.capabilities import Recomputable
 from ganforge.sampling import Precision
+from ganforge.team import ALONE, Team
 
 EngineName = Literal["eager", "compile", "graph"]
 Layout = Literal["contiguous", "channels_last"]
@@ -33,7 +34,7 @@ class Plan:
         precision: In which numbers the networks run. Weights, optimisers, losses and penalties are float32 always.
         layout: Of maps ``[N, C, H, W]`` in memory: ``channels_last`` is NHWC.
         threads: Of the CPU; None to leave them as they are.
-        accumulate: In how many parts a batch is computed; more take less memory.
+        accumulate: In how many parts a batch is computed, by all processes together; more take less memory.
         recompute: Whether maps that networks declare as `Recomputable` are computed again for gradients, not kept.
     """
 
@@ -58,16 +59,25 @@ class Engine:
         plan: How.
         device: Where the networks are.
         say: Told in one line what could not be done as planned.
+        team: The processes that compute each batch together; their number divides that of the plan's parts.
 
     Attributes:
         plan: As given.
         device: As given.
+        team: As given.
     """
 
-    def __init__(self, plan: Plan, device: torch.device, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device,
+        say: Callable[[str], None] = lambda text: None,
+        team: Team = ALONE,
+    ) -> None:
         self.plan = plan
         self.say = say
         self.device = device
+        self.team = team
         self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)

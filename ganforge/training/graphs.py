@@ -134,7 +134,9 @@ class GraphedSteps:
 
 def make_stepper(engine: Engine) -> Stepper:
     """What takes the steps of a run."""
-    if engine.plan.engine == "graph":
+    if engine.plan.engine == "graph" and engine.plan.accumulate > 1:
+        engine.say("steps are not recorded as graphs, but run as they are: parts of a batch have seeds of their own")
+    elif engine.plan.engine == "graph":
         return GraphedSteps(engine, CudaRecorder(engine.device))
     return lambda state, shown, index: take_step(state, shown, index, engine)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ganforge.config import RunConfig, TrainingConfig
+from ganforge.team import is_launched
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
 from ganforge.training.engine import Engine
@@ -19,7 +20,13 @@ from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
 
 CHECKPOINT_SECONDS = 300.0
-"""Time between two checkpoints."""
+"""Time between two checkpoints, if nothing else is said."""
+
+PATIENCE = 16
+"""So many steps may be skipped on end, since gradients are not finite, before something is done about it."""
+
+GO, SPENT = 0, 1
+"""What a process wishes before a step: to take it, or to end since the time is up; or the number of a signal."""
 
 
 class Watcher(Protocol):
@@ -30,6 +37,9 @@ class Watcher(Protocol):
 
     def tick(self, row: dict[str, Any]) -> None:
         """Show a row of metrics; its ``picture`` is the path of the newest grid."""
+
+    def note(self, text: str) -> None:
+        """Show a line of words."""
 
     def score(self, row: dict[str, Any], best: Score) -> None:
         """Show a row of scores, and the best so far."""
@@ -72,19 +82,26 @@ def train(
             the end; None to ask nobody. It must leave torch's settings as they are; what it draws does not matter.
 
     Raises:
-        GanforgeError: A loss is no longer finite, or a file cannot be written.
+        DivergenceError: Gradients are finite no more, and going back did not help or is not wanted.
+        TeamError: Another process is gone.
+        GanforgeError: A file cannot be written.
     """
     training = config.training
     seconds_before, start = state.seconds, time.perf_counter()
     saved = start
     take_step = make_stepper(engine)
-    if state.images == 0:
-        record.draw()
-
-    with StopRequest() as request, record.writer:
-        while not is_spent(training, state) and request.signal is None:
-            iteration = state.images // (training.batch * training.d_steps)
-            seed_everything(training.seed, "step", iteration)
+    team, stepped = engine.team, training.batch * training.d_steps
+    with StopRequest(echoes=is_launched()) as request, record.writer:
+        if state.images == 0:
+            record.draw()
+            record.save()
+        end = GO
+        while not has_images(training, state):
+            # All processes of a team stop after the same step.
+            if end := team.vote(request.signal or (SPENT if has_minutes(training, state) else GO)):
+                break
+            iteration = state.images // stepped
+            seed_everything(training.seed, "step", iteration, *[f"again {state.rollbacks}"] * bool(state.rollbacks))
             state.follow_schedules(config.optimizer)
 
             # New real and new latent vectors for each of the discriminator's steps; then it and the generator step.
@@ -99,10 +116,17 @@ def train(
             update_average(
                 state.average,
                 state.generator,
-                images=training.batch * training.d_steps,
+                images=stepped,
                 shown=state.images,
                 half_life=training.ema_images.at(state.images),
             )
+
+            # Steps that had to be skipped, one after the other, will not come right by themselves.
+            if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:
+                watcher.note(record.roll_back(engine.device))
+                take_step = make_stepper(engine)
+                seconds_before, start = state.seconds, time.perf_counter()
+                continue
 
             # How good the average is by now; what is still under way on the device is training, the rest is not.
             if scorer is not None and is_score_due(training, state):
@@ -118,24 +142,37 @@ def train(
             watcher.step(state.images, state.seconds)
             if record.due:
                 watcher.tick(record.tick())
-                if now - saved > CHECKPOINT_SECONDS:
+                if training.checkpoint_images is None and now - saved > CHECKPOINT_SECONDS:
                     record.save()
                     saved = now
+            if training.checkpoint_images is not None and state.images % training.checkpoint_images < stepped:
+                record.save()
 
-        if request.signal is None:
+        stopped = None if end in (GO, SPENT) else signal.Signals(end)
+        if stopped is None:
+            if state.streak >= PATIENCE:
+                raise record.give_up()
             if scorer is not None and (record.last is None or record.last.images < state.images):
                 watcher.score(*record.score(scorer))
             if record.pending:
                 watcher.tick(record.tick())
         record.save()
     record.animate()
-    return Outcome(state.images, state.seconds, request.signal)
+    return Outcome(state.images, state.seconds, stopped)
 
 
 def is_spent(training: TrainingConfig, state: TrainingState) -> bool:
     """Whether a run has had its budget of images or of minutes."""
-    if training.images is not None and state.images >= training.images:
-        return True
+    return has_images(training, state) or has_minutes(training, state)
+
+
+def has_images(training: TrainingConfig, state: TrainingState) -> bool:
+    """Whether a run has had its budget of images."""
+    return training.images is not None and state.images >= training.images
+
+
+def has_minutes(training: TrainingConfig, state: TrainingState) -> bool:
+    """Whether a run has had its budget of minutes."""
     return training.minutes is not None and state.seconds >= 60 * training.minutes
 
 

@@ -38,29 +38,33 @@ WHITE, BLACK, ORANGE = (250.0, 250.0, 250.0), (30.0, 30.0, 35.0), (235.0, 110.0,
 BLUE, ROSE = (95.0, 150.0, 215.0), (235.0, 125.0, 140.0)
 
 
-def draw_samples(
-    generator: Generator,
-    data: DataSpec,
-    reals: Tensor,
-    count: int,
-    seed: int,
-    discriminator: Discriminator | None = None,
-) -> Tensor:
-    """A picture of what a generator makes.
+def generate_samples(generator: Generator, data: DataSpec, count: int, seed: int) -> Tensor:
+    """What a picture shows: examples ``[N, ...]``, of all classes in turn.
 
     Args:
         generator: The network.
-        data: What it makes: images become a grid, vectors a plot.
+        data: What it makes.
+        count: Images in a grid; of vectors there are always `POINTS`.
+        seed: The first example's seed.
+    """
+    count = count if data.is_image else POINTS
+    return generate(generator, count, seed=seed, labels=cycle_labels(count, data.num_classes))
+
+
+def paint_samples(
+    examples: Tensor, data: DataSpec, reals: Tensor, discriminator: Discriminator | None = None
+) -> Tensor:
+    """A picture of generated examples.
+
+    Args:
+        examples: As from `generate_samples`: images become a grid, vectors a plot.
+        data: What they are.
         reals: Real examples, of which vectors are drawn behind the generated ones.
-        count: Images in a grid.
-        seed: The first image's seed.
         discriminator: Whose judgement colours the plot's background, if vectors have one or two numbers.
 
     Returns:
         One picture, uint8 ``[C, H, W]``.
     """
-    count = count if data.is_image else POINTS
-    examples = generate(generator, count, seed=seed, labels=cycle_labels(count, data.num_classes))
     if data.is_image:
         return grid(to_uint8(examples))
     real = reals[:POINTS]

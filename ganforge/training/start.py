@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 
 import torch
 
+from ganforge.checkpoint import read_tensors
 from ganforge.config import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
 from ganforge.data.store import PackedData
+from ganforge.errors import CheckpointError, OptionError
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
+from ganforge.team import ALONE, Team
 from ganforge.training.batches import Batches
 from ganforge.training.engine import Engine, Plan
 from ganforge.training.record import Record
@@ -28,13 +33,68 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
     return replace(config, training=training)
 
 
+def share_out(config: RunConfig, team: Team) -> RunConfig:
+    """Let a batch fall into parts that can be shared out among a team.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    batch, parts = config.training.batch, math.lcm(config.training.accumulate, team.size)
+    if team.size > 1 and batch % parts:
+        raise OptionError(
+            f"a batch of {batch} cannot be shared out among {team.size} processes in {parts} equal parts",
+            f"give --batch {max(parts, batch // parts * parts)}, or start another number of processes",
+        )
+    return replace(config, training=replace(config.training, accumulate=parts))
+
+
+def begin_from(state: TrainingState, path: Path) -> str:
+    """Let a new run begin with the weights of another; nothing else of it is taken over.
+
+    Args:
+        state: The players, as built.
+        path: A checkpoint, of which both players and the average are taken, or a saved generator.
+
+    Returns:
+        What was taken, in words.
+
+    Raises:
+        CheckpointError: The file is damaged, or its networks are others than these.
+    """
+    tensors, card = read_tensors(path)
+    modules = state.modules()
+    if card.get("kind") == "generator":
+        found = {"generator": tensors, "average": tensors}
+    else:
+        found = {
+            name: {key.removeprefix(f"{name}/"): each for key, each in tensors.items() if key.startswith(f"{name}/")}
+            for name in ("generator", "discriminator", "average")
+        }
+    for name, weights in found.items():
+        own = modules[name].state_dict()
+        apart = [key for key in own.keys() | weights if key not in own or key not in weights]
+        apart += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
+        if apart:
+            raise CheckpointError(
+                f"{path}: its {name} is another than this run's; they differ in {', '.join(sorted(apart)[:3])}"
+                + f" and {len(apart) - 3} more" * (len(apart) > 3),
+                "give the same --arch, options and resolution as it was trained with",
+            )
+        modules[name].load_state_dict(weights)
+    return f"beginning with the weights of {path}, which had seen {card.get('images', 'unknown')} images"
+
+
 def open_batches(training: TrainingConfig, data: PackedData, device: torch.device) -> Batches:
     """Make the batches of a run; see `Batches` for errors."""
     return Batches(data, training.seed, device, holdout=training.holdout, num_labels=training.labels)
 
 
 def open_engine(
-    training: TrainingConfig, state: TrainingState, device: torch.device, say: Callable[[str], None]
+    training: TrainingConfig,
+    state: TrainingState,
+    device: torch.device,
+    say: Callable[[str], None],
+    team: Team = ALONE,
 ) -> Engine:
     """Make the engine of a run that is settled, and bring its networks into the layout.
 
@@ -43,9 +103,10 @@ def open_engine(
         state: The players.
         device: Where they are.
         say: Told in one line what cannot be done as planned.
+        team: The processes that train together.
     """
     plan = Plan(**{each.name: getattr(training, each.name) for each in fields(Plan)})
-    engine = Engine(plan, device, say)
+    engine = Engine(plan, device, say, team)
     for network in state.networks():
         engine.place(network)
     state.match_layouts()
@@ -53,7 +114,12 @@ def open_engine(
 
 
 def open_record(
-    config: RunConfig, registry: Registry, data: PackedData, folder: RunFolder, state: TrainingState
+    config: RunConfig,
+    registry: Registry,
+    data: PackedData,
+    folder: RunFolder,
+    state: TrainingState,
+    team: Team = ALONE,
 ) -> Record:
     """Make the record of a run, with the card that its generator will carry."""
     part = registry.part("generator", config.generator.name)
@@ -75,7 +141,4 @@ def open_record(
         "seed": config.training.seed,
         "ganforge": __version__,
     }
-    training = config.training
-    return Record(
-        folder, state, data, card, seed=training.seed, samples=training.samples, tick_images=training.tick_images
-    )
+    return Record(folder, state, data, card, config.training, team)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class TrainingState:
     Attributes:
         images: Real examples shown to the discriminator so far.
         seconds: Time spent in training so far.
+        streak: For how many iterations on end a player's step had to be skipped; a scalar on the device.
+        rollbacks: How often the run went back to an earlier checkpoint since its steps had to be skipped.
         was_counted: Whether a part asked for `images` since this was last set to False.
     """
 
@@ -57,12 +59,18 @@ class TrainingState:
     discriminator_optimizer: Adam
     images: int = 0
     seconds: float = 0.0
+    streak: Tensor = field(default_factory=lambda: torch.zeros(()))
+    rollbacks: int = 0
     was_counted: bool = False
 
     def count_images(self) -> int:
         """`images`, for a part that asks for them; takes note that one did."""
         self.was_counted = True
         return self.images
+
+    def take_note(self, skipped: Tensor) -> None:
+        """Count an iteration: `skipped`, a scalar, is 1 if a player's step had to be skipped, else 0."""
+        self.streak.add_(1).mul_(skipped)
 
     def networks(self) -> tuple[Generator, Discriminator, Generator]:
         """The players and the generator's average."""
@@ -92,16 +100,20 @@ class TrainingState:
         return images
 
     def follow_schedules(self, config: OptimizerConfig) -> None:
-        """Set the optimisers, and networks that grow, to what is due after the images so far."""
+        """Set the optimisers, and networks that grow, to what is due after the images so far.
+
+        Each time that the run had to go back, learning rates were halved.
+        """
         rates = {"generator_optimizer": config.generator_lr, "discriminator_optimizer": config.discriminator_lr}
         betas = (config.beta1.at(self.images), config.beta2.at(self.images))
         for name, (optimizer, _) in self.optimizers().items():
             for group in optimizer.param_groups:
                 group["betas"] = betas
+                rate = rates[name].at(self.images) * 0.5**self.rollbacks
                 if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rates[name].at(self.images))
+                    group["lr"].fill_(rate)
                 else:
-                    group["lr"] = rates[name].at(self.images)
+                    group["lr"] = rate
         for network in self.networks():
             if isinstance(network, Growing):
                 network.grow(self.images)
@@ -202,6 +214,7 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         # Their numbers are set before each step, see `follow_schedules`.
         generator_optimizer=make_adam(generator, device),
         discriminator_optimizer=make_adam(discriminator, device),
+        streak=torch.zeros((), device=device),
     )
 
 

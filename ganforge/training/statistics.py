@@ -9,34 +9,30 @@ from torch import Tensor
 
 
 class Statistics:
-    """Sums and counts of named scalars since the last reading."""
+    """Sums and counts of named scalars since the last reading; what is not finite is left out."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._pairs: dict[str, Tensor] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Count scalars in, without waiting for the device."""
-        numbers = torch.stack(list(values.values())).double().unbind()
-        for name, number in zip(values, numbers, strict=True):
-            if name not in self._sums:
-                self._sums[name], self._counts[name] = torch.zeros_like(number), 0
-            self._counts[name] += 1
-        torch._foreach_add_([self._sums[name] for name in values], numbers)
+        numbers = torch.stack(list(values.values())).double()
+        pairs = torch.stack([numbers.nan_to_num(0, 0, 0), numbers.isfinite().double()], 1)
+        for name in values:
+            if name not in self._pairs:
+                self._pairs[name] = torch.zeros_like(pairs[0])
+        torch._foreach_add_([self._pairs[name] for name in values], pairs.unbind())
 
     def read(self) -> dict[str, float]:
-        """The means since the last reading, by name; starts anew."""
-        means = {name: total.item() / self._counts[name] for name, total in sorted(self._sums.items())}
-        self._sums, self._counts = {}, {}
-        return means
+        """The means since the last reading, by name; starts anew. There is none of what was never finite."""
+        pairs, self._pairs = self._pairs, {}
+        sums = {name: pair.tolist() for name, pair in sorted(pairs.items())}
+        return {name: total / count for name, (total, count) in sums.items() if count}
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: sum and count ``[2]`` by name."""
-        return {
-            name: torch.stack([total, torch.full_like(total, self._counts[name])]) for name, total in self._sums.items()
-        }
+        return dict(self._pairs)
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Take over what `tensors` gave."""
-        self._sums = {name: pair[0].to(device) for name, pair in tensors.items()}
-        self._counts = {name: int(pair[1]) for name, pair in tensors.items()}
+        self._pairs = {name: pair.to(device, copy=True) for name, pair in tensors.items()}

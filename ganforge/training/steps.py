@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Adam
 
 from ganforge.interfaces import Pair, Step
 from ganforge.training.batches import Batches
+from ganforge.training.buffers import Kept
 from ganforge.training.engine import EAGER, Engine
+from ganforge.training.parts import Parts
 from ganforge.training.state import Penalty, TrainingState
+
+PLAYERS = ("discriminator", "generator")
+
+SKIPPED = "skipped/"
+"""Before a player's name: 1 if its step was not taken, since a gradient was not finite; else 0."""
+
+GRADIENT = "gradient/"
+"""Before a player's name: the norm of its gradient."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +58,11 @@ class Batch:
 
 
 def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: int, count: int) -> Batch:
-    """Samples number `start` to ``start + count``, and as many latent vectors."""
-    real, labels = batches.read(start, count)
-    latents = torch.randn(count, state.generator.z_dim, device=real.device)
-    return Batch(engine.lay(state.coarsen(real)), latents, labels, batches.read_labelled(start, count))
+    """Samples number `start` to ``start + count`` and as many latent vectors, of which this process gets its share."""
+    share = engine.team.share(count)
+    real, labels = batches.read(start + share.start, share.stop - share.start, then=start + count + share.start)
+    latents = torch.randn(count, state.generator.z_dim, device=real.device)[share]
+    return Batch(engine.lay(state.coarsen(real)), latents, labels, batches.read_labelled(start, count, share))
 
 
 def take_step(
@@ -56,28 +70,42 @@ def take_step(
 ) -> list[dict[str, Tensor]]:
     """Let the discriminator take a step on each batch, and the generator one.
 
+    A player whose gradients are not finite stays as it is, and so does then whatever a module remembers of the step.
+
     Args:
         state: The players.
-        shown: A batch for each of the discriminator's steps.
+        shown: A batch for each of the discriminator's steps; of each, what this process computes.
         index: Number of this step among all.
-        engine: How networks are computed, and in how many parts a batch.
+        engine: How networks are computed, in how many parts a batch, and by whom.
 
     Returns:
         What happened in each player's step, by name; scalars on the device.
     """
-    parts = engine.plan.accumulate
+    parts = Parts(engine)
+    before = Kept.of(module for name, module in state.modules().items() if name != "average")
     rows = []
     for number, batch in enumerate(shown):
+        pieces, phase = batch.split(parts.count), f"generate {number}"
+        begun = Kept.of([state.generator] if parts.count > 1 else [])
         # The last batch serves the generator's step too, and so keeps its graph, unless it is to save memory.
-        with torch.set_grad_enabled(batch is shown[-1] and parts == 1):
-            pairs = [(part, generate_for(state, part, engine)) for part in batch.split(parts)]
-        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine))
-        state.images += len(batch.real)
-    if parts == 1:
-        rows.append(step_generator(state, pairs, index, engine))
+        with torch.set_grad_enabled(batch is shown[-1] and parts.count == 1):
+            pairs = [
+                (pieces[part], generate_for(state, pieces[part], engine)) for part in parts.each(phase, state.generator)
+            ]
+        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine, parts))
+        state.images += len(batch.real) * engine.team.size
+    if parts.count == 1:
+        rows.append(step_generator(state, pairs, index, engine, parts))
     else:
-        again = ((part, generate_for(state, part, engine)) for part, _ in pairs)
-        rows.append(step_generator(state, again, index, engine))
+        again = (
+            (piece, parts.repeat(phase, part, begun, partial(generate_for, state, piece, engine)))
+            for part, piece in enumerate(pieces)
+        )
+        rows.append(step_generator(state, again, index, engine, parts))
+    skipped = [value for row in rows for name, value in row.items() if name.startswith(SKIPPED)]
+    spoiled = torch.stack(skipped).amax()
+    before.put_back_where(spoiled)
+    state.take_note(spoiled)
     return rows
 
 
@@ -87,26 +115,34 @@ def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> 
 
 
 def step_discriminator(
-    state: TrainingState, pairs: Iterable[tuple[Batch, Tensor]], index: int, engine: Engine = EAGER
+    state: TrainingState,
+    pairs: Sequence[tuple[Batch, Tensor]],
+    index: int,
+    engine: Engine = EAGER,
+    parts: Parts | None = None,
 ) -> dict[str, Tensor]:
     """Let the discriminator take one step.
 
     Args:
         state: The players.
-        pairs: A batch, or equal parts of one, each with its generated examples ``[N, ...]``. Where there are several,
-            gradients are those of the mean; statistics over a batch are those of a part.
+        pairs: A batch, or those equal parts of one that this process computes, each with its generated examples
+            ``[N, ...]``. Where there are several parts, gradients are those of the mean; statistics over a batch are
+            those of a part.
         index: Number of this step among all of the discriminator's.
         engine: How networks are computed.
+        parts: Of the batch; None for those of the engine.
 
     Returns:
-        What happened, by name: each term, and the mean probability given to real and to generated examples; scalars.
+        What happened, by name: each term, the mean probability given to real and to generated examples, the norm of the
+        gradient, and whether the step was skipped; scalars, of all processes.
     """
+    parts = parts or Parts(engine)
     due = _due(state, index)
-    pairs = list(pairs)
     parameters = list(state.discriminator.parameters())
     state.discriminator.requires_grad_(True)
     rows, logits = [], []
-    for batch, fake in pairs:
+    for number in parts.each(f"discriminator {index}", *_remembering(state)):
+        batch, fake = pairs[number]
         real, fake = batch.real.detach(), fake.detach()
         if due:  # a penalty may ask for gradients by the examples
             real.requires_grad_(), fake.requires_grad_()
@@ -114,37 +150,74 @@ def step_discriminator(
         terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
         for penalty in due:
             _add(terms, "discriminator", penalty, penalty.regularizer.discriminator(step), state.images)
-        _descend(terms, parameters, len(pairs))
+        _descend(terms, parameters, parts.total)
         logits.append((step.logits.real.detach(), step.logits.fake.detach()))
         terms["D(x)"], terms["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
+        terms["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
         rows.append(terms)
-    state.discriminator_optimizer.step()
-    state.discriminator_optimizer.zero_grad()
+    row = _advance(state.discriminator_optimizer, parameters, "discriminator", _mean(rows), engine)
     for penalty in state.penalties:
         penalty.regularizer.constrain(state.discriminator)
-    for change in state.changes:
-        change.augmentation.update(Pair(*map(torch.cat, zip(*logits, strict=True))))
-    return _mean(rows)
+    if state.changes:
+        judged = Pair(*(engine.team.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
+        for change in state.changes:
+            change.augmentation.update(judged)
+    return row
 
 
 def step_generator(
-    state: TrainingState, pairs: Iterable[tuple[Batch, Tensor]], index: int, engine: Engine = EAGER
+    state: TrainingState,
+    pairs: Iterable[tuple[Batch, Tensor]],
+    index: int,
+    engine: Engine = EAGER,
+    parts: Parts | None = None,
 ) -> dict[str, Tensor]:
     """Let the generator take one step; as `step_discriminator`, but that generated examples carry their graph."""
+    parts = parts or Parts(engine)
     due = _due(state, index)
     parameters = list(state.generator.parameters())
     state.discriminator.requires_grad_(False)
     rows = []
-    for batch, fake in pairs:
+    # A pair is made only when its part's turn has come.
+    for _, (batch, fake) in zip(parts.each("generator", state.generator, *_remembering(state)), pairs, strict=False):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
         terms = {"generator/loss": state.loss.generator(step.logits)}
         for penalty in due:
             _add(terms, "generator", penalty, penalty.regularizer.generator(step), state.images)
-        _descend(terms, parameters, engine.plan.accumulate)
+        _descend(terms, parameters, parts.total)
         rows.append(terms)
-    state.generator_optimizer.step()
-    state.generator_optimizer.zero_grad()
-    return _mean(rows)
+    return _advance(state.generator_optimizer, parameters, "generator", _mean(rows), engine)
+
+
+def _remembering(state: TrainingState) -> list[nn.Module]:
+    """All but the generator that may remember something of a batch."""
+    return [state.discriminator, state.loss, *(penalty.regularizer for penalty in state.penalties)]
+
+
+def _advance(
+    optimizer: Adam, parameters: list[nn.Parameter], player: str, row: Mapping[str, Tensor], engine: Engine
+) -> dict[str, Tensor]:
+    """Step by the gradients of all processes, unless one is not finite: Adam would never forget it.
+
+    Args:
+        optimizer: The player's.
+        parameters: Those that it steps, with this process's gradients.
+        player: Whose they are.
+        row: What happened in this process; scalars by name.
+        engine: Who steps together.
+
+    Returns:
+        The row's means over all processes, the norm of the gradient, and whether the step was skipped.
+    """
+    values = torch.stack(list(row.values())) / engine.team.size
+    engine.team.add_gradients(parameters, values)
+    norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
+    skipped = (~norm.isfinite()).float()
+    # By this attribute torch's gradient scaler tells Adam the same, without waiting for the device.
+    optimizer.found_inf = skipped  # type: ignore[attr-defined]
+    optimizer.step()
+    optimizer.zero_grad()
+    return dict(zip(row, values.unbind(), strict=True)) | {GRADIENT + player: norm, SKIPPED + player: skipped}
 
 
 def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, twice: bool, engine: Engine) -> Step:

@@ -17,8 +17,9 @@ from ganforge.config import RunConfig, TrainingConfig
 from ganforge.data.cache import cache_folder
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.files import write_bytes
+from ganforge.team import ALONE, Team
 from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine, Plan, name_device
+from ganforge.training.engine import Engine, EngineName, Plan, name_device
 from ganforge.training.graphs import make_stepper
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
@@ -43,7 +44,12 @@ Trial = Callable[[Plan, int], float]
 
 
 def settle_plan(
-    config: RunConfig, state: TrainingState, batches: Batches, device: torch.device, say: Callable[[str], None]
+    config: RunConfig,
+    state: TrainingState,
+    batches: Batches,
+    device: torch.device,
+    say: Callable[[str], None],
+    team: Team = ALONE,
 ) -> RunConfig:
     """Settle how a run's steps are computed: by the quickest of the plans left open, or by what was quickest before.
 
@@ -53,9 +59,10 @@ def settle_plan(
         batches: Real examples.
         device: Where the players are.
         say: Told in one line of a plan by which they cannot run.
+        team: The processes that train together; the leading one measures what each of them will do.
 
     Returns:
-        The configuration with all of that said.
+        The configuration with all of that said, the same in all processes.
 
     Raises:
         OptionError: CUDA graphs without CUDA, or compiled networks without a compiler.
@@ -67,17 +74,32 @@ def settle_plan(
     if config.training.engine == "compile":
         check_compiler(device)
     plans = candidates(config.training, device)
-    memory = cache_folder() / "plans" / f"{describe_work(config, device)}.json"
-    plan = plans[0] if len(plans) == 1 else recall(memory)
+    plan = plans[0] if len(plans) == 1 or not team.leads else choose(plans, config, state, batches, device, say, team)
+    settled = json.loads(team.take_over(json.dumps(asdict(plan)).encode()))
+    return replace(config, training=replace(config.training, **settled))
+
+
+def choose(
+    plans: list[Plan],
+    config: RunConfig,
+    state: TrainingState,
+    batches: Batches,
+    device: torch.device,
+    say: Callable[[str], None],
+    team: Team,
+) -> Plan:
+    """The quickest of some plans, measured now or before; see `settle_plan` for the rest."""
+    memory = cache_folder() / "plans" / f"{describe_work(config, device, team.size)}.json"
+    plan = recall(memory)
     if plan is None:
-        trial = make_trial(config, state, batches, device)
+        trial = make_trial(config, state, batches, device, team.size)
         fewer = config.training.threads is None and device.type == "cpu"
-        plan = measure(plans, trial, config.training.batch, say, fewer_threads=fewer)
+        plan = measure(plans, trial, config.training.batch // team.size, say, fewer_threads=fewer)
         try:
             write_bytes(memory, json.dumps(asdict(plan)).encode())
         except GanforgeError as error:
             say(f"how steps are computed is not remembered: {error.message}")
-    return replace(config, training=replace(config.training, **asdict(plan)))
+    return plan
 
 
 def check_compiler(device: torch.device) -> None:
@@ -100,7 +122,9 @@ def check_compiler(device: torch.device) -> None:
 def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
     """The plans that a configuration leaves open, the simplest first."""
     if device.type == "cuda":
-        plans = [Plan(), Plan("graph", "float32", "channels_last"), Plan("graph", "bfloat16", "channels_last")]
+        # Parts of a batch, whichever process computes them, draw from seeds of their own, which no recording can.
+        quick: EngineName = "graph" if training.accumulate == 1 else "eager"
+        plans = [Plan(), Plan(quick, "float32", "channels_last"), Plan(quick, "bfloat16", "channels_last")]
     else:
         plans = [
             Plan("eager", "float32", "contiguous", THREADS),
@@ -161,8 +185,13 @@ def _choose_size(plans: list[Plan], trial: Trial, batch: int) -> tuple[int, floa
     return size, seconds
 
 
-def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device: torch.device) -> Trial:
-    """What times steps of a run on copies of its players; see `settle_plan` for the arguments."""
+def make_trial(
+    config: RunConfig, state: TrainingState, batches: Batches, device: torch.device, processes: int = 1
+) -> Trial:
+    """What times steps of a run on copies of its players; see `settle_plan` for the arguments.
+
+    Of several processes, one is timed with its share.
+    """
     lazy = any(penalty.every > 1 for penalty in state.penalties)
 
     def trial(plan: Plan, batch: int) -> float:
@@ -171,7 +200,7 @@ def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device
         players.images = max([state.images, *grown])
         players.follow_schedules(config.optimizer)
         before = torch.get_num_threads()
-        engine = Engine(plan, device)
+        engine = Engine(replace(plan, accumulate=plan.accumulate // processes), device)
         for network in players.networks():
             engine.place(network)
         players.match_layouts()
@@ -199,12 +228,12 @@ def make_trial(config: RunConfig, state: TrainingState, batches: Batches, device
     return trial
 
 
-def describe_work(config: RunConfig, device: torch.device) -> str:
+def describe_work(config: RunConfig, device: torch.device, processes: int = 1) -> str:
     """A name for what is measured: the same parts and settings, on the same machine, with the same torch."""
     tree = config.tree()
-    for setting in ("images", "minutes", "seed"):
+    for setting in ("images", "minutes", "seed", "checkpoint_images", "keep_checkpoints", "keep_images", "init_from"):
         tree["training"].pop(setting)
-    work = [tree, name_device(device), THREADS, torch.__version__]
+    work = [tree, name_device(device), THREADS, torch.__version__, processes]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
