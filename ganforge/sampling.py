@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ganforge.errors import OptionError, nearest
 from ganforge.interfaces import Generator
+from ganforge.memory import in_halves
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -104,10 +106,14 @@ def generate_batches(
             classes = None if labels is None else labels[start : start + number].to(device)
             reduced = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
             with torch.no_grad(), reduced:
-                examples = generator(z, classes, **options)
+                examples = in_halves(partial(generator, **options), z, classes, join=_behind)
             yield examples.float() if precision == "bfloat16" else examples
     finally:
         generator.train(was_training)
+
+
+def _behind(first: Tensor, second: Tensor) -> Tensor:
+    return torch.cat((first, second))
 
 
 def generate(

@@ -23,6 +23,7 @@ FLOORS = {
     "files": 1,
     "options": 1,
     "settings": 1,
+    "memory": 1,
     "team": 1,
     "capabilities": 2,
     "hookspecs": 2,

@@ -6,25 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ganforge.errors import GanforgeError
-
 if TYPE_CHECKING:
     from ganforge.config import RunConfig
     from ganforge.interfaces import DataSpec
-
-
-class OutOfMemory(GanforgeError):
-    """A device, or this machine, has less memory than was asked for."""
-
-    code = 1
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice, on whatever device."""
-    import torch
-
-    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 @contextmanager
@@ -34,6 +18,8 @@ def explaining_memory(config: RunConfig, data: DataSpec) -> Iterator[None]:
     Raises:
         OutOfMemory: Memory did not suffice in the block.
     """
+    from ganforge.memory import OutOfMemory, is_out_of_memory
+
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -140,13 +140,15 @@ def train(
             now = time.perf_counter()
             state.seconds = seconds_before + now - start
             watcher.step(state.images, state.seconds)
-            if record.due:
+            ticked = record.due
+            if ticked:
                 watcher.tick(record.tick())
-                if training.checkpoint_images is None and now - saved > CHECKPOINT_SECONDS:
-                    record.save()
-                    saved = now
-            if training.checkpoint_images is not None and state.images % training.checkpoint_images < stepped:
+            every = training.checkpoint_images
+            due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
+            # Where steps have to be skipped, an older checkpoint is the better one, and is not to be pushed out.
+            if due and not state.streak:
                 record.save()
+                saved = now
 
         stopped = None if end in (GO, SPENT) else signal.Signals(end)
         if stopped is None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
 WAITING = 4
 """Most jobs that wait behind the one at hand."""
+
+GLANCE = 1.0
+"""Seconds after which whoever waits looks up: a signal may come just before the wait, which would not be broken off."""
 
 GRACE = 2.0
 """Seconds in which the job at hand may end after a KeyboardInterrupt."""
@@ -85,8 +88,9 @@ class Writer:
     def _wait(self, most: int) -> None:
         """Wait until at most so many jobs are not done."""
         while self._futures and (len(self._futures) > most or self._futures[0].done()):
-            self._futures[0].result()
-            self._futures.popleft()
+            if wait(list(self._futures)[:1], GLANCE).done:
+                self._futures[0].result()
+                self._futures.popleft()
 
     def _break_off(self, error: KeyboardInterrupt) -> None:
         """Drop the jobs that were not begun."""

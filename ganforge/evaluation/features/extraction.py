@@ -15,6 +15,7 @@ from ganforge.errors import CheckpointError, GanforgeError, PluginError
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
 from ganforge.evaluation.image_sets import ImageSet
 from ganforge.extractor import Extractor
+from ganforge.memory import in_halves
 from ganforge.version import __version__
 
 BATCH = 64
@@ -103,7 +104,7 @@ def prepare(
         reduced = torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16")
         with torch.no_grad(), reduced, full_float32():
             try:
-                features, logits = network(images.to(device))
+                features, logits = in_halves(lambda part: network(part.to(device)), images, join=_join)
             except GanforgeError:
                 raise
             except Exception as error:
@@ -124,6 +125,12 @@ def prepare(
         return rows, scores
 
     return run
+
+
+def _join(first: tuple[Tensor, Tensor | None], second: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """Features and logits of two halves of a batch as those of the whole."""
+    logits = None if first[1] is None or second[1] is None else torch.cat((first[1], second[1]))
+    return torch.cat((first[0], second[0])), logits
 
 
 def _check(name: str, found: object, count: int, extractor: Extractor) -> Tensor:

@@ -1,0 +1,89 @@
+"""Takes some steps in each case, as one process among several or alone, and writes what became of the players.
+
+Run by tests/test_team.py: python team_steps.py FOLDER DTYPE PARTS
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from ganforge.checkpoint import digest_tensors
+from ganforge.config import resolve
+from ganforge.data.store import PackedData
+from ganforge.registry import Registry
+from ganforge.settings import load_layers
+from ganforge.team import join_team
+from ganforge.training.average import update_average
+from ganforge.training.batches import Batches
+from ganforge.training.engine import Engine, Plan
+from ganforge.training.randomness import seed_everything
+from ganforge.training.state import build_state
+from ganforge.training.steps import read_batch, take_step
+
+STYLES = ["generator.mapping_layers=2", "generator.w_dim=8", "generator.z_dim=8"]
+CASES = {
+    # recipe, regularisers, settings, augmentations
+    "dcgan r1": ("dcgan", ["r1:every=1"], ["training.d_steps=2"], []),
+    "mlp r1, whole": (
+        "mlp",
+        ["r1:every=1"],
+        ["generator.hidden=8,8", "discriminator.hidden=8,8", "discriminator.dropout=0"],
+        [],
+    ),
+    "wgan-gp lazy r1": ("wgan-gp", ["r1:every=2"], ["training.d_steps=2"], []),
+    "stylegan2 path length": ("stylegan2", ["path-length:every=1", "r1:every=2"], STYLES, []),
+    "stylegan path length ada": ("stylegan", ["path-length:every=2"], STYLES, ["ada:images=64"]),
+    "classes, historical averaging": ("projection", ["historical-averaging"], [], ["diffaugment"]),
+}
+SMALL = ["training.batch=8"]
+NARROW = ["generator.width=4", "discriminator.width=4"]
+STEPS = 3
+
+
+def main(folder: Path, dtype: str, parts: int) -> None:
+    torch.set_default_dtype(getattr(torch, dtype))
+    torch.set_num_threads(1)
+    device = torch.device("cpu")
+    team = join_team(on_cuda=False)
+    torch.manual_seed(7)
+    examples = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
+    data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")
+    registry = Registry.installed()
+    for name, (recipe, regularizers, settings, augmentations) in CASES.items():
+        layers = load_layers(
+            None,
+            {"recipe": recipe},
+            regularizers,
+            [*SMALL, *(NARROW if recipe != "mlp" else []), *settings],
+            augmentations,
+        )
+        config = resolve(registry, *layers)
+        state = build_state(config, registry, data.spec, device)
+        state.average.to(torch.get_default_dtype())
+        engine = Engine(Plan(accumulate=1 if name.endswith("whole") and team.size == 1 else parts), device, team=team)
+        batches, rows = Batches(data, 0, device), {}
+        for index in range(STEPS):
+            seed_everything(0, "step", index)
+            state.follow_schedules(config.optimizer)
+            shown = [
+                read_batch(state, batches, engine, state.images + 8 * number, 8)
+                for number in range(config.training.d_steps)
+            ]
+            shown = [replace(batch, real=batch.real.to(torch.get_default_dtype())) for batch in shown]
+            for number, row in enumerate(take_step(state, shown, index, engine)):
+                rows |= {f"row {index} {number} {key}": value.reshape(1).clone() for key, value in row.items()}
+            update_average(state.average, state.generator, images=8, shown=state.images, half_life=20)
+        tensors = {key: value.detach().clone().contiguous() for key, value in state.tensors().items()} | rows
+        team.check_equal(digest_tensors(tensors), name)
+        if team.leads:
+            safetensors.torch.save_file(tensors, folder / f"{name}.safetensors")
+    team.close()
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
