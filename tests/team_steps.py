@@ -16,7 +16,7 @@ from ganforge.config import resolve
 from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.settings import load_layers
-from ganforge.team import join_team
+from ganforge.team import TeamError, join_team
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
 from ganforge.training.engine import Engine, Plan
@@ -81,6 +81,11 @@ def main(folder: Path, dtype: str, parts: int) -> None:
         team.check_equal(digest_tensors(tensors), name)
         if team.leads:
             safetensors.torch.save_file(tensors, folder / f"{name}.safetensors")
+    if team.size > 1:
+        try:
+            team.check_equal(f"{team.rank % 2:064x}", "numbers")
+        except TeamError as error:
+            (folder / f"apart-{team.rank}.txt").write_text(error.message)
     team.close()
 
 

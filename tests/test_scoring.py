@@ -108,7 +108,7 @@ def score_rows(folder):
     return [row for row in rows_without_times(folder) if "D(x)" not in row]
 
 
-EVERY_30 = ["training.keep_checkpoints=3", "training.images=100", "training.eval_every=30"]
+EVERY_30 = ["training.keep_checkpoints=9", "training.images=100", "training.eval_every=30"]
 
 
 def test_a_score_comes_when_a_multiple_is_reached_and_at_the_end_and_never_twice(registry, images, tmp_path):
@@ -189,7 +189,7 @@ def test_a_best_generator_from_beyond_the_checkpoint_is_forgotten_and_found_agai
     whole, *_ = train(registry, images, folder, EVERY_30, Scripted(*values[1:]), resume=True)
     rows, best = rows_without_times(folder), folder.best_generator.read_bytes()
     assert whole.best == Score("first", 1.0, 90)
-    for images_seen in (100, 90):  # the newest, and that of the best
+    for images_seen in (100, 90, 60):  # the newest, and those of the best ones
         folder.checkpoint_path(images_seen).write_bytes(b"damaged")
 
     copy = RunFolder(tmp_path / "copy")

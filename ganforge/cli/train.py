@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ganforge.data.store import PackedData
     from ganforge.registry import Registry
     from ganforge.runs import RunFolder
+    from ganforge.team import Team
     from ganforge.training.batches import Batches
     from ganforge.training.engine import Engine
     from ganforge.training.record import Record, Scorer
@@ -244,7 +245,7 @@ def train(
         record = open_record(settled, registry, data, folder, state, team)
         _take_up(record, folder, settled, state, torch_device)
     with team.in_turn():
-        scorer = _open_scorer(settled, data, torch_device)
+        scorer = _open_scorer(settled, data, torch_device, team)
     settled = settle_plan(settled, state, batches, torch_device, say, team)
     how = open_engine(settled.training, state, torch_device, say, team)
     if not resume:
@@ -323,14 +324,14 @@ def _take_up(record: Record, folder: RunFolder, settled: RunConfig, state: Train
         raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
 
 
-def _open_scorer(settled: RunConfig, data: PackedData, device: torch.device) -> Scorer | None:
+def _open_scorer(settled: RunConfig, data: PackedData, device: torch.device, team: Team) -> Scorer | None:
     if settled.training.eval_every is None:
         return None
     from ganforge.evaluation.scoring import build_scorer
 
     with usable_cache() as cache:  # what is needed of it later is in memory by then, or mapped
         return build_scorer(
-            settled.training, data, device, open_registry(), cache=cache, progress=progress_bar, say=say
+            settled.training, data, device, open_registry(), cache=cache, team=team, progress=progress_bar, say=say
         )
 
 

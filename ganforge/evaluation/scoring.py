@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from ganforge.images import to_uint8
 from ganforge.interfaces import Generator
 from ganforge.registry import Registry
 from ganforge.sampling import generate_batches
+from ganforge.team import ALONE, Team
 
 MOST_REALS = 10_000
 """Real images that a score compares with, if there are so many."""
@@ -75,9 +77,19 @@ class FeatureScorer:
         samples: Images generated for it, the same ones for all scores.
         seed: Of the first image; the next has the next. The classes follow from it too.
         labels: Classes ``[K]`` of the data, from which those of the images are drawn; None for unlabelled data.
+        team: The processes that all score the same generator; each generates a share, and all get the same values.
     """
 
-    def __init__(self, scores: Sequence[FeatureScore], *, samples: int, seed: int, labels: Tensor | None) -> None:
+    def __init__(
+        self,
+        scores: Sequence[FeatureScore],
+        *,
+        samples: int,
+        seed: int,
+        labels: Tensor | None,
+        team: Team = ALONE,
+    ) -> None:
+        self._team = team
         self._scores = scores
         self._samples = samples
         self._seed = seed
@@ -88,14 +100,21 @@ class FeatureScorer:
 
     def __call__(self, generator: Generator) -> dict[str, float]:
         """Values by the names of the scores; lower is better."""
-        found: dict[Callable[[Tensor], tuple[Tensor, Tensor | None]], list[Tensor]]
-        found = {each.extract: [] for each in self._scores}
-        batches = generate_batches(generator, self._samples, seed=self._seed, labels=self._labels, batch=BATCH)
-        for batch in batches:
+        # Shares are whole batches, the same ones in any team; the last ones may have less to do.
+        share = math.ceil(math.ceil(self._samples / BATCH) / self._team.size) * BATCH
+        start = min(self._team.rank * share, self._samples)
+        stop = min(start + share, self._samples)
+        labels = None if self._labels is None else self._labels[start:stop]
+        # Each network with room for the features of a whole share.
+        found = {each.extract: torch.zeros(share, each.reals.shape[1]) for each in self._scores}
+        done = 0
+        for batch in generate_batches(generator, stop - start, seed=self._seed + start, labels=labels, batch=BATCH):
             images = to_uint8(batch)
             for extract_from, features in found.items():
-                features.append(extract_from(images)[0])
-        return {each.name: each.measure(torch.cat(found[each.extract])) for each in self._scores}
+                features[done : done + len(images)] = extract_from(images)[0]
+            done += len(images)
+        gathered = {run: self._team.gather(features)[: self._samples] for run, features in found.items()}
+        return {each.name: each.measure(gathered[each.extract]) for each in self._scores}
 
 
 def check_scoring(training: TrainingConfig, data: PackedData) -> None:
@@ -132,6 +151,7 @@ def build_scorer(
     registry: Registry,
     *,
     cache: Path,
+    team: Team = ALONE,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda text: None,
 ) -> FeatureScorer:
@@ -143,6 +163,7 @@ def build_scorer(
         device: Where features are computed.
         registry: Where extractors are looked up.
         cache: Where classifiers and features of real images are kept.
+        team: The processes that train together.
         progress: Shows how far it is.
         say: Told where networks come from, and what forbids quoting a value.
 
@@ -181,4 +202,4 @@ def build_scorer(
             )
         )
     labels = None if data.labels is None else data.labels[shown]
-    return FeatureScorer(scores, samples=training.eval_samples, seed=training.seed, labels=labels)
+    return FeatureScorer(scores, samples=training.eval_samples, seed=training.seed, labels=labels, team=team)
