@@ -116,6 +116,7 @@ def append_line(path: Path, line: str) -> None:
         GanforgeError: The file cannot be written, or the disk is full.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ganforge.cli.common import console, say
+from ganforge.files import append_line
 
 if TYPE_CHECKING:
     from ganforge.training.record import Score
@@ -68,8 +69,7 @@ class Display:
         self._show(f"{row['images']} images {values} ({self._best})", row)
 
     def _show(self, line: str, row: dict[str, Any]) -> None:
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self._log, line)
         if self._live:
             self._live.update(self._table(row["images"], row["seconds"]), refresh=True)
         else:
