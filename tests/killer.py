@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import torch
 from PIL import Image
 
 from ganforge.checkpoint import read_tensors
+from ganforge.runs import RunFolder
 
 COMMON = (
     "--batch 8 --device cpu --engine eager --precision float32 --set training.layout=contiguous "
@@ -154,18 +154,22 @@ def name_moment(place: Place, drafts: set[Path], state: dict[Path, int]) -> str:
     return "between" if list(place.root.glob("runs/*/checkpoints/0*")) else "before the first checkpoint"
 
 
-def compare(place: Place, whole: Place) -> Iterator[str]:
-    """In what a run differs from the one that nobody disturbed."""
+def compare(place: Place, whole: Place) -> list[str]:
+    """In what a run differs from the one that nobody disturbed, and what a killed process left."""
     ours, theirs = place.folder(), whole.folder()
     if ours is None or theirs is None:
-        yield "there is no run"
-        return
-    names = [
-        {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} for folder in (ours, theirs)
+        return ["there is no run"]
+    left = [f"{path.relative_to(place.root)} is left over" for path in sorted(place.drafts())]
+    return compare_folders(ours, theirs) + left
+
+
+def compare_folders(ours: Path, theirs: Path) -> list[str]:
+    """In what a run's folder differs from another's, but for times, the words of its log, and older checkpoints."""
+    files = [{str(path.relative_to(folder)) for path in list_files(folder)} for folder in (ours, theirs)]
+    found = [
+        f"{name} is {'not to be there' if name in files[0] else 'missing'}" for name in sorted(files[0] ^ files[1])
     ]
-    for name in sorted(names[0] ^ names[1]):
-        yield f"{name} is {'not to be there' if name in names[0] else 'missing'}"
-    for name in sorted(names[0] & names[1]):
+    for name in sorted(files[0] & files[1]):
         if name == "metrics.jsonl":
             same = read_rows(ours / name) == read_rows(theirs / name)
         elif name.startswith("checkpoints/"):
@@ -173,9 +177,14 @@ def compare(place: Place, whole: Place) -> Iterator[str]:
         else:
             same = name == "log.txt" or (ours / name).read_bytes() == (theirs / name).read_bytes()
         if not same:
-            yield f"{name} differs"
-    for path in place.drafts():
-        yield f"{path.relative_to(place.root)} is left over"
+            found.append(f"{name} differs")
+    return found
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files of a run, but of checkpoints only the newest."""
+    older = RunFolder(folder).checkpoint_paths()[:-1]
+    return [path for path in folder.rglob("*") if path.is_file() and path not in older]
 
 
 def read_rows(path: Path) -> list[dict[str, object]]:
@@ -241,7 +250,7 @@ def run_all(
             if killed:
                 counts[name_moment(place, drafts, state)] += 1
         failure = finish(process, place)
-        differences = [failure] if failure else list(compare(place, wholes[name]))
+        differences = [failure] if failure else compare(place, wholes[name])
         wrong += [f"{place.root.name}: {each}" for each in differences]
         counts["runs"] += 1
         if not differences:
