@@ -1,7 +1,7 @@
 """Weights on disk: safetensors with one JSON card, written whole, checked when read, never a pickle.
 
 The card lies under the metadata key ``ganforge`` as sorted JSON (several keys would come out in random order) and holds
-the SHA-256 of all tensors, since safetensors itself does not notice a flipped bit.
+the SHA-256 of all tensors and its own, since safetensors itself does not notice a flipped bit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, A
         GanforgeError: The file cannot be written; an older one is as it was.
     """
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({**card, "format": FORMAT, "digest": digest_tensors(ready)}, sort_keys=True)
+    own = {"format": FORMAT, "digest": digest_tensors(ready), "card_digest": _digest_card(card)}
+    text = json.dumps({**card, **own}, sort_keys=True)
     with replacing(path) as temporary:
         try:
             # To a file and not to bytes: that would keep all other threads waiting.
@@ -58,11 +59,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, A
             raise OSError(str(error)) from error
 
 
+def _digest_card(card: Mapping[str, Any]) -> str:
+    """SHA-256 over a card, without what `save_tensors` adds, as hex."""
+    content = {key: value for key, value in card.items() if key not in ("format", "digest", "card_digest")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The card of a file, without reading its tensors.
 
     Raises:
-        CheckpointError: No such file, no safetensors, or not one of ours.
+        CheckpointError: No such file, no safetensors, not one of ours, or a damaged card.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -81,6 +88,8 @@ def read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: has format {card['format']}; this version reads format {FORMAT}", "upgrade ganforge"
         )
+    if card.pop("card_digest", None) not in (None, _digest_card(card)):  # older files have none
+        raise CheckpointError(f"{path}: its card does not match its digest; the file is damaged")
     return card
 
 

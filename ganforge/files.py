@@ -1,13 +1,75 @@
-"""Files that are whole or not there: written beside their place, synced, and moved into it."""
+"""Files and folders that are whole or not there: made beside their place, synced, and moved into it."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from ganforge.errors import GanforgeError
+
+
+@contextmanager
+def drafting(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` for what is to take its place; what is still there when the block ends is removed.
+
+    Its maker holds a lock on it, which ends with the process, however that ends. So a process that writes into a folder
+    for the first time knows what was left there by others that were killed, and removes it.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent.absolute())
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    lock = None
+    while lock is None:
+        draft.mkdir(exist_ok=True)
+        lock = _hold(draft, wait=True)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(lock)
+
+
+@cache  # once a process: a folder may hold many files
+def _sweep(folder: Path) -> None:
+    """Remove drafts that nobody works on any more."""
+    for draft in folder.glob(".*.tmp"):
+        with suppress(OSError):  # somebody is at work, or it is no draft, or another process was faster
+            lock = _hold(draft, wait=False)
+            if lock is not None:
+                shutil.rmtree(draft, ignore_errors=True)
+                os.close(lock)
+
+
+def _hold(draft: Path, *, wait: bool) -> int | None:
+    """Lock a draft until the descriptor is closed; None if it was swept away in between.
+
+    Raises:
+        OSError: Another process holds it and is not to be waited for; or it cannot be opened.
+    """
+    try:
+        lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if not wait:
+            os.close(lock)
+            raise
+        # A file system without locks: nobody can sweep there either.
+    if os.fstat(lock).st_nlink:
+        return lock
+    os.close(lock)
+    return None
 
 
 @contextmanager
@@ -21,21 +83,19 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     Raises:
         GanforgeError: An OSError came: the folder cannot be written, or the disk is full; the old file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        rights = temporary.stat().st_mode & 0o777
-        yield temporary
-        temporary.chmod(rights)  # whoever wrote may have put a file of its own there
-        if sync:
-            _sync(temporary)
-        temporary.replace(path)
-        if sync:
-            _sync(path.parent)
+        with drafting(path) as draft:
+            temporary = draft / path.name
+            temporary.touch()
+            rights = temporary.stat().st_mode & 0o777
+            yield temporary
+            temporary.chmod(rights)  # whoever wrote may have put a file of its own there
+            if sync:
+                _sync(temporary)
+            temporary.replace(path)
+            if sync:
+                _sync(path.parent)
     except OSError as error:
-        with suppress(OSError):  # the first one says what is wrong
-            temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 
@@ -56,6 +116,7 @@ def append_line(path: Path, line: str) -> None:
         GanforgeError: The file cannot be written, or the disk is full.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
             file.flush()

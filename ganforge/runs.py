@@ -63,12 +63,16 @@ class RunFolder:
 
     @staticmethod
     def _claim(path: Path) -> Path | None:
-        """The folder, newly made; None if another run has taken its number in between."""
-        if any(path.parent.glob(f"{path.name[:5]}-*")):
+        """The folder, newly made; None if another run has its number, or takes it at the same moment."""
+        number = f"{path.name[:5]}-*"
+        if any(path.parent.glob(number)):
             return None
         try:
             path.mkdir()
         except FileExistsError:
+            return None
+        if len(list(path.parent.glob(number))) > 1:
+            path.rmdir()
             return None
         return path
 

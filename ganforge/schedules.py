@@ -26,7 +26,7 @@ class Schedule:
     @classmethod
     def constant(cls, value: float) -> Schedule:
         """The same value all along."""
-        return cls(value, value)
+        return cls(float(value), float(value))
 
     def at(self, images: int) -> float:
         """The value after so many images."""
@@ -38,7 +38,8 @@ class Schedule:
         return self.start + (self.end - self.start) * share
 
     def plain(self) -> float | str:
-        """As a user writes it: a number, or ``cosine:START:END:IMAGES``."""
+        """As a user writes it: a number, or ``cosine:START:END:IMAGES``; all digits, so that nothing is lost."""
         if self.images == 0:
             return self.end
-        return f"{self.shape}:{self.start:g}:{self.end:g}:{self.images}"
+        start, end = (repr(value).removesuffix(".0") for value in (self.start, self.end))
+        return f"{self.shape}:{start}:{end}:{self.images}"

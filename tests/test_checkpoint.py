@@ -50,6 +50,21 @@ def test_a_flipped_bit_is_noticed(path):
         load_generator(path)
 
 
+def test_a_flipped_bit_in_the_card_is_noticed(path):
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'\\"hidden\\": [8]', b'\\"hidden\\": [9]'))
+    assert path.read_bytes() != content
+    with pytest.raises(CheckpointError, match="its card does not match its digest"):
+        load_generator(path)
+
+
+def test_a_file_from_before_cards_had_a_digest_is_read(path):
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"card_digest", b"other_thing"))
+    assert path.read_bytes() != content
+    assert ganforge.load(path).z_dim == 4
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>404</html>", b"\xff" * 64, (1 << 62).to_bytes(8, "little") + b"{}", pickle.dumps({"a": 1})],

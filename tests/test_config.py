@@ -28,6 +28,12 @@ def test_a_resolved_configuration_resolves_to_itself(registry):
     assert resolve(registry, json.loads(json.dumps(config.tree()))) == config
 
 
+@pytest.mark.parametrize("recipe", Registry.installed().names("recipe"))
+def test_a_configuration_that_is_read_back_is_written_as_it_was(registry, recipe):
+    text = json.dumps(resolve(registry, {"recipe": recipe}).tree())
+    assert json.dumps(resolve(registry, json.loads(text)).tree()) == text
+
+
 def test_settings_belong_to_the_parts_that_the_flags_name(registry):
     flags = {"data": {"source": "ring-8"}, "generator": {"name": "mlp"}}
     config = resolve(registry, *load_layers(None, flags, [], ["data.count=50", "generator.hidden=7"]))

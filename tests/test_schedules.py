@@ -25,10 +25,11 @@ def test_a_line_and_a_half_cosine_take_the_way_that_their_formulas_say():
     assert line.at(4000) == cosine.at(10**9) == 2
 
 
-@pytest.mark.parametrize("text", ["linear:10:2:4000", "cosine:0.5:1e-05:1000000", 3.0])
+@pytest.mark.parametrize("text", ["linear:10:2:4000", "cosine:0.5:1e-05:1000000", 3.0, "linear:0.123456789:1e-07:3"])
 def test_a_schedule_is_saved_as_it_is_written(text):
     schedule = coerce(text, Schedule, "here")
     assert coerce(schedule.plain(), Schedule, "here") == schedule
+    assert schedule.plain() == text
 
 
 @pytest.mark.parametrize("text", ["quick:1:2:3k", "linear:1:2", "linear:1:2:0", "cosine:1:x:5", "cosine:1:2:3:4", "x"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -93,6 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = hoist(sys.argv[1:] if arguments is None else arguments)
     global_options.arguments = given
     console.quiet = process_rank() > 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(given, prog_name="ganforge", standalone_mode=False)
     except GanforgeError as error:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from ganforge.registry import Registry
 
-console = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read has left: be quiet, and let what is being done go on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+console = _Console(stderr=True, highlight=False)
 """Progress and messages; results go to standard output."""
 
 

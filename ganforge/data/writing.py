@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ganforge.errors import DataError
-
-_DAY = 86_400.0
+from ganforge.files import drafting
 
 
 class ArrayWriter:
@@ -85,19 +81,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
     taken = DataError(f"{folder} exists already", "name a folder that does not exist yet")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise taken
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}.*.partial"):
-        if time.time() - left.stat().st_mtime > _DAY:  # of a process that was killed, not of one that is at work
-            shutil.rmtree(left, ignore_errors=True)
-    partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
-    try:
-        yield partial
+    with drafting(folder) as draft:
+        yield draft
         try:
-            partial.rename(folder)
+            draft.rename(folder)
         except OSError:
             if folder.exists():  # another process was faster
                 raise taken from None
             raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ganforge.errors import OptionError
-from ganforge.files import cannot_write
+from ganforge.files import cannot_write, drafting
 
 SUMS = "SHA256SUMS"
 """Name of the list of what was written, as ``sha256sum -c`` reads it."""
@@ -30,25 +28,22 @@ def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
         OptionError: Something else is there, or a file of an earlier export has been changed since.
         GanforgeError: An OSError came: the folder cannot be written, or the disk is full.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         older = list_own(path, sign)
-        draft.mkdir(parents=True)
-        yield draft
-        names = list_files(draft)
-        (draft / SUMS).write_text("".join(f"{_digest(draft / name)}  {name}\n" for name in names))
-        if older:
-            for name in [*names, SUMS]:
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                (draft / name).replace(path / name)
-            for name in older - set(names):
-                (path / name).unlink(missing_ok=True)
-        else:
-            draft.replace(path)
+        with drafting(path) as draft:
+            yield draft
+            names = list_files(draft)
+            (draft / SUMS).write_text("".join(f"{_digest(draft / name)}  {name}\n" for name in names))
+            if older:
+                for name in [*names, SUMS]:
+                    (path / name).parent.mkdir(parents=True, exist_ok=True)
+                    (draft / name).replace(path / name)
+                for name in older - set(names):
+                    (path / name).unlink(missing_ok=True)
+            else:
+                draft.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def list_files(folder: Path) -> list[str]:
