@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class BadExamples:
         self._count = count
         self._most = most
         self._found: dict[int, _Bad] = {}
+        self._lock = threading.Lock()
 
     def __contains__(self, index: int) -> bool:
         return index in self._found
@@ -58,9 +60,10 @@ class BadExamples:
         """
         if self._most is None:
             raise refusal(error)
-        self._found[index] = _Bad(name, error.message.removeprefix(where).lstrip(": "), label)
-        if len(self) > self._most:
-            raise too_many(self._title, f"more than {self._most}", self._count, f"{name}: {self._found[index].reason}")
+        with self._lock:
+            self._found[index] = _Bad(name, error.message.removeprefix(where).lstrip(": "), label)
+            if len(self) > self._most:
+                raise too_many(self._title, f"more than {self._most}", self._count, self.reasons())
 
     def reasons(self) -> dict[str, str]:
         """Why each of them cannot be read, by name, in the order of the data set."""
@@ -98,10 +101,11 @@ def refusal(error: DataError) -> DataError:
     return DataError(error.message, "; ".join(ways))
 
 
-def too_many(title: str, found: str, count: int, example: str) -> DataError:
+def too_many(title: str, found: str, count: int, reasons: Mapping[str, str]) -> DataError:
     """The error for a data set of which more is bad than may be left out."""
+    name, reason = next(iter(reasons.items()))
     return DataError(
-        f"{title}: {found} of {count} cannot be read, such as {example}",
+        f"{title}: {found} of {count} cannot be read, such as {name}: {reason}",
         f"--skip-bad leaves out one in {ONE_IN} at most, so mend or replace them; `ganforge data check` lists all",
     )
 

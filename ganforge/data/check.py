@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from ganforge.data.bad import BadExamples, may_be_left_out, too_many
+from ganforge.data.bad import ONE_IN, BadExamples, may_be_left_out, too_many
 from ganforge.data.decode import normalise, open_image, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
 from ganforge.data.items import Reader, Shape
@@ -168,18 +168,13 @@ def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool)
     """What training would do; an error if it would refuse."""
     title, bad = reader.name, reader.bad.reasons()
     if bad and not skip_bad:
-        try:
-            then = f"--skip-bad would {_foresee(source, reader, shapes, True)}"
-        except DataError as error:
-            then = f"--skip-bad would not do: {error.message}"
         name, reason = next(iter(bad.items()))
         raise DataError(
             f"{title}: {len(bad)} of {reader.length} cannot be read, such as {name}: {reason}",
-            f"mend or remove what is listed as unreadable; {then}",
+            f"mend or remove what is listed as unreadable; {_foresee_skipping(source, reader, shapes)}",
         )
     if len(bad) > may_be_left_out(reader.length):
-        name, reason = next(iter(bad.items()))
-        raise too_many(title, str(len(bad)), reader.length, f"{name}: {reason}")
+        raise too_many(title, str(len(bad)), reader.length, bad)
     if source.labels is not None:
         left = [label for index, label in enumerate(source.labels) if index not in reader.bad]
         reader.bad.check_classes(left, source.class_names)
@@ -195,6 +190,16 @@ def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool)
     height, width, channels = plan.shape
     colours = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
     return f"{left_out}{steps or 'take as it is, '}{width} x {height} ({plan.chosen}), {colours}{classes}"
+
+
+def _foresee_skipping(source: Source, reader: Reader, shapes: set[Shape]) -> str:
+    """What training with ``--skip-bad`` would do."""
+    if len(reader.bad) > may_be_left_out(reader.length):
+        return f"these are too many for --skip-bad, which leaves out one in {ONE_IN} at most"
+    try:
+        return f"--skip-bad would {_foresee(source, reader, shapes, True)}"
+    except DataError as error:
+        return f"--skip-bad would not do: {error.message}"
 
 
 def _size(shape: Shape) -> str:
