@@ -10,4 +10,6 @@ def printable(name: str) -> str:
 
 def reason_of(error: BaseException) -> str:
     """What an error says, as one line; its type if it says nothing."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
     return printable(" ".join(str(error).split())) or type(error).__name__
