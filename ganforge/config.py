@@ -3,7 +3,7 @@
 All four speak the same tree::
 
     recipe = "dcgan"
-    [data]           source = "avatars", resolution = 64, and the data set's own options
+    [data]           source = "avatars", resolution = 64, skip_bad = false, and the data set's own options
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
     [regularizers]   r1 = { weight = 10, every = 16 }
     [augmentations]  flip = { probability = 0.5 }
@@ -137,11 +137,13 @@ class DataConfig:
     Attributes:
         source: A path, or the name of a registered data set.
         resolution: Pixels along an edge; None to leave it to the data.
+        skip_bad: Leave out examples that cannot be read, if they are few.
         options: Of a registered data set.
     """
 
     source: str
     resolution: int | None
+    skip_bad: bool
     options: Mapping[str, Any]
 
 
@@ -163,7 +165,12 @@ class RunConfig:
         """The tree that `resolve` makes the same configuration of; fit for JSON."""
         tree = {
             "recipe": self.recipe,
-            "data": {"source": self.data.source, "resolution": self.data.resolution, **self.data.options},
+            "data": {
+                "source": self.data.source,
+                "resolution": self.data.resolution,
+                "skip_bad": self.data.skip_bad,
+                **self.data.options,
+            },
             "generator": self.generator.tree(),
             "discriminator": self.discriminator.tree(),
             "loss": self.loss.tree(),
@@ -208,6 +215,7 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
             resolution=_check_range(
                 "data.resolution", coerce(data.pop("resolution", None), int | None, "data.resolution"), 1
             ),
+            skip_bad=coerce(data.pop("skip_bad", False), bool, "data.skip_bad"),
             options=data,
         ),
         generator=_part(registry, tree, "generator"),

@@ -31,7 +31,12 @@ def read_spec(config: RunConfig, registry: Registry) -> DataSpec:
         options["count"] = 1
     with tempfile.TemporaryDirectory(prefix="ganforge-bench-") as folder:
         found = open_data(
-            data.source, resolution=data.resolution, options=options, registry=registry, cache=Path(folder)
+            data.source,
+            resolution=data.resolution,
+            options=options,
+            registry=registry,
+            cache=Path(folder),
+            skip_bad=data.skip_bad,
         )
         return found.spec
 

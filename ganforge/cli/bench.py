@@ -192,7 +192,12 @@ def _settle(registry: Registry, layers: list[dict[str, Any]]) -> tuple[RunConfig
     wanted = settled.data
     with progress_bar("preparing data") as progress:
         data = open_data(
-            wanted.source, resolution=wanted.resolution, options=wanted.options, registry=registry, progress=progress
+            wanted.source,
+            resolution=wanted.resolution,
+            options=wanted.options,
+            registry=registry,
+            progress=progress,
+            skip_bad=wanted.skip_bad,
         )
     if data.note:
         say(data.note)

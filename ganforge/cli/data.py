@@ -14,6 +14,10 @@ from ganforge.cli.common import JsonOption, open_registry, print_result, progres
 if TYPE_CHECKING:
     from ganforge.data.check import DataReport
 
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, one in ten at most.")
+]
+
 app = typer.Typer(no_args_is_help=True, help="Look at images before training, and pack them once.")
 
 
@@ -22,6 +26,7 @@ def check(
     path: Annotated[
         Path, typer.Argument(help="A folder or zip of images, an .npy file or a packed folder.", show_default=False)
     ],
+    skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read every example, and say what training would do with them. Leaves with code 2 if it could not."""
@@ -29,14 +34,14 @@ def check(
     from ganforge.errors import DataError
 
     with progress_bar(f"reading {path}") as progress:
-        report = check_data(path, progress)
+        report = check_data(path, progress, skip_bad)
     if as_json:
         print_result(json.dumps({"usable": report.usable, **asdict(report)}, indent=2))
         raise typer.Exit(0 if report.usable else 2)
     for line in _lines(report):
         print_result(line)
     if not report.usable:
-        raise DataError(report.problem, "mend or remove what is listed as unreadable" if report.unreadable else "")
+        raise DataError(report.problem, report.hint)
 
 
 @app.command()
@@ -47,12 +52,15 @@ def pack(
         int | None,
         typer.Option(help="Pixels along an edge. If left out, the size that all images share, else 64."),
     ] = None,
+    skip_bad: SkipBadOption = False,
 ) -> None:
     """Decode, crop and resize once, into a folder that --data takes and that opens at once."""
     from ganforge.data import pack_data
 
     with progress_bar(f"packing {source}") as progress:
-        data = pack_data(source, out, resolution=resolution, registry=open_registry(), progress=progress)
+        data = pack_data(
+            source, out, resolution=resolution, registry=open_registry(), progress=progress, skip_bad=skip_bad
+        )
     if data.note:
         say(data.note)
     classes = f", {len(data.class_names)} classes" if data.class_names else ""

@@ -85,6 +85,12 @@ def train(
         ),
     ] = None,
     resolution: ResolutionOption = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad", help="Leave out images that cannot be read, one in ten at most.", rich_help_panel=DATA
+        ),
+    ] = False,
     images: Annotated[
         str | None,
         typer.Option("--images", metavar="N", help="Stop after so many, such as 500k.", rich_help_panel=LENGTH),
@@ -180,6 +186,7 @@ def train(
             "recipe": arch,
             "data.source": source,
             "data.resolution": resolution,
+            "data.skip_bad": "true" if skip_bad else None,
             "generator.name": generator,
             "discriminator.name": discriminator,
             "loss.name": loss,
@@ -308,6 +315,7 @@ def _open_data(settled: RunConfig, registry: Registry) -> PackedData:
             options=settled.data.options,
             registry=registry,
             progress=progress,
+            skip_bad=settled.data.skip_bad,
         )
     if data.note:
         say(data.note)

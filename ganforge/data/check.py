@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from ganforge.data.decode import normalise, open_image, strict_decoding
+from ganforge.data.bad import ONE_IN, BadExamples, may_be_left_out, too_many
+from ganforge.data.decode import normalise, open_content, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
 from ganforge.data.items import Reader, Shape
 from ganforge.data.packer import Progress
 from ganforge.data.plan import Plan
 from ganforge.data.sources import ArrayFile, PackedFolder, open_source
 from ganforge.data.threads import in_chunks
+from ganforge.data.wording import printable, short
 from ganforge.errors import DataError
 
 
@@ -34,6 +36,7 @@ class DataReport:
         unreadable: For each example that cannot be read, why.
         training: What training would do with the examples, in words.
         problem: Why they cannot be trained on; empty if they can.
+        hint: What to do about that.
     """
 
     path: str
@@ -46,6 +49,7 @@ class DataReport:
     unreadable: Mapping[str, str]
     training: str
     problem: str
+    hint: str
 
     @property
     def usable(self) -> bool:
@@ -55,59 +59,72 @@ class DataReport:
 
 @dataclass(frozen=True)
 class _Look:
-    """One example: its name, and either its shape, mode and digest or why it cannot be read."""
+    """One example that can be read: its name, shape, mode and digest."""
 
     name: str
-    shape: Shape = ()
-    mode: str = ""
-    digest: bytes = b""
-    error: str = ""
+    shape: Shape
+    mode: str
+    digest: bytes
 
 
-def check_data(path: Path, progress: Progress | None = None) -> DataReport:
+Source = ImageFiles | ArrayFile | PackedFolder
+
+
+def check_data(path: Path, progress: Progress | None = None, skip_bad: bool = False) -> DataReport:
     """Read all examples at a path, and say what training would do with them.
 
     Args:
         path: A folder or zip of images, an ``.npy`` file or a packed folder.
         progress: Called with the number of examples read and of all.
+        skip_bad: Judge as for a training that leaves out what cannot be read.
 
     Raises:
         DataError: There is nothing to look at, or it cannot be opened at all.
     """
     source = open_source(path)
-    reader = Reader(source, str(path))
+    title = printable(str(path))
+    reader = Reader(source, title)
+    reader.bad = BadExamples(title, reader.length, most=reader.length)  # all of them are to be listed
     looks: list[_Look] = []
     with strict_decoding():
-        for some in in_chunks(lambda indices: _look(source, reader, indices), len(source), _pixels(source)):
+        chunks = in_chunks(
+            lambda indices: (indices.stop, _look(source, reader, indices)), reader.length, _pixels(source)
+        )
+        for done, some in chunks:
             looks += some
             if progress:
-                progress(len(looks), len(source))
+                progress(done, reader.length)
     labels = source.labels
     names = source.class_names
     counts = Counter() if labels is None else Counter(names[label] for label in labels)
-    training, problem = _judge(source, looks, str(path))
+    training, problem, hint = "", "", ""
+    try:
+        training = _foresee(source, reader, {look.shape for look in looks}, skip_bad)
+    except DataError as error:
+        problem, hint = error.message, error.hint
     same = defaultdict(list)
     for look in looks:
-        if look.digest:
-            same[look.digest].append(look.name)
+        same[look.digest].append(look.name)
     return DataReport(
-        path=str(path),
+        path=title,
         kind=_kind(source),
-        count=len(looks),
-        sizes=dict(Counter(_size(look.shape) for look in looks if look.shape).most_common()),
-        modes=dict(Counter(look.mode for look in looks if look.mode).most_common()),
+        count=reader.length,
+        sizes=dict(Counter(_size(look.shape) for look in looks).most_common()),
+        modes=dict(Counter(look.mode for look in looks).most_common()),
         classes={name: counts[name] for name in names},
         duplicates=[group for group in same.values() if len(group) > 1],
-        unreadable={look.name: look.error for look in looks if look.error},
+        unreadable=reader.bad.reasons(),
         training=training,
         problem=problem,
+        hint=hint,
     )
 
 
-def _look(source: ImageFiles | ArrayFile | PackedFolder, reader: Reader, indices: range) -> list[_Look]:
+def _look(source: Source, reader: Reader, indices: range) -> list[_Look]:
     if isinstance(source, ImageFiles):
-        return [_look_at_file(source, source.names[index]) for index in indices]
+        return [look for index in indices if (look := _look_at_file(source, reader, index))]
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
+    examples = reader.read(indices)
     return [
         _Look(
             f"example {index}",
@@ -115,59 +132,80 @@ def _look(source: ImageFiles | ArrayFile | PackedFolder, reader: Reader, indices
             modes[example.shape[2]] if len(example.shape) == 3 else "vector",
             hashlib.sha256(example.array.tobytes()).digest(),
         )
-        for index, example in zip(indices, reader.read(indices), strict=True)
+        for index, example in zip((each for each in indices if each not in reader.bad), examples, strict=True)
     ]
 
 
-def _look_at_file(source: ImageFiles, name: str) -> _Look:
-    where = source.describe(name)
+def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | None:
+    name, where = reader.call(index)
     try:
-        content = source.read(name)
-        opened = open_image(BytesIO(content), where)
-        mode = opened.mode
-        image = normalise(opened, where)
+        with source.content(source.names[index]) as content:
+            opened = open_content(content, where)
+            mode = opened.mode
+            image = normalise(opened, where)
+            digest = hashlib.sha256(content).digest()
     except DataError as error:
-        return _Look(name, error=error.message.removeprefix(where).lstrip(": "))
-    shape = (image.height, image.width, len(image.getbands()))
-    return _Look(name, shape, mode, hashlib.sha256(content).digest())
+        reader.bad.add(index, name, where, error, None if source.labels is None else source.labels[index])
+        return None
+    return _Look(name, (image.height, image.width, len(image.getbands())), mode, digest)
 
 
-def _pixels(source: ImageFiles | ArrayFile | PackedFolder) -> int:
-    """Pixels of the first image, for want of a better guess."""
-    try:
-        height, width, *_ = source.shape(0) if isinstance(source, ImageFiles) else (*source.array.shape[1:3], 1)
-    except DataError:
-        return 1
-    return int(height * width)
+def _pixels(source: Source) -> int:
+    """Pixels of the largest image, as far as headers tell."""
+    if not isinstance(source, ImageFiles):
+        return math.prod(source.array.shape[1:3])
+    most = 1
+    for index in range(len(source)):
+        try:
+            most = max(most, math.prod(source.shape(index)[:2]))
+        except DataError:  # it will be listed
+            continue
+    return most
 
 
-def _judge(source: ImageFiles | ArrayFile | PackedFolder, looks: Sequence[_Look], title: str) -> tuple[str, str]:
-    """What training would do, and what stands in its way."""
-    broken = [look for look in looks if look.error]
-    if broken:
-        return "", f"{title}: {len(broken)} of {len(looks)} cannot be read, such as {broken[0].name}: {broken[0].error}"
+def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool) -> str:
+    """What training would do; an error if it would refuse."""
+    title, bad = reader.name, reader.bad.reasons()
+    if bad and not skip_bad:
+        name, reason = next(iter(bad.items()))
+        raise DataError(
+            f"{title}: {len(bad)} of {reader.length} cannot be read, such as {short(name)}: {reason}",
+            f"mend or remove what is listed as unreadable; {_foresee_skipping(source, reader, shapes)}",
+        )
+    if len(bad) > may_be_left_out(reader.length):
+        raise too_many(title, str(len(bad)), reader.length, bad)
+    if source.labels is not None:
+        left = [label for index, label in enumerate(source.labels) if index not in reader.bad]
+        reader.bad.check_classes(left, source.class_names)
     if isinstance(source, PackedFolder) and not source.data.is_intact():
-        return "", f"{title}: the examples are not those of the fingerprint; pack the data again"
-    shapes = {look.shape for look in looks}
-    try:
-        plan = Plan.of(shapes, None, title)
-    except DataError as error:
-        return "", error.message
+        raise DataError(f"{title}: the examples are not those of the fingerprint", "pack the data again")
+    plan = Plan.of(shapes, None, title)
+    left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
     classes = f", {len(source.class_names)} classes" if source.class_names else ", no classes"
     if not plan.is_image:
-        return f"vectors of length {plan.shape[0]}{classes}", ""
+        return f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)
     steps = "crop to the central square, " * (done["crop"] != "none") + "resize, " * (done["resize"] != "none")
     height, width, channels = plan.shape
     colours = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    return f"{steps or 'take as it is, '}{width} x {height} ({plan.chosen}), {colours}{classes}", ""
+    return f"{left_out}{steps or 'take as it is, '}{width} x {height} ({plan.chosen}), {colours}{classes}"
+
+
+def _foresee_skipping(source: Source, reader: Reader, shapes: set[Shape]) -> str:
+    """What training with ``--skip-bad`` would do."""
+    if len(reader.bad) > may_be_left_out(reader.length):
+        return f"these are too many for --skip-bad, which leaves out one in {ONE_IN} at most"
+    try:
+        return f"--skip-bad would {_foresee(source, reader, shapes, True)}"
+    except DataError as error:
+        return f"--skip-bad would not do: {error.message}"
 
 
 def _size(shape: Shape) -> str:
     return f"{shape[1]} x {shape[0]}" if len(shape) == 3 else str(shape[0])
 
 
-def _kind(source: ImageFiles | ArrayFile | PackedFolder) -> str:
+def _kind(source: Source) -> str:
     if isinstance(source, ImageFiles):
         return "folder" if isinstance(source, FolderImages) else "zip"
     return "array" if isinstance(source, ArrayFile) else "packed folder"

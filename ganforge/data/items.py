@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ganforge.data.bad import BadExamples, may_be_left_out
 from ganforge.data.decode import fit, normalise
 from ganforge.data.files import ImageFiles
+from ganforge.data.wording import printable, reason_of
 from ganforge.errors import DataError, GanforgeError, PluginError
 
 Shape = tuple[int, ...]
@@ -48,17 +51,22 @@ class Reader:
     Args:
         dataset: Anything map-style that yields what `ganforge.Dataset` says.
         name: What to call it in an error.
+        skip_bad: Leave out examples that cannot be read, but not too many.
+
+    Attributes:
+        length: Number of examples, readable or not.
+        bad: Those that were left out so far.
 
     Raises:
         PluginError: It has no length.
         DataError: It is empty.
     """
 
-    def __init__(self, dataset: Any, name: str) -> None:
+    def __init__(self, dataset: Any, name: str, skip_bad: bool = False) -> None:
         self.dataset = dataset
         self.name = name
         # Other people's data sets need not bear two threads at once.
-        self._lock = None if isinstance(dataset, ImageFiles) else threading.Lock()
+        self._lock = nullcontext() if isinstance(dataset, ImageFiles) else threading.Lock()
         try:
             self.length = len(dataset)
             self.class_names = tuple(str(each) for each in getattr(dataset, "class_names", ()))
@@ -68,16 +76,24 @@ class Reader:
             raise PluginError(f"{name} cannot be opened: {type(error).__name__}: {error}") from error
         if self.length == 0:
             raise DataError(f"{name} is empty", "training needs examples")
+        self.bad = BadExamples(name, self.length, may_be_left_out(self.length) if skip_bad else None)
 
     def survey(self) -> set[Shape]:
         """Shapes of examples: of all that have a header to look at, else of some spread over the data set."""
+        shapes: set[Shape] = set()
         if isinstance(self.dataset, ImageFiles):
-            return {self.dataset.shape(index) for index in range(self.length)}
-        indices = sorted({round(index) for index in np.linspace(0, self.length - 1, _SURVEYED)})
-        return {example.shape for example in self.read(indices)}
+            for index in range(self.length):
+                try:
+                    shapes.add(self.dataset.shape(index))
+                except DataError as error:
+                    self._leave_out(index, error)
+            return shapes
+        for index in sorted({round(index) for index in np.linspace(0, self.length - 1, _SURVEYED)}):
+            shapes.update(example.shape for example in self.read([index]))  # one at a time, as they may be large
+        return shapes
 
     def read(self, indices: Sequence[int], edge: int | None = None) -> list[Example]:
-        """Fetch examples.
+        """Fetch examples, without those that are left out.
 
         Args:
             indices: Which.
@@ -85,41 +101,64 @@ class Reader:
 
         Raises:
             PluginError: The data set fails or breaks the contract.
-            DataError: An image cannot be decoded.
+            DataError: An image cannot be decoded and may not be left out.
         """
-        if self._lock is None:
-            items = self._fetch(indices)
-        else:
-            with self._lock:
-                items = self._fetch(indices)
-        return [self._example(item, index, edge) for index, item in zip(indices, items, strict=True)]
+        with self._lock:
+            items = self._fetch([index for index in indices if index not in self.bad])
+        examples = []
+        for index, item in items:
+            item, label = self._split(item, index)
+            try:
+                examples.append(self._example(item, label, index, edge))
+            except DataError as error:
+                self._leave_out(index, error, label)
+        return examples
 
-    def _fetch(self, indices: Sequence[int]) -> list[Any]:
-        where = f"{self.name}, example {indices[0]}"
+    def call(self, index: int) -> tuple[str, str]:
+        """What to call an example: within the data set, and in an error."""
+        if isinstance(self.dataset, ImageFiles):
+            name = self.dataset.names[index]
+            return printable(name), self.dataset.describe(name)
+        return f"example {index}", f"{self.name}, example {index}"
+
+    def _leave_out(self, index: int, error: DataError, label: int | None = None) -> None:
+        if isinstance(self.dataset, ImageFiles) and self.dataset.labels is not None:
+            label = self.dataset.labels[index]
+        self.bad.add(index, *self.call(index), error, label)
+
+    def _fetch(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
+        if not indices:
+            return []
+        items = []
+        where = f"{self.name}, examples {indices[0]} to {indices[-1]}"
         try:
             if hasattr(self.dataset, "__getitems__"):
-                where = f"{self.name}, examples {indices[0]} to {indices[-1]}"
-                items = list(self.dataset.__getitems__(list(indices)))
-            else:
-                items = []
-                for index in indices:
-                    where = f"{self.name}, example {index}"
-                    items.append(self.dataset[index])
+                batch = list(self.dataset.__getitems__(list(indices)))
+                if len(batch) != len(indices):
+                    raise PluginError(f"{where}: __getitems__ returned {len(batch)} items for {len(indices)} indices")
+                return list(zip(indices, batch, strict=True))
+            for index in indices:
+                where = f"{self.name}, example {index}"
+                try:
+                    items.append((index, self.dataset[index]))
+                except DataError as error:
+                    self._leave_out(index, error)
         except GanforgeError:
             raise
         except Exception as error:
-            raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
-        if len(items) != len(indices):
-            raise PluginError(f"{where}: __getitems__ returned {len(items)} items for {len(indices)} indices")
+            raise PluginError(f"{where}: {type(error).__name__}: {reason_of(error)}") from error
         return items
 
-    def _example(self, item: Any, index: int, edge: int | None) -> Example:
+    def _split(self, item: Any, index: int) -> tuple[Any, int | None]:
         where = f"{self.name}, example {index}"
-        label = None
-        if isinstance(item, (tuple, list)):
-            if len(item) != 2:
-                raise PluginError(f"{where} is a {type(item).__name__} of {len(item)}", _CONTRACT)
-            item, label = item[0], _read_label(item[1], where)
+        if not isinstance(item, (tuple, list)):
+            return item, None
+        if len(item) != 2:
+            raise PluginError(f"{where} is a {type(item).__name__} of {len(item)}", _CONTRACT)
+        return item[0], _read_label(item[1], where)
+
+    def _example(self, item: Any, label: int | None, index: int, edge: int | None) -> Example:
+        where = f"{self.name}, example {index}"
         if isinstance(item, Image.Image):
             image = normalise(item, where)
             shape: Shape = (image.height, image.width, len(image.getbands()))
@@ -156,7 +195,8 @@ def _read_array(item: Any, where: str) -> NDArray[Any]:
         if array.ndim == 3 and array.shape[2] in (1, 3, 4):
             return array
     if array.dtype.kind == "f" and array.ndim == 1 and array.size:
-        vector = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 becomes infinite, and is told below
+            vector = array.astype(np.float32, copy=False)
         if not np.isfinite(vector).all():
             raise DataError(f"{where} holds values that are not finite", "remove such examples")
         return vector

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ganforge.data.bad import describe_left_out, refusal
 from ganforge.data.cache import cache_folder
-from ganforge.data.files import printable
 from ganforge.data.packer import Progress, pack
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
+from ganforge.data.wording import printable, short
 from ganforge.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.registry import Registry
 
@@ -29,6 +30,7 @@ def open_data(
     registry: Registry | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    skip_bad: bool = False,
 ) -> PackedData:
     """Packed data for a path or for the name of a data set.
 
@@ -45,35 +47,39 @@ def open_data(
         registry: Where names are looked up; None for paths only.
         cache: Folder of packed data; None for the user's cache.
         progress: Called with the number of examples packed and of all.
+        skip_bad: Leave out examples that cannot be read, at most one in ten; the note counts and names them, and so
+            does `PackedData.left_out`.
 
     Raises:
         OptionError: An unknown option, or a value that is not to be had.
         DataError: There is no such source, or it cannot be used.
         PluginError: A data set fails or breaks its contract.
     """
-    found = _find(source, resolution, options or {}, registry)
+    found = _find(source, resolution, options or {}, registry, skip_bad)
     ready = _as_it_is(found.dataset, resolution)
     if ready is not None:
         return replace(ready, note=found.note)
     key = found.cache_key()
     if key is None:
-        return replace(found.pack(None, progress), note=found.note)
+        return found.pack(None, progress)
     folder = (cache or cache_folder() / "data") / found.folder_name(key)
     if folder.exists():
         try:
-            return replace(PackedData.load(folder), note=found.note)
+            data = PackedData.load(folder)
         except DataError:  # damaged, but it can be made again
             shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return found.take(data)
     try:
-        data = found.pack(folder, progress)
+        return found.pack(folder, progress)
     except DataError:
         if not folder.exists():
             raise
-        data = PackedData.load(folder)  # another process has packed it meanwhile
+        return found.take(PackedData.load(folder))  # another process has packed it meanwhile
     except OSError as error:
+        data = found.pack(None, progress)
         reason = f"packed in memory, as {folder.parent} cannot be written: {error.strerror}"
-        return replace(found.pack(None, progress), note="; ".join(filter(None, (found.note, reason))))
-    return replace(data, note=found.note)
+        return replace(data, note="\n".join(filter(None, (data.note, reason))))
 
 
 def pack_data(
@@ -84,26 +90,30 @@ def pack_data(
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
+    skip_bad: bool = False,
 ) -> PackedData:
     """Pack into a folder of the user's choice.
 
     Args:
-        source: As for `open_data`, and so are `resolution`, `options`, `registry` and `progress`.
+        source: As for `open_data`, and so are `resolution`, `options`, `registry`, `progress` and `skip_bad`.
         folder: Must not exist, or be empty.
         resolution: Pixels along an edge.
         options: Of a registered data set.
         registry: Where names are looked up.
         progress: Called with the number of examples packed and of all.
+        skip_bad: Leave out examples that cannot be read.
 
     Raises:
         DataError: As `open_data`; or the folder is taken or cannot be written.
     """
-    found = _find(source, resolution, options or {}, registry)
+    found = _find(source, resolution, options or {}, registry, skip_bad)
     ready = _as_it_is(found.dataset, resolution)
     try:
         if ready is None:
-            return replace(found.pack(folder, progress), note=found.note)
+            return found.pack(folder, progress)
         ready.save(folder)
+    except RecursionError:
+        raise DataError(f"{found.title}: the manifest is nested too deeply", "pack the data again") from None
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror}", "choose another folder") from error
     return replace(PackedData.load(folder), note=found.note)
@@ -118,6 +128,7 @@ class _Found:
         name: A short name.
         title: What to call it in an error.
         origin: What decides the examples, apart from the cache key.
+        skip_bad: Whether examples that cannot be read may be left out.
         note: What the user should be told.
     """
 
@@ -126,10 +137,11 @@ class _Found:
     title: str
     resolution: int | None
     origin: Mapping[str, Any]
+    skip_bad: bool
     note: str = ""
 
     def pack(self, folder: Path | None, progress: Progress | None) -> PackedData:
-        return pack(
+        packed = pack(
             self.dataset,
             self.name,
             title=self.title,
@@ -137,7 +149,17 @@ class _Found:
             origin=self.origin,
             folder=folder,
             progress=progress,
+            skip_bad=self.skip_bad,
         )
+        return self.take(packed)
+
+    def take(self, data: PackedData) -> PackedData:
+        """Data that were packed now or earlier: those of which nothing was left out serve both ways, others do not."""
+        if data.left_out and not self.skip_bad:
+            name, reason = next(iter(data.left_out.items()))
+            raise refusal(DataError(f"{self.title}, {short(name)}: {reason}"))
+        told = describe_left_out(data.left_out, len(data) + len(data.left_out))
+        return replace(data, note="\n".join(filter(None, (self.note, told))))
 
     def cache_key(self) -> str | None:
         try:
@@ -156,7 +178,9 @@ class _Found:
         return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[:48]}-{digest[:16]}"
 
 
-def _find(source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None) -> _Found:
+def _find(
+    source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
+) -> _Found:
     if resolution is not None and resolution < 1:
         raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
     if not source:
@@ -165,7 +189,7 @@ def _find(source: str, resolution: int | None, options: Mapping[str, Any], regis
     path = Path(os.path.expanduser(source))  # Path's own fails for an unknown user
     if registry and source in names:
         note = f"'{source}' is the data set of that name; for the path write ./{source}" if os.path.exists(path) else ""
-        return _find_registered(source, resolution, options, registry, note)
+        return _find_registered(source, resolution, options, registry, skip_bad, note)
     if not os.path.exists(path) and path.name == source and names:
         raise DataError(f"'{printable(source)}' is no file, no folder and no data set", nearest(source, names))
     if options:
@@ -173,11 +197,11 @@ def _find(source: str, resolution: int | None, options: Mapping[str, Any], regis
     dataset = open_source(path)
     whole = path.resolve()
     name = printable(whole.name if path.is_dir() else whole.stem)
-    return _Found(dataset, name, printable(source), resolution, {"source": printable(source)})
+    return _Found(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad)
 
 
 def _find_registered(
-    name: str, resolution: int | None, options: Mapping[str, Any], registry: Registry, note: str
+    name: str, resolution: int | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
 ) -> _Found:
     if resolution is not None and "resolution" in registry.options("dataset", name):
         if options.get("resolution", resolution) != resolution:
@@ -185,7 +209,8 @@ def _find_registered(
         options = {**options, "resolution": resolution}
     options = registry.check("dataset", name, options)
     dataset = registry.build("dataset", name, options)
-    return _Found(dataset, name, f"dataset '{name}'", resolution, {"source": name, "options": dict(options)}, note)
+    origin = {"source": name, "options": dict(options)}
+    return _Found(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
 
 
 def _as_it_is(dataset: Any, resolution: int | None) -> PackedData | None:

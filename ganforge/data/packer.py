@@ -36,6 +36,7 @@ def pack(
     origin: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
+    skip_bad: bool = False,
 ) -> PackedData:
     """Bring all examples of a data set to one form.
 
@@ -51,13 +52,15 @@ def pack(
         origin: What is known of where the examples come from.
         folder: Where to write a packed folder, which is then mapped into memory; None to pack in memory.
         progress: Told after each chunk.
+        skip_bad: Leave out examples that cannot be read, if they are few; `PackedData.left_out` then names them.
 
     Raises:
-        DataError: An image cannot be decoded, the examples do not fit together, or they do not fit into memory.
+        DataError: An image cannot be decoded and may not be left out, the examples do not fit together, or they do not
+            fit into memory.
         PluginError: The data set fails or breaks its contract.
         OSError: The folder cannot be written.
     """
-    reader = Reader(dataset, title)
+    reader = Reader(dataset, title, skip_bad)
     with strict_decoding(), new_folder(folder) if folder else nullcontext() as partial:
         shapes = reader.survey()
         while True:
@@ -67,7 +70,10 @@ def pack(
             if labels is not None and Plan.of(shapes, resolution, title) == plan:
                 break
         numbers, class_names = _settle_labels(labels, reader.class_names, title)
+        reader.bad.check_classes(labels, class_names)
         made = {**(origin or {}), **plan.describe(shapes)}
+        if reader.bad:
+            made["left_out"] = reader.bad.reasons()
         if partial:
             write_rest(partial, name, writer, numbers, class_names, made)
     if folder:
@@ -91,17 +97,18 @@ def _fill(
     progress: Progress | None,
 ) -> tuple[set[Shape], list[int | None] | None]:
     """Write all examples; give the shapes seen, and the labels, or None for those if the plan turned out wrong."""
-    pixels = max(math.prod(shape[:2]) for shape in expected)
+    pixels = max(math.prod(shape[:2]) for shape in {*expected, plan.shape})
     seen: set[Shape] = set()
     labels: list[int | None] = []
-    for examples in in_chunks(lambda indices: reader.read(indices, plan.edge), reader.length, pixels):
+    chunks = in_chunks(lambda indices: (indices.stop, reader.read(indices, plan.edge)), reader.length, pixels)
+    for done, examples in chunks:
         seen.update(example.shape for example in examples)
         if not seen <= expected and Plan.of(expected | seen, resolution, reader.name) != plan:
             return seen, None
         writer.append(plan.rows(examples))
         labels.extend(example.label for example in examples)
         if progress:
-            progress(len(labels), reader.length)
+            progress(done, reader.length)
     return seen, labels
 
 

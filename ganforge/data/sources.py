@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,10 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganforge.data.files import FolderImages, ImageFiles, ZipImages, printable
+from ganforge.data.files import FolderImages, ImageFiles, ZipImages
+from ganforge.data.npy import map_array
 from ganforge.data.store import PackedData, is_packed
+from ganforge.data.wording import printable, reason_of
 from ganforge.errors import DataError
 from ganforge.interfaces import Dataset
+
+LARGEST_EXAMPLE = 1 << 28
+"""Numbers of the largest example in an array; as many as the largest picture has in a file."""
 
 _HINT = "give a folder or zip of images, an .npy array or a packed folder"
 
@@ -33,7 +39,9 @@ def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
         return ZipImages(path)
     if path.suffix.lower() == ".npy":
         return ArrayFile(path)
-    raise DataError(f"{path}: data in a {path.suffix or 'nameless'} file cannot be read", _HINT)
+    raise DataError(
+        f"{printable(str(path))}: data in a {printable(path.suffix) or 'nameless'} file cannot be read", _HINT
+    )
 
 
 class _Rows(Dataset):
@@ -66,30 +74,29 @@ class ArrayFile(_Rows):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.title = printable(str(path))
 
     @cached_property
     def array(self) -> NDArray[Any]:  # type: ignore[override]
         """Images ``[N, H, W, C]`` or vectors ``[N, D]``."""
         try:
-            array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # a broken file may raise anything
-            raise DataError(f"{self.path}: is no whole .npy file: {error}", _FORMS) from error
-        if not isinstance(array, np.ndarray):
-            raise DataError(f"{self.path}: holds several arrays", _FORMS)
-        if array.ndim == 0 or array.size == 0:
-            raise DataError(f"{self.path}: the array is empty", _FORMS)
+            array = map_array(self.path, "r")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.title}: is no whole .npy file: {reason_of(error)}", _FORMS) from error
+        if math.prod(array.shape[1:]) > LARGEST_EXAMPLE:
+            raise DataError(f"{self.title}: examples {list(array.shape[1:])} are too large", _FORMS)
         if array.dtype == np.uint8 and array.ndim in (3, 4):
             return array[..., None] if array.ndim == 3 else self._channels_last(array)
         if array.dtype.kind == "f" and array.ndim in (1, 2):
             return array.reshape(len(array), -1)
-        raise DataError(f"{self.path}: an array {list(array.shape)} of {array.dtype} is not taken", _FORMS)
+        raise DataError(f"{self.title}: an array {list(array.shape)} of {array.dtype.name} is not taken", _FORMS)
 
     def _channels_last(self, array: NDArray[Any]) -> NDArray[Any]:
         views = [view for view in (array, np.moveaxis(array, 1, 3)) if view.shape[3] in (1, 3, 4)]
         if len(views) == 2:  # tiny images, such as [N, 3, 4, 4]: go by which of the two is square
             views = [view for view in views if view.shape[1] == view.shape[2]]
         if len(views) != 1:
-            raise DataError(f"{self.path}: which axis of {list(array.shape)} counts channels is not clear", _FORMS)
+            raise DataError(f"{self.title}: which axis of {list(array.shape)} counts channels is not clear", _FORMS)
         return views[0]
 
     def cache_key(self) -> str:

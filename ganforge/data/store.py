@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganforge.data.npy import map_array
 from ganforge.data.rows import MAPPED_BYTES, RowFile
+from ganforge.data.wording import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError
 from ganforge.interfaces import DataSpec
@@ -24,6 +26,9 @@ FORMAT = "ganforge-data-1"
 """Name and version of the layout of a packed folder, and of how images are prepared for it."""
 
 _CHUNK_BYTES = 1 << 24
+
+_MANIFEST_BYTES = 1 << 26
+"""Of the longest manifest, which may name many examples that were left out; parsed, it takes far more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +42,7 @@ class PackedData:
         labels: Classes, int64 ``[N]`` in ``[0, len(class_names))``; None for unlabelled data.
         class_names: In the order of the labels; empty for unlabelled data.
         fingerprint: SHA-256 of the examples, the labels and the class names.
-        origin: How the examples were made: source, options, crop, filter of the resize.
+        origin: How the examples were made: source, options, crop, filter of the resize, what was left out.
         note: What the user should be told about this opening, such as why nothing was cached; usually empty.
         file: Where `gather` reads the examples if their file is large; None if they are read where they lie.
     """
@@ -58,6 +63,11 @@ class PackedData:
     def spec(self) -> DataSpec:
         """What these data dictate to networks."""
         return DataSpec(tuple(self.examples.shape[1:]), self.class_names)
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Why examples of the source are not among these, by name; empty if all are."""
+        return dict(self.origin.get("left_out", {}))
 
     def gather(self, indices: Tensor, into: Tensor) -> None:
         """Copy some examples without leaving more of a large file in memory; several threads may do so at once.
@@ -113,12 +123,12 @@ class PackedData:
         examples = _open_array(folder / "examples.npy", shape, manifest["dtype"])
         labels = _open_array(folder / "labels.npy", shape[:1], "int64") if class_names else None
         if labels is not None and (labels.min() < 0 or labels.max() >= len(class_names)):
+            where = printable(str(folder / "labels.npy"))
             raise DataError(
-                f"{folder / 'labels.npy'} runs from {labels.min()} to {labels.max()}, with {len(class_names)} classes",
-                _AGAIN,
+                f"{where} runs from {labels.min()} to {labels.max()}, with {len(class_names)} classes", _AGAIN
             )
         file = None
-        if isinstance(examples, np.memmap) and examples.nbytes > MAPPED_BYTES and examples.flags.c_contiguous:
+        if examples.nbytes > MAPPED_BYTES and examples.flags.c_contiguous:
             file = RowFile(folder / "examples.npy", examples.offset, examples[0].nbytes)
         return cls(
             name=manifest["name"],
@@ -185,7 +195,10 @@ def is_packed(folder: Path) -> bool:
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         return False
-    return (folder / "examples.npy").exists() or b"ganforge-data-" in manifest.read_bytes()
+    if (folder / "examples.npy").exists():
+        return True
+    with manifest.open("rb") as file:
+        return b"ganforge-data-" in file.read(_MANIFEST_BYTES)
 
 
 _AGAIN = "pack the data again"
@@ -202,41 +215,50 @@ _KEYS = {
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
+    where = printable(str(path))
     try:
-        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MANIFEST_BYTES + 1)
+        if len(content) > _MANIFEST_BYTES:
+            raise ValueError(f"more than {_MANIFEST_BYTES >> 20} MiB are no manifest")
+        manifest: Any = json.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"{folder} is no packed folder: it has no manifest.json", "give a folder that `ganforge data pack` wrote"
+            f"{printable(str(folder))} is no packed folder: it has no manifest.json",
+            "give a folder that `ganforge data pack` wrote",
         ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", _AGAIN) from None
-    written = str(manifest.get("format")) if isinstance(manifest, dict) else ""
-    if not written.startswith("ganforge-data-"):
-        raise DataError(f"{path} was not written by ganforge", "give a folder that `ganforge data pack` wrote")
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{where} cannot be read: {reason_of(error)}", _AGAIN) from None
+    written = manifest.get("format") if isinstance(manifest, dict) else None
+    if not isinstance(written, str) or not written.startswith("ganforge-data-"):
+        raise DataError(f"{where} was not written by ganforge", "give a folder that `ganforge data pack` wrote")
     if written != FORMAT:
-        raise DataError(f"{path} is of the format {written}, this version reads {FORMAT}", _AGAIN)
+        raise DataError(f"{where} is of the format {printable(written[:40])}, this version reads {FORMAT}", _AGAIN)
     for key, kind in _KEYS.items():
         if not isinstance(manifest.get(key), kind):
-            raise DataError(f"{path}: '{key}' is missing or no {kind.__name__}", _AGAIN)
+            raise DataError(f"{where}: '{key}' is missing or no {kind.__name__}", _AGAIN)
     shape, dtype = manifest["shape"], manifest["dtype"]
     whole = all(isinstance(each, int) and each > 0 for each in shape)
-    if not whole or (dtype, len(shape)) not in (("uint8", 4), ("float32", 2)):
-        raise DataError(f"{path}: {dtype} {shape} are neither images nor vectors", _AGAIN)
+    images = dtype == "uint8" and len(shape) == 4 and shape[1] in (1, 3, 4)
+    if not whole or not (images or (dtype == "float32" and len(shape) == 2)):
+        raise DataError(f"{where}: its shape and dtype are those of neither images nor vectors", _AGAIN)
     if not all(isinstance(each, str) for each in manifest["class_names"]):
-        raise DataError(f"{path}: 'class_names' must all be text", _AGAIN)
-    return dict(manifest)
+        raise DataError(f"{where}: 'class_names' must all be text", _AGAIN)
+    if not isinstance(manifest["origin"].get("left_out", {}), dict):
+        raise DataError(f"{where}: 'left_out' must give a reason for each name", _AGAIN)
+    return {**manifest, "name": printable(manifest["name"])}
 
 
-def _open_array(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+def _open_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, np.dtype[Any]]:
+    where = printable(str(path))
     try:
-        # Copy on write, since torch warns about memory that it could not write to.
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
+        array = map_array(path, "c")  # copy on write, since torch warns about memory that it could not write to
     except FileNotFoundError:
-        raise DataError(f"{path.parent} is incomplete: it has no {path.name}", _AGAIN) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is damaged or cut off: {error}", _AGAIN) from None
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.name != dtype:
-        raise DataError(f"{path} does not fit its manifest, which says {dtype} {list(shape)}", _AGAIN)
+        raise DataError(f"{printable(str(path.parent))} is incomplete: it has no {path.name}", _AGAIN) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where} is damaged or cut off: {reason_of(error)}", _AGAIN) from None
+    if array.shape != shape or array.dtype != np.dtype(dtype):
+        raise DataError(f"{where} does not fit its manifest, which says {dtype} {list(shape)}", _AGAIN)
     return array
 
 

@@ -14,6 +14,8 @@ _CHUNK = 256
 _CHUNK_PIXELS = 1 << 22
 _SMALL_PIXELS = 128 * 128
 _MOST_THREADS = 8
+_MOST_PIXELS = 1 << 27
+"""Of all images that are decoded at the same time: WebP takes 20 bytes for each, other formats fewer."""
 
 
 def in_chunks(function: Callable[[range], _Result], count: int, pixels: int) -> Iterator[_Result]:
@@ -26,7 +28,7 @@ def in_chunks(function: Callable[[range], _Result], count: int, pixels: int) -> 
     """
     size = max(1, min(_CHUNK, _CHUNK_PIXELS // pixels))
     chunks = (range(start, min(start + size, count)) for start in range(0, count, size))
-    threads = min(_MOST_THREADS, _num_cores())
+    threads = min(_MOST_THREADS, _num_cores(), max(1, _MOST_PIXELS // pixels))
     if pixels < _SMALL_PIXELS or threads == 1:  # decoding a small image is mostly Python, which threads only slow down
         yield from map(function, chunks)
         return

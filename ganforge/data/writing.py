@@ -23,20 +23,38 @@ class ArrayWriter:
     an `OSError`.
 
     Args:
-        shape: ``[N, ...]`` of the whole array.
+        shape: ``[N, ...]`` of the whole array, or of more: rows that never come are not part of it.
         dtype: Of the whole array.
         path: The file; None to keep the array in memory, as `array`.
     """
 
     def __init__(self, shape: Sequence[int], dtype: DTypeLike, path: Path | None) -> None:
-        self.shape = tuple(shape)
+        self._row_shape = tuple(shape[1:])
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self._hash = hashlib.sha256()
         self._filled = 0
         self._file = path.open("wb") if path else None
-        self.array = np.empty(0 if path else self.shape, self.dtype)
+        self._rows = np.empty(0 if path else tuple(shape), self.dtype)
+        self._write_header(shape[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``[N, ...]`` of all rows so far."""
+        return (self._filled, *self._row_shape)
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """All rows so far, if they are kept in memory."""
+        return self._rows[: self._filled]
+
+    def _write_header(self, rows: int) -> None:
+        """Write the header, which is of one length however many rows there are."""
         if self._file:
-            header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+            header = {
+                "descr": np.lib.format.dtype_to_descr(self.dtype),
+                "fortran_order": False,
+                "shape": (rows, *self._row_shape),
+            }
             np.lib.format.write_array_header_2_0(self._file, header)
 
     def append(self, rows: NDArray[Any]) -> None:
@@ -46,7 +64,7 @@ class ArrayWriter:
         if self._file:
             self._file.write(rows.data)
         else:
-            self.array[self._filled : self._filled + len(rows)] = rows
+            self._rows[self._filled : self._filled + len(rows)] = rows
         self._filled += len(rows)
 
     @property
@@ -60,6 +78,8 @@ class ArrayWriter:
     def __exit__(self, error: object, *_: object) -> None:
         if self._file:
             if error is None:
+                self._file.seek(0)
+                self._write_header(self._filled)
                 self._file.flush()
                 os.fsync(self._file.fileno())
             self._file.close()

@@ -140,4 +140,10 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
 def open_training_data(config: RunConfig, registry: Registry) -> PackedData:
     """What a run of this configuration is trained on; see `open_data` for errors."""
     source = config.data
-    return open_data(source.source, resolution=source.resolution, options=source.options, registry=registry)
+    return open_data(
+        source.source,
+        resolution=source.resolution,
+        options=source.options,
+        registry=registry,
+        skip_bad=source.skip_bad,
+    )
