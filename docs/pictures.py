@@ -21,7 +21,7 @@ from ganforge.builtin.ada import ADA
 from ganforge.builtin.augmentations import DiffAugment, Flip
 from ganforge.builtin.avatars import Avatars
 from ganforge.builtin.losses import ganforge_losses
-from ganforge.images import grid, to_float, to_pil, to_uint8, write_gif
+from ganforge.images import gif_bytes, grid, to_float, to_pil, to_uint8
 
 IMAGES = Path(__file__).parent / "images"
 RUNS = Path("runs/pictures")
@@ -202,7 +202,7 @@ def landscape() -> None:
     """A run that goes right, as an animation."""
     frames = pictures_of(LANDSCAPE)
     chosen = [frames[round(index)] for index in torch.linspace(0, len(frames) - 1, 40).tolist()]
-    write_gif(IMAGES / "ring-8-landscape.gif", chosen)
+    (IMAGES / "ring-8-landscape.gif").write_bytes(gif_bytes(chosen))
 
 
 def stylegan() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -56,9 +55,11 @@ def png_bytes(pixels: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def write_gif(path: Path, frames: Sequence[Image.Image], seconds: float = 6.0) -> None:
-    """Write an animation that takes about `seconds` and rests on its last frame."""
+def gif_bytes(frames: Sequence[Image.Image], seconds: float = 6.0) -> bytes:
+    """An animation that takes about `seconds` and rests on its last frame, as the bytes of a GIF file."""
     each = max(40, int(1000 * seconds / len(frames)))
     durations = [each] * (len(frames) - 1) + [each + 1500]
     first, *rest = (frame.convert("RGB") for frame in frames)
-    first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
+    buffer = io.BytesIO()
+    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+    return buffer.getvalue()

@@ -239,7 +239,8 @@ def train(
         data = _open_data(settled, registry)
     check_scoring(settled.training, data)
     settled = share_out(settle_budget(settled, torch_device), team)
-    state = build_state(settled, registry, data.spec, torch_device)
+    with explaining_memory(settled, data.spec):
+        state = build_state(settled, registry, data.spec, torch_device)
     batches = open_batches(settled.training, data, torch_device)
     if settled.training.init_from is not None and not resume:
         weights = _find_weights(settled.training.init_from, out)

@@ -20,11 +20,10 @@ from ganforge.team import Team
 def share_checkpoint(
     team: Team, found: tuple[dict[str, Tensor], dict[str, Any]] | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A checkpoint's tensors and card, in all processes as the leading one has read them."""
-    if team.size == 1:
-        assert found is not None
-        return found
+    """A checkpoint's tensors and card, in all processes as the leading one has read them; empty if it found none."""
     tensors, card = found or ({}, {})
+    if team.size == 1:
+        return tensors, card
     content = team.take_over(safetensors.torch.save(tensors) if team.leads else None)
     words = team.take_over(json.dumps(card).encode() if team.leads else None)
     return safetensors.torch.load(content), json.loads(words)

@@ -146,7 +146,7 @@ def train(
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
             # Where steps have to be skipped, an older checkpoint is the better one, and is not to be pushed out.
-            if due and not state.streak:
+            if due and not state.streak and not is_spent(training, state):
                 record.save()
                 saved = now
 
@@ -158,8 +158,10 @@ def train(
                 watcher.score(*record.score(scorer))
             if record.pending:
                 watcher.tick(record.tick())
+            record.animate()  # before the last checkpoint: a run that has it has everything
         record.save()
-    record.animate()
+    if stopped is not None:
+        record.animate()
     return Outcome(state.images, state.seconds, stopped)
 
 

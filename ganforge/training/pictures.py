@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from ganforge.errors import GanforgeError
 from ganforge.files import write_bytes
-from ganforge.images import grid, png_bytes, to_uint8, write_gif
+from ganforge.images import gif_bytes, grid, png_bytes, to_uint8
 from ganforge.interfaces import DataSpec, Discriminator, Generator
 from ganforge.sampling import cycle_labels, generate
 
@@ -198,4 +198,4 @@ def write_animation(path: Path, pictures: list[Path], edge: int = 384) -> None:
         with Image.open(each) as frame:
             frame.thumbnail((edge, edge))
             frames.append(frame.convert("RGB"))
-    write_gif(path, frames)
+    write_bytes(path, gif_bytes(frames))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ganforge.checkpoint import copy_tensors, digest_tensors, read_card, read_tensors, save_generator
 from ganforge.config import TrainingConfig
+from ganforge.data.difference import describe_difference
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, DivergenceError
 from ganforge.files import append_line, remove, write_bytes
@@ -224,15 +225,20 @@ class Record:
         if self._team.leads:
             self.writer.finish()
             found = self._newest(said)
-            if found is None:
-                reason = "; ".join(said) or "it holds no checkpoint"
-                raise CheckpointError(f"{self._folder.path} cannot be resumed: {reason}", "start a new run")
+            if found is None and said:
+                raise CheckpointError(f"{self._folder.path} cannot be resumed: {'; '.join(said)}", "start a new run")
         tensors, card = share_checkpoint(self._team, found)
-        self._take_up(tensors, card, device)
+        if card:
+            self._take_up(tensors, card, device)
+            where = f"{self._folder.checkpoint_path(card['images'])} at {card['images']} images"
+        else:  # it was killed before the first checkpoint; the start follows from the seed
+            where = "the start"
         if self._team.leads:
-            said += self._find_best(card["images"])
-        path = self._folder.checkpoint_path(card["images"])
-        return "; ".join([*said, f"going on from {path} at {card['images']} images"])
+            for row in self._forget_rows_after(self._state.images):
+                if "images_per_second" in row:  # a tick's, not a score's
+                    self._watch.look(row)
+            said += self._find_best(self._state.images)
+        return "; ".join([*said, f"going on from {where}"])
 
     def roll_back(self, device: torch.device) -> str:
         """Go back to a good checkpoint, an earlier one each time, with other random numbers and lower learning rates.
@@ -260,6 +266,8 @@ class Record:
                     remove(later)
         tensors, card = share_checkpoint(self._team, found)
         self._take_up(tensors, card, device)
+        if self._team.leads:
+            self._forget_rows_after(state.images)
         state.rollbacks = rollbacks + 1
         state.streak.zero_()
         self.save()
@@ -289,9 +297,8 @@ class Record:
                 continue
             if card["fingerprint"] != self._data.fingerprint:
                 raise CheckpointError(
-                    f"the data changed since the run began: their fingerprint is {self._data.fingerprint[:12]}, "
-                    f"the run's {card['fingerprint'][:12]}",
-                    "put the old data back, or start a new run",
+                    f"the data changed since the run began: {describe_difference(card['generator']['data'], self._data)}",
+                    "put the old data back, or start a new run, with --init-from if it is to begin with these weights",
                 )
             return tensors, card
         return None
@@ -316,10 +323,6 @@ class Record:
         self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]
         self.last = Score(**card["score"]) if card.get("score") else None
         self._watch = Watch()
-        if self._team.leads:
-            for row in self._forget_rows_after(card["images"]):
-                if "images_per_second" in row:  # a tick's, not a score's
-                    self._watch.look(row)
 
     def animate(self) -> None:
         """Make the animation of all pictures so far."""

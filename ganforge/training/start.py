@@ -135,6 +135,7 @@ def open_record(
             "name": data.name,
             "shape": list(data.spec.shape),
             "class_names": list(data.spec.class_names),
+            "num_examples": len(data),
             "fingerprint": data.fingerprint,
         },
         "recipe": config.recipe,

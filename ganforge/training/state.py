@@ -11,8 +11,9 @@ from torch.optim import Adam
 
 from ganforge.capabilities import Growing
 from ganforge.config import OptimizerConfig, RunConfig
-from ganforge.errors import CheckpointError, OptionError
+from ganforge.errors import CheckpointError, GanforgeError, OptionError, PluginError
 from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
+from ganforge.memory import is_out_of_memory
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
 from ganforge.training.randomness import seed_everything
@@ -251,23 +252,49 @@ def check_players(
     labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes and few is None else None
     was_training = generator.training, discriminator.training
     generator.eval(), discriminator.eval()
-    with torch.no_grad():
-        try:
-            fake = generator(torch.zeros(batch, generator.z_dim, device=device), labels)
-            logits = discriminator(fake, labels)
-        except ValueError as error:
-            if few is None:
-                raise
+    latents = torch.zeros(batch, generator.z_dim, device=device)
+    fake = _try_out(f"generator '{config.generator.name}'", generator, latents, labels, few)
+    if tuple(fake.shape) != (batch, *data.shape):
+        raise OptionError(
+            f"generator '{config.generator.name}' makes {tuple(fake.shape)} of {batch} latent vectors, "
+            f"but examples are {(batch, *data.shape)}"
+        )
+    logits = _try_out(f"discriminator '{config.discriminator.name}'", discriminator, fake, labels, few)
+    if logits.dim() != 1 or not 0 < len(logits) <= batch:
+        raise OptionError(
+            f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)} for {batch} examples, "
+            "not logits [N]"
+        )
+    generator.train(was_training[0]), discriminator.train(was_training[1])
+
+
+def _try_out(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, few: int | None) -> Tensor:
+    """What a network returns.
+
+    Raises:
+        OptionError: It asks for classes, but `few` leaves most examples without.
+        PluginError: It fails, or what it returns cannot be trained.
+    """
+    try:
+        output = network(x, labels)
+    except GanforgeError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        text = " ".join(str(error).split())
+        if few is not None and isinstance(error, ValueError):
             raise OptionError(
-                f"training.labels={few} leaves most examples without a class, but {error}",
+                f"training.labels={few} leaves most examples without a class, but {text}",
                 "set generator.conditioning=none and discriminator.conditioning=joint, as --arch semi-supervised does",
             ) from error
-        if tuple(fake.shape) != (batch, *data.shape):
-            raise OptionError(
-                f"generator '{config.generator.name}' makes {tuple(fake.shape[1:])}, but the data are {data.shape}"
-            )
-        if logits.dim() != 1:
-            raise OptionError(
-                f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)}, not logits [N]"
-            )
-    generator.train(was_training[0]), discriminator.train(was_training[1])
+        raise PluginError(f"{title} fails: {type(error).__name__}: {text[:300]}", "see --debug") from error
+    if not isinstance(output, Tensor):
+        raise PluginError(f"{title} returns {type(output).__name__}", "it must return one tensor")
+    if output.dtype != torch.get_default_dtype():
+        raise PluginError(f"{title} returns {output.dtype}", f"it must return {torch.get_default_dtype()}")
+    if not output.requires_grad:
+        raise PluginError(f"{title} returns what no gradient leads through", "it must not detach, nor leave torch")
+    if not output.isfinite().all():
+        raise PluginError(f"{title} returns numbers that are not finite, before its first step")
+    return output.detach()
