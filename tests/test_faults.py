@@ -30,8 +30,6 @@ from ganforge.training.pictures import write_animation
 
 HERE = Path(__file__).parent
 
-DIVERGENCE, MEMORY, TEAM = "test_divergence", "test_memory", "test_team"
-
 FAULTS = {
     1: [  # SIGTERM
         "test_faults::test_a_terminated_run_leaves_with_143_after_the_step_at_hand_and_nothing_is_lost",
@@ -78,12 +76,31 @@ FAULTS = {
         "test_data_sources::test_a_pickle_in_an_array_file_is_never_run",
         "test_data_torchvision::test_a_cifar_pickle_of_another_digest_is_never_run",
     ],
-    8: [TEAM],  # resumed with another number of processes
-    9: [DIVERGENCE],  # gradients that are not finite
-    10: [DIVERGENCE],  # collapse
-    11: [MEMORY],  # too little memory for a step
-    12: [MEMORY],  # too little memory for a score
+    8: [  # resumed with another number of processes
+        "test_team::test_a_run_of_two_goes_on_alone_as_if_one_had_computed_the_parts",
+        "test_team::test_any_number_of_processes_sees_the_same_batches_and_latents_in_order",
+    ],
+    9: [  # gradients that are not finite
+        "test_divergence::test_a_player_whose_loss_is_not_finite_does_not_move_and_goes_on_afterwards",
+        "test_divergence::test_a_run_that_cannot_step_goes_back_once_and_ends_well",
+        "test_divergence::test_going_back_has_an_end_and_the_last_good_state_is_kept",
+        "test_divergence::test_the_command_leaves_with_a_code_of_its_own",
+    ],
+    10: [  # collapse, and a discriminator that has won
+        "test_divergence::test_a_sign_that_lasts_is_a_warning_until_it_goes",
+        "test_divergence::test_a_generator_that_does_not_learn_and_makes_one_thing_is_told_in_the_log",
+    ],
+    11: [  # too little memory for a step
+        "test_memory::test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with",
+        "test_memory::test_remedies_are_such_as_can_be_taken",
+    ],
+    12: [  # too little memory for a score
+        "test_memory::test_an_extractor_without_room_for_a_batch_gets_halves_and_gives_the_same",
+        "test_memory::test_a_generator_without_room_for_a_batch_gets_halves_and_gives_the_same",
+    ],
     13: [  # an image that cannot be read
+        "test_data_skip_bad::test_bad_files_are_left_out_and_the_rest_is_as_if_they_had_never_been",
+        "test_data_skip_bad::test_more_than_one_in_ten_is_refused_in_one_line",
         "test_cli::test_a_mistake_is_one_line_and_exit_code_2",
         "test_data_check::test_a_report_names_every_unreadable_file_and_why",
         "test_data_decode::test_a_truncated_file_is_an_error_that_names_it",
@@ -136,7 +153,9 @@ FAULTS = {
         "test_contract::test_an_unscriptable_generator_is_explained",
         "test_portable::test_the_line_that_branches_is_named",
     ],
-    23: [TEAM],  # a process that dies or stalls
+    23: [  # a process that dies
+        "test_team::test_one_that_is_killed_ends_all_and_a_signal_stops_all_and_the_run_goes_on",
+    ],
     24: [  # no network
         "test_data_torchvision::test_offline_one_error_says_what_to_place_where",
         "test_inception_weights::test_without_weights_and_network_one_line_says_what_to_fetch_and_where_to_put_it",
@@ -165,12 +184,8 @@ FAULTS = {
 }
 """For each fault the tests that show what comes of it."""
 
-PENDING = pytest.mark.xfail(reason="its tests are still to be named", strict=True)
 
-
-@pytest.mark.parametrize(
-    "number", [pytest.param(n, marks=PENDING) if "::" not in FAULTS[n][0] else n for n in range(1, 28)]
-)
+@pytest.mark.parametrize("number", range(1, 28))
 def test_every_fault_is_shown_by_tests_that_are_there(number):
     for each in FAULTS[number]:
         file, _, name = each.partition("::")
@@ -265,7 +280,9 @@ def goes_on(place, folder, images=96):
 def half(place, tmp_path):
     """A copy of the run that has gone half its way."""
     shutil.copytree(place / "half", tmp_path / "half")
-    return RunFolder(tmp_path / "half")
+    folder = RunFolder(tmp_path / "half")
+    folder.checkpoint_path(0).unlink()
+    return folder
 
 
 def begin(arguments, fault="", **options):
@@ -322,14 +339,12 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(r
     assert not list(half.path.rglob(".*"))
 
 
-@pytest.mark.xfail(reason="ganforge.training.loop.train saves before it animates", strict=True)
 def test_a_run_killed_when_all_but_the_animation_is_there_is_finished(run, place, half):
     code, _ = end(goes_on(place, half.path), "kill at the end")
     assert code == -signal.SIGKILL
     assert_nothing_is_lost(run, place, half)
 
 
-@pytest.mark.xfail(reason="ganforge.training.record.Record.resume refuses a run without a checkpoint", strict=True)
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(run, place, half):
     shutil.rmtree(half.checkpoints)
     half.checkpoints.mkdir()
@@ -337,7 +352,6 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(run, place, half):
     assert_nothing_is_lost(run, place, half)
 
 
-@pytest.mark.xfail(reason="ganforge.training.pictures.write_animation writes in place", strict=True)
 def test_an_animation_is_whole_or_not_there(place, tmp_path, monkeypatch):
     def fail(*_arguments):
         raise OSError(28, "No space left on device")
@@ -543,10 +557,6 @@ def ganforge_discriminators():
     return {"d": D}
 """
 
-CHECKED = ("one image for all", "logits [N, 1]")
-
-UNCHECKED = pytest.mark.xfail(reason="ganforge.training.state.check_players lets it through", strict=True)
-
 BROKEN = {
     "columns that are missing": ("images[..., :-1]", "logits"),
     "one image for all": ("images[:1]", "logits"),
@@ -569,7 +579,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", [each if each in CHECKED else pytest.param(each, marks=UNCHECKED) for each in BROKEN])
+@pytest.mark.parametrize("name", BROKEN)
 def test_a_network_that_does_not_keep_the_contract_is_refused_before_the_run_begins(run, place, tmp_path, name):
     images, logits = BROKEN[name]
     plugin = tmp_path / "networks.py"

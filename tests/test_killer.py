@@ -8,7 +8,6 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="training.checkpoint_images is still to come", strict=True)
 def test_a_run_that_is_killed_again_and_again_loses_nothing():
     killer = Path(__file__).with_name("killer.py")
     arguments = ["--kills", "6", "--images", "320", "--seed", "3", "--only", "growing"]

@@ -124,8 +124,6 @@ def test_other_data_and_other_networks_cannot_be_resumed(registry, images, tmp_p
         run(registry, other, folder, ["training.images=40"], resume=True)
     with pytest.raises(CheckpointError, match="does not fit the run's generator"):
         run(registry, images, folder, ["training.images=40", "generator.width=8"], resume=True)
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        run(registry, images, RunFolder.create(tmp_path, "empty"), ["training.images=40"], resume=True)
 
 
 def test_the_run_folder_holds_what_it_should(registry, images, tmp_path):

@@ -155,7 +155,7 @@ def say(text: str) -> None:
 
 def print_result(text: str) -> None:
     """Print a result to standard output; of several processes, the first does."""
-    if console.quiet:
+    if process_rank():
         return
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

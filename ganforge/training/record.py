@@ -297,7 +297,8 @@ class Record:
                 continue
             if card["fingerprint"] != self._data.fingerprint:
                 raise CheckpointError(
-                    f"the data changed since the run began: {describe_difference(card['generator']['data'], self._data)}",
+                    "the data changed since the run began: "
+                    + describe_difference(card["generator"]["data"], self._data),
                     "put the old data back, or start a new run, with --init-from if it is to begin with these weights",
                 )
             return tensors, card
