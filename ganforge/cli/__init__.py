@@ -108,10 +108,33 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has left
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # of a file that the user named, or of the disk
+        if "--debug" in given:
+            raise
+        fail(f"{error.filename or 'the system says'}: {error.strerror or error}", "")
+    except (MemoryError, RuntimeError) as error:
+        if "--debug" in given or not is_out_of_memory(error):
+            raise
+        fail(
+            f"there is not enough memory: {error}",
+            "ask for less at once: a smaller batch, network, resolution or number of images",
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether Python, or torch on any device, could not have the memory that it asked for."""
+    words = ("out of memory", "can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
+
+
 def fail(message: str, hint: str) -> None:
-    """Say what is wrong and what to do, and leave with code 2."""
-    sys.stderr.write(f"error: {message}{f' - {hint}' if hint else ''}\n")
+    """Say what is wrong and what to do, as one line, and leave with code 2."""
+    sys.stderr.write(f"error: {_one_line(message)}{f' - {_one_line(hint)}' if hint else ''}\n")
     sys.exit(2)
+
+
+def _one_line(text: str, most: int = 2000) -> str:
+    """A text whose parts may come from anybody, without line feeds or what steers a terminal, and not too long."""
+    shown = "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)
+    return shown if len(shown) <= most else f"{shown[: most // 2]} ... {shown[-most // 2 :]}"
