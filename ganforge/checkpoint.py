@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ganforge.errors import CheckpointError, GanforgeError
 from ganforge.files import open_regular, replacing
-from ganforge.forms import Maybe, find_misfit, parse_json
+from ganforge.forms import Count, Maybe, find_misfit, parse_json
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.memory import describe_bytes, machine_memory
 from ganforge.registry import Registry
@@ -33,7 +34,7 @@ _CARD = {"digest": str, "kind": Maybe(str), "images": Maybe(int), "score": _SCOR
 
 _GENERATOR = {
     "generator": {"name": str, "options": dict, "plugin": str},
-    "data": {"shape": [int], "class_names": [str]},
+    "data": {"shape": [Count], "class_names": [str]},
 }
 """What the card of a generator holds too."""
 
@@ -94,7 +95,11 @@ def read_card(path: Path) -> dict[str, Any]:
         CheckpointError: No such file, no safetensors, not one of ours, or a card of another form.
     """
     try:
-        with open_regular(path), safe_open(path, framework="pt") as file:
+        with open_regular(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
+        if size > machine_memory():
+            raise CheckpointError(f"{path}: takes more than the {describe_bytes(machine_memory())} of memory here")
+        with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("ganforge")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
@@ -128,8 +133,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     card = read_card(path)
     if card.get("kind") == "checkpoint":
         _require_form(path, card, _CHECKPOINT)
-    if path.stat().st_size > machine_memory():
-        raise CheckpointError(f"{path}: takes more than the {describe_bytes(machine_memory())} of memory here")
     tensors = safetensors.torch.load(path.read_bytes())
     if digest_tensors(tensors) != card.get("digest"):
         raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", dict: "a table", list: "a list"}
+_WORDS = {str: "text", int: "a whole number", float: "a number", dict: "a table"}
 
 
 DEEPEST = 16
@@ -41,6 +41,10 @@ def require_shallow(tree: Any, levels: int = DEEPEST) -> None:
             require_shallow(each, levels - 1)
 
 
+class Count:
+    """The form of a whole number of at least 1."""
+
+
 @dataclass(frozen=True)
 class Maybe:
     """A form of what may be missing or null."""
@@ -53,7 +57,8 @@ def find_misfit(value: Any, form: Any, where: str) -> str:
 
     Args:
         value: What `json.loads` gave.
-        form: A type, ``[form]`` for a list of such, a mapping from key to form where further keys are free, or `Maybe`.
+        form: A type, `Count`, ``[form]`` for a list of such, a mapping from key to form where further keys are free, or
+            `Maybe`.
         where: What to call the value.
     """
     if isinstance(form, Maybe):
@@ -68,5 +73,7 @@ def find_misfit(value: Any, form: Any, where: str) -> str:
             return f"{where} is no list"
         found = (find_misfit(each, form[0], f"{where}[{index}]") for index, each in enumerate(value))
         return next(filter(None, found), "")
+    if form is Count:
+        return find_misfit(value, int, where) or ("" if value >= 1 else f"{where} is less than 1")
     fits = isinstance(value, (int, float) if form is float else form) and not isinstance(value, bool)
     return "" if fits else f"{where} is not {_WORDS[form]}"
