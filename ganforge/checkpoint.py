@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,40 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ganforge.errors import CheckpointError, GanforgeError
-from ganforge.files import replacing
+from ganforge.files import open_regular, replacing
+from ganforge.forms import Count, Maybe, find_misfit, parse_json
 from ganforge.interfaces import DataSpec, Generator
+from ganforge.memory import describe_bytes, machine_memory
 from ganforge.registry import Registry
 
 FORMAT = 1
+
+_SCORE = Maybe({"metric": str, "value": float})
+
+_CARD = {"digest": str, "kind": Maybe(str), "images": Maybe(int), "score": _SCORE}
+"""What every card holds; of each form more is free."""
+
+_GENERATOR = {
+    "generator": {"name": str, "options": dict, "plugin": str},
+    "data": {"shape": [Count], "class_names": [str]},
+}
+"""What the card of a generator holds too."""
+
+_CHECKPOINT = {
+    "images": int,
+    "seconds": float,
+    "ticked": int,
+    "seconds_ticked": float,
+    "fingerprint": str,
+    "generator": _GENERATOR,
+}
+"""What that of a checkpoint holds too."""
+
+_WIDEST = 8
+"""How many times as wide as in the file a network's numbers may be in memory."""
+
+_BESIDE = 1 << 26
+"""Bytes that a network may hold beside what is saved of it."""
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -69,9 +99,13 @@ def read_card(path: Path) -> dict[str, Any]:
     """The card of a file, without reading its tensors.
 
     Raises:
-        CheckpointError: No such file, no safetensors, not one of ours, or a damaged card.
+        CheckpointError: No such file, no safetensors, not one of ours, or a damaged card or one of another form.
     """
     try:
+        with open_regular(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
+        if size > machine_memory():
+            raise CheckpointError(f"{path}: takes more than the {describe_bytes(machine_memory())} of memory here")
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("ganforge")
     except FileNotFoundError:
@@ -79,18 +113,24 @@ def read_card(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
     try:
-        card = json.loads(text or "")
-    except json.JSONDecodeError:
+        card = parse_json(text or "")
+    except ValueError:
         card = None
     if not isinstance(card, dict) or "format" not in card:
         raise CheckpointError(f"{path}: was not written by ganforge", "it must hold the metadata key 'ganforge'")
     if card["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: has format {card['format']}; this version reads format {FORMAT}", "upgrade ganforge"
+            f"{path}: has format {card['format']!r}; this version reads format {FORMAT}", "upgrade ganforge"
         )
     if card.pop("card_digest", None) not in (None, _digest_card(card)):  # older files have none
         raise CheckpointError(f"{path}: its card does not match its digest; the file is damaged")
+    _require_form(path, card, _CARD)
     return card
+
+
+def _require_form(path: Path, card: Mapping[str, Any], form: Mapping[str, Any]) -> None:
+    if misfit := find_misfit(card, form, "its card"):
+        raise CheckpointError(f"{path}: {misfit}", "the file is damaged, or made by other software")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -100,6 +140,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: As `read_card`; or the content does not match its digest.
     """
     card = read_card(path)
+    if card.get("kind") == "checkpoint":
+        _require_form(path, card, _CHECKPOINT)
     tensors = safetensors.torch.load(path.read_bytes())
     if digest_tensors(tensors) != card.get("digest"):
         raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
@@ -122,13 +164,18 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         CheckpointError: The file is not of that kind, damaged, or does not fit its architecture.
         OptionError: Its architecture is in no plugin that is installed or named.
     """
-    tensors, card = read_tensors(path)
+    card = read_card(path)
     if card.get("kind") != "generator":
         raise CheckpointError(f"{path}: holds no generator but a {card.get('kind', 'thing of unknown kind')}")
+    _require_form(path, card, _GENERATOR)
+    tensors, card = read_tensors(path)
     part, data = card["generator"], card["data"]
+    # What a small file says of itself must not make a large network.
+    most = _WIDEST * sum(each.nbytes for each in tensors.values()) + _BESIDE
     try:
         spec = DataSpec(tuple(data["shape"]), tuple(data["class_names"]))
-        generator = (registry or Registry.installed()).build("generator", part["name"], part["options"], spec)
+        registry = registry or Registry.installed()
+        generator: Generator = registry.build("generator", part["name"], part["options"], spec, most_bytes=most)
         generator.load_state_dict(tensors)
     except GanforgeError as error:
         raise type(error)(

@@ -27,14 +27,23 @@ from ganforge.settings import merge
 CPU_MINUTES = 5.0
 """Budget of a run on a CPU that was given none."""
 
+MOST_PIXELS = 16_384
+"""Along an edge of an image; a single one takes 3 GB in float32 then."""
+
 CUDA_IMAGES = 5_000_000
 """Budget of a run on a GPU that was given none."""
 
 
 def _setting(
-    default: Any, help: str, *, least: float | None = None, above: float | None = None, below: float | None = None
+    default: Any,
+    help: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
 ) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "above": above, "below": below})
+    return field(default=default, metadata={"help": help, "least": least, "above": above, "below": below, "most": most})
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class TrainingConfig:
         "auto", "numbers in which networks run; weights and penalties are float32 always"
     )
     layout: Literal["auto", "contiguous", "channels_last"] = _setting("auto", "of feature maps in memory")
-    threads: int | None = _setting(None, "of the CPU; none: as many as are quickest", least=1)
+    threads: int | None = _setting(None, "of the CPU; none: as many as are quickest", least=1, most=4096)
     accumulate: int = _setting(1, "compute a batch in so many parts, which takes less memory", least=1)
     recompute: bool = _setting(False, "compute feature maps twice instead of keeping them, where a network allows it")
     ema_images: Schedule = _setting(
@@ -73,7 +82,7 @@ class TrainingConfig:
     tick_images: int | None = _setting(
         None, "images between two grids and log rows; none: 1000, and later a twentieth of all so far", least=1
     )
-    samples: int = _setting(64, "images in a grid", least=1)
+    samples: int = _setting(64, "images in a grid", least=1, most=65_536)
     checkpoint_images: int | None = _setting(
         None, "images between two checkpoints; none: five minutes of training", least=1
     )
@@ -213,7 +222,10 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         data=DataConfig(
             source=coerce(data.pop("source"), str, "data.source"),
             resolution=_check_range(
-                "data.resolution", coerce(data.pop("resolution", None), int | None, "data.resolution"), 1
+                "data.resolution",
+                coerce(data.pop("resolution", None), int | None, "data.resolution"),
+                least=1,
+                most=MOST_PIXELS,
             ),
             skip_bad=coerce(data.pop("skip_bad", False), bool, "data.skip_bad"),
             options=data,

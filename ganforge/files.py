@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from ganforge.errors import GanforgeError
 
@@ -97,6 +100,41 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
                 _sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def read_text(path: Path, most: int = 1 << 24) -> str:
+    """The text of a file, UTF-8 with or without a byte order mark; a pipe is not waited for, and no more is read.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+
+    Raises:
+        OSError: It is not there, no file, longer, or cannot be read.
+        UnicodeDecodeError: It is no text.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MB")
+    return content.decode("utf-8-sig")
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file for reading; what is no file, such as a pipe that nobody writes to, is not waited for.
+
+    Raises:
+        OSError: It is not there, no file, or cannot be read.
+    """
+    try:
+        kind = path.stat().st_mode
+    except ValueError:  # a name with a NUL
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(kind):
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.open("rb")
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:

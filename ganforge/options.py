@@ -8,6 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -146,7 +147,17 @@ def _read_bool(value: Any) -> bool:
 
 
 def _read_int(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
+    number = _read_whole(value)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError  # no tensor's size and no seed can hold it
+    return number
+
+
+def _read_whole(value: Any) -> int:
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return int(value)  # exactly, where a float would round
+    elif isinstance(value, int) and not isinstance(value, bool):
         return value
     number = _read_float(value)
     if number != int(number):

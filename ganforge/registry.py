@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.errors import GanforgeError, OptionError, PluginError, nearest
+from ganforge.memory import TooLargeError, bounded, machine_memory
 from ganforge.options import Option, check_options, read_options
 from ganforge.plugins import HOOKS, Plugin, explain, load_plugins
 
@@ -99,7 +100,9 @@ class Registry:
         defaults = {option.name: option.default for option in schema.values()}
         return {**defaults, **check_options(options, schema, f"{kind} '{name}'")}
 
-    def build(self, kind: str, name: str, options: Mapping[str, Any], *arguments: Any) -> Any:
+    def build(
+        self, kind: str, name: str, options: Mapping[str, Any], *arguments: Any, most_bytes: int | None = None
+    ) -> Any:
         """Make a part.
 
         Args:
@@ -107,17 +110,22 @@ class Registry:
             name: Its name.
             options: What differs from the defaults.
             arguments: What the data dictate: a `DataSpec` for networks.
+            most_bytes: What its weights may take; None for all of the machine's memory.
 
         Raises:
-            OptionError: Unknown part or option, or a value that the part refuses with ``ValueError``.
+            OptionError: Unknown part or option, a value that the part refuses with ``ValueError``, or weights that
+                would take more memory.
             PluginError: The part raised something else while it was made.
         """
         part = self.part(kind, name)
         checked = self.check(kind, name, options)
         try:
-            return part.factory(*arguments, **checked)
+            with bounded(machine_memory() if most_bytes is None else most_bytes):
+                return part.factory(*arguments, **checked)
         except GanforgeError:
             raise
+        except TooLargeError as error:
+            raise OptionError(f"{kind} '{name}' {error}", f"given were {_describe(part, checked)}") from error
         except ValueError as error:
             raise OptionError(f"{kind} '{name}': {error}") from error
         except Exception as error:
@@ -125,6 +133,12 @@ class Registry:
                 f"{kind} '{name}' of plugin '{part.plugin.name}' could not be made: {explain(error)}",
                 f"given were {checked}",
             ) from error
+
+
+def _describe(part: Part, options: Mapping[str, Any]) -> str:
+    """The options that are not as they are by default."""
+    given = {name: value for name, value in options.items() if value != part.options[name].default}
+    return ", ".join(f"{name}={value}" for name, value in given.items()) or "no options"
 
 
 def _clash(found: Sequence[Part]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.errors import CheckpointError, GanforgeError, OptionError, nearest
-from ganforge.files import write_bytes
+from ganforge.files import read_text, write_bytes
+from ganforge.forms import parse_json
 
 NUMBER = re.compile(r"(\d{5})-.+")
 
@@ -121,7 +122,7 @@ class RunFolder:
             CheckpointError: It is damaged.
         """
         try:
-            tree = json.loads(self.config.read_text(encoding="utf-8"))
+            tree = parse_json(read_text(self.config))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.config}: cannot be read: {error}") from error
         if not isinstance(tree, dict):

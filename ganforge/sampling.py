@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganforge.errors import OptionError, nearest
 from ganforge.interfaces import Generator
-from ganforge.memory import in_halves
+from ganforge.shortage import in_halves
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -5,13 +5,14 @@ The form of a tree is told in `ganforge.config`, which makes a configuration of 
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganforge.errors import OptionError, nearest
+from ganforge.files import read_text
+from ganforge.forms import parse_json, require_shallow
 
 SECTIONS = (
     "recipe",
@@ -73,17 +74,29 @@ def read_config(path: Path) -> dict[str, Any]:
         OptionError: No such file, or not of that form.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        text = read_text(path)
+        tree = parse_json(text) if path.suffix == ".json" else _parse_toml(text)
     except FileNotFoundError:
         raise OptionError(f"--config {path}: no such file", "give a .toml file or the config.json of a run") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise OptionError(f"--config {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise OptionError(f"--config {path}: cannot be read: {error}") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:  # of both readers, also for numbers of thousands of digits
         form = "JSON" if path.suffix == ".json" else "TOML"
         raise OptionError(f"--config {path}: is not {form}: {error}", "mend the line, or leave the flag out") from None
     if not isinstance(tree, dict):
         raise OptionError(f"--config {path}: holds no table", f"its sections are {', '.join(SECTIONS)}")
+    return tree
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """As `parse_json`, of TOML."""
+    try:
+        tree = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    require_shallow(tree)
     return tree
 
 
@@ -95,7 +108,7 @@ def parse_setting(text: str) -> dict[str, Any]:
     """
     key, equals, value = text.partition("=")
     keys = key.strip().split(".")
-    if not equals or len(keys) < 2 or not all(keys):
+    if not equals or not 2 <= len(keys) <= 3 or not all(keys):
         raise OptionError(f"--set {text}: is not of the form section.option=value", "such as --set generator.width=96")
     tree: Any = value.strip()
     for each in reversed(keys):

@@ -9,9 +9,13 @@ from ganforge.evaluation.statistics import Interval
 
 def row(value=1.5, **changes):
     return Evaluation(
-        metric="fid", value=value, protocol={"split": "all"}, subject={"name": "Käfer"}, circumstances={"seed": 1},
+        metric="fid",
+        value=value,
+        protocol={"split": "all"},
+        subject={"kind": "images", "name": "Käfer", "digest": "0" * 64},
+        circumstances={"data": "Käfer", "seed": 1},
         **changes,
-    )  # fmt: skip
+    )
 
 
 def test_rows_are_read_as_they_were_written_and_a_torn_last_line_makes_room(tmp_path):

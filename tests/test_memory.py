@@ -7,10 +7,10 @@ from ganforge.config import resolve
 from ganforge.evaluation.features.extraction import prepare
 from ganforge.extractor import Extractor
 from ganforge.interfaces import DataSpec, Generator
-from ganforge.memory import OutOfMemory, in_halves, is_out_of_memory
 from ganforge.registry import Registry
 from ganforge.sampling import generate
 from ganforge.settings import load_layers
+from ganforge.shortage import OutOfMemory, in_halves, is_out_of_memory
 from ganforge.training import loop
 
 CPU = torch.device("cpu")

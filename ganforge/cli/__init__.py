@@ -114,13 +114,27 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has left
         sys.stderr.close()
         leave(1)
+    except OSError as error:  # of a file that the user named, or of the disk
+        if "--debug" in given:
+            raise
+        fail(f"{error.filename or 'the system says'}: {error.strerror or error}", "")
+    except (MemoryError, RuntimeError) as error:
+        from ganforge.shortage import is_out_of_memory
+
+        if "--debug" in given or not is_out_of_memory(error):
+            raise
+        fail(
+            f"there is not enough memory: {error}",
+            "ask for less at once: a smaller batch, network, resolution or number of images",
+            code=1,
+        )
     leave(code if isinstance(code, int) else 0)
 
 
-def fail(message: str, hint: str, code: int = 2) -> None:
-    """Say what is wrong and what to do, and leave with a code."""
+def fail(message: str, hint: str, code: int = 2) -> NoReturn:
+    """Say what is wrong and what to do, as one line, and leave with a code."""
     who = f"process {process_rank()}: " if process_rank() else ""
-    sys.stderr.write(f"{who}error: {message}{f' - {hint}' if hint else ''}\n")
+    sys.stderr.write(f"{who}error: {_one_line(message)}{f' - {_one_line(hint)}' if hint else ''}\n")
     leave(code)
 
 
@@ -132,3 +146,9 @@ def leave(code: int) -> NoReturn:
             stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _one_line(text: str, most: int = 2000) -> str:
+    """A text whose parts may come from anybody, without line feeds or what steers a terminal, and not too long."""
+    shown = "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)
+    return shown if len(shown) <= most else f"{shown[: most // 2]} ... {shown[-most // 2 :]}"

@@ -18,7 +18,7 @@ def explaining_memory(config: RunConfig, data: DataSpec) -> Iterator[None]:
     Raises:
         OutOfMemory: Memory did not suffice in the block.
     """
-    from ganforge.memory import OutOfMemory, is_out_of_memory
+    from ganforge.shortage import OutOfMemory, is_out_of_memory
 
     try:
         yield

@@ -15,7 +15,9 @@ from ganforge.checkpoint import digest_tensors, read_tensors, save_tensors
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError
+from ganforge.forms import Count, find_misfit
 from ganforge.images import to_float
+from ganforge.memory import TooLargeError, bounded
 from ganforge.version import __version__
 
 ARCHITECTURE = "conv3x3-16-32-64-128"
@@ -23,6 +25,15 @@ ARCHITECTURE = "conv3x3-16-32-64-128"
 
 HOLDOUT = 0.1
 """Share of the images that a classifier is not trained on, but measured by."""
+
+_CARD = {
+    "data": {"name": str, "fingerprint": str, "shape": [Count], "class_names": [str]},
+    "accuracy": float,
+    "num_held_out": int,
+    "seed": int,
+    "epochs": int,
+}
+"""What a file says of itself."""
 
 _BATCH = 128
 _RATE = 2e-3
@@ -138,14 +149,27 @@ def load_classifier(path: Path, *, device: torch.device | None = None) -> Classi
     tensors, card = read_tensors(path)
     if card.get("kind") != "classifier":
         raise CheckpointError(f"{path}: holds no classifier but a {card.get('kind', 'thing of unknown kind')}")
-    if card["architecture"] != ARCHITECTURE:
+    if card.get("architecture") != ARCHITECTURE:
         raise CheckpointError(
-            f"{path}: holds a classifier of the architecture {card['architecture']}, this version reads {ARCHITECTURE}",
+            f"{path}: holds a classifier of the architecture {card.get('architecture')}, "
+            f"this version reads {ARCHITECTURE}",
             "train it again: leave --classifier out",
         )
+    if misfit := find_misfit(card, _CARD, "its card"):
+        raise CheckpointError(f"{path}: {misfit}", "the file is damaged, or made by other software")
     data = card["data"]
-    network = _build(tuple(data["shape"]), len(data["class_names"]))
-    network.load_state_dict(tensors)
+    try:
+        if not data["class_names"]:
+            raise ValueError("it has no classes")
+        with bounded(2 * sum(each.nbytes for each in tensors.values())):  # what it says is no more than what it holds
+            network = _build(tuple(data["shape"]), len(data["class_names"]))
+        network.load_state_dict(tensors)
+    except (TooLargeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: its weights are not those of a classifier of {len(data['class_names'])} classes for images "
+            f"{data['shape']}",
+            "the file is damaged, or made by other software",
+        ) from error
     return Classifier(
         network=network.to(device or torch.device("cpu")).eval(),
         shape=tuple(data["shape"]),

@@ -15,11 +15,37 @@ import torch
 
 from ganforge.errors import CheckpointError
 from ganforge.evaluation.statistics import Interval
-from ganforge.files import append_line, cannot_write
+from ganforge.files import append_line, cannot_write, read_text
+from ganforge.forms import Maybe, find_misfit, parse_json
 from ganforge.version import __version__
 
 FILE = "evaluations.jsonl"
 """Where the rows of a run lie, in its folder."""
+
+MOST_BYTES = 1 << 28
+"""What such a file may have; a hundred thousand rows."""
+
+_ROW = {
+    "metric": str,
+    "value": Maybe(float),
+    "interval": Maybe({"value": float, "low": float, "high": float, "level": float}),
+    "better": Maybe(str),
+    "details": dict,
+    "protocol": {
+        "extractor": Maybe(str),
+        "weights_sha256": Maybe(str),
+        "protocol": Maybe(str),
+        "num_samples": Maybe(int),
+        "num_references": Maybe(int),
+        "data_fingerprint": Maybe(str),
+        "split": Maybe(str),
+        "truncation": Maybe(float),
+    },
+    "subject": {"kind": str, "name": str, "digest": str, "weights": Maybe(str), "images_seen": Maybe(int)},
+    "circumstances": {"data": str},
+    "notes": [str],
+}
+"""What of a row others rely on; more is free."""
 
 Better = Literal["lower", "higher"]
 
@@ -76,16 +102,19 @@ class Evaluation:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
+    def from_json(cls, row: Any) -> Self:
         """What `to_json` gave.
 
         Raises:
-            KeyError: Something is missing.
-            TypeError: Something is of the wrong kind.
+            ValueError: Something is missing, or of the wrong kind.
         """
-        interval = row["interval"]
-        known = {each.name: row[each.name] for each in fields(cls)}
-        known |= {"interval": None if interval is None else Interval(**interval), "notes": tuple(row["notes"])}
+        if misfit := find_misfit(row, _ROW, "it"):
+            raise ValueError(misfit)
+        interval = row.get("interval")
+        known = {each.name: row.get(each.name) for each in fields(cls)}
+        if interval is not None:
+            interval = Interval(**{each.name: interval[each.name] for each in fields(Interval)})
+        known |= {"interval": interval, "notes": tuple(row["notes"])}
         return cls(**known)
 
 
@@ -112,7 +141,7 @@ def read_rows(path: Path) -> list[Evaluation]:
         CheckpointError: The file cannot be read, or a line of it is no row.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, most=MOST_BYTES)
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
@@ -120,9 +149,9 @@ def read_rows(path: Path) -> list[Evaluation]:
     rows = []
     for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
-            rows.append(Evaluation.from_json(json.loads(line)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}, line {number}: is no evaluation: {error!r}", "remove the line") from error
+            rows.append(Evaluation.from_json(parse_json(line)))
+        except ValueError as error:
+            raise CheckpointError(f"{path}, line {number}: is no evaluation: {error}", "remove the line") from error
     return rows
 
 

@@ -13,9 +13,9 @@ from ganforge.capabilities import Growing
 from ganforge.config import OptimizerConfig, RunConfig
 from ganforge.errors import CheckpointError, GanforgeError, OptionError, PluginError
 from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
-from ganforge.memory import is_out_of_memory
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
+from ganforge.shortage import is_out_of_memory
 from ganforge.training.randomness import seed_everything
 
 

@@ -15,7 +15,7 @@ from ganforge.errors import CheckpointError, GanforgeError, PluginError
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
 from ganforge.evaluation.image_sets import ImageSet
 from ganforge.extractor import Extractor
-from ganforge.memory import in_halves
+from ganforge.shortage import in_halves
 from ganforge.version import __version__
 
 BATCH = 64
