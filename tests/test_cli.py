@@ -321,3 +321,19 @@ def test_plain_lines_where_there_is_no_terminal(run, here, image_folder):
     for part in ("D(x)", "D(G(z))", "discriminator/loss", "generator/loss", "eta", ".png"):
         assert part in ticks[-1]
     assert (here / out.strip() / "log.txt").read_text().splitlines() == ticks
+
+
+def test_processes_share_out_single_samples(run, trained, here, monkeypatch):
+    arguments = ["sample", trained, "--count", "5", "--seed", "3", "--device", "cpu"]
+    assert run(*arguments, "--to", "all")[0] == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        code, out, err = run(*arguments, "--to", "shares")
+        assert code == 0, err
+        assert (out.strip(), len(list((here / "shares").iterdir()))) == [("shares", 2), ("", 5)][rank]
+    for path in (here / "all").iterdir():
+        assert (here / "shares" / path.name).read_bytes() == path.read_bytes()
+    code, _, err = run(*arguments, "--to", "one.png")
+    assert code == 2
+    assert "--to samples" in err

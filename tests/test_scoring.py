@@ -27,6 +27,7 @@ from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.sampling import generate
 from ganforge.settings import load_layers
+from ganforge.team import Team
 from ganforge.training import loop
 from ganforge.training.batches import Batches
 from ganforge.training.engine import EAGER
@@ -511,3 +512,30 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
         assert len(err.strip().splitlines()) == 1
         assert re.search(message, err)
         assert not (here / "runs").exists()
+
+
+class Listening(Team):
+    """Keeps what it would tell the others."""
+
+    def gather(self, tensor):
+        self.told = tensor.clone()
+        return torch.cat([tensor] * self.size)
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+@pytest.mark.parametrize("samples", [64, 300])
+def test_processes_share_out_the_samples_of_a_score(registry, labelled, samples, size):
+    torch.manual_seed(0)
+    spec = labelled.spec
+    generator = registry.build("generator", "dcgan", {"width": 4, "conditioning": "input"}, spec)
+
+    def flat(images):
+        return images.float().flatten(1)[:, :5], None
+
+    score = FeatureScore(name="flat", statistic="fid", extract=flat, reals=torch.randn(50, 5))
+    teams = [Listening(rank, size) for rank in range(size)]
+    for team in teams:
+        FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, team=team)(generator)
+    alone = Listening()
+    FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, team=alone)(generator)
+    assert torch.equal(torch.cat([team.told for team in teams])[:samples], alone.told[:samples])

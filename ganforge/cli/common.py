@@ -148,6 +148,11 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
 
 
+def process_count() -> int:
+    """How many processes a launcher started together; 1 if none did."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+
+
 def say(text: str) -> None:
     """Print a line for the person at the terminal."""
     console.print(text, markup=False, soft_wrap=True)

@@ -14,6 +14,8 @@ from ganforge.cli.common import (
     SeedOption,
     choose_device,
     print_result,
+    process_count,
+    process_rank,
     read_number,
 )
 from ganforge.cli.runs import find_weights, open_generator
@@ -58,7 +60,10 @@ def sample(
     device: DeviceOption = "auto",
     out: OutOption = Path("runs"),
 ) -> None:
-    """Draw samples from a run: images as one grid or as single PNG files named by their seeds, vectors as .npy."""
+    """Draw samples from a run: images as one grid or as single PNG files named by their seeds, vectors as .npy.
+
+    Started by torchrun, each process writes a share of the single files.
+    """
     number = read_number(count, int, "--count", least=1)
     first = read_number(seed, int, "--seed", least=0)
     psi = read_number(truncation, float, "--truncation")
@@ -75,6 +80,12 @@ def sample(
         kind = "images are written as .png, or into a folder" if is_image else "vectors are written as .npy"
         raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
     labels = choose_labels(classes or [], card["data"]["class_names"], number)
+    if process_count() > 1:
+        if target.suffix:
+            raise OptionError("several processes write single images", "name a folder: --to samples")
+        share = slice(*(number * rank // process_count() for rank in (process_rank(), process_rank() + 1)))
+        labels = None if labels is None else labels[share]
+        first, number = first + share.start, share.stop - share.start
     batches = generate_batches(
         generator, number, seed=first, labels=labels, truncation=psi, batch=BATCH, precision=numbers
     )
