@@ -141,3 +141,27 @@ def test_every_feeder_brings_the_same_batches_without_waiting(feeder):
     for indices, (images, labels) in zip(asked, fed, strict=True):
         assert torch.equal(images.cpu(), examples[indices])
         assert torch.equal(labels.cpu(), indices % 3)
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_a_step_that_is_not_finite_is_skipped_and_leaves_no_trace(data, engine):
+    registry, device = Registry.installed(), torch.device("cuda")
+    config = resolve(registry, *load_layers(None, None, [], SETTINGS))
+    state = build_state(config, registry, data.spec, device)
+    how, batches = Engine(Plan(engine=engine), device), Batches(data, 0, device)
+    step, skipped = make_stepper(how), []
+    for index in range(6):
+        seed_everything(0, "step", index)
+        state.follow_schedules(config.optimizer)
+        batch = read_batch(state, batches, how, state.images, 16)
+        if index == 4:  # from a recording, where there are any
+            batch = dataclasses.replace(batch, real=batch.real * float("nan"))
+        before = {name: each.clone() for name, each in state.tensors().items() if name.startswith("discriminator")}
+        rows = step(state, [batch], index)
+        skipped.append([row[name].item() for row in rows for name in row if name.startswith("skipped/")])
+        if index == 4:
+            assert all(torch.equal(each, before[name]) for name, each in state.tensors().items() if name in before)
+            assert state.streak == 1
+    assert skipped == [[0, 0]] * 4 + [[1, 0], [0, 0]]
+    assert state.streak == 0
+    assert all(each.isfinite().all() for each in state.tensors().values())
