@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ import torch
 from PIL import Image
 
 import ganforge
+from ganforge.checkpoint import read_card, read_tensors
 from ganforge.cli import hoist, main
+from ganforge.runs import RunFolder
+from ganforge.training import loop
 
 SMALL = [
     "--set", "generator.width=4", "--set", "discriminator.width=4", "--batch", "8", "--device", "cpu",
@@ -337,3 +341,64 @@ def test_processes_share_out_single_samples(run, trained, here, monkeypatch):
     code, _, err = run(*arguments, "--to", "one.png")
     assert code == 2
     assert "--to samples" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_each_signal_stops_with_a_checkpoint_and_a_code_of_its_own(run, here, image_folder, monkeypatch, number, code):
+    calls = []
+
+    def read_batch(*arguments):
+        calls.append(None)
+        if len(calls) == 3:
+            signal.raise_signal(getattr(signal, number))
+        return original(*arguments)
+
+    original = loop.read_batch
+    monkeypatch.setattr(loop, "read_batch", read_batch)
+    found, _, err = run("train", "--data", image_folder, "--images", "800", "--name", "x", *SMALL)
+    assert found == code
+    assert f"stopped by {number}; go on with: ganforge train --resume runs/00000-x" in err
+    newest = RunFolder(here / "runs/00000-x").checkpoint_paths()[-1]
+    assert read_card(newest)["images"] == 3 * 8
+    assert len(calls) == 3  # the step at hand was the last
+
+
+def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, image_folder):
+    old = RunFolder.find(str(trained), here / "runs")
+    before, _ = read_tensors(old.checkpoint_paths()[-1])
+    arguments = ["train", "--data", image_folder, "--images", "16", *SMALL]
+    for source in (str(trained), str(old.checkpoint_paths()[-1]), str(old.generator)):
+        code, out, err = run(*arguments, "--init-from", source)
+        assert code == 0, err
+        assert "beginning with the weights of" in err
+        folder = RunFolder(here / out.strip())
+        start, card = read_tensors(folder.checkpoint_path(0))
+        parts = ("generator", "average") if source.endswith("generator.safetensors") else ("generator", "discriminator")
+        for name, value in start.items():
+            if name.split("/")[0] in parts and not source.endswith("generator.safetensors"):
+                assert torch.equal(value, before[name]), name
+        assert torch.equal(start["average/layers.0.weight"], before["average/layers.0.weight"])
+        assert not any("optimizer/" in name for name in start)  # only weights are taken over
+        assert (card["images"], card["rollbacks"]) == (0, 0)
+        assert Path(folder.read_config()["training"]["init_from"]).is_absolute()
+    code, out, err = run("train", "--resume", "--images", "32")  # goes on where it is, and does not begin anew
+    assert code == 0, err
+    assert "beginning with" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--set", "generator.width=8"], "its generator is another than this run's; they differ in layers."),
+        (["--init-from", "nowhere"], "nowhere: is no run"),
+        (["--init-from", "."], "is no run"),
+    ],
+)
+def test_weights_that_do_not_fit_a_new_run_are_refused_before_it_begins(
+    run, trained, here, image_folder, options, words
+):
+    many = len(list((here / "runs").iterdir()))
+    code, _, err = run("train", "--data", image_folder, "--init-from", trained, *SMALL, *options, "--images", "16")
+    assert code == 2
+    assert words in err.strip().splitlines()[-1]
+    assert len(list((here / "runs").iterdir())) == many

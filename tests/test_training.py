@@ -1,5 +1,6 @@
 import json
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 import ganforge
 from ganforge import CheckpointError, GanforgeError
 from ganforge.checkpoint import read_tensors
-from ganforge.config import resolve
+from ganforge.config import TrainingConfig, resolve
 from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
@@ -15,6 +16,7 @@ from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
+from ganforge.training.checkpoints import choose_old
 from ganforge.training.engine import EAGER
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
@@ -228,3 +230,31 @@ def test_run_folders_are_numbered_and_found(tmp_path):
         RunFolder.find("7", tmp_path)
     with pytest.raises(GanforgeError, match="there is no run"):
         RunFolder.find(None, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("settings", "best", "kept"),
+    [
+        ({}, None, [450, 500]),
+        ({"keep_checkpoints": 1}, None, [500]),
+        ({"keep_checkpoints": 3}, 100, [100, 400, 450, 500]),
+        ({"keep_images": 200}, None, [200, 400, 450, 500]),
+        ({"keep_images": 170, "keep_checkpoints": 1}, 250, [200, 250, 350, 500]),
+        ({}, 480, [450, 500]),  # a best one of which there is no checkpoint
+    ],
+)
+def test_the_newest_the_best_and_one_of_each_span_are_kept_however_often_they_are_looked_through(settings, best, kept):
+    training = TrainingConfig(**settings)
+    paths = []
+    for images_seen in range(0, 501, 50):
+        paths.append(Path(f"{images_seen:09d}.safetensors"))
+        for old in choose_old(paths, training, best):
+            paths.remove(old)
+    assert [int(path.stem) for path in paths] == kept
+
+
+def test_checkpoints_come_when_a_multiple_of_their_images_is_reached(registry, images, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    settings = ["training.images=100", "training.checkpoint_images=30", "training.keep_checkpoints=99"]
+    run(registry, images, folder, settings)
+    assert [int(path.stem) for path in folder.checkpoint_paths()] == [0, 30, 60, 90, 100]
