@@ -4,7 +4,9 @@ import json
 import os
 import pickle
 import stat
+import struct
 import zipfile
+from contextlib import nullcontext
 from io import BytesIO
 
 import numpy as np
@@ -138,6 +140,36 @@ def test_a_foreign_dataset_json_is_passed_over(lay, content):
     assert lay({"x/a.png": png(), "y/b.png": png(), "dataset.json": content}).class_names == ("x", "y")
 
 
+@pytest.mark.parametrize("content", [b"not JSON", b'{"labels": [["a.p', b"\xff\xfe\xfd", b"[" * 100_000, b"9" * 5_000])
+def test_a_label_list_that_is_no_whole_json_is_an_error_and_no_label_is_lost(lay, content):
+    source = lay({"x/a.png": png(), "y/b.png": png(), "dataset.json": content})
+    with pytest.raises(DataError, match=r"dataset\.json: is no whole JSON") as error:
+        source.class_names  # noqa: B018
+    assert "another name" in error.value.hint
+
+
+def test_a_label_list_that_contradicts_itself_is_an_error(lay):
+    labels = {"labels": [["a.png", 0], ["b.png", 1], ["a.png", 1]]}
+    with pytest.raises(DataError, match=r"'a\.png' has two labels"):
+        lay({"a.png": png(), "b.png": png(), "dataset.json": json.dumps(labels).encode()}).class_names  # noqa: B018
+
+
+def test_a_label_list_far_longer_than_its_pictures_need_is_not_read(lay, monkeypatch):
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("read"))
+    with pytest.raises(DataError, match=r"dataset\.json: 2\.0 MB are too much for the labels of 1 images"):
+        lay({"a.png": png(), "dataset.json": b" " * 2_000_000}).class_names  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "label", ["[" * 500 + "]" * 500, "9" * 4_000, '"' + "x" * 9_000 + '"', "[" + "0," * 9_999 + "0]"]
+)
+def test_a_monstrous_label_is_told_in_one_short_line(lay, label):
+    source = lay({"a.png": png(), "dataset.json": f'{{"labels": [["a.png", {label}]]}}'.encode()})
+    with pytest.raises(DataError, match=r"the label of 'a\.png' is") as error:
+        source.class_names  # noqa: B018
+    assert len(error.value.message) < 300
+
+
 @pytest.mark.parametrize(
     "labels", [[["a.png", 0]], [["a.png", 0], ["b.png", 0.5]], [["a.png", 0], ["b.png", 9]], [1], 7]
 )
@@ -145,6 +177,22 @@ def test_a_label_list_that_does_not_fit_is_an_error(lay, labels):
     source = lay({"a.png": png(), "b.png": png(), "dataset.json": json.dumps({"labels": labels}).encode()})
     with pytest.raises(DataError, match=r"dataset\.json"):
         source.class_names  # noqa: B018
+
+
+def test_numbers_of_thousands_of_digits_are_sorted_too(tmp_path):
+    names = ["9" * 5_000, "1" + "0" * 5_000, "2", "0010", "10"]
+    source = open_source(write_zip(tmp_path / "data.zip", {f"{name}/a.png": png() for name in names}))
+    assert source.class_names == ("2", "0010", "10", names[0], names[1])
+
+
+def test_folders_as_deep_as_names_allow_are_classed_at_once(tmp_path):
+    names = [f"{kind}/" + "d/" * 30_000 + f"{kind}{index}/a.png" for index in range(50) for kind in "xy"]
+    source = open_source(write_zip(tmp_path / "data.zip", {name: png() for name in names}))
+    assert len(source.class_names) == 100
+
+
+def test_a_folder_whose_name_begins_like_anothers_does_not_lie_within_it(lay):
+    assert lay({"cat/a.png": png(), "cats/b.png": png(), "cat!/c.png": png()}).class_names == ("cat", "cat!", "cats")
 
 
 def test_no_pictures_is_an_error(lay):
@@ -190,6 +238,40 @@ def test_links_are_followed_and_rings_are_not(tmp_path):
     assert greys(open_source(root)) == [8, 7]
 
 
+def test_names_that_are_no_text_are_read_and_told_apart(tmp_path):
+    for byte in (b"\xfe", b"\xff"):
+        folder = os.fsencode(tmp_path / "data") + b"/" + byte
+        try:
+            os.makedirs(folder)
+        except OSError:
+            pytest.skip("this file system takes text only")
+        with open(folder + b"/line\nbreak" + byte + b".png", "wb") as file:
+            file.write(png(byte[0]))
+    source = open_source(tmp_path / "data")
+    assert [source[index][0].getpixel((0, 0)) for index in range(2)] == [0xFE, 0xFF]
+    assert source.labels == [0, 1]
+    assert source.class_names == (r"\udcfe", r"\udcff")
+    told = [source.describe(name) for name in source.names]
+    assert told[1] == rf"{tmp_path}/data/\udcff/line\nbreak\udcff.png"
+    assert told[0] != told[1]
+    json.dumps(told).encode()
+    "".join(told).encode()
+
+
+def test_members_whose_names_are_no_utf8_are_read(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {"caf\u00e9-\u732b.png": png(7)})
+    name = "caf\u00e9-\u732b.png".encode()
+    content = path.read_bytes().replace(name, b"\xff" * len(name[:-4]) + b".png")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="the zip cannot be opened"):
+        len(open_source(path))  # it says that they are UTF-8, which they are not
+    content = bytearray(content)
+    content[content.index(b"PK\1\2") + 9] &= ~8
+    content[content.index(b"PK\3\4") + 7] &= ~8
+    path.write_bytes(content)
+    assert greys(open_source(path)) == [7]
+
+
 def test_a_dangling_link_is_an_error(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     source = open_source(tmp_path)
@@ -227,6 +309,80 @@ def test_hostile_names_in_a_zip_stay_names(tmp_path):
     assert all(".." not in name and not name.startswith("/") and "\\" not in name for name in source.names)
     assert source.describe(source.names[-2]).isprintable()
     assert [path.name for path in tmp_path.rglob("*.*")] == ["data.zip"]
+
+
+def test_a_zip_within_is_named_and_not_opened(lay, tmp_path):
+    inner = write_zip(tmp_path / "inner.zip", {"a.png": png()}).read_bytes()
+    with pytest.raises(DataError, match=r"holds no images, but (data/)?part/inner\.zip") as error:
+        len(lay({"part/inner.zip": inner, "notes.txt": b""}))
+    assert "unpack it" in error.value.hint
+
+
+def test_a_zip_that_is_called_a_picture_is_named_for_what_it_is(lay, tmp_path):
+    inner = write_zip(tmp_path / "inner.zip", {"a.png": png()}).read_bytes()
+    with pytest.raises(DataError, match=r"b\.png: this is a zip"):
+        lay({"a.png": png(), "b.png": inner})[1]
+
+
+@pytest.mark.parametrize("other", ["a.png", "../a.png", "/a.png", "x/../a.png"])
+def test_two_members_of_one_name_are_an_error_and_none_is_lost(tmp_path, other):
+    twice = pytest.warns(UserWarning, match="Duplicate") if other == "a.png" else nullcontext()
+    with twice, zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for name in ("a.png", "b.png", other):
+            archive.writestr(name, png())
+    source = open_source(tmp_path / "data.zip")
+    if other.startswith("x/"):
+        assert source.names == ["a.png", "b.png", "x/a.png"]
+        return
+    with pytest.raises(DataError, match=r"data\.zip holds two files a\.png"):
+        len(source)
+
+
+def test_a_link_in_a_zip_is_an_error_that_names_it(tmp_path):
+    link = zipfile.ZipInfo("b.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("a.png", png(1))
+        archive.writestr(link, "../../../etc/passwd")
+    source = open_source(tmp_path / "data.zip")
+    assert source[0].getpixel((0, 0)) == 1
+    with pytest.raises(DataError, match=r"data\.zip/b\.png: is a link"):
+        source[1]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_unpack_without_a_bound_are_refused(tmp_path, method):
+    source = open_source(write_zip(tmp_path / "data.zip", {"a.png": png()}, compression=method))
+    with pytest.raises(DataError, match=r"a\.png: is not compressed by deflate"):
+        source[0]
+
+
+def test_a_member_that_unpacks_to_hundreds_of_times_its_size_is_not_unpacked(tmp_path, monkeypatch):
+    path = write_zip(tmp_path / "data.zip", {"a.png": png() + bytes(40 << 20)}, compression=zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("opened"))
+    with pytest.raises(DataError, match="bytes that unpack to 40 MiB are no picture"):
+        open_source(path)[0]
+
+
+def test_members_that_share_their_bytes_are_an_error(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {"a.png": png() + bytes(2_000)})
+    content = path.read_bytes()
+    start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+    entry = content[start:end]
+    entries = b"".join(entry.replace(b"a.png", f"{letter}.png".encode()) for letter in "abcdefgh")
+    counts = struct.pack("<HHHHIIH", 0, 0, 8, 8, len(entries), start, 0)
+    path.write_bytes(content[:start] + entries + b"PK\5\6" + counts)
+    with pytest.raises(DataError, match="its members are larger than itself"):
+        len(open_source(path))
+
+
+def test_a_directory_that_claims_more_members_than_there_are_is_no_matter(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {"a.png": png(5)})
+    content = bytearray(path.read_bytes())
+    end = content.index(b"PK\5\6")
+    content[end + 8 : end + 12] = b"\xfe\xff\xfe\xff"
+    path.write_bytes(content)
+    assert greys(open_source(path)) == [5]
 
 
 def test_an_encrypted_zip_is_an_error(tmp_path):
@@ -329,6 +485,52 @@ def test_a_pickle_in_an_array_file_is_never_run(tmp_path, monkeypatch, form):
     with pytest.raises(DataError, match=r"a\.npy"):
         len(open_source(tmp_path / "a.npy"))
     assert not (tmp_path / "it-ran").exists()
+
+
+def write_header(path, shape, dtype="|u1", content=b""):
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+        file.write(content)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 10**6, 10**6),
+        (2**32, 2**32, 1),
+        (2**62, 4, 4),
+        (10**30, 2, 2),
+        (0, 2**70, 3),
+        (-1, 4, 4),
+        (2, -4, -4),
+    ],
+    ids=str,
+)
+def test_a_header_is_believed_as_far_as_the_file_bears_it_out(tmp_path, monkeypatch, shape):
+    write_header(tmp_path / "a.npy", shape, content=bytes(64))
+    monkeypatch.setattr(np, "memmap", lambda *_, **__: pytest.fail("mapped"))
+    with pytest.raises(DataError, match=r"a\.npy: is no whole \.npy file|a\.npy: the array is empty"):
+        len(open_source(tmp_path / "a.npy"))
+
+
+def test_an_example_larger_than_any_picture_is_an_error(tmp_path):
+    write_header(tmp_path / "a.npy", (4, 100_000, 100_000))
+    with (tmp_path / "a.npy").open("ab") as file:
+        file.truncate(file.tell() + 4 * 10**10)  # holes take no place on a disk
+    with pytest.raises(DataError, match=r"examples \[100000, 100000\] are too large"):
+        len(open_source(tmp_path / "a.npy"))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"\x02\x00\xff\xff\xff\xff{", b"\x01\x00\x10\x27" + b"(" * 10_000, b"\x03\x00\x02\x00\x00\x00{}", b"\x63\x00"],
+    ids=["longer than the file", "nested", "of named fields", "of no version"],
+)
+def test_a_monstrous_header_is_an_error(tmp_path, start):
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + start)
+    with pytest.raises(DataError, match=r"a\.npy: is no whole \.npy file") as error:
+        len(open_source(tmp_path / "a.npy"))
+    assert len(error.value.message) < 400
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "npz"])

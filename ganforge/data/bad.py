@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from ganforge.data.wording import short
 from ganforge.errors import DataError
 
 ONE_IN = 10
@@ -84,8 +85,8 @@ class BadExamples:
             if bad.label is not None and bad.label not in left:
                 name = class_names[bad.label] if bad.label < len(class_names) else bad.label
                 raise DataError(
-                    f"{self._title}: class '{name}' would be empty, as none of its examples can be read, such as "
-                    f"{bad.name}: {bad.reason}",
+                    f"{self._title}: class '{short(str(name))}' would be empty, as none of its examples can be read, "
+                    f"such as {short(bad.name)}: {bad.reason}",
                     "mend one of them, or take the class away",
                 )
 
@@ -105,7 +106,7 @@ def too_many(title: str, found: str, count: int, reasons: Mapping[str, str]) -> 
     """The error for a data set of which more is bad than may be left out."""
     name, reason = next(iter(reasons.items()))
     return DataError(
-        f"{title}: {found} of {count} cannot be read, such as {name}: {reason}",
+        f"{title}: {found} of {count} cannot be read, such as {short(name)}: {reason}",
         f"--skip-bad leaves out one in {ONE_IN} at most, so mend or replace them; `ganforge data check` lists all",
     )
 
@@ -115,7 +116,7 @@ def describe_left_out(reasons: Mapping[str, str], count: int) -> str:
     if not reasons:
         return ""
     lines = [f"left out {len(reasons)} of {count} examples, which cannot be read:"]
-    lines += [f"  {name}: {reason}" for name, reason in list(reasons.items())[:_MOST_NAMED]]
+    lines += [f"  {short(name)}: {reason}" for name, reason in list(reasons.items())[:_MOST_NAMED]]
     if len(reasons) > _MOST_NAMED:
         lines.append(f"  and {len(reasons) - _MOST_NAMED} more; `ganforge data check` lists all")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from ganforge.data.packer import Progress
 from ganforge.data.plan import Plan
 from ganforge.data.sources import ArrayFile, PackedFolder, open_source
 from ganforge.data.threads import in_chunks
-from ganforge.data.wording import printable
+from ganforge.data.wording import printable, short
 from ganforge.errors import DataError
 
 
@@ -170,7 +170,7 @@ def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool)
     if bad and not skip_bad:
         name, reason = next(iter(bad.items()))
         raise DataError(
-            f"{title}: {len(bad)} of {reader.length} cannot be read, such as {name}: {reason}",
+            f"{title}: {len(bad)} of {reader.length} cannot be read, such as {short(name)}: {reason}",
             f"mend or remove what is listed as unreadable; {_foresee_skipping(source, reader, shapes)}",
         )
     if len(bad) > may_be_left_out(reader.length):

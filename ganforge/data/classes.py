@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ganforge.data.wording import printable, reason_of
+from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
 
 Classes = tuple[tuple[str, ...], list[int] | None]
@@ -75,7 +75,7 @@ def classes_from_list(content: bytes, names: Sequence[str], where: str) -> Class
     try:
         for name, label in listed["labels"]:
             if name in labels and labels[name] != label:
-                raise DataError(f"{where}: '{printable(str(name))}' has two labels", "give every picture one")
+                raise DataError(f"{where}: '{short(printable(str(name)))}' has two labels", "give every picture one")
             labels[name] = label
     except (TypeError, ValueError, RecursionError):
         raise DataError(f"{where}: 'labels' must be null or a list of [name, class number]") from None
@@ -83,7 +83,7 @@ def classes_from_list(content: bytes, names: Sequence[str], where: str) -> Class
         label = labels.get(name)
         if type(label) is not int or not 0 <= label < len(names):
             raise DataError(
-                f"{where}: the label of '{printable(name)}' is {_short(label)}",
+                f"{where}: the label of '{short(printable(name))}' is {_short(label)}",
                 "every picture needs a class number, counted from 0",
             )
     numbers = [labels[name] for name in names]
@@ -91,5 +91,4 @@ def classes_from_list(content: bytes, names: Sequence[str], where: str) -> Class
 
 
 def _short(label: Any) -> str:
-    text = repr(label) if isinstance(label, str | float | int | None) else f"a {type(label).__name__}"
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    return short(repr(label), 40) if isinstance(label, str | float | int | None) else f"a {type(label).__name__}"

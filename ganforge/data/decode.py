@@ -10,6 +10,7 @@ from typing import IO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from ganforge.data.wording import reason_of
 from ganforge.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
@@ -100,18 +101,21 @@ def fit(image: Image.Image, edge: int) -> Image.Image:
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """While it lasts, Pillow refuses a decompression bomb that it would otherwise only warn of."""
+    """While it lasts, Pillow refuses a decompression bomb that it would otherwise only warn of.
+
+    What else it warns of, such as an EXIF block that is cut off, does not concern the pixels and is not printed.
+    """
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
 
-_HINT = "mend or remove the file; `ganforge data check` lists all such files"
+_HINT = "mend or remove the file"
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{name}: cannot be decoded: {reason}", _HINT)
+    return DataError(f"{name}: cannot be decoded: {reason_of(error)}", _HINT)
 
 
 def _what_else(stream: IO[bytes]) -> str:
@@ -119,6 +123,8 @@ def _what_else(stream: IO[bytes]) -> str:
     data = stream.read(512)
     if not data:
         return "the file is empty"
+    if data.startswith(b"PK"):
+        return "this is a zip, not an image"
     if data.lstrip()[:1] == b"<":
         return "this is a web page or other text, not an image"
     if data[4:8] == b"ftyp":

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
 from ganforge.data.decode import SUFFIXES, header_shape, normalise, open_image
-from ganforge.data.wording import printable, reason_of
+from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
 from ganforge.interfaces import Dataset
 
@@ -79,7 +79,7 @@ class ImageFiles(Dataset):
         if not names:
             if archive := next(self.archives(), None):
                 raise DataError(
-                    f"{self.title} holds no images, but {printable(archive)}", "unpack it, or give it alone"
+                    f"{self.title} holds no images, but {short(printable(archive))}", "unpack it, or give it alone"
                 )
             raise DataError(f"{self.title} holds no images", f"images are files named {' '.join(sorted(SUFFIXES))}")
         return names
@@ -155,7 +155,7 @@ class ImageFiles(Dataset):
 
     def describe(self, name: str) -> str:
         """What to call a file in a message."""
-        return printable(f"{self.path}/{name}")
+        return short(printable(f"{self.path}/{name}"))
 
 
 class FolderImages(ImageFiles):
@@ -232,7 +232,9 @@ class ZipImages(ImageFiles):
                 continue
             name = "/".join(parts)
             if name in members:
-                raise DataError(f"{self.title} holds two files {printable(name)}", "make the zip again from a folder")
+                raise DataError(
+                    f"{self.title} holds two files {short(printable(name))}", "make the zip again from a folder"
+                )
             if info.flag_bits & 1:
                 raise DataError(f"{self.describe(name)} is encrypted", "make the zip without a password")
             members[name] = info

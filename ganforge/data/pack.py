@@ -17,7 +17,7 @@ from ganforge.data.cache import cache_folder
 from ganforge.data.packer import Progress, pack
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
-from ganforge.data.wording import printable
+from ganforge.data.wording import printable, short
 from ganforge.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.registry import Registry
 
@@ -157,7 +157,7 @@ class _Found:
         """Data that were packed now or earlier: those of which nothing was left out serve both ways, others do not."""
         if data.left_out and not self.skip_bad:
             name, reason = next(iter(data.left_out.items()))
-            raise refusal(DataError(f"{self.title}, {name}: {reason}"))
+            raise refusal(DataError(f"{self.title}, {short(name)}: {reason}"))
         told = describe_left_out(data.left_out, len(data) + len(data.left_out))
         return replace(data, note="\n".join(filter(None, (self.note, told))))
 

@@ -8,6 +8,13 @@ def printable(name: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in name)
 
 
+def short(text: str, most: int = 400) -> str:
+    """A text without its middle if it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 def reason_of(error: BaseException) -> str:
-    """What an error says, as one line; its type if it says nothing."""
-    return printable(" ".join(str(error).split())) or type(error).__name__
+    """What an error says, as one line and not too long; its type if it says nothing."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return short(printable(" ".join(str(error).split()))) or type(error).__name__
