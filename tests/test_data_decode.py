@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganforge.data.decode import fit, header_shape, normalise, open_image, strict_decoding
+from ganforge.data.decode import fit, header_shape, normalise, open_content, open_image, strict_decoding
 from ganforge.errors import DataError
 
 
@@ -75,6 +75,7 @@ def test_a_truncated_file_is_an_error_that_names_it(format):
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
         (b"\x80\x04K*.", "no image"),
+        (b"PK\x03\x04", "this is a zip"),
     ],
 )
 def test_what_is_no_picture_is_named_for_what_it_is(content, reason):
@@ -93,6 +94,29 @@ def test_a_decompression_bomb_is_an_error_even_where_pillow_only_warns(width, he
 def test_a_large_bomb_is_an_error_without_strict_decoding_too():
     with pytest.raises(DataError, match="10000 x 10000 pixels"):
         decode(png_header(10_000, 10_000))
+
+
+def scans_of(content):
+    """Where each scan of a JPEG starts, and where the last one ends."""
+    return [place for place in range(len(content) - 1) if content[place : place + 2] in (b"\xff\xda", b"\xff\xd9")]
+
+
+def test_a_jpeg_that_is_decoded_over_and_over_is_an_error():
+    content = encode(Image.new("L", (64, 64), 77), "JPEG", progressive=True)
+    *_, last, end = scans_of(content)
+    bomb = content[:end] + content[last:end] * 150 + content[end:]
+    with pytest.raises(DataError, match=r"bomb\.jpg: a JPEG of more than 100 scans"):
+        open_content(bomb, "bomb.jpg")
+    few = content[:end] + content[last:end] * 20 + content[end:]
+    assert normalise(open_content(few, "few.jpg"), "few.jpg").getpixel((9, 9)) == 77
+
+
+def test_what_only_looks_like_a_scan_is_none():
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+    exif = Image.Exif()
+    exif[0x010E] = "\xff\xda" * 500  # within a segment
+    content = encode(picture, "JPEG", exif=exif, comment=b"\xff\xda" * 500) + b"\xff\xda" * 500  # and behind the end
+    assert normalise(open_content(content, "x"), "x").size == (64, 64)
 
 
 def test_16_bit_grey_is_scaled_not_clipped():

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from ganforge import Dataset
 from ganforge.data import PackedData, cache_folder, decode, open_data, pack_data, packer, writing
+from ganforge.data.threads import in_chunks
 from ganforge.errors import DataError, OptionError, PluginError
 from ganforge.plugins import Plugin
 from ganforge.registry import Registry
@@ -183,6 +186,38 @@ def test_large_images_on_several_threads_keep_their_order(tmp_path, monkeypatch)
     images = {f"{index:02}.png": Image.new("L", (160, 160), index) for index in range(40)}
     data = open_data(str(write_images(tmp_path, images)), resolution=16)
     assert data.examples[:, 0, 8, 8].tolist() == list(range(40))
+
+
+def most_at_once(pixels):
+    """How many threads work at the same time on images of so many pixels."""
+    at_work, most, lock = 0, 0, threading.Lock()
+
+    def work(indices):
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.02)
+        with lock:
+            at_work -= 1
+        return indices.stop
+
+    assert list(in_chunks(work, 12, pixels))[-1] == 12
+    return most
+
+
+def test_huge_images_are_decoded_one_at_a_time(monkeypatch):
+    monkeypatch.setattr("ganforge.data.threads._num_cores", lambda: 4)
+    monkeypatch.setattr("ganforge.data.threads._CHUNK", 1)
+    assert most_at_once(1_000_000) > 1
+    assert most_at_once(89_000_000) == 1
+
+
+def test_small_images_that_become_large_are_not_all_enlarged_at_once():
+    seen = []
+    registry = registry_of(listed=lambda: Listed([np.zeros((4, 4), np.uint8)] * 40))
+    open_data("listed", registry=registry, resolution=512, progress=lambda done, total: seen.append(done))
+    assert max(np.diff([0, *seen])) * 512 * 512 <= 1 << 22
 
 
 def test_whole_batches_are_fetched_where_they_are_offered():

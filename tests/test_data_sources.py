@@ -5,7 +5,9 @@ import os
 import pickle
 import stat
 import struct
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from io import BytesIO
 
@@ -295,6 +297,28 @@ def test_a_file_too_large_for_a_picture_is_an_error(tmp_path, monkeypatch):
     for look in (lambda source: source[0], lambda source: source.shape(0)):
         with pytest.raises(DataError, match=r"a\.png: 1 MiB are too much"):
             look(open_source(tmp_path))
+
+
+def test_large_files_are_held_in_memory_one_at_a_time(tmp_path, monkeypatch):
+    source = open_source(write_tree(tmp_path / "data", {f"{index}.png": png() for index in range(6)}))
+
+    def most_at_once():
+        held, most = [], []
+
+        def hold(name):
+            with source.content(name):
+                held.append(name)
+                most.append(len(held))
+                time.sleep(0.02)
+                held.remove(name)
+
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(hold, source.names))
+        return max(most)
+
+    assert most_at_once() > 1
+    monkeypatch.setattr(files, "_LARGE_BYTES", 10)
+    assert most_at_once() == 1
 
 
 def test_hostile_names_in_a_zip_stay_names(tmp_path):

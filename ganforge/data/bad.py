@@ -98,7 +98,11 @@ def may_be_left_out(count: int) -> int:
 
 def refusal(error: DataError) -> DataError:
     """The error for an example that may not be left out, with what could be done about it."""
-    ways = (error.hint or "mend or remove it", "`ganforge data check` lists all such files, --skip-bad leaves them out")
+    ways = (
+        error.hint or "mend or remove it",
+        "`ganforge data check` lists all such files",
+        "train and data pack leave them out with --skip-bad",
+    )
     return DataError(error.message, "; ".join(ways))
 
 

@@ -7,11 +7,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from ganforge.data.bad import ONE_IN, BadExamples, may_be_left_out, too_many
-from ganforge.data.decode import normalise, open_image, strict_decoding
+from ganforge.data.decode import normalise, open_content, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
 from ganforge.data.items import Reader, Shape
 from ganforge.data.packer import Progress
@@ -141,7 +140,7 @@ def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | Non
     name, where = reader.call(index)
     try:
         with source.content(source.names[index]) as content:
-            opened = open_image(BytesIO(content), where)
+            opened = open_content(content, where)
             mode = opened.mode
             image = normalise(opened, where)
             digest = hashlib.sha256(content).digest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import IO
 
 import numpy as np
@@ -24,6 +26,12 @@ SUFFIXES = (
 
 FILTER = "lanczos"
 """The filter of every resize, for the record."""
+
+MOST_SCANS = 100
+"""Scans of a progressive JPEG, of which each is a pass over all pixels and may take few bytes; ten are usual."""
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""A marker of a JPEG with a segment behind it; what is left out stands within a scan."""
 
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -48,6 +56,26 @@ def open_image(stream: IO[bytes], name: str) -> Image.Image:
     if limit is not None and image.width * image.height > limit:
         raise DataError(f"{name}: {image.width} x {image.height} pixels are more than {limit}", _HINT)
     return image
+
+
+def open_content(content: bytes, name: str) -> Image.Image:
+    """Read the header of a picture file that is in memory as a whole; as `open_image`, and more of it is looked at.
+
+    Raises:
+        DataError: It is no picture that can be read, or so costly to decode that it may be an attack.
+    """
+    if content.startswith(b"\xff\xd8") and _has_more_scans(content, MOST_SCANS):
+        raise DataError(f"{name}: a JPEG of more than {MOST_SCANS} scans", _HINT)
+    return open_image(BytesIO(content), name)
+
+
+def _has_more_scans(jpeg: bytes, most: int) -> bool:
+    place, scans = 2, 0
+    while scans <= most and (marker := _MARKER.search(jpeg, place)) and marker[0] != b"\xff\xd9":
+        scans += marker[0] == b"\xff\xda"
+        length = int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+        place = marker.end() + max(2, length)
+    return scans > most
 
 
 def header_shape(image: Image.Image) -> tuple[int, int, int]:

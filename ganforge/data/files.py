@@ -11,12 +11,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from io import BufferedReader, BytesIO
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
-from ganforge.data.decode import SUFFIXES, header_shape, normalise, open_image
+from ganforge.data.decode import SUFFIXES, header_shape, normalise, open_content, open_image
 from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
 from ganforge.interfaces import Dataset
@@ -117,7 +117,7 @@ class ImageFiles(Dataset):
         name = self.names[index]
         where = self.describe(name)
         with self.content(name) as content:
-            image = normalise(open_image(BytesIO(content), where), where)
+            image = normalise(open_content(content, where), where)
         return image if self.labels is None else (image, self.labels[index])
 
     def shape(self, index: int) -> tuple[int, int, int]:
