@@ -362,6 +362,13 @@ def test_two_members_of_one_name_are_an_error_and_none_is_lost(tmp_path, other):
         len(source)
 
 
+def test_a_member_without_a_name_is_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("\0.png"), png(2))  # a name ends before the first zero
+        archive.writestr("a.png", png(3))
+    assert greys(open_source(tmp_path / "data.zip")) == [3]
+
+
 def test_a_link_in_a_zip_is_an_error_that_names_it(tmp_path):
     link = zipfile.ZipInfo("b.png")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16

@@ -50,6 +50,7 @@ class ImageFiles(Dataset):
         self.path = path
         self.title = printable(str(path))
         self._one_large = threading.Lock()
+        self._archives: list[str] = []  # zips within, into which nobody looks
 
     @property
     @abstractmethod
@@ -64,10 +65,6 @@ class ImageFiles(Dataset):
     def stream(self, name: str) -> IO[bytes]:
         """One of `files`, opened for reading; it may raise anything."""
 
-    @abstractmethod
-    def archives(self) -> Iterator[str]:
-        """Names of zips within, into which nobody looks."""
-
     @cached_property
     def names(self) -> list[str]:
         """Sorted names of the pictures.
@@ -77,10 +74,9 @@ class ImageFiles(Dataset):
         """
         names = sorted(name for name in self.files if PurePosixPath(name).suffix.lower() in SUFFIXES)
         if not names:
-            if archive := next(self.archives(), None):
-                raise DataError(
-                    f"{self.title} holds no images, but {short(printable(archive))}", "unpack it, or give it alone"
-                )
+            if self._archives:
+                archive = short(printable(self._archives[0]))
+                raise DataError(f"{self.title} holds no images, but {archive}", "unpack it, or give it alone")
             raise DataError(f"{self.title} holds no images", f"images are files named {' '.join(sorted(SUFFIXES))}")
         return names
 
@@ -181,6 +177,8 @@ class FolderImages(ImageFiles):
                     info = _stat(entry)
                     if stat.S_ISDIR(info.st_mode):
                         folders.append(f"{prefix}{entry.name}/")
+                    elif _is_archive(entry.name):
+                        self._archives.append(prefix + entry.name)
                     elif _is_wanted(entry.name) and stat.S_IFMT(info.st_mode) in (stat.S_IFREG, stat.S_IFLNK):
                         yield prefix + entry.name, info
             except OSError as error:
@@ -193,10 +191,6 @@ class FolderImages(ImageFiles):
     def stream(self, name: str) -> IO[bytes]:
         """One of `files`, opened for reading."""
         return (self.path / name).open("rb")
-
-    def archives(self) -> Iterator[str]:
-        """Names of zips within."""
-        return (path.relative_to(self.path).as_posix() for path in self.path.rglob("*.zip"))
 
     def cache_key(self) -> str:
         """Changes with the path, and with the name, size or time of any file."""
@@ -228,9 +222,13 @@ class ZipImages(ImageFiles):
         members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             parts = [part for part in info.filename.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-            if info.is_dir() or not parts or any(map(_is_hidden, parts)) or not _is_wanted(parts[-1]):
+            if info.filename.endswith("/") or not parts or any(map(_is_hidden, parts)):
                 continue
             name = "/".join(parts)
+            if _is_archive(name):
+                self._archives.append(name)
+            if not _is_wanted(parts[-1]):
+                continue
             if name in members:
                 raise DataError(
                     f"{self.title} holds two files {short(printable(name))}", "make the zip again from a folder"
@@ -266,10 +264,6 @@ class ZipImages(ImageFiles):
         member: Any = self._zip.open(info)
         return BufferedReader(member, 1 << 16)  # a member by itself is slow at reading a few bytes at a time
 
-    def archives(self) -> Iterator[str]:
-        """Names of zips within."""
-        return (name for name in self._zip.namelist() if name.lower().endswith(".zip"))
-
     def cache_key(self) -> str:
         """Changes with the path, size and time of the zip."""
         info = self.path.stat()
@@ -286,6 +280,10 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result:
 
 def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
+
+
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(".zip")
 
 
 def _is_wanted(name: str) -> bool:
