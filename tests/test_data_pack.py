@@ -314,6 +314,7 @@ def test_an_item_of_another_kind_is_named(item, reason):
         ([np.zeros(2, np.float32), np.zeros((4, 4), np.uint8)], "mixes images and vectors"),
         ([np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.uint8)], "mixes images of 4 channels"),
         ([np.array([1.0, np.nan])], "not finite"),
+        ([np.array([1e300])], "not finite"),
         ([], "is empty"),
     ],
 )

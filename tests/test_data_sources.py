@@ -362,6 +362,18 @@ def test_two_members_of_one_name_are_an_error_and_none_is_lost(tmp_path, other):
         len(source)
 
 
+def test_a_reason_of_thousands_of_letters_is_cut_short(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {"a.png": png(), "b.png": bytes(4_000)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"a.png") - 4] = 0xFF  # the member's own name is 255 letters long and more, says its header
+    content[content.index(b"a.png") - 3] = 0x05
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png cannot be read: File name in directory") as error:
+        open_source(path)[0]
+    assert len(error.value.message) < 1_000
+    assert error.value.message.isprintable()
+
+
 def test_a_member_without_a_name_is_passed_over(tmp_path):
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo("\0.png"), png(2))  # a name ends before the first zero

@@ -195,7 +195,8 @@ def _read_array(item: Any, where: str) -> NDArray[Any]:
         if array.ndim == 3 and array.shape[2] in (1, 3, 4):
             return array
     if array.dtype.kind == "f" and array.ndim == 1 and array.size:
-        vector = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 becomes infinite, and is told below
+            vector = array.astype(np.float32, copy=False)
         if not np.isfinite(vector).all():
             raise DataError(f"{where} holds values that are not finite", "remove such examples")
         return vector
