@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,8 +116,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if "--debug" in given or not is_out_of_memory(error):
             raise
+        asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
         fail(
-            f"there is not enough memory: {error}",
+            f"there is not enough memory{f', {asked[1]} more were asked for' if asked else ''}",
             "ask for less at once: a smaller batch, network, resolution or number of images",
         )
     sys.exit(code if isinstance(code, int) else 0)
