@@ -103,21 +103,26 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def read_text(path: Path, most: int = 1 << 24) -> str:
-    """The text of a file, UTF-8 with or without a byte order mark; a pipe is not waited for, and no more is read.
+    """The text of a file, UTF-8 with or without a byte order mark.
 
     Args:
         path: The file.
-        most: Bytes that it may have.
+        most: Bytes that it may have; of a larger one nothing is read.
 
     Raises:
-        OSError: It is not there, no file, longer, or cannot be read.
+        OSError: As `open_regular`; or it is larger.
         UnicodeDecodeError: It is no text.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MB")
-    return content.decode("utf-8-sig")
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MB")
+        return file.read(most).decode("utf-8-sig")
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a file; see `open_regular` for errors."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def open_regular(path: Path) -> IO[bytes]:

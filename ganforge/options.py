@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 import types
 import typing
@@ -171,10 +170,13 @@ def _read_float(value: Any) -> float:
     if isinstance(value, str) and value.strip()[-1:].lower() in _THOUSANDS:
         value = float(value.strip()[:-1]) * _THOUSANDS[value.strip()[-1].lower()]
     number = float(value)
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST:
         raise ValueError
     return number
 
+
+_LARGEST = 3.4e38
+"""Of float32, in which networks compute."""
 
 _THOUSANDS = {"k": 1_000, "m": 1_000_000}
 

@@ -14,6 +14,11 @@ from ganforge.forms import parse_json
 NUMBER = re.compile(r"(\d{5})-.+")
 
 
+def is_index(text: str) -> bool:
+    """Whether a text is a number that `int` reads and somebody could mean: ``²`` and a thousand digits are none."""
+    return text.isdecimal() and len(text) < 10
+
+
 class RunFolder:
     """One run on disk.
 
@@ -97,7 +102,7 @@ class RunFolder:
         if (path / "config.json").is_file():
             return cls(path)
         for run in runs:
-            if text == run.name or (text.isdigit() and run.name.startswith(f"{int(text):05d}-")):
+            if text == run.name or (is_index(text) and run.name.startswith(f"{int(text):05d}-")):
                 return cls(run)
         raise OptionError(f"{text}: is no run, here or under {out}/", nearest(text, [run.name for run in runs]))
 

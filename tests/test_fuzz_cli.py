@@ -12,8 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ganforge import OptionError
 from ganforge.cli import app
 from ganforge.config import OptimizerConfig, TrainingConfig
+from ganforge.options import coerce
 from ganforge.registry import Registry
 
 REGISTRY = Registry.installed()
@@ -83,6 +85,18 @@ PART = st.builds(
 )
 
 
+COUNTS = ["--count", "--steps", "--samples", "--references", "--measure", "--candidates", "--draws", "--seconds"]
+"""Of what takes its time: whoever asks for a million images gets them."""
+
+
+def is_quick(text):
+    """Whether a number is soon done with, or too large for anything."""
+    try:
+        return not 50 < coerce(text, float, "") < 1e12
+    except OptionError:
+        return True
+
+
 def flags(name):
     """One argument of a command, by what the parser says of it."""
     command = COMMANDS[name]
@@ -90,7 +104,9 @@ def flags(name):
     valued = [name for each in options if not each.is_flag for name in each.opts]
     plain = [name for each in options if each.is_flag for name in each.opts if name != "--help"]
     choices = [st.sampled_from(plain)] if plain else []
-    if valued:
+    if counts := [each for each in valued if each in COUNTS]:
+        choices.append(st.builds("{}={}".format, st.sampled_from(counts), NUMBERS.filter(is_quick)))
+    if valued := [each for each in valued if each not in COUNTS]:
         given = st.builds("{}={}".format, st.sampled_from(valued), st.one_of(VALUES, PART, mutations(NAMES)))
         choices += [given, given, given, st.sampled_from(valued), mutations(valued)]
     return st.one_of(*choices, WORDS)
@@ -121,8 +137,9 @@ LONG = {
     "eval": ["--references=1"],
     "extractor train": ["--data=nothing"],
     "export": ["--set=x"],
+    "sample": ["--to=x.png"],
 }
-POSITIONS = st.lists(st.one_of(WORDS, st.sampled_from(["vectors", "pictures", "photos", "dcgan"])), max_size=2)
+POSITIONS = st.lists(st.one_of(WORDS, st.sampled_from(["0", "1", "00001-pictures", "photos", "dcgan"])), max_size=2)
 
 
 @fuzz(40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -123,8 +124,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         if "--debug" in given or not is_out_of_memory(error):
             raise
+        asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
         fail(
-            f"there is not enough memory: {error}",
+            f"there is not enough memory{f', {asked[1]} more were asked for' if asked else ''}",
             "ask for less at once: a smaller batch, network, resolution or number of images",
             code=1,
         )

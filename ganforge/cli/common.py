@@ -70,17 +70,27 @@ def open_registry() -> Registry:
     return Registry(load_plugins(global_options.plugins, global_options.disabled))
 
 
-def read_number(value: str, kind: type[Any], flag: str, least: float | None = None) -> Any:
+MOST_SHOWN = 100_000
+"""Images in one picture or one animation, at most."""
+
+
+MOST_MEASURED = 10_000_000
+"""Images that a measure is taken of, at most: days of drawing."""
+
+
+def read_number(value: str, kind: type[Any], flag: str, least: float | None = None, most: float | None = None) -> Any:
     """A number as a user writes it, such as ``500k``.
 
     Raises:
-        OptionError: It is none, or too small.
+        OptionError: It is none, too small or too large.
     """
     from ganforge.options import coerce
 
     number = coerce(value, kind, flag)
     if least is not None and number < least:
         raise OptionError(f"{flag}: {value} is too small", f"the least is {least}")
+    if most is not None and number > most:
+        raise OptionError(f"{flag}: {value} is too large", f"the most is {most}")
     return number
 
 

@@ -206,9 +206,10 @@ def _tell(found: Agreement) -> list[str]:
 
 def _summarize(row: Evaluation) -> str:
     """A row's protocol in one line: extractor and its weights, counts, split, data, truncation."""
-    protocol, parts = row.protocol, []
+    parts: list[str] = []
+    protocol = {name: value for name, value in row.protocol.items() if value is not None}
     if "extractor" in protocol:
-        parts.append(f"{protocol['extractor']} {protocol['weights_sha256'][:8]}")
+        parts.append(f"{protocol['extractor']} {protocol.get('weights_sha256', 'unknown')[:8]}")
     elif "protocol" in protocol:
         parts.append(protocol["protocol"])
     if "num_samples" in protocol:

@@ -20,6 +20,7 @@ from ganforge.cli.common import (
 )
 from ganforge.cli.runs import find_weights, open_generator
 from ganforge.errors import OptionError, nearest
+from ganforge.runs import is_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,6 +80,8 @@ def sample(
     if (target.suffix or not is_image) and target.suffix.lower() != suffix:
         kind = "images are written as .png, or into a folder" if is_image else "vectors are written as .npy"
         raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
+    if target.suffix:
+        _require_room(number, card["data"]["shape"], is_image)
     labels = choose_labels(classes or [], card["data"]["class_names"], number)
     if process_count() > 1:
         if target.suffix:
@@ -96,6 +99,21 @@ def sample(
     else:
         write_singles(target, batches, first)
     print_result(str(target))
+
+
+def _require_room(count: int, shape: list[int], is_image: bool) -> None:
+    """Refuse what is written as one file and does not fit into memory, before hours of drawing."""
+    from math import prod
+
+    from ganforge.memory import describe_bytes, machine_memory
+
+    size = count * prod(shape) * (1 if is_image else 4)
+    if size > machine_memory():
+        raise OptionError(
+            f"--count {count}: one file of so many would take {describe_bytes(size)}, and there are "
+            f"{describe_bytes(machine_memory())} of memory",
+            "draw fewer at once, and go on with --seed" + (", or give a folder: --to FOLDER" if is_image else ""),
+        )
 
 
 def write_array(target: Path, batches: Iterable[Tensor]) -> None:
@@ -156,7 +174,7 @@ def choose_labels(wanted: list[str], names: list[str], count: int) -> Tensor | N
     for each in wanted:
         if each in names:
             indices.append(names.index(each))
-        elif each.isdigit() and int(each) < len(names):
+        elif is_index(each) and int(each) < len(names):
             indices.append(int(each))
         else:
             raise OptionError(f"--class {each}: there is no such class", nearest(each, names))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import json
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ from torch import Tensor
 
 from ganforge.errors import CheckpointError, OptionError
 from ganforge.evaluation.subjects import Subject
+from ganforge.files import read_bytes
+from ganforge.forms import parse_json
 from ganforge.images import to_uint8
 from ganforge.sampling import draw_latents
 
@@ -45,7 +46,7 @@ class ExportedSubject(Subject):
 
     def __init__(self, path: Path, content: bytes, text: str) -> None:
         try:
-            described = json.loads(text or "{}")
+            described = parse_json(text or "{}")
             part, output = described.get("part", "whole"), described["output"]
             if part != "whole":
                 raise CheckpointError(
@@ -198,6 +199,6 @@ def open_exported(path: Path, device: torch.device) -> ExportedSubject:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

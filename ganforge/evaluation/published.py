@@ -19,7 +19,7 @@ from torch import Tensor
 from ganforge.checkpoint import read_tensors, save_tensors
 from ganforge.data.cache import cache_folder
 from ganforge.errors import CheckpointError, GanforgeError
-from ganforge.files import write_bytes
+from ganforge.files import read_bytes, write_bytes
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,6 @@ def read_converted(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
 
 def _read(path: Path, expected: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}", f"expected {expected}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganforge.cli.common import (
+    MOST_MEASURED,
     DeviceOption,
     OutOption,
     RunArgument,
@@ -91,8 +92,8 @@ def arith(
         raise OptionError(f"--layers {layers}: latents in z have no layers", "leave --layers out, or --space")
     factor = read_number(strength, float, "--strength")
     first = read_seed(seed)
-    number = read_number(candidates, int, "--candidates", least=2)
-    measured = None if measure is None else read_number(measure, int, "--measure", least=1)
+    number = read_number(candidates, int, "--candidates", least=2, most=MOST_MEASURED)
+    measured = None if measure is None else read_number(measure, int, "--measure", least=1, most=MOST_MEASURED)
     seeds = {flag: read_numbers(given, int, flag, least=0) for flag, given in by_seeds.items() if given is not None}
     here = open_exploration(context, run, to, class_name, device, out)
 

@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, progress_bar, read_number
+from ganforge.cli.common import (
+    MOST_MEASURED,
+    DeviceOption,
+    OutOption,
+    RunArgument,
+    SeedOption,
+    progress_bar,
+    read_number,
+)
 from ganforge.cli.explore.attributes import ClassifierOption, declared_attributes, open_reader
 from ganforge.cli.explore.common import (
     ClassOption,
@@ -59,7 +67,7 @@ def mix(
     first = read_seed(seed)
     sources_a = read_seeds(rows, "--rows", first, 4)
     sources_b = read_seeds(columns, "--columns", max(sources_a) + 1, 5)
-    count = None if measure is None else read_number(measure, int, "--measure", least=1)
+    count = None if measure is None else read_number(measure, int, "--measure", least=1, most=MOST_MEASURED)
     here = open_exploration(context, run, to, class_name, device, out)
 
     from ganforge.explore import mix, read_layers

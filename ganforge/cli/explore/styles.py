@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, open_registry, read_number
+from ganforge.cli.common import MOST_SHOWN, DeviceOption, OutOption, RunArgument, SeedOption, open_registry, read_number
 from ganforge.cli.explore.common import (
     ClassOption,
     ToOption,
@@ -34,7 +34,7 @@ def truncation(
     """The same seeds truncated more and more: nearer to the mean, and beyond it."""
     psis = read_numbers(psi, float, "--psi")
     first = read_seed(seed)
-    seeds = list(range(first, first + read_number(count, int, "--count", least=1)))
+    seeds = list(range(first, first + read_number(count, int, "--count", least=1, most=MOST_SHOWN)))
     here = open_exploration(context, run, to, class_name, device, out)
 
     from ganforge.explore import ZSpace, truncation_sweep
@@ -59,8 +59,8 @@ def noise(
 ) -> None:
     """The same images with all noise, none, and that of half the layers; and how far noise moves each pixel."""
     first = read_seed(seed)
-    seeds = list(range(first, first + read_number(count, int, "--count", least=1)))
-    number = read_number(draws, int, "--draws", least=2)
+    seeds = list(range(first, first + read_number(count, int, "--count", least=1, most=MOST_SHOWN)))
+    number = read_number(draws, int, "--draws", least=2, most=MOST_SHOWN)
     here = open_exploration(context, run, to, class_name, device, out)
 
     from ganforge.explore import study_noise

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, read_number
+from ganforge.cli.common import MOST_SHOWN, DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.explore.common import (
     ClassOption,
     SpaceOption,
@@ -41,7 +41,7 @@ def walk(
 ) -> None:
     """Walk from seed to seed and back to the first, as a GIF or WebP."""
     stops = read_seeds(from_seeds, "--from-seeds", read_seed(seed), 4)
-    number = read_number(steps, int, "--steps", least=1)
+    number = read_number(steps, int, "--steps", least=1, most=MOST_SHOWN)
     here = open_exploration(context, run, to, class_name, device, out, is_still=False, moves=True)
 
     from ganforge.explore import walk

@@ -15,6 +15,7 @@ from ganforge.errors import CheckpointError, GanforgeError
 from ganforge.evaluation.extractors.pixels import normalise, require_photographs, resize
 from ganforge.evaluation.published import PublishedFile, read_weights
 from ganforge.extractor import Extractor
+from ganforge.files import read_bytes
 from ganforge.interfaces import DataSpec
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -70,7 +71,7 @@ class ClipExtractor(Extractor):
 def _read(path: Path, fidelity: Any) -> tuple[dict[str, Tensor], str, str]:
     """Tensors by name, the SHA-256 of their file, and what it is called if it is OpenAI's, else an empty name."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}", f"expected {_EXPECTED}") from error
     sha256 = hashlib.sha256(content).hexdigest()

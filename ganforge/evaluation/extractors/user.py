@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganforge.errors import CheckpointError, OptionError
 from ganforge.extractor import Extractor
+from ganforge.files import read_bytes
 from ganforge.images import to_float
 from ganforge.interfaces import DataSpec
 
@@ -35,7 +36,7 @@ class TorchScriptExtractor(Extractor):
             raise OptionError("extractor 'torchscript' needs weights", "give its file: --extractor FILE.pt")
         path = Path(weights).expanduser()
         try:
-            self.weights_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            self.weights_sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]

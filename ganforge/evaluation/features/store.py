@@ -17,7 +17,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from ganforge.files import cannot_write, write_bytes
+from ganforge.files import cannot_write, read_text, write_bytes
+from ganforge.forms import parse_json
 
 PART = 1024
 """Images of a part, the most that is lost when an evaluation is killed."""
@@ -154,7 +155,7 @@ class FeatureFolder:
     def _read(self) -> dict[str, Any]:
         """The manifest; an empty one if it is absent, or is not what was written."""
         try:
-            manifest = json.loads((self.path / "manifest.json").read_bytes())
+            manifest = parse_json(read_text(self.path / "manifest.json"))
             widths, parts = manifest["widths"], manifest["parts"]
             is_ours = set(widths) in ({"features"}, {"features", "logits"}) and isinstance(parts, list)
             is_ours &= all(isinstance(width, int) and 0 < width < _WIDEST for width in widths.values())
