@@ -182,6 +182,20 @@ def test_a_run_resumed_ends_with_the_rows_and_the_best_of_an_unbroken_one(regist
     assert broken.generator.read_bytes() == whole.generator.read_bytes()
 
 
+def test_a_run_goes_on_from_the_checkpoint_of_its_best_score_as_if_it_was_never_away(registry, images, tmp_path):
+    """That checkpoint comes at a moment of its own, here together with a tick, which must not come twice or later."""
+    whole, broken = RunFolder.create(tmp_path, "whole"), RunFolder(tmp_path / "broken")
+    train(registry, images, whole, EVERY_30, Scripted(4.0, 3.0, 2.0, 5.0))
+    assert [row["images"] for row in rows_without_times(whole)].count(60) == 2
+    shutil.copytree(whole.path, broken.path)
+    for later in (90, 100):
+        broken.checkpoint_path(later).unlink()
+    _, _, words = train(registry, images, broken, EVERY_30, Scripted(2.0, 5.0), resume=True)
+    assert "at 60 images" in words
+    assert rows_without_times(broken) == rows_without_times(whole)
+    assert broken.generator.read_bytes() == whole.generator.read_bytes()
+
+
 def test_a_best_generator_from_beyond_the_checkpoint_is_forgotten_and_found_again(registry, images, tmp_path):
     """The newest checkpoint is damaged, so that the run goes on from one before its best."""
     folder = RunFolder.create(tmp_path, "x")

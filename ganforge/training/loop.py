@@ -129,11 +129,13 @@ def train(
                 continue
 
             # How good the average is by now; what is still under way on the device is training, the rest is not.
+            improved = False
             if scorer is not None and is_score_due(training, state):
                 engine.finish()
                 paused = time.perf_counter()
                 state.seconds = seconds_before + paused - start
                 watcher.score(*record.score(scorer))
+                improved = record.best is record.last
                 start += time.perf_counter() - paused
 
             # What is shown and kept.
@@ -145,8 +147,9 @@ def train(
                 watcher.tick(record.tick())
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
-            # Where steps have to be skipped, an older checkpoint is the better one, and is not to be pushed out.
-            if due and not state.streak and not is_spent(training, state):
+            # Where steps have to be skipped, an older checkpoint is the better one, and is not to be pushed out. All that
+            # is due after this step has been done by now, so whoever goes on from here begins with the next.
+            if (due or improved) and not state.streak and not is_spent(training, state):
                 record.save()
                 saved = now
 

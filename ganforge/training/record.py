@@ -160,7 +160,7 @@ class Record:
         return row
 
     def score(self, scorer: Scorer) -> tuple[dict[str, Any], Score]:
-        """Score the averaged generator and write a row of its own for that; the best is kept, with a checkpoint.
+        """Score the averaged generator, write a row of its own for that, and keep the generator if it is the best.
 
         Returns:
             The row, with images, seconds of training and all values by name of their metric; and the best score so far.
@@ -182,7 +182,6 @@ class Record:
                 card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
                 weights = self._copy(state.average.state_dict())
                 self._copied = self.writer.submit(save_generator, self._folder.best_generator, weights, card)
-            self.save()
         return row, self.best
 
     def save(self) -> None:
