@@ -117,6 +117,7 @@ def flags(name):
 @example(base=SMALL, hostile=["--set=generator.hidden=1000000000"])
 @example(base=SMALL, hostile=["--set=generator.z_dim=1000000000000"])
 @example(base=PICTURES, hostile=["--set=generator.width=1000000000", "--set=generator.max_width=1000000000"])
+@example(base=PICTURES, hostile=["--set=recipe=stylegan2", "--set=generator.mapping_layers=1000000000"])
 @example(base=SMALL, hostile=["--set=training.batch=1000000000000"])
 @example(base=SMALL, hostile=["--set=training.samples=1000000000"])
 @example(base=SMALL, hostile=["--set=data.count=1000000000000"])
