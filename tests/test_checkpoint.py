@@ -82,6 +82,51 @@ def test_a_file_cut_short_by_one_byte_is_refused(path):
         load_generator(path)
 
 
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [
+        ({"name": "mlp", "options": {"z_dim": 4, "hidden": [10**9]}}, [1, 4, 4]),
+        ({"name": "mlp", "options": {"z_dim": 10**12, "hidden": [8]}}, [1, 4, 4]),
+        ({"name": "mlp", "options": {"z_dim": 4, "hidden": [20_000, 20_000]}}, [1, 4, 4]),
+        ({"name": "mlp", "options": {"z_dim": 4, "hidden": [8]}}, [3, 100_000, 100_000]),
+        ({"name": "dcgan", "options": {"width": 10_000, "max_width": 10_000}}, [3, 64, 64]),
+        ({"name": "mlp", "options": {"z_dim": 4, "hidden": [1000] * 1000}}, [1, 4, 4]),
+    ],
+)
+def test_a_small_file_makes_no_large_network(tmp_path, generator, part, shape):
+    card = {"generator": {**part, "plugin": "x"}, "data": {"shape": shape, "class_names": []}}
+    save_generator(tmp_path / "bomb.safetensors", generator.state_dict(), card)
+    with pytest.raises(OptionError, match="takes more than .* of memory"):
+        load_generator(tmp_path / "bomb.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"generator": 3}, "its card.generator is no table"),
+        ({"generator": {"name": "mlp", "options": [], "plugin": "mlp"}}, "its card.generator.options is not a table"),
+        ({"data": {"shape": "large", "class_names": []}}, "its card.data.shape is no list"),
+        ({"data": {"shape": [1, 0, 4], "class_names": []}}, r"its card.data.shape\[1\] is less than 1"),
+        ({"data": {"shape": [1, True, 4], "class_names": []}}, r"its card.data.shape\[1\] is not a whole number"),
+        ({"data": {"shape": [4], "class_names": [3]}}, r"its card.data.class_names\[0\] is not text"),
+        ({"images": "many"}, "its card.images is not a whole number"),
+        ({"score": {"metric": "fd"}}, "its card.score.value is not a number"),
+    ],
+)
+def test_a_card_of_another_form_is_refused(tmp_path, generator, change, message):
+    save_generator(tmp_path / "odd.safetensors", generator.state_dict(), {**CARD, **change})
+    with pytest.raises(CheckpointError, match=message):
+        load_generator(tmp_path / "odd.safetensors")
+
+
+def test_a_card_that_is_nested_without_end_is_refused(tmp_path):
+    file = tmp_path / "deep.safetensors"
+    for text in ("[" * 100_000, '{"format": 1, "x": ' + "[" * 300 + "]" * 300 + "}"):
+        safetensors.torch.save_file({"x": torch.zeros(2)}, file, metadata={"ganforge": text})
+        with pytest.raises(CheckpointError, match="was not written by ganforge"):
+            load_generator(file)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"absent\.safetensors: no such file"):
         load_generator(tmp_path / "absent.safetensors")

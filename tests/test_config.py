@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -76,7 +77,11 @@ def test_a_budget_replaces_the_whole_budget_below_it():
         ({"regularizers": {"r1": {"gamma": 1}}}, "regularizer 'r1' has no option 'gamma'"),
         ({"regularizers": {"r1": 5}}, "regularizers.r1 must be a table"),
         ({"data": {"resolution": 0}}, "data.resolution: 0 is too small"),
+        ({"data": {"resolution": 10**6}}, "data.resolution: 1e\\+06 is too large"),
         ({"data": {"source": 5}}, "data.source: 5 is no text"),
+        ({"training": {"samples": 10**9}}, "training.samples: 1e\\+09 is too large"),
+        ({"training": {"threads": 10**9}}, "training.threads: 1e\\+09 is too large"),
+        ({"training": {"batch": 10**30}}, "is no whole number"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_place(registry, layer, message):
@@ -85,7 +90,22 @@ def test_a_mistake_is_one_line_that_names_the_place(registry, layer, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["width=96", "generator.width", "generator.=3", ".width=3", "=", ""])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    for name, text in (("run.toml", "[training]\nbatch = 8\n"), ("run.json", '{"training": {"batch": 8}}')):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert read_config(tmp_path / name) == {"training": {"batch": 8}}
+
+
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it, so reading it would never end
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 40)
+    for name in ("pipe", "large", "."):
+        with pytest.raises(OptionError, match="cannot be read"):
+            read_config(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["width=96", "generator.width", "generator.=3", ".width=3", "=", "", "a.b.c.d=3"])
 def test_a_setting_of_another_form_is_refused(text):
     with pytest.raises(OptionError, match=r"section\.option=value"):
         parse_setting(text)
@@ -109,6 +129,13 @@ def test_a_regularizer_of_another_form_is_refused(text):
         ("bad.json", "{", "is not JSON"),
         ("list.json", "[1]", "holds no table"),
         ("latin.toml", b"# \xe9\n", "cannot be read"),
+        ("deep.toml", "a = " + "[" * 100_000, "nested too deeply"),
+        ("deep.json", '{"a":' * 100_000, "nested too deeply"),
+        ("deep-but-whole.toml", "a = " + "[" * 300 + "]" * 300, "nested too deeply"),
+        ("digits.toml", "a = " + "9" * 5000, "is not TOML"),
+        ("digits.json", '{"a": ' + "9" * 5000 + "}", "is not JSON"),
+        ("nul\0.toml", None, "no such file"),
+        ("n" * 300 + ".toml", None, "cannot be read"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path, name, content, message):

@@ -297,6 +297,18 @@ def test_half_of_a_generator_is_refused(part, runs, export, tmp_path):
         open_exported(tmp_path / "half.onnx", CPU)
 
 
+@pytest.mark.parametrize("change", [{"order": ["z", "nonsense"]}, {"order": ["labels"]}, {"order": 3}, {"noise": 3}])
+def test_a_graph_that_describes_itself_wrongly_is_told_in_one_line(change, export, tmp_path):
+    model = onnx.load(export("styles", "onnx"))
+    (text,) = (each for each in model.metadata_props if each.key == "ganforge.json")
+    text.value = json.dumps({**json.loads(text.value), **change})
+    onnx.save(model, tmp_path / "odd.onnx")
+    subject = open_exported(tmp_path / "odd.onnx", CPU)
+    with pytest.raises(CheckpointError, match="odd.onnx: cannot draw") as error:
+        subject.draw(0, 2, seed=0, labels=cycle_labels(2, subject.num_classes), truncation=1.0)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_truncation_and_classes_must_be_there(form, export):
     with pytest.raises(OptionError, match="cannot be truncated .*leave --truncation out"):

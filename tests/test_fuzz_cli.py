@@ -112,11 +112,12 @@ def flags(name):
     return st.one_of(*choices, WORDS)
 
 
-@fuzz(20)
+@fuzz(8)
 @given(base=st.sampled_from([SMALL, PICTURES]), hostile=st.lists(SET, min_size=1, max_size=3))
 @example(base=SMALL, hostile=["--set=generator.hidden=1000000000"])
 @example(base=SMALL, hostile=["--set=generator.z_dim=1000000000000"])
 @example(base=PICTURES, hostile=["--set=generator.width=1000000000", "--set=generator.max_width=1000000000"])
+@example(base=PICTURES, hostile=["--set=recipe=stylegan2", "--set=generator.mapping_layers=1000000000"])
 @example(base=SMALL, hostile=["--set=training.batch=1000000000000"])
 @example(base=SMALL, hostile=["--set=training.samples=1000000000"])
 @example(base=SMALL, hostile=["--set=data.count=1000000000000"])
@@ -125,7 +126,7 @@ def test_settings(base, hostile):
     require_civil("train", "--dry-run", *base, *hostile)
 
 
-@fuzz(20)
+@fuzz(8)
 @given(base=st.sampled_from([[], SMALL, PICTURES]), hostile=st.lists(flags("train"), min_size=1, max_size=4))
 def test_arguments_of_train(base, hostile):
     require_civil("train", *(base or ["--data=photos"]), "--dry-run", *hostile)
@@ -142,14 +143,14 @@ LONG = {
 POSITIONS = st.lists(st.one_of(WORDS, st.sampled_from(["0", "1", "00001-pictures", "photos", "dcgan"])), max_size=2)
 
 
-@fuzz(40)
+@fuzz(20)
 @given(name=st.sampled_from(sorted(COMMANDS.keys() - {"train"})), data=st.data())
 def test_arguments_of_other_commands(name, data):
     arguments = data.draw(st.lists(flags(name), max_size=4))
     require_civil(*name.split(), *arguments, *LONG.get(name, []), *data.draw(POSITIONS))
 
 
-@fuzz(20)
+@fuzz(8)
 @given(st.lists(st.one_of(WORDS, st.sampled_from(sorted(COMMANDS)), mutations(sorted(COMMANDS))), max_size=4))
 def test_words_that_are_no_command(words):
     require_civil(*words, "--nonsense")

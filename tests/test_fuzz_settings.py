@@ -87,7 +87,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("settings")
 
 
-@fuzz(150)
+@fuzz(60)
 @given(tree=st.one_of(trees(), VALUES))
 @example(tree={**GOOD, "training": {**GOOD["training"], "batch": 10**400}})
 def test_trees_in_json(folder, tree):
@@ -95,7 +95,7 @@ def test_trees_in_json(folder, tree):
     settle(folder / "run.json")
 
 
-@fuzz(150)
+@fuzz(60)
 @given(tree=trees())
 def test_trees_in_toml(folder, tree):
     text = "\n".join(f"{quoted(key)} = {toml(value)}" for key, value in tree.items())
@@ -120,7 +120,7 @@ def documents(draw):
     return content
 
 
-@fuzz(150)
+@fuzz(60)
 @given(content=st.one_of(documents(), st.binary(max_size=64)), suffix=st.sampled_from(["json", "toml", ""]))
 @example(content=b"[" * 100_000, suffix="json")
 @example(content=b"a = " + b"[" * 100_000, suffix="toml")
@@ -133,7 +133,7 @@ def test_bytes(folder, content, suffix):
     settle(path)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(content=documents())
 def test_bytes_in_a_run(folder, content):
     (folder / "config.json").write_bytes(content)
@@ -146,7 +146,7 @@ SETTING_TEXTS = st.builds(
 )
 
 
-@fuzz(150)
+@fuzz(60)
 @given(
     settings=st.lists(SETTING_TEXTS, max_size=3),
     regularizers=st.lists(st.builds("{}:{}={}".format, st.sampled_from(NAMES), WORDS, NUMBERS), max_size=2),

@@ -41,6 +41,8 @@ class Example:
         ([1, 2], tuple[int, ...], (1, 2)),
         (7, tuple[int, ...], (7,)),
         ("text", str, "text"),
+        ("9007199254740993", int, 9007199254740993),  # which a float would round
+        (2**63 - 1, int, 2**63 - 1),
     ],
 )
 def test_values_are_read_as_a_user_writes_them(text, annotation, value):
@@ -60,6 +62,11 @@ def test_values_are_read_as_a_user_writes_them(text, annotation, value):
         ("nan", float),
         ("inf", float),
         ("1e400", float),
+        ("1e39", float),  # infinite in float32
+        ("1e300", int),
+        (2**63, int),
+        (10**400, int),
+        ("9" * 5000, int),
         (False, float),
         ("maybe", bool),
         (2, bool),

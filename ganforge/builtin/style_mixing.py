@@ -16,7 +16,7 @@ class MixingGenerator(StyleGenerator, Recomputable):
         num_styles: L, how many styles the network takes.
         z_dim: The network's option of this name, as are all that follow: length of a latent vector.
         w_dim: Length of a style vector.
-        mapping_layers: Layers of the mapping network.
+        mapping_layers: Layers of the mapping network; at most 100.
         mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
         conditioning: ``none`` or ``input``: an embedding of the class is joined to the latents.
     """
@@ -33,6 +33,8 @@ class MixingGenerator(StyleGenerator, Recomputable):
         conditioning: str,
     ) -> None:
         super().__init__()
+        if mapping_layers > 100:
+            raise ValueError(f"mapping_layers={mapping_layers} must be at most 100, such as 8")
         for name, value in (("z_dim", z_dim), ("w_dim", w_dim), ("mapping_layers", mapping_layers)):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")

@@ -67,7 +67,7 @@ class ExportedSubject(Subject):
                 "precision": described["precision"],
                 "made_of": described["card"].get("digest"),
             }
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise CheckpointError(
                 f"{path}: says of itself nothing that ganforge knows", "give a file that ganforge export wrote"
             ) from None
@@ -163,6 +163,16 @@ class OnnxSubject(ExportedSubject):
 
     def compute(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
         """See `ExportedSubject.compute`."""
+        try:
+            return self._run(z, labels, truncation)
+        except Exception as error:  # what it says of itself can be wrong in any way
+            text = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{self.about['name']}: cannot draw: {type(error).__name__}: {text}",
+                "write it by ganforge export --onnx",
+            ) from error
+
+    def _run(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
         given: dict[str, Any] = {"z": z.numpy(), "truncation": np.float32(truncation)}
         if labels is not None:
             given["labels"] = labels.numpy()

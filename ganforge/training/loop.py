@@ -147,8 +147,8 @@ def train(
                 watcher.tick(record.tick())
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
-            # Where steps have to be skipped, an older checkpoint is the better one, and is not to be pushed out. All that
-            # is due after this step has been done by now, so whoever goes on from here begins with the next.
+            # It comes last, so that whoever goes on from it begins with the next step. Where steps have to be skipped,
+            # an older checkpoint is the better one, and is not to be pushed out.
             if (due or improved) and not state.streak and not is_spent(training, state):
                 record.save()
                 saved = now
