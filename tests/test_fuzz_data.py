@@ -1,11 +1,10 @@
 """Whatever lies in a file that is given as data: it is packed, or refused in one line, and never takes much memory.
 
-``GANFORGE_FUZZ=5000 pytest tests/test_fuzz_data.py`` tries so many random inputs in each test instead of the same few.
+``GANFORGE_FUZZ=5000 pytest tests/test_fuzz_data.py`` tries so many inputs in each test instead of a few.
 """
 
 import io
 import json
-import os
 import resource
 import struct
 import sys
@@ -17,22 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
 from ganforge.errors import GanforgeError, PluginError
-
-WANTED = os.environ.get("GANFORGE_FUZZ")
-fuzz = settings(
-    max_examples=int(WANTED or 100),
-    derandomize=WANTED is None,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
 
 MOST_BYTES = 300 << 20
 """More memory than this beside that of the start, and something was believed that should not be."""
@@ -200,7 +191,7 @@ def mend_png(content):
     return bytes(whole)
 
 
-@fuzz
+@fuzz(100)
 @given(mutated(PICTURES) | st.binary(max_size=64), st.booleans(), st.integers(1, 12))
 def test_any_bytes_may_be_called_a_picture(content, mended, others):
     with tempfile.TemporaryDirectory() as folder:
@@ -212,7 +203,7 @@ def test_any_bytes_may_be_called_a_picture(content, mended, others):
         judge(home / "data", home)
 
 
-@fuzz
+@fuzz(100)
 @given(mutated(ZIPS))
 def test_any_bytes_may_be_called_a_zip(content):
     with tempfile.TemporaryDirectory() as folder:
@@ -228,7 +219,7 @@ MEMBERS = st.tuples(
 )
 
 
-@fuzz
+@fuzz(100)
 @given(st.lists(MEMBERS, max_size=8, unique_by=lambda member: member[0]), st.integers(0, 0o177777))
 def test_any_names_and_kinds_may_be_in_a_zip(members, mode):
     stream = io.BytesIO()
@@ -244,7 +235,7 @@ def test_any_names_and_kinds_may_be_in_a_zip(members, mode):
         assert {path.name for path in home.iterdir()} <= {"data.zip", "cache"}
 
 
-@fuzz
+@fuzz(100)
 @given(mutated(ARRAYS))
 def test_any_bytes_may_be_called_an_array(content):
     with tempfile.TemporaryDirectory() as folder:
@@ -259,7 +250,7 @@ TYPES = st.sampled_from(
 )
 
 
-@fuzz
+@fuzz(100)
 @given(st.lists(SIZES, max_size=6), TYPES, st.booleans(), st.integers(0, 600), st.floats(width=32))
 def test_a_header_may_claim_any_array(shape, dtype, by_columns, length, number):
     header = f"{{'descr': {dtype!r}, 'fortran_order': {by_columns}, 'shape': {tuple(shape)}}}".encode()
@@ -287,7 +278,7 @@ def write(tree):
     return json.dumps(tree).encode()
 
 
-@fuzz
+@fuzz(100)
 @given(mutated([LABELS]) | JSON.map(write) | st.builds(lambda labels: write({"labels": labels}), JSON | PAIRS))
 def test_any_bytes_may_be_called_a_label_list(content):
     with tempfile.TemporaryDirectory() as folder:
@@ -312,7 +303,7 @@ def packed(tmp_path_factory):
 KEYS = st.sampled_from(["format", "name", "shape", "dtype", "class_names", "fingerprint", "origin"])
 
 
-@fuzz
+@fuzz(100)
 @given(st.data())
 def test_any_bytes_may_be_in_a_packed_folder(packed, data):
     files = dict(packed)
