@@ -28,7 +28,7 @@ def drafting(path: Path) -> Iterator[Path]:
         OSError: The folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent.absolute())
+    sweep(path.parent.absolute())
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     lock = None
     while lock is None:
@@ -42,8 +42,12 @@ def drafting(path: Path) -> Iterator[Path]:
 
 
 @cache  # once a process: a folder may hold many files
-def _sweep(folder: Path) -> None:
-    """Remove drafts that nobody works on any more."""
+def sweep(folder: Path) -> None:
+    """Remove drafts in a folder on which nobody works any more.
+
+    `drafting` does so where it writes; call it where a process may only read what another one finished just before it
+    was killed.
+    """
     for draft in folder.glob(".*.tmp"):
         with suppress(OSError):  # somebody is at work, or it is no draft, or another process was faster
             lock = _hold(draft, wait=False)

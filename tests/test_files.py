@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ganforge import GanforgeError
+from ganforge.data.cache import sweep_cache
 from ganforge.files import drafting, replacing, write_bytes
 
 HALF_WAY = """
@@ -53,6 +54,17 @@ def test_what_a_killed_process_left_goes_when_another_writes_there_and_what_is_a
     working.stdout.close()
     write_elsewhere(tmp_path / "third")
     assert sorted(os.listdir(tmp_path)) == [".mine.tmp", "file", "third"]
+
+
+def test_what_is_left_over_in_the_cache_goes_though_nobody_writes_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
+    sweep_cache()  # there is none yet
+    left = [tmp_path / "cache" / ".data.0.tmp", tmp_path / "cache" / "classifiers" / ".weights.1.tmp"]
+    for each in left:
+        each.mkdir(parents=True)
+    (tmp_path / "cache" / "classifiers" / "weights").touch()
+    sweep_cache()
+    assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == ["classifiers", "weights"]
 
 
 def test_a_file_has_the_rights_that_any_new_file_has(tmp_path):

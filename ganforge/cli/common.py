@@ -138,7 +138,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def usable_cache() -> Iterator[Path]:
     """The user's cache; where it cannot be written, a folder that is gone afterwards."""
-    from ganforge.data.cache import cache_folder
+    from ganforge.data.cache import cache_folder, sweep_cache
 
     cache = cache_folder()
     try:
@@ -150,6 +150,7 @@ def usable_cache() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
             yield Path(folder)
         return
+    sweep_cache()
     yield cache
 
 

@@ -307,8 +307,10 @@ def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
 
 
 def _open_data(settled: RunConfig, registry: Registry) -> PackedData:
+    from ganforge.data.cache import sweep_cache
     from ganforge.data.pack import open_data
 
+    sweep_cache()
     with progress_bar("preparing data") as progress:
         data = open_data(
             settled.data.source,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ganforge.files import sweep
+
 
 def cache_folder() -> Path:
     """The user's cache: ``$GANFORGE_CACHE``, else ``ganforge`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
@@ -14,3 +16,12 @@ def cache_folder() -> Path:
     if own := os.environ.get("GANFORGE_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganforge"
+
+
+def sweep_cache() -> None:
+    """Remove from the cache what killed processes left half made; who only reads there would not do so otherwise."""
+    cache = cache_folder()
+    if cache.is_dir():
+        for folder in (cache, *cache.iterdir()):
+            if folder.is_dir():
+                sweep(folder.absolute())
