@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ganforge.files import sweep
@@ -21,7 +22,7 @@ def cache_folder() -> Path:
 def sweep_cache() -> None:
     """Remove from the cache what killed processes left half made; who only reads there would not do so otherwise."""
     cache = cache_folder()
-    if cache.is_dir():
+    with suppress(OSError):  # it is not there, or may not be looked at
         for folder in (cache, *cache.iterdir()):
             if folder.is_dir():
                 sweep(folder.absolute())
