@@ -72,7 +72,7 @@ def changed(tree, path, value):
         if not rest and value is ABSENT:
             return [each for index, each in enumerate(tree) if index != key]
         return [changed(each, rest, value) if index == key else each for index, each in enumerate(tree)]
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or not isinstance(key, str):  # another change was there before
         return tree
     if not rest and value is ABSENT:
         return {name: each for name, each in tree.items() if name != key}
