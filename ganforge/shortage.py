@@ -16,8 +16,6 @@ T = TypeVar("T")
 class OutOfMemory(GanforgeError):
     """A device, or this machine, has less memory than was asked for."""
 
-    code = 1
-
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory did not suffice, on whatever device."""

@@ -136,7 +136,7 @@ def test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with(run
     monkeypatch.setattr(loop, "read_batch", sometimes)
     small = ["--set", "generator.width=4", "--set", "discriminator.width=4", "--batch", "8", "--device", "cpu"]
     code, _, err = run("train", "--data", image_folder, "--images", "80", *small)
-    assert code == 1
+    assert code == 2
     assert err.strip().splitlines()[-1].startswith("error: out of memory: steps of 8 examples of 3x16x16 at once")
     assert "Traceback" not in err
     monkeypatch.setattr(loop, "read_batch", read_batch)

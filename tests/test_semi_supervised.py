@@ -203,9 +203,13 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
         labelled = batches.read_labelled(12 * index, 12)
         batch = Batch(real, torch.zeros(12, 100), labels, labelled)
         step_discriminator(state, [(batch, torch.rand(12, 1, 8, 8) * 2 - 1)], index)
-    save_tensors(
-        folder.checkpoint_path(720), state.tensors(), {"kind": "checkpoint", "images": 720, "fingerprint": "0" * 64}
-    )
+    generator = {"name": "dcgan", "options": {}, "plugin": "dcgan"}
+    made_for = {"shape": list(packed.spec.shape), "class_names": list(packed.spec.class_names)}
+    card = {
+        "kind": "checkpoint", "images": 720, "fingerprint": "0" * 64, "seconds": 1.0, "ticked": 720,
+        "seconds_ticked": 1.0, "generator": {"generator": generator, "data": made_for},
+    }  # fmt: skip
+    save_tensors(folder.checkpoint_path(720), state.tensors(), card)
     found = discriminator_accuracy(folder, packed, registry, CPU)
     assert found.accuracy == 1.0
     assert found.by_class == {"cat": 1.0, "dog": 1.0, "owl": 1.0}

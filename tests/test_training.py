@@ -258,3 +258,13 @@ def test_checkpoints_come_when_a_multiple_of_their_images_is_reached(registry, i
     settings = ["training.images=100", "training.checkpoint_images=30", "training.keep_checkpoints=99"]
     run(registry, images, folder, settings)
     assert [int(path.stem) for path in folder.checkpoint_paths()] == [0, 30, 60, 90, 100]
+
+
+@pytest.mark.parametrize("row", ["{", "[]", '{"images": "many"}', "{}", "[" * 100_000, "\x00"])
+def test_a_damaged_row_of_metrics_is_told_in_words(registry, images, tmp_path, row):
+    folder = RunFolder.create(tmp_path, "x")
+    run(registry, images, folder, ["training.images=40"])
+    with folder.metrics.open("a") as file:
+        file.write(row + "\n")
+    with pytest.raises(CheckpointError, match="metrics.jsonl: a row is damaged"):
+        run(registry, images, folder, ["training.images=60"], resume=True)

@@ -128,7 +128,6 @@ def main(arguments: list[str] | None = None) -> None:
         fail(
             f"there is not enough memory{f', {asked[1]} more were asked for' if asked else ''}",
             "ask for less at once: a smaller batch, network, resolution or number of images",
-            code=1,
         )
     leave(code if isinstance(code, int) else 0)
 

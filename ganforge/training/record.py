@@ -376,10 +376,14 @@ class Record:
         """Keep the rows of metrics up to so many images, which are given back."""
         if not self._folder.metrics.exists():
             return []
-        rows = self._folder.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [row for row in rows if row.endswith("\n") and json.loads(row)["images"] <= images]
-        write_bytes(self._folder.metrics, "".join(kept).encode())
-        return [json.loads(row) for row in kept]
+        lines = self._folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        try:
+            rows = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
+            kept = [(line, row) for line, row in rows if row["images"] <= images]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CheckpointError(f"{self._folder.metrics}: a row is damaged: {error}", "remove that row") from error
+        write_bytes(self._folder.metrics, "".join(line for line, _ in kept).encode())
+        return [row for _, row in kept]
 
 
 def _choose_reals(data: PackedData) -> Tensor:

@@ -241,5 +241,5 @@ def recall(memory: Path) -> Plan | None:
     """A plan that was settled before; None if there is none that can be read."""
     try:
         return Plan(**json.loads(memory.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
