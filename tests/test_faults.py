@@ -317,6 +317,7 @@ def test_a_terminated_run_leaves_with_143_after_the_step_at_hand_and_nothing_is_
     assert_nothing_is_lost(run, place, half)
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_a_run_at_once_and_tears_no_file(run, place, half):
     code, _ = end(goes_on(place, half.path), "interrupt twice")
     assert code == 130
@@ -329,6 +330,7 @@ def test_a_second_interrupt_ends_a_run_at_once_and_tears_no_file(run, place, hal
     assert not list(half.path.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(run, place, half):
     code, _ = end(goes_on(place, half.path), "kill")
     assert code == -signal.SIGKILL
@@ -631,6 +633,7 @@ def test_a_name_may_be_taken_twice(run, place, tmp_path):
         assert (code, out.strip()) == (0, str(tmp_path / f"{number:05d}-same")), err
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_that_knows_ascii_alone_shows_any_name(place, tmp_path):
     shutil.copytree(place / "photos", tmp_path / "fötos")
     ascii_only = {"TERM": "dumb", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
@@ -658,6 +661,7 @@ def read_terminal(terminal):
         return b""
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_leaves_goes_on_to_its_end(place, half):
     with begin(goes_on(place, half.path), stderr=subprocess.PIPE) as process:
         assert process.stderr.readline() == f"going on with {half.path}\n"
