@@ -209,7 +209,7 @@ MISTAKES = {
         ["train", "--data", "photos", "--arch", "mlp", "--set", "generator.z_dim=100000000000"],
         "of memory",
     ),
-    "a batch larger than memory": (["train", "--data", "photos", "--batch", "1000000000000"], "not enough memory"),
+    "a batch larger than memory": (["train", "--data", "photos", "--batch", "1000000000000"], "out of memory"),
     "a name that is too long": (["train", "--config", "n" * 300], "File name too long"),
     "a number without end": (["train", "--batch", "9" * 5000], "is no whole number"),
     "a line feed": (["train", "--arch", "dc\ngan\x1b[31m"], "unknown recipe 'dc gan\\x1b[31m'"),

@@ -17,7 +17,7 @@ from ganforge.settings import load_layers
 from ganforge.training import loop
 from ganforge.training.batches import Batches
 from ganforge.training.engine import EAGER, Engine, Plan
-from ganforge.training.record import MOST_ROLLBACKS
+from ganforge.training.recovery import MOST_ROLLBACKS
 from ganforge.training.start import open_record
 from ganforge.training.state import Penalty, build_state
 from ganforge.training.steps import read_batch, take_step

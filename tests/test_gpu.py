@@ -14,7 +14,7 @@ from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
-from ganforge.training import loop
+from ganforge.training import loop, recovery
 from ganforge.training.batches import Batches
 from ganforge.training.engine import Engine, Plan
 from ganforge.training.feeding import DirectFeeder, PrefetchingFeeder, ResidentFeeder
@@ -60,7 +60,7 @@ def run(data, folder, images, device, resume=False):
     state = build_state(config, registry, data.spec, device)
     record = open_record(config, registry, data, folder, state)
     if resume:
-        record.resume(device)
+        recovery.resume(record, device)
     loop.train(state, Batches(data, 0, device), record, config, Watcher(), Engine(Plan(), device))
     return state
 

@@ -20,7 +20,7 @@ from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
 from ganforge.testing import check_discriminator, check_generator
-from ganforge.training import loop
+from ganforge.training import loop, recovery
 from ganforge.training.batches import Batches
 from ganforge.training.engine import EAGER
 from ganforge.training.start import open_record
@@ -300,7 +300,7 @@ def train(data, folder, config, resume=False, stop_after=None):
     state = build_state(config, REGISTRY, data.spec, CPU)
     record = open_record(config, REGISTRY, data, folder, state)
     if resume:
-        record.resume(CPU)
+        recovery.resume(record, CPU)
     outcome = loop.train(state, Batches(data, 0, CPU), record, config, Stopping(stop_after), EAGER)
     return outcome, state
 

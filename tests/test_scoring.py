@@ -28,7 +28,7 @@ from ganforge.runs import RunFolder
 from ganforge.sampling import generate
 from ganforge.settings import load_layers
 from ganforge.team import Team
-from ganforge.training import loop
+from ganforge.training import loop, recovery
 from ganforge.training.batches import Batches
 from ganforge.training.engine import EAGER
 from ganforge.training.record import Score
@@ -95,7 +95,7 @@ def train(registry, data, folder, settings, scorer=None, resume=False, stop_afte
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, "training.samples=4", *settings]))
     state = build_state(config, registry, data.spec, CPU)
     record = open_record(config, registry, data, folder, state)
-    words = record.resume(CPU) if resume else ""
+    words = recovery.resume(record, CPU) if resume else ""
     watcher = Watcher(stop_after)
     loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, EAGER, scorer)
     return record, watcher, words

@@ -13,7 +13,7 @@ from ganforge.data.store import PackedData
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
-from ganforge.training import loop
+from ganforge.training import loop, recovery
 from ganforge.training.average import update_average
 from ganforge.training.batches import Batches
 from ganforge.training.checkpoints import choose_old
@@ -66,7 +66,7 @@ def run(registry, data, folder, settings, regularizers=(), resume=False, stop_af
     state = build_state(config, registry, data.spec, CPU)
     record = open_record(config, registry, data, folder, state)
     if resume:
-        record.resume(CPU)
+        recovery.resume(record, CPU)
     watcher = Silent(stop_after)
     outcome = loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, EAGER)
     return outcome, watcher, state

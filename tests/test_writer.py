@@ -19,7 +19,7 @@ from ganforge.config import resolve
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.settings import load_layers
-from ganforge.training import loop
+from ganforge.training import loop, recovery
 from ganforge.training.batches import Batches
 from ganforge.training.engine import EAGER
 from ganforge.training.start import open_record
@@ -334,7 +334,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_in_one_line_and_it_goes_on
     assert not list(folder.path.rglob("*.tmp"))
 
     config, state, record = open_run(images, folder)
-    assert f"going on from {folder.checkpoint_path(newest)}" in record.resume(CPU)
+    assert f"going on from {folder.checkpoint_path(newest)}" in recovery.resume(record, CPU)
     assert go(images, config, state, record).images == 60
     assert folder.generator.read_bytes() == whole.generator.read_bytes()
     assert rows_without_times(folder) == rows_without_times(whole)
@@ -346,4 +346,4 @@ def test_a_run_that_diverges_names_a_checkpoint_that_was_still_to_be_written(ima
     record.writer.submit(time.sleep, 0.3)
     record.save()
     state.images = 5
-    assert str(folder.checkpoint_path(0)) in record.give_up().hint
+    assert str(folder.checkpoint_path(0)) in recovery.give_up(record).hint

@@ -328,8 +328,9 @@ def _open_data(settled: RunConfig, registry: Registry) -> PackedData:
 def _take_up(record: Record, folder: RunFolder, settled: RunConfig, state: TrainingState, device: torch.device) -> None:
     """Bring a run to where its newest checkpoint stands; it must have something left to do."""
     from ganforge.training.loop import is_spent
+    from ganforge.training.recovery import resume
 
-    say(record.resume(device))
+    say(resume(record, device))
     if is_spent(settled.training, state):
         spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
         raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")

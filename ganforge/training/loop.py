@@ -15,6 +15,7 @@ from ganforge.training.engine import Engine
 from ganforge.training.graphs import make_stepper
 from ganforge.training.randomness import seed_everything
 from ganforge.training.record import Record, Score, Scorer
+from ganforge.training.recovery import give_up, roll_back
 from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
@@ -123,7 +124,7 @@ def train(
 
             # Steps that had to be skipped, one after the other, will not come right by themselves.
             if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:
-                watcher.note(record.roll_back(engine.device))
+                watcher.note(roll_back(record, engine.device))
                 take_step = make_stepper(engine)
                 seconds_before, start = state.seconds, time.perf_counter()
                 continue
@@ -156,7 +157,7 @@ def train(
         stopped = None if end in (GO, SPENT) else signal.Signals(end)
         if stopped is None:
             if state.streak >= PATIENCE:
-                raise record.give_up()
+                raise give_up(record)
             if scorer is not None and (record.last is None or record.last.images < state.images):
                 watcher.score(*record.score(scorer))
             if record.pending:
