@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -341,3 +343,57 @@ def test_a_torn_line_is_repaired_by_the_next_evaluation(place, run):
         file.write('{"metric": "fd_pla')
     (second,) = evaluate(run, *flags)
     assert rows_in(place) == [first, second]
+
+
+WITNESS = """
+import os
+import torch
+from pathlib import Path
+from ganforge import DataSpec, Extractor, hookimpl
+
+
+class Witness(Extractor):
+    "Means of colours; writes down who computes how many."
+
+    label = "witness"
+    preprocessing = "none"
+
+    def __init__(self, data: DataSpec, *, book: str = "") -> None:
+        super().__init__()
+        self.book = book
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if self.book:
+            with Path(self.book).open("a") as file:
+                file.write(f"{os.environ.get('RANK', '')} {len(images)}\\n")
+        features = images.double().mean((2, 3))
+        return features.float(), (features / 9).float() if len(images) else None
+
+
+@hookimpl
+def ganforge_extractors():
+    return {"witness": Witness}
+"""
+
+
+def test_processes_share_images_out_and_come_to_the_numbers_of_one(place, monkeypatch):
+    (place / "witness.py").write_text(WITNESS)
+    pixels = np.random.default_rng(3).integers(0, 256, (2100, 8, 8, 3), dtype=np.uint8)
+    np.save("many.npy", pixels)
+    found, features = {}, {}
+    for count in (1, 2):
+        cache = place / f"cache-{count}"
+        monkeypatch.setenv("GANFORGE_CACHE", str(cache))
+        flags = ["--extractor", f"witness:book={place}/book-{count}", "--plugin", "witness.py", "--device", "cpu"]
+        command = [sys.executable, "-m", "ganforge", "eval", "fakes", "--data", "many.npy", "--fid", "--is", *flags]
+        told = subprocess.run([*command, "--json", "--gpus", str(count)], capture_output=True, text=True, timeout=200)
+        assert told.returncode == 0, told.stderr
+        found[count] = [(row["metric"], row["value"]) for row in json.loads(told.stdout)]
+        features[count] = {path.read_bytes() for path in cache.glob("features/*/features")}
+    assert found[1] == found[2]
+    assert features[1] == features[2]
+    seen = [line.split(" ") for line in (place / "book-2").read_text().splitlines()]
+    # Of three parts of the real images the second is the other process's; the 30 generated ones are one part.
+    assert sum(int(number) for rank, number in seen if rank == "1") - 1024 in range(5)  # each looks once at few images
+    assert sum(int(number) for rank, number in seen if rank == "0") >= 2100 - 1024 + 30
+    assert {rank for rank, _ in (line.split(" ") for line in (place / "book-1").read_text().splitlines())} == {""}

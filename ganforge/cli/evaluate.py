@@ -13,12 +13,14 @@ from ganforge.cli.common import (
     OutOption,
     SeedOption,
     choose_device,
+    global_options,
     open_registry,
     print_result,
     read_number,
     say,
     usable_cache,
 )
+from ganforge.cli.launch import launch
 from ganforge.cli.metrics import OPTIONS, Evaluator, Request
 from ganforge.errors import OptionError
 
@@ -141,6 +143,15 @@ def evaluate(
     seed: SeedOption = "0",
     truncation: Annotated[str, typer.Option("--truncation", metavar="PSI", help="Where the generator has it.")] = "1",
     device: DeviceOption = "auto",
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            "--gpus",
+            metavar="N",
+            min=1,
+            help="Share images out among N GPUs of this machine; with --device cpu, among N processes.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all rows as one JSON list.")] = False,
     out: OutOption = Path("runs"),
 ) -> None:
@@ -196,6 +207,13 @@ def evaluate(
     )
     where, registry = choose_device(device), open_registry()
 
+    from ganforge.team import is_launched, join_team
+
+    if gpus is not None and gpus > 1 and not is_launched():
+        then = "what was computed is kept, so the same command goes on"
+        raise typer.Exit(launch(gpus, where, global_options.arguments, then))
+    team = join_team(where.type == "cuda")
+
     from ganforge.evaluation.result import FILE
     from ganforge.evaluation.targets import open_target
     from ganforge.evaluation.telling import describe_notes
@@ -205,11 +223,20 @@ def evaluate(
     with usable_cache() as cache:
         evaluators: list[Evaluator] = []
         extractors: dict[str, Extractor] = {}
-        for text in names:  # a mistake in the last shows before the first is evaluated
-            target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
-            evaluators.append(
-                Evaluator(target, wanted, request, lenient=everything, device=where, cache=cache, extractors=extractors)
-            )
+        with team.in_turn():
+            for text in names:  # a mistake in the last shows before the first is evaluated
+                target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
+                evaluators.append(
+                    Evaluator(
+                        target, wanted, request, lenient=everything, device=where, cache=cache, extractors=extractors
+                    )
+                )
+        if team.size > 1:  # what takes time is shared out; the rest is for the first process alone
+            for evaluator in evaluators:
+                evaluator.extract_together(team)
+            team.close()
+            if not team.leads:
+                raise typer.Exit
         for evaluator in evaluators:
             subject = evaluator.target.subject
             say(f"{subject.about['name']}:")

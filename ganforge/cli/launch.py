@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def launch(count: int, device: torch.device, arguments: Sequence[str]) -> int:
+def launch(count: int, device: torch.device, arguments: Sequence[str], then: str) -> int:
     """Run this command line in so many processes, each on a GPU of its own, and wait for them.
 
     A signal that comes meanwhile is sent on to all of them; if one of them fails, the others are ended.
@@ -25,6 +25,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str]) -> int:
         count: How many.
         device: The kind of device: a GPU for each, or the CPU for all.
         arguments: The command line, which they get as it is.
+        then: What to do if one of them is killed.
 
     Returns:
         The code to leave with.
@@ -60,9 +61,6 @@ def launch(count: int, device: torch.device, arguments: Sequence[str]) -> int:
         if failure.exitcode > 0:
             return int(failure.exitcode)
         name = signal.Signals(-failure.exitcode).name
-        sys.stderr.write(
-            f"error: process {rank} of {count} was ended by {name} - "
-            f"go on with: ganforge train --resume --gpus {count}\n"
-        )
+        sys.stderr.write(f"error: process {rank} of {count} was ended by {name} - {then}\n")
         return 1
     return 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ganforge.evaluation.runs import TrainedRun
     from ganforge.evaluation.targets import Target
     from ganforge.extractor import Extractor
+    from ganforge.team import Team
 
 SAMPLES = 50_000
 """Generated images for metrics by features, unless the user says otherwise; what papers take."""
@@ -203,6 +204,11 @@ class Evaluator:
                 rows, words = self._measure(flag)
                 append_rows(self.target.subject.home / FILE, rows)
                 yield rows, words
+
+    def extract_together(self, team: Team) -> None:
+        """Let a team compute whatever features are needed, so that they are found when metrics are computed."""
+        if not FEATURE_METRICS.keys().isdisjoint(self.flags):
+            self.comparison.extract_together(team)
 
     @property
     def comparison(self) -> Comparison:

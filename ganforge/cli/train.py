@@ -227,7 +227,8 @@ def train(
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     if gpus is not None and gpus > 1 and not is_launched() and not dry_run:
-        raise typer.Exit(launch(gpus, torch_device, global_options.arguments))
+        then = f"go on with: ganforge train --resume --gpus {gpus}"
+        raise typer.Exit(launch(gpus, torch_device, global_options.arguments, then))
 
     from ganforge.evaluation.scoring import check_scoring
     from ganforge.training.start import begin_from, open_batches, open_engine, open_record, settle_budget, share_out

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganforge.data.store import PackedData
 from ganforge.errors import DataError, OptionError
 from ganforge.evaluation.extractors.inception import InceptionExtractor
-from ganforge.evaluation.features.extraction import Dtype, extract, fingerprint_of, prepare
+from ganforge.evaluation.features.extraction import Dtype, extract, extract_together, fingerprint_of, prepare
 from ganforge.evaluation.features.store import FeatureSet
 from ganforge.evaluation.image_sets import DataImages, ImageSet, choose_some, choose_split
 from ganforge.evaluation.measures import LEAST_IMAGES, MEASURES, POINTS
@@ -22,6 +22,7 @@ from ganforge.evaluation.narration import Progress, no_progress
 from ganforge.evaluation.result import Evaluation, Measured, circumstances
 from ganforge.evaluation.subjects import Subject, SubjectImages
 from ganforge.extractor import Extractor
+from ganforge.team import Team
 
 _FEW = 10_000
 
@@ -155,6 +156,20 @@ class Comparison:
                 dtype=self.protocol.dtype,
                 progress=show,
             )
+
+    def extract_together(self, team: Team) -> None:
+        """Let a team compute the features of both, and leave them in the leading process's cache."""
+        for images in (self.real_images, self.fake_images):
+            with self._progress(f"{self.extractor.label}: {images.name}") as show:
+                extract_together(
+                    images,
+                    self.extractor,
+                    team,
+                    device=self._device,
+                    cache=self._cache,
+                    dtype=self.protocol.dtype,
+                    progress=show,
+                )
 
     def check(self, metric: str) -> None:
         """Refuse a metric before any image is looked at.

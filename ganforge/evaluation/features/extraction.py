@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, 
 from ganforge.evaluation.image_sets import ImageSet
 from ganforge.extractor import Extractor
 from ganforge.shortage import in_halves
+from ganforge.team import ALONE, Team
 from ganforge.version import __version__
 
 BATCH = 64
@@ -52,23 +54,80 @@ def extract(
         PluginError: The extractor breaks its contract.
         GanforgeError: The cache cannot be written, or the disk is full.
     """
-    folder = FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
+    folder = _folder_of(images, extractor, device, cache, dtype)
     with folder.locked():
-        done = min(folder.check() * PART, images.count)
-        if done < images.count:
-            progress(done, images.count)
-            run = prepare(extractor, device, dtype)
-            for start in range(done, images.count, PART):
-                stop = min(start + PART, images.count)
-                found = []
-                for first in range(start, stop, BATCH):
-                    found.append(run(images.read(first, min(first + BATCH, stop))))
-                    progress(min(first + BATCH, stop), images.count)
-                features, logits = zip(*found, strict=True)
-                folder.append(torch.cat(features), None if logits[0] is None else torch.cat(logits))
-        found_all = folder.open(images.count)
+        _fill(folder, images, extractor, device, dtype, progress, ALONE)
+        found = folder.open(images.count)
     trim(cache)
-    return found_all
+    return found
+
+
+def extract_together(
+    images: ImageSet,
+    extractor: Extractor,
+    team: Team,
+    *,
+    device: torch.device,
+    cache: Path,
+    dtype: Dtype = "float32",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Let a team leave the features of images in the cache of its leading process, where `extract` finds them.
+
+    All processes call it, with the same images and networks; each computes every n-th part. See `extract` for the
+    arguments and for errors.
+    """
+    folder = _folder_of(images, extractor, device, cache, dtype)
+    with folder.locked() if team.leads else nullcontext():
+        _fill(folder, images, extractor, device, dtype, progress, team)
+
+
+def _folder_of(
+    images: ImageSet, extractor: Extractor, device: torch.device, cache: Path, dtype: Dtype
+) -> FeatureFolder:
+    return FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
+
+
+def _fill(
+    folder: FeatureFolder,
+    images: ImageSet,
+    extractor: Extractor,
+    device: torch.device,
+    dtype: Dtype,
+    progress: Callable[[int, int], None],
+    team: Team,
+) -> None:
+    """Compute the parts that are missing; the leading process, which has locked the folder, writes them."""
+    parts = int(team.take_over(str(folder.check()).encode() if team.leads else None))
+    done = min(parts * PART, images.count)
+    if done == images.count:
+        return
+    progress(done, images.count)
+    run = prepare(extractor, device, dtype)
+    for start in range(done, images.count, PART * team.size):
+        found = []
+        mine = range(start + team.rank * PART, min(start + (team.rank + 1) * PART, images.count))
+        for first in mine[::BATCH]:
+            found.append(run(images.read(first, min(first + BATCH, mine.stop))))
+            progress(min(start + (first - mine.start + BATCH) * team.size, images.count), images.count)
+        columns = [torch.cat(column) for column in zip(*found, strict=True) if column[0] is not None]
+        count = min(PART * team.size, images.count - start)
+        columns = _gather(team, columns, count)
+        for first in range(0, count if team.leads else 0, PART):
+            features, *logits = (column[first : first + PART] for column in columns)
+            folder.append(features, logits[0] if logits else None)
+
+
+def _gather(team: Team, columns: list[Tensor], count: int) -> list[Tensor]:
+    """The rows of all processes, `count` together, in order; one that has none gives no columns."""
+    if team.size == 1:
+        return columns
+    # The leading process is the last to run out of images, so it knows how wide they are.
+    widths = json.loads(team.take_over(json.dumps([each.shape[1] for each in columns]).encode()))
+    rooms = [torch.zeros(PART, width) for width in widths]
+    for room, column in zip(rooms, columns, strict=False):
+        room[: len(column)] = column
+    return [team.gather(room)[:count] for room in rooms]
 
 
 def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> dict[str, Any]:
