@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ganforge.layers.noise import NOISE_MODES, NoiseInjection, layer_noise
     from ganforge.layers.pixel_norm import PixelNorm
     from ganforge.layers.resample import BilinearDownsample, BilinearUpsample, Blur, RepeatPixels
+    from ganforge.logger import Logger
     from ganforge.sampling import generate
     from ganforge.schedules import Schedule
 
@@ -84,6 +85,7 @@ __all__ = [
     "Generator",
     "Growing",
     "Growth",
+    "Logger",
     "Loss",
     "MappingNetwork",
     "MinibatchDeviation",
@@ -124,6 +126,7 @@ _HOMES = {
     "exporter": ("ExportReport", "Exporter"),
     "extractor": ("Extractor",),
     "hookspecs": ("hookimpl",),
+    "logger": ("Logger",),
     "interfaces": (
         "Augmentation",
         "ClassifierDiscriminator",

@@ -7,6 +7,7 @@ All four speak the same tree::
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
     [regularizers]   r1 = { weight = 10, every = 16 }
     [augmentations]  flip = { probability = 0.5 }
+    [loggers]        tensorboard = {}
     [optimizer]      generator_lr = 0.0002 ...
     [training]       batch = 128 ...
 """
@@ -167,6 +168,7 @@ class RunConfig:
     loss: PartConfig
     regularizers: tuple[RegularizerConfig, ...]
     augmentations: tuple[AugmentationConfig, ...]
+    loggers: tuple[PartConfig, ...]
     optimizer: OptimizerConfig
     training: TrainingConfig
 
@@ -189,6 +191,7 @@ class RunConfig:
             "augmentations": {
                 each.name: {"probability": each.probability, **each.options} for each in self.augmentations
             },
+            "loggers": {each.name: dict(each.options) for each in self.loggers},
             "optimizer": vars(self.optimizer),
             "training": vars(self.training),
         }
@@ -235,6 +238,10 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         loss=_part(registry, tree, "loss"),
         regularizers=tuple(_regularizer(registry, *item) for item in tree.get("regularizers", {}).items()),
         augmentations=tuple(_augmentation(registry, *item) for item in tree.get("augmentations", {}).items()),
+        loggers=tuple(
+            PartConfig(name, registry.check("logger", name, options))
+            for name, options in tree.get("loggers", {}).items()
+        ),
         optimizer=_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
         training=_settings(TrainingConfig, tree.get("training", {}), "training"),
     )

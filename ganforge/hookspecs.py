@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganforge.exporter import Exporter
     from ganforge.extractor import Extractor
     from ganforge.interfaces import Augmentation, Dataset, Discriminator, Generator, Loss, Recipe, Regularizer
+    from ganforge.logger import Logger
 
 hookspec = pluggy.HookspecMarker("ganforge")
 hookimpl = pluggy.HookimplMarker("ganforge")
@@ -246,5 +247,30 @@ def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empt
         @hookimpl
         def ganforge_extractors():
             return {"thumbnail": Thumbnail}
+        ```
+    """
+
+
+@hookspec
+def ganforge_loggers() -> Mapping[str, type[Logger]]:  # type: ignore[empty-body]
+    r"""Loggers by name; ``ganforge train --log NAME`` is how a user asks for one.
+
+    Example:
+        ```python
+        from ganforge import Logger, hookimpl
+
+        class Table(Logger):
+            "Numbers as a table of images, name and value, separated by tabs."
+            def __init__(self, *, file: str = "table.tsv") -> None:
+                self.file = file
+            def start(self, run, config, images) -> None:
+                self.path = run / self.file
+            def log(self, images, values) -> None:
+                with self.path.open("a") as table:
+                    table.writelines(f"{images}\t{name}\t{value}\n" for name, value in values.items())
+
+        @hookimpl
+        def ganforge_loggers():
+            return {"table": Table}
         ```
     """

@@ -27,6 +27,7 @@ HOOKS = {
     "recipe": "ganforge_recipes",
     "exporter": "ganforge_exporters",
     "extractor": "ganforge_extractors",
+    "logger": "ganforge_loggers",
 }
 """The hook that brings each kind of part."""
 
@@ -143,7 +144,12 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
 
 
 def _check_part(kind: str, name: object, part: object) -> None:
-    from ganforge import exporter, extractor, interfaces  # here, since they bring torch, which ``--help`` must not
+    from ganforge import (  # here, since they bring torch, which ``--help`` must not
+        exporter,
+        extractor,
+        interfaces,
+        logger,
+    )
 
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise PluginError(f"{kind} name {name!r} must be lower-case letters, digits and hyphens")
@@ -154,7 +160,7 @@ def _check_part(kind: str, name: object, part: object) -> None:
         if not callable(part):
             raise PluginError(f"dataset '{name}' is a {type(part).__name__}; it must be a class or a function")
     else:
-        home = {"exporter": exporter, "extractor": extractor}.get(kind, interfaces)
+        home = {"exporter": exporter, "extractor": extractor, "logger": logger}.get(kind, interfaces)
         base = getattr(home, kind.capitalize())
         if not (isinstance(part, type) and issubclass(part, base)):
             raise PluginError(f"{kind} '{name}' must be a class that derives from ganforge.{base.__name__}")

@@ -22,10 +22,11 @@ SECTIONS = (
     "loss",
     "regularizers",
     "augmentations",
+    "loggers",
     "optimizer",
     "training",
 )
-_LISTS = ("regularizers", "augmentations")
+_LISTS = ("regularizers", "augmentations", "loggers")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
 
@@ -121,7 +122,7 @@ def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
 
     Args:
         text: What was given.
-        section: ``regularizers`` or ``augmentations``.
+        section: ``regularizers``, ``augmentations`` or ``loggers``.
         flag: By which it was given.
 
     Raises:
@@ -145,8 +146,9 @@ def load_layers(
     regularizers: Sequence[str] = (),
     settings: Sequence[str] = (),
     augmentations: Sequence[str] = (),
+    loggers: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The trees of a file, of flags, of all ``--reg`` and ``--augment``, and of all ``--set``, in that order.
+    """The trees of a file, of flags, of ``--reg``, ``--augment``, ``--log`` and ``--set``, in that order.
 
     ``--set`` comes last, so that ``--data mnist --set data.split=test`` means what it says.
     """
@@ -154,6 +156,7 @@ def load_layers(
     layers += [dict(flags or {})]
     layers += [parse_part(each, "regularizers", "--reg") for each in regularizers]
     layers += [parse_part(each, "augmentations", "--augment") for each in augmentations]
+    layers += [parse_part(each, "loggers", "--log") for each in loggers]
     return [*layers, _nest(map(parse_setting, settings))]
 
 

@@ -112,7 +112,7 @@ def settings(*given):
     ],
 )
 def test_remedies_are_such_as_can_be_taken(given, remedies, others):
-    from ganforge.cli.memory import explaining_memory
+    from ganforge.training.memory import explaining_memory
 
     with pytest.raises(OutOfMemory) as error, explaining_memory(settings(*given), DataSpec((3, 64, 64))):
         too_large()
@@ -145,7 +145,7 @@ def test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with(run
 
 
 def test_another_error_is_left_as_it_is():
-    from ganforge.cli.memory import explaining_memory
+    from ganforge.training.memory import explaining_memory
 
     with pytest.raises(RuntimeError, match="shapes"), explaining_memory(settings(), DataSpec((1, 8, 8))):
         raise RuntimeError("shapes do not match")

@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any
 from rich.live import Live
 from rich.table import Table
 
-from ganforge.cli.common import console, say
+from ganforge.cli.common import console, progress_bar, say, usable_cache
 from ganforge.files import append_line
 
 if TYPE_CHECKING:
+    from ganforge.config import TrainingConfig
     from ganforge.training.record import Score
 
 REFRESH_SECONDS = 0.5
+
+
+class Terminal:
+    """Tells of a run at the terminal; see `ganforge.trainer.Teller`."""
+
+    say = staticmethod(say)
+    progress = staticmethod(progress_bar)
+    cache = staticmethod(usable_cache)
+
+    def watch(self, log: Path | None, training: TrainingConfig) -> Display:
+        """A display of the run."""
+        return Display(log, training.images, training.minutes)
 
 
 class Display:

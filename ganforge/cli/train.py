@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +14,9 @@ from ganforge.cli.common import (
     global_options,
     open_registry,
     print_result,
-    progress_bar,
     say,
-    usable_cache,
 )
 from ganforge.cli.launch import launch
-from ganforge.cli.memory import explaining_memory
 from ganforge.cli.recipe import (
     COMPUTING,
     DATA,
@@ -39,17 +35,7 @@ from ganforge.cli.recipe import (
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
-    import torch
-
-    from ganforge.config import RunConfig
-    from ganforge.data.store import PackedData
-    from ganforge.registry import Registry
-    from ganforge.runs import RunFolder
-    from ganforge.team import Team
-    from ganforge.training.batches import Batches
-    from ganforge.training.engine import Engine
-    from ganforge.training.record import Record, Scorer
-    from ganforge.training.state import TrainingState
+    from ganforge.trainer import Finished
 
 LENGTH, RUN = "How long", "The run"
 
@@ -164,6 +150,15 @@ def train(
             rich_help_panel=RUN,
         ),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--log",
+            metavar="NAME[:option=value]",
+            help="Tell a dashboard too, such as tensorboard. Repeatable.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     config: ConfigOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run where it stopped.", rich_help_panel=RUN)
@@ -220,50 +215,26 @@ def train(
     registry = open_registry()
     if resume:
         folder = RunFolder.find(run, out)
-        layers = [folder.read_config(), _forget_plan(flags), flags]
+        layers = [folder.read_config(), _forget_plan(flags), *load_layers(flags=flags, loggers=log or [])]
         say(f"going on with {folder.path}")
     else:
-        layers = load_layers(config, flags, reg or [], setting or [], augment or [])
+        layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [])
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     if gpus is not None and gpus > 1 and not is_launched() and not dry_run:
         then = f"go on with: ganforge train --resume --gpus {gpus}"
         raise typer.Exit(launch(gpus, torch_device, global_options.arguments, then))
 
-    from ganforge.evaluation.scoring import check_scoring
-    from ganforge.training.start import begin_from, open_batches, open_engine, open_record, settle_budget, share_out
-    from ganforge.training.state import build_state
-    from ganforge.training.tuning import settle_plan
+    from ganforge.cli.display import Terminal
+    from ganforge.trainer import Trainer
 
-    team = join_team(torch_device.type == "cuda")
-    with team.in_turn():
-        data = _open_data(settled, registry)
-    check_scoring(settled.training, data)
-    settled = share_out(settle_budget(settled, torch_device), team)
-    with explaining_memory(settled, data.spec):
-        state = build_state(settled, registry, data.spec, torch_device)
-    batches = open_batches(settled.training, data, torch_device)
+    trainer = Trainer(settled, registry, torch_device, Terminal(), join_team(torch_device.type == "cuda"))
     if settled.training.init_from is not None and not resume:
-        weights = _find_weights(settled.training.init_from, out)
-        settled = replace(settled, training=replace(settled.training, init_from=str(weights.resolve())))
-        say(begin_from(state, weights))
+        trainer.begin_from(_find_weights(settled.training.init_from, out))
     if dry_run:
-        print_result(json.dumps(settled.tree(), indent=2))
+        print_result(json.dumps(trainer.config.tree(), indent=2))
         return
-    if resume:
-        record = open_record(settled, registry, data, folder, state, team)
-        _take_up(record, folder, settled, state, torch_device)
-    with team.in_turn():
-        scorer = _open_scorer(settled, data, torch_device, team)
-    settled = settle_plan(settled, state, batches, torch_device, say, team)
-    how = open_engine(settled.training, state, torch_device, say, team)
-    if not resume:
-        name = name or f"{settled.recipe}-{settled.loss.name}-{data.name}"
-        made = RunFolder.create(out, name).path if team.leads else out
-        folder = RunFolder(Path(team.take_over(str(made).encode()).decode()))
-        record = open_record(settled, registry, data, folder, state, team)
-    with explaining_memory(settled, data.spec):
-        _run(settled, data, batches, folder, state, record, scorer, how)
+    _tell(trainer.resume(folder) if resume else trainer.start(out, name))
 
 
 def _find_weights(text: str, out: Path) -> Path:
@@ -297,88 +268,28 @@ def _forget_plan(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
-    """A run goes on as it was begun; only its budget and its device may change."""
+    """A run goes on as it was begun; only its budget, its device and its loggers may change."""
     others = {**flags, "training": {**flags.get("training", {})}}
     for allowed in ("images", "minutes", "device"):
         others["training"].pop(allowed, None)
     if any(others.values()) or any(rest):
         raise OptionError(
-            "--resume goes on with a run as it was begun", "only --images, --minutes and --device may change"
+            "--resume goes on with a run as it was begun", "only --images, --minutes, --device and --log may change"
         )
 
 
-def _open_data(settled: RunConfig, registry: Registry) -> PackedData:
-    from ganforge.data.cache import sweep_cache
-    from ganforge.data.pack import open_data
+def _tell(finished: Finished) -> None:
+    """Say what came of a run and what could be done next; one that was stopped leaves by its signal."""
+    from ganforge.cli.display import describe_scores
 
-    sweep_cache()
-    with progress_bar("preparing data") as progress:
-        data = open_data(
-            settled.data.source,
-            resolution=settled.data.resolution,
-            options=settled.data.options,
-            registry=registry,
-            progress=progress,
-            skip_bad=settled.data.skip_bad,
-        )
-    if data.note:
-        say(data.note)
-    return data
-
-
-def _take_up(record: Record, folder: RunFolder, settled: RunConfig, state: TrainingState, device: torch.device) -> None:
-    """Bring a run to where its newest checkpoint stands; it must have something left to do."""
-    from ganforge.training.loop import is_spent
-    from ganforge.training.recovery import resume
-
-    say(resume(record, device))
-    if is_spent(settled.training, state):
-        spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
-        raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
-
-
-def _open_scorer(settled: RunConfig, data: PackedData, device: torch.device, team: Team) -> Scorer | None:
-    if settled.training.eval_every is None:
-        return None
-    from ganforge.evaluation.scoring import build_scorer
-
-    with usable_cache() as cache:  # what is needed of it later is in memory by then, or mapped
-        return build_scorer(
-            settled.training, data, device, open_registry(), cache=cache, team=team, progress=progress_bar, say=say
-        )
-
-
-def _run(
-    settled: RunConfig,
-    data: PackedData,
-    batches: Batches,
-    folder: RunFolder,
-    state: TrainingState,
-    record: Record,
-    scorer: Scorer | None,
-    engine: Engine,
-) -> None:
-    from ganforge.cli.display import Display, describe_scores
-    from ganforge.training.loop import train as run_loop
-
-    training, team = settled.training, engine.team
-    if team.leads:
-        folder.write_config(settled.tree())
-    shape = "x".join(map(str, data.spec.shape))
-    say(f"{settled.recipe}, loss {settled.loss.name}, on {len(data.examples)} of {data.name} ({shape})")
-    say(f"on {engine.device.type}{f', {team.size} processes' * (team.size > 1)}: {engine.plan.describe()}")
-    if training.images is None or training.minutes is not None:
-        say(f"for {training.minutes:g} minutes; --minutes or --images sets another length, Ctrl-C stops and keeps all")
-    with Display(folder.log if team.leads else None, training.images, training.minutes) as display:
-        outcome = run_loop(state, batches, record, settled, display, engine, scorer)
-    team.close()
-    picture = folder.sample_path(outcome.images)
+    folder, outcome = finished.folder, finished.outcome
     say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
-    if record.best and record.last:
-        say(describe_scores(record.best, record.last, folder.best_generator.name))
+    if finished.best and finished.last:
+        say(describe_scores(finished.best, finished.last, folder.best_generator.name))
     if outcome.stopped:
         say(f"stopped by {outcome.stopped.name}; go on with: ganforge train --resume {folder.path}")
         raise typer.Exit(128 + outcome.stopped)
+    picture = folder.sample_path(outcome.images)
     say(f"picture:    {picture}\nanimation:  {folder.animation}\nweights:    {folder.generator}")
     say(
         "next:       ganforge sample --count 16\n"

@@ -46,6 +46,33 @@ class Watcher(Protocol):
         """Show a row of scores, and the best so far."""
 
 
+class Watchers:
+    """Several watchers, each of which is told all."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+
+    def step(self, images: int, seconds: float) -> None:
+        """See `Watcher.step`."""
+        for each in self._watchers:
+            each.step(images, seconds)
+
+    def tick(self, row: dict[str, Any]) -> None:
+        """See `Watcher.tick`."""
+        for each in self._watchers:
+            each.tick(row)
+
+    def note(self, text: str) -> None:
+        """See `Watcher.note`."""
+        for each in self._watchers:
+            each.note(text)
+
+    def score(self, row: dict[str, Any], best: Score) -> None:
+        """See `Watcher.score`."""
+        for each in self._watchers:
+            each.score(row, best)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.

@@ -1,0 +1,69 @@
+"""TensorBoard as a logger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ganforge import Logger, OptionError, hookimpl
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class TensorBoard(Logger):
+    """Curves, pictures and words for TensorBoard: ``tensorboard --logdir runs``.
+
+    Args:
+        folder: Where its files lie, from the run's folder on.
+    """
+
+    def __init__(self, *, folder: str = "tensorboard") -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise OptionError(
+                f"logger 'tensorboard' needs the package tensorboard: {error}",
+                'pip install "ganforge[tensorboard]"',
+            ) from error
+        self._open = SummaryWriter
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+
+    def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
+        """Go on in the run's files; what they hold of later images is dropped, since it comes once more."""
+        self._writer = self._open(str(run / self._folder), purge_step=images + 1 if images else None)
+        lines = [f"    {section}: {value}" for section, value in config.items()]
+        self._writer.add_text("configuration", "\n".join(lines), images)
+
+    def log(self, images: int, values: Mapping[str, float]) -> None:
+        """Add a point to each curve."""
+        assert self._writer is not None
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, images)
+
+    def log_picture(self, images: int, path: Path) -> None:
+        """Add a grid."""
+        assert self._writer is not None
+        with Image.open(path) as picture:
+            self._writer.add_image("samples", np.asarray(picture.convert("RGB")), images, dataformats="HWC")
+
+    def log_text(self, images: int, text: str) -> None:
+        """Add words."""
+        assert self._writer is not None
+        self._writer.add_text("notes", text, images)
+
+    def finish(self) -> None:
+        """Write what is still open."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+@hookimpl
+def ganforge_loggers() -> dict[str, type[Logger]]:
+    """TensorBoard."""
+    return {"tensorboard": TensorBoard}

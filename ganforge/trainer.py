@@ -1,0 +1,208 @@
+"""A run from its configuration to its end, for whoever wants one: the command line, or a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ganforge.config import RunConfig, TrainingConfig
+from ganforge.data.cache import sweep_cache
+from ganforge.data.pack import open_data
+from ganforge.data.store import PackedData
+from ganforge.errors import OptionError
+from ganforge.evaluation.scoring import build_scorer, check_scoring
+from ganforge.registry import Registry
+from ganforge.runs import RunFolder
+from ganforge.team import ALONE, Team
+from ganforge.training.engine import Engine
+from ganforge.training.loggers import Loggers
+from ganforge.training.loop import Outcome, Watcher, Watchers, is_spent, train
+from ganforge.training.memory import explaining_memory
+from ganforge.training.record import Record, Score, Scorer
+from ganforge.training.recovery import resume
+from ganforge.training.start import begin_from, open_batches, open_engine, open_record, settle_budget, share_out
+from ganforge.training.state import build_state
+from ganforge.training.tuning import settle_plan
+
+
+class Teller(Protocol):
+    """Whoever tells a person how a run goes."""
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+
+    def progress(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Show how far a block is; it calls what it gets with how much is done, and of how much."""
+
+    def cache(self) -> AbstractContextManager[Path]:
+        """Where things may be kept that can be made again."""
+
+    def watch(self, log: Path | None, training: TrainingConfig) -> AbstractContextManager[Watcher]:
+        """Show a run while a block runs, and write it into a log, if there is one."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end, or was stopped.
+
+    Attributes:
+        folder: Where all of it lies.
+        outcome: How it ended.
+        best: The best score, or None.
+        last: The newest one, or None.
+    """
+
+    folder: RunFolder
+    outcome: Outcome
+    best: Score | None
+    last: Score | None
+
+
+class Trainer:
+    """A run that is ready to begin: its data are open and its players are built.
+
+    Args:
+        config: What settles it.
+        registry: Where names are looked up.
+        device: Where it is computed.
+        teller: Whoever tells of it.
+        team: The processes that train together.
+
+    Raises:
+        OptionError: What was asked for cannot be had.
+        DataError: The data cannot be read.
+        PluginError: A part could not be made.
+
+    Attributes:
+        config: As given, with budget and parts of a batch settled.
+    """
+
+    def __init__(
+        self, config: RunConfig, registry: Registry, device: torch.device, teller: Teller, team: Team = ALONE
+    ) -> None:
+        self._registry, self._device, self._teller, self._team = registry, device, teller, team
+        with team.in_turn():
+            self._data = self._open_data(config)
+        check_scoring(config.training, self._data)
+        self.config = share_out(settle_budget(config, device), team)
+        self._loggers = {
+            each.name: registry.build("logger", each.name, each.options) for each in config.loggers if team.leads
+        }
+        with explaining_memory(self.config, self._data.spec):
+            self._state = build_state(self.config, registry, self._data.spec, device)
+        self._batches = open_batches(self.config.training, self._data, device)
+
+    def begin_from(self, weights: Path) -> None:
+        """Begin with the weights of another run.
+
+        Args:
+            weights: A checkpoint or a saved generator.
+
+        Raises:
+            CheckpointError: The file is damaged, or its networks are others.
+        """
+        self.config = replace(self.config, training=replace(self.config.training, init_from=str(weights.resolve())))
+        self._teller.say(begin_from(self._state, weights))
+
+    def start(self, out: Path, name: str | None = None) -> Finished:
+        """Train a new run.
+
+        Args:
+            out: The folder of all runs.
+            name: Of its folder, behind the number; None for one that says what it is.
+
+        Raises:
+            DivergenceError: Gradients or scores are finite no more.
+            OutOfMemory: A step does not fit.
+            TeamError: Another process is gone.
+            GanforgeError: A file cannot be written.
+        """
+        team, config = self._team, self.config
+        scorer, engine = self._open_scorer(), self._open_engine()
+        name = name or f"{config.recipe}-{config.loss.name}-{self._data.name}"
+        made = RunFolder.create(out, name).path if team.leads else out
+        folder = RunFolder(Path(team.take_over(str(made).encode()).decode()))
+        return self._run(self._open_record(folder), scorer, engine)
+
+    def resume(self, folder: RunFolder) -> Finished:
+        """Go on with a run where it was stopped; see `start` for errors.
+
+        Raises:
+            OptionError: It has nothing left to do.
+            CheckpointError: Its checkpoints are damaged, or belong to other data or other networks.
+        """
+        record, state = self._open_record(folder), self._state
+        self._teller.say(resume(record, self._device))
+        if is_spent(self.config.training, state):
+            spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
+            raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
+        scorer, engine = self._open_scorer(), self._open_engine()
+        return self._run(record, scorer, engine)
+
+    def _open_data(self, config: RunConfig) -> PackedData:
+        sweep_cache()
+        with self._teller.progress("preparing data") as progress:
+            data = open_data(
+                config.data.source,
+                resolution=config.data.resolution,
+                options=config.data.options,
+                registry=self._registry,
+                progress=progress,
+                skip_bad=config.data.skip_bad,
+            )
+        if data.note:
+            self._teller.say(data.note)
+        return data
+
+    def _open_scorer(self) -> Scorer | None:
+        if self.config.training.eval_every is None:
+            return None
+        # What is needed of the cache later is in memory by then, or mapped.
+        with self._team.in_turn(), self._teller.cache() as cache:
+            return build_scorer(
+                self.config.training,
+                self._data,
+                self._device,
+                self._registry,
+                cache=cache,
+                team=self._team,
+                progress=self._teller.progress,
+                say=self._teller.say,
+            )
+
+    def _open_engine(self) -> Engine:
+        """Settle how steps are computed, if that is left open, and make what computes them."""
+        say, team = self._teller.say, self._team
+        self.config = settle_plan(self.config, self._state, self._batches, self._device, say, team)
+        return open_engine(self.config.training, self._state, self._device, say, team)
+
+    def _open_record(self, folder: RunFolder) -> Record:
+        return open_record(self.config, self._registry, self._data, folder, self._state, self._team)
+
+    def _run(self, record: Record, scorer: Scorer | None, engine: Engine) -> Finished:
+        config, state, team, folder, say = self.config, self._state, self._team, record.folder, self._teller.say
+        training, spec = config.training, self._data.spec
+        with explaining_memory(config, spec):
+            if team.leads:
+                folder.write_config(config.tree())
+            shape = "x".join(map(str, spec.shape))
+            say(f"{config.recipe}, loss {config.loss.name}, on {len(self._data)} of {self._data.name} ({shape})")
+            say(f"on {engine.device.type}{f', {team.size} processes' * (team.size > 1)}: {engine.plan.describe()}")
+            if training.images is None or training.minutes is not None:
+                length = f"for {training.minutes:g} minutes; --minutes or --images sets another length"
+                say(f"{length}, Ctrl-C stops and keeps all")
+            loggers = Loggers(self._loggers, record.writer, say)
+            loggers.start(folder.path, config.tree(), state.images)
+            try:
+                with self._teller.watch(folder.log if team.leads else None, training) as display:
+                    watcher = Watchers(display, loggers)
+                    outcome = train(state, self._batches, record, config, watcher, engine, scorer)
+            finally:
+                loggers.finish()
+        team.close()
+        return Finished(folder, outcome, record.best, record.last)
