@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ganforge.version import __version__
 
 if TYPE_CHECKING:
+    from ganforge.api import Run, load, open_run, train
     from ganforge.capabilities import Growing, Recomputable, StyleGenerator
-    from ganforge.checkpoint import load
     from ganforge.data.cache import cache_folder
     from ganforge.data.sources import open_source
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
@@ -103,6 +103,7 @@ __all__ = [
     "Recomputable",
     "Regularizer",
     "RepeatPixels",
+    "Run",
     "Schedule",
     "Step",
     "StyleGenerator",
@@ -116,8 +117,10 @@ __all__ = [
     "load",
     "make_minibatch_statistics",
     "nearest",
+    "open_run",
     "open_source",
     "require_labels",
+    "train",
 ]
 
 _HOMES = {
@@ -163,7 +166,7 @@ _HOMES = {
     "layers.noise": ("NOISE_MODES", "NoiseInjection", "layer_noise"),
     "layers.pixel_norm": ("PixelNorm",),
     "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur", "RepeatPixels"),
-    "checkpoint": ("load",),
+    "api": ("Run", "load", "open_run", "train"),
     "data.cache": ("cache_folder",),
     "data.sources": ("open_source",),
     "sampling": ("generate",),

@@ -186,21 +186,3 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         text = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights do not fit generator '{part['name']}': {text}") from error
     return generator.eval(), card
-
-
-def load(path: str | Path, registry: Registry | None = None) -> Generator:
-    """A trained generator from one safetensors file, ready to be called.
-
-    Args:
-        path: A ``generator.safetensors``, or the run folder that holds one.
-        registry: Where its architecture is looked up; None for the installed plugins.
-
-    Returns:
-        The network on the CPU in evaluation mode: ``generator(torch.randn(16, generator.z_dim))``.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or of another kind.
-        OptionError: Its architecture is in no plugin that is installed or named.
-    """
-    path = Path(path)
-    return load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)[0]

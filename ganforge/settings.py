@@ -111,10 +111,7 @@ def parse_setting(text: str) -> dict[str, Any]:
     keys = key.strip().split(".")
     if not equals or not 2 <= len(keys) <= 3 or not all(keys):
         raise OptionError(f"--set {text}: is not of the form section.option=value", "such as --set generator.width=96")
-    tree: Any = value.strip()
-    for each in reversed(keys):
-        tree = {each: tree}
-    return dict(tree)
+    return _branch(keys, value.strip())
 
 
 def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
@@ -157,14 +154,26 @@ def load_layers(
     layers += [parse_part(each, "regularizers", "--reg") for each in regularizers]
     layers += [parse_part(each, "augmentations", "--augment") for each in augmentations]
     layers += [parse_part(each, "loggers", "--log") for each in loggers]
-    return [*layers, _nest(map(parse_setting, settings))]
+    return [*layers, _join(map(parse_setting, settings))]
 
 
-def _nest(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by their path, such as ``generator.width``, as a tree."""
+    return _join(_branch(key.split("."), value) for key, value in values.items())
+
+
+def _branch(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    tree = value
+    for each in reversed(keys):
+        tree = {each: tree}
+    return dict(tree)
+
+
+def _join(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One tree of many, which share sections."""
     whole: dict[str, Any] = {}
     for tree in trees:
         for key, value in tree.items():
             under = whole.get(key)
-            whole[key] = _nest([under, value]) if isinstance(value, Mapping) and isinstance(under, Mapping) else value
+            whole[key] = _join([under, value]) if isinstance(value, Mapping) and isinstance(under, Mapping) else value
     return whole

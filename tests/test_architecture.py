@@ -43,11 +43,13 @@ FLOORS = {
     "evaluation": 6,
     "explore": 6,
     "export": 6,
+    "notebook": 6,
     "testing": 7,
     "benchmark": 7,
     "trainer": 7,
     "web": 7,
     "cli": 8,
+    "api": 9,
     "__main__": 9,
 }
 """A module imports from floors below it, or from its own package."""

@@ -176,30 +176,31 @@ def train(
     For instance: ganforge train --data ./photos --resolution 64 --minutes 60. To go on with the newest run:
     ganforge train --resume --images 1M.
     """
-    flags = _tree(
-        {
-            "recipe": arch,
-            "data.source": source,
-            "data.resolution": resolution,
-            "data.skip_bad": "true" if skip_bad else None,
-            "generator.name": generator,
-            "discriminator.name": discriminator,
-            "loss.name": loss,
-            "training.images": images,
-            "training.minutes": minutes,
-            "training.batch": batch,
-            "training.d_steps": d_steps,
-            "training.seed": seed,
-            "training.device": device,
-            "training.engine": engine,
-            "training.precision": precision,
-            "training.accumulate": accumulate,
-            "training.eval_every": eval_every,
-            "training.metrics": metrics,
-            "training.on_divergence": on_divergence,
-            "training.init_from": init_from,
-        }
-    )
+    from ganforge.settings import load_layers, nest
+
+    given = {
+        "recipe": arch,
+        "data.source": source,
+        "data.resolution": resolution,
+        "data.skip_bad": "true" if skip_bad else None,
+        "generator.name": generator,
+        "discriminator.name": discriminator,
+        "loss.name": loss,
+        "training.images": images,
+        "training.minutes": minutes,
+        "training.batch": batch,
+        "training.d_steps": d_steps,
+        "training.seed": seed,
+        "training.device": device,
+        "training.engine": engine,
+        "training.precision": precision,
+        "training.accumulate": accumulate,
+        "training.eval_every": eval_every,
+        "training.metrics": metrics,
+        "training.on_divergence": on_divergence,
+        "training.init_from": init_from,
+    }
+    flags = nest({key: value for key, value in given.items() if value is not None})
     if resume:
         _refuse_with_resume(flags, [reg, augment, setting, config, name])
     elif run is not None:
@@ -209,7 +210,6 @@ def train(
 
     from ganforge.config import resolve
     from ganforge.runs import RunFolder
-    from ganforge.settings import load_layers
     from ganforge.team import is_launched, join_team
 
     registry = open_registry()
@@ -245,19 +245,6 @@ def _find_weights(text: str, out: Path) -> Path:
         return Path(text)
     folder = RunFolder.find(text, out)
     return (folder.checkpoint_paths() or [folder.find_generator()])[-1]
-
-
-def _tree(flags: dict[str, str | None]) -> dict[str, Any]:
-    """Flags that were given, as a tree."""
-    tree: dict[str, Any] = {}
-    for key, value in flags.items():
-        if value is not None:
-            section, _, option = key.partition(".")
-            if option:
-                tree.setdefault(section, {})[option] = value
-            else:
-                tree[section] = value
-    return tree
 
 
 def _forget_plan(flags: dict[str, Any]) -> dict[str, Any]:

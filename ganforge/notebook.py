@@ -1,0 +1,48 @@
+"""Runs and generators as HTML, for notebooks."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ganforge.images import grid, png_bytes, to_uint8
+from ganforge.interfaces import DataSpec, Generator
+from ganforge.sampling import cycle_labels, generate
+
+SHOWN = 16
+"""Samples in the picture of a generator."""
+
+
+def describe_generator(generator: Generator, data: DataSpec) -> str:
+    """A generator: its name, its size, and what it makes of the first seeds.
+
+    Args:
+        generator: Trained or not.
+        data: What it generates.
+    """
+    parameters = sum(each.numel() for each in generator.parameters())
+    shape = " x ".join(map(str, data.shape))
+    title = f"{type(generator).__name__}: {generator.z_dim} numbers to {shape}, {parameters:,} parameters"
+    if not data.is_image:
+        return _page(title, {})
+    labels = cycle_labels(SHOWN, data.num_classes)
+    return _page(title, {}, png_bytes(grid(to_uint8(generate(generator, SHOWN, labels=labels)), columns=8)))
+
+
+def describe_run(path: Path, row: Mapping[str, Any], picture: Path | None) -> str:
+    """A run: its path, its newest row of numbers, and its newest grid."""
+    numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
+    return _page(str(path), numbers, picture.read_bytes() if picture else None)
+
+
+def _page(title: str, numbers: Mapping[str, float], picture: bytes | None = None) -> str:
+    rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{value:,.4g}</td></tr>" for name, value in numbers.items())
+    table = f"<table>{rows}</table>" if rows else ""
+    image = ""
+    if picture:
+        content = base64.b64encode(picture).decode()
+        image = f'<img alt="samples" style="max-width: 100%" src="data:image/png;base64,{content}">'
+    return f"<div><p>{html.escape(title)}</p>{image}{table}</div>"
