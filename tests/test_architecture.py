@@ -42,6 +42,7 @@ FLOORS = {
     "training": 6,
     "evaluation": 6,
     "explore": 6,
+    "commented": 6,
     "export": 6,
     "notebook": 6,
     "testing": 7,

@@ -19,6 +19,7 @@ from ganforge.cli.evaluate import evaluate
 from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
 from ganforge.cli.extractor import app as extractor_app
+from ganforge.cli.init import init
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
@@ -57,6 +58,7 @@ def options(
 
 
 app.command("train")(train)
+app.command("init")(init)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
 app.command("eval compare")(compare)
@@ -93,11 +95,15 @@ def hoist(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
     given = hoist(sys.argv[1:] if arguments is None else arguments)
-    global_options.arguments = given
     console.quiet = process_rank() > 0
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if given == ["train"]:
+            from ganforge.cli.offers import offer
+
+            given = offer(Path.cwd(), Path("runs")) or leave(0)
+        global_options.arguments = given
         code = app(given, prog_name="ganforge", standalone_mode=False)
     except GanforgeError as error:
         if "--debug" in given:

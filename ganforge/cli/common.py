@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ganforge.cli.completion import complete_run
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ global_options = GlobalOptions()
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="RUN", help="A run: its folder, name or number. The newest if left out.", show_default=False
+        metavar="RUN",
+        help="A run: its folder, name or number. The newest if left out.",
+        show_default=False,
+        autocompletion=complete_run,
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="The folder of all runs.")]

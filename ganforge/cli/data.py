@@ -29,17 +29,22 @@ def check(
     skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every example, and say what training would do with them. Leaves with code 2 if it could not."""
+    """Read every example, and say what training would do, and how to begin. Leaves with code 2 if it could not."""
+    from ganforge.data.advice import advise
     from ganforge.data.check import check_data
     from ganforge.errors import DataError
 
     with progress_bar(f"reading {path}") as progress:
         report = check_data(path, progress, skip_bad)
+    advice = advise(report, skip_bad) if report.usable else None
     if as_json:
-        print_result(json.dumps({"usable": report.usable, **asdict(report)}, indent=2))
+        found = {"usable": report.usable, **asdict(report), "advice": asdict(advice) if advice else None}
+        print_result(json.dumps(found, indent=2))
         raise typer.Exit(0 if report.usable else 2)
-    for line in _lines(report):
+    for line in _lines(report) + (_listed("advice", [*advice.words]) if advice and advice.words else []):
         print_result(line)
+    if advice:
+        print_result(f"next       {advice.command}")
     if not report.usable:
         raise DataError(report.problem, report.hint)
 

@@ -20,6 +20,7 @@ from ganforge.cli.common import (
     say,
     usable_cache,
 )
+from ganforge.cli.completion import complete_part
 from ganforge.cli.launch import launch
 from ganforge.cli.metrics import OPTIONS, Evaluator, Request
 from ganforge.errors import OptionError
@@ -97,6 +98,7 @@ def evaluate(
             "--extractor",
             metavar="NAME|FILE",
             help="What turns images into features, as in torchscript:weights=FILE,pixels=unit; or a file.",
+            autocompletion=complete_part("extractor"),
         ),
     ] = "inception",
     inception_weights: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganforge.cli.common import OutOption, RunArgument, open_registry, print_result, say
+from ganforge.cli.completion import complete_part
 from ganforge.cli.runs import find_weights, open_generator
 from ganforge.errors import OptionError, nearest
 
@@ -45,7 +46,13 @@ def export(
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="NAME", help="An exporter of any plugin. Repeatable.", show_default=False),
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="An exporter of any plugin. Repeatable.",
+            show_default=False,
+            autocompletion=complete_part("exporter"),
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,

@@ -7,19 +7,48 @@ from typing import Annotated
 
 import typer
 
+from ganforge.cli.completion import complete_part
+
 NETWORK, DATA, COMPUTING = "The recipe", "On what", "How steps are computed"
 
 ArchOption = Annotated[
     str | None,
-    typer.Option("--arch", metavar="RECIPE", help="Recipe, such as dcgan or mlp.", rich_help_panel=NETWORK),
+    typer.Option(
+        "--arch",
+        metavar="RECIPE",
+        help="Recipe, such as dcgan or mlp.",
+        rich_help_panel=NETWORK,
+        autocompletion=complete_part("recipe"),
+    ),
 ]
 LossOption = Annotated[
-    str | None, typer.Option("--loss", metavar="NAME", help="minimax, nonsat ...", rich_help_panel=NETWORK)
+    str | None,
+    typer.Option(
+        "--loss",
+        metavar="NAME",
+        help="minimax, nonsat ...",
+        rich_help_panel=NETWORK,
+        autocompletion=complete_part("loss"),
+    ),
 ]
 RegOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--reg", metavar="NAME[:weight=W,every=K]", help="Add a penalty. Repeatable.", rich_help_panel=NETWORK
+        "--reg",
+        metavar="NAME[:weight=W,every=K]",
+        help="Add a penalty. Repeatable.",
+        rich_help_panel=NETWORK,
+        autocompletion=complete_part("regularizer"),
+    ),
+]
+AugmentOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--augment",
+        metavar="NAME[:probability=P]",
+        help="Change all examples before they are judged. Repeatable.",
+        rich_help_panel=NETWORK,
+        autocompletion=complete_part("augmentation"),
     ),
 ]
 SettingOption = Annotated[

@@ -16,12 +16,14 @@ from ganforge.cli.common import (
     print_result,
     say,
 )
+from ganforge.cli.completion import complete_data, complete_part, complete_run
 from ganforge.cli.launch import launch
 from ganforge.cli.recipe import (
     COMPUTING,
     DATA,
     NETWORK,
     ArchOption,
+    AugmentOption,
     BatchOption,
     ComputingDeviceOption,
     ConfigOption,
@@ -43,31 +45,46 @@ LENGTH, RUN = "How long", "The run"
 def train(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="With --resume: which run. The newest if left out.", show_default=False),
+        typer.Argument(
+            metavar="RUN",
+            help="With --resume: which run. The newest if left out.",
+            show_default=False,
+            autocompletion=complete_run,
+        ),
     ] = None,
     arch: ArchOption = None,
     loss: LossOption = None,
     reg: RegOption = None,
-    augment: Annotated[
-        list[str] | None,
+    augment: AugmentOption = None,
+    generator: Annotated[
+        str | None,
         typer.Option(
-            "--augment",
-            metavar="NAME[:probability=P]",
-            help="Change all examples before they are judged. Repeatable.",
+            "--generator",
+            metavar="NAME",
+            help="Another generator.",
             rich_help_panel=NETWORK,
+            autocompletion=complete_part("generator"),
         ),
     ] = None,
-    generator: Annotated[
-        str | None, typer.Option("--generator", metavar="NAME", help="Another generator.", rich_help_panel=NETWORK)
-    ] = None,
     discriminator: Annotated[
-        str | None, typer.Option("--discriminator", metavar="NAME", help="Another one.", rich_help_panel=NETWORK)
+        str | None,
+        typer.Option(
+            "--discriminator",
+            metavar="NAME",
+            help="Another one.",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_part("discriminator"),
+        ),
     ] = None,
     setting: SettingOption = None,
     source: Annotated[
         str | None,
         typer.Option(
-            "--data", metavar="PATH|NAME", help="A folder, zip or .npy; or avatars, mnist ...", rich_help_panel=DATA
+            "--data",
+            metavar="PATH|NAME",
+            help="A folder, zip or .npy; or avatars, mnist ...",
+            rich_help_panel=DATA,
+            autocompletion=complete_data,
         ),
     ] = None,
     resolution: ResolutionOption = None,
@@ -157,6 +174,7 @@ def train(
             metavar="NAME[:option=value]",
             help="Tell a dashboard too, such as tensorboard. Repeatable.",
             rich_help_panel=RUN,
+            autocompletion=complete_part("logger"),
         ),
     ] = None,
     config: ConfigOption = None,
@@ -171,7 +189,7 @@ def train(
     ] = None,
     out: OutOption = Path("runs"),
 ) -> None:
-    """Train a GAN; with nothing said, a DCGAN on drawn faces.
+    """Train a GAN. With nothing said, see what can be trained on from here.
 
     For instance: ganforge train --data ./photos --resolution 64 --minutes 60. To go on with the newest run:
     ganforge train --resume --images 1M.

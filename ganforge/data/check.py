@@ -34,6 +34,7 @@ class DataReport:
         classes: Examples of each class in the order of the labels; empty for unlabelled data.
         duplicates: Names of examples with the same content, group by group.
         unreadable: For each example that cannot be read, why.
+        shape: Of an example as training would take it, ``(H, W, C)`` or ``(D,)``; empty if it would not.
         training: What training would do with the examples, in words.
         problem: Why they cannot be trained on; empty if they can.
         hint: What to do about that.
@@ -47,6 +48,7 @@ class DataReport:
     classes: Mapping[str, int]
     duplicates: Sequence[Sequence[str]]
     unreadable: Mapping[str, str]
+    shape: Shape
     training: str
     problem: str
     hint: str
@@ -97,9 +99,10 @@ def check_data(path: Path, progress: Progress | None = None, skip_bad: bool = Fa
     labels = source.labels
     names = source.class_names
     counts = Counter() if labels is None else Counter(names[label] for label in labels)
+    shape: Shape = ()
     training, problem, hint = "", "", ""
     try:
-        training = _foresee(source, reader, {look.shape for look in looks}, skip_bad)
+        shape, training = _foresee(source, reader, {look.shape for look in looks}, skip_bad)
     except DataError as error:
         problem, hint = error.message, error.hint
     same = defaultdict(list)
@@ -114,6 +117,7 @@ def check_data(path: Path, progress: Progress | None = None, skip_bad: bool = Fa
         classes={name: counts[name] for name in names},
         duplicates=[group for group in same.values() if len(group) > 1],
         unreadable=reader.bad.reasons(),
+        shape=shape,
         training=training,
         problem=problem,
         hint=hint,
@@ -163,8 +167,8 @@ def _pixels(source: Source) -> int:
     return most
 
 
-def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool) -> str:
-    """What training would do; an error if it would refuse."""
+def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool) -> tuple[Shape, str]:
+    """The shape that training would take, and what it would do; an error if it would refuse."""
     title, bad = reader.name, reader.bad.reasons()
     if bad and not skip_bad:
         name, reason = next(iter(bad.items()))
@@ -183,12 +187,13 @@ def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
     classes = f", {len(source.class_names)} classes" if source.class_names else ", no classes"
     if not plan.is_image:
-        return f"{left_out}take vectors of length {plan.shape[0]}{classes}"
+        return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)
     steps = "crop to the central square, " * (done["crop"] != "none") + "resize, " * (done["resize"] != "none")
     height, width, channels = plan.shape
     colours = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    return f"{left_out}{steps or 'take as it is, '}{width} x {height} ({plan.chosen}), {colours}{classes}"
+    done_to = f"{left_out}{steps or 'take as it is, '}{width} x {height} ({plan.chosen}), {colours}{classes}"
+    return plan.shape, done_to
 
 
 def _foresee_skipping(source: Source, reader: Reader, shapes: set[Shape]) -> str:
@@ -196,7 +201,7 @@ def _foresee_skipping(source: Source, reader: Reader, shapes: set[Shape]) -> str
     if len(reader.bad) > may_be_left_out(reader.length):
         return f"these are too many for --skip-bad, which leaves out one in {ONE_IN} at most"
     try:
-        return f"--skip-bad would {_foresee(source, reader, shapes, True)}"
+        return f"--skip-bad would {_foresee(source, reader, shapes, True)[1]}"
     except DataError as error:
         return f"--skip-bad would not do: {error.message}"
 

@@ -1,0 +1,70 @@
+"""``ganforge init``: a configuration file to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganforge.cli.common import open_registry, print_result, say
+from ganforge.cli.completion import complete_data
+from ganforge.cli.recipe import (
+    DATA,
+    ArchOption,
+    AugmentOption,
+    BatchOption,
+    LossOption,
+    RegOption,
+    ResolutionOption,
+    SettingOption,
+)
+from ganforge.errors import OptionError
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("ganforge.toml"),
+    arch: ArchOption = None,
+    loss: LossOption = None,
+    reg: RegOption = None,
+    augment: AugmentOption = None,
+    setting: SettingOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="PATH|NAME",
+            help="A path or a data set.",
+            rich_help_panel=DATA,
+            autocompletion=complete_data,
+        ),
+    ] = None,
+    resolution: ResolutionOption = None,
+    batch: BatchOption = None,
+) -> None:
+    """Write a commented TOML file with every setting, for ganforge train --config."""
+    from ganforge.commented import write_toml
+    from ganforge.config import resolve
+    from ganforge.files import write_bytes
+    from ganforge.settings import load_layers, merge, nest
+
+    if file.suffix != ".toml":
+        raise OptionError(f"{file}: a configuration is a .toml file", f"such as {file.with_suffix('.toml')}")
+    if file.exists():
+        raise OptionError(f"{file}: is there already", "remove it, or give another name")
+    flags = {
+        "recipe": arch,
+        "data.source": source,
+        "data.resolution": resolution,
+        "loss.name": loss,
+        "training.batch": batch,
+    }
+    given = nest({key: value for key, value in flags.items() if value is not None})
+    layers = load_layers(None, given, reg or [], setting or [], augment or [])
+    registry = open_registry()
+    config = resolve(registry, *layers)
+    recipe = registry.part("recipe", config.recipe).factory
+    tree = merge({"data": {"source": config.data.source}}, recipe.settings, *layers)
+    write_bytes(file, write_toml(config, tree, registry, file.name).encode())
+    say(f"next: ganforge train --config {file}")
+    print_result(str(file))
