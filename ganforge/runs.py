@@ -36,6 +36,7 @@ class RunFolder:
         self.generator = path / "generator.safetensors"
         self.best_generator = path / "generator-best.safetensors"
         self.animation = path / "training.gif"
+        self.environment = path / "environment.jsonl"
 
     @classmethod
     def create(cls, out: Path, name: str) -> RunFolder:

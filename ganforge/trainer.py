@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -15,7 +18,9 @@ from ganforge.data.cache import sweep_cache
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
+from ganforge.evaluation.result import describe_device, now, software_versions
 from ganforge.evaluation.scoring import build_scorer, check_scoring
+from ganforge.files import append_line
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.team import ALONE, Team
@@ -184,12 +189,30 @@ class Trainer:
     def _open_record(self, folder: RunFolder) -> Record:
         return open_record(self.config, self._registry, self._data, folder, self._state, self._team)
 
+    def _describe_environment(self, engine: Engine) -> dict[str, Any]:
+        """Where and with what this sitting is computed."""
+        plugins = {each.distribution: each.version for each in self._registry.plugins if each.status == "ok"}
+        return {
+            "began": now(),
+            "images": self._state.images,
+            "device": describe_device(engine.device),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "processes": self._team.size,
+            "plan": engine.plan.describe(),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "versions": software_versions(),
+            "plugins": {name: version for name, version in plugins.items() if name != "ganforge"},
+        }
+
     def _run(self, record: Record, scorer: Scorer | None, engine: Engine) -> Finished:
         config, state, team, folder, say = self.config, self._state, self._team, record.folder, self._teller.say
         training, spec = config.training, self._data.spec
         with explaining_memory(config, spec):
             if team.leads:
                 folder.write_config(config.tree())
+                append_line(folder.environment, json.dumps(self._describe_environment(engine)))
             shape = "x".join(map(str, spec.shape))
             say(f"{config.recipe}, loss {config.loss.name}, on {len(self._data)} of {self._data.name} ({shape})")
             say(f"on {engine.device.type}{f', {team.size} processes' * (team.size > 1)}: {engine.plan.describe()}")

@@ -164,7 +164,7 @@ def compare(place: Place, whole: Place) -> list[str]:
 
 
 def compare_folders(ours: Path, theirs: Path) -> list[str]:
-    """In what a run's folder differs from another's, but for times, the words of its log, and older checkpoints."""
+    """In what a run's folder differs from another's, but for times, what tells of sittings, and older checkpoints."""
     files = [{str(path.relative_to(folder)) for path in list_files(folder)} for folder in (ours, theirs)]
     found = [
         f"{name} is {'not to be there' if name in files[0] else 'missing'}" for name in sorted(files[0] ^ files[1])
@@ -175,7 +175,9 @@ def compare_folders(ours: Path, theirs: Path) -> list[str]:
         elif name.startswith("checkpoints/"):
             same = are_equal(ours / name, theirs / name)
         else:
-            same = name == "log.txt" or (ours / name).read_bytes() == (theirs / name).read_bytes()
+            same = (
+                name in ("log.txt", "environment.jsonl") or (ours / name).read_bytes() == (theirs / name).read_bytes()
+            )
         if not same:
             found.append(f"{name} differs")
     return found

@@ -32,13 +32,6 @@ from ganforge.web.runtime import find_runtime
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 
-BROWSER = "/usr/bin/chromium"
-DRIVER = "/usr/bin/chromedriver"
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
-
 WATCH = """
 window.refused = [];
 document.addEventListener("securitypolicyviolation", (event) => refused.push(event.violatedDirective));
@@ -183,25 +176,6 @@ def pack(path, folder):
     with tarfile.open(path, "w:gz") as archive:
         archive.add(folder, "package")
     return path
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    if not Path(BROWSER).exists() or not Path(DRIVER).exists():
-        pytest.skip(f"no browser: {BROWSER} or {DRIVER} is missing")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="no browser: selenium is missing")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('browser')}")
-    options.add_argument("--window-size=1200,1400")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
 
 
 MODELS = {

@@ -21,6 +21,7 @@ from ganforge.cli.export import export
 from ganforge.cli.extractor import app as extractor_app
 from ganforge.cli.init import init
 from ganforge.cli.plugins import app as plugins_app
+from ganforge.cli.report import report
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
 from ganforge.errors import GanforgeError
@@ -62,6 +63,7 @@ app.command("init")(init)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
 app.command("eval compare")(compare)
+app.command("report")(report)
 app.command("export")(export)
 app.command("bench")(bench)
 app.add_typer(explore_app, name="explore")

@@ -1,0 +1,120 @@
+"""Curves as SVG: axes, lines that differ in colour and in dashes, and the same numbers for whoever cannot see them."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 640, 240
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "12 4")
+MOST_POINTS = 400
+"""Of a line; more are thinned."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart.
+
+    Attributes:
+        name: What it shows.
+        points: Pairs of images and a finite number or not; others break it.
+    """
+
+    name: str
+    points: Sequence[tuple[int, float]]
+
+
+def draw_chart(title: str, lines: Sequence[Line]) -> str:
+    """A chart of lines over images as SVG, with a legend.
+
+    Args:
+        title: What it shows, for whoever hears the page.
+        lines: At least one with a finite point.
+    """
+    finite = [value for line in lines for _, value in line.points if math.isfinite(value)]
+    low, high, steps = _axis(min(finite), max(finite))
+    most = max(max(images for images, _ in line.points) for line in lines if line.points)
+    _, end, images_steps = _axis(0, most)
+
+    def x(images: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * images / end
+
+    def y(value: float) -> float:
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
+
+    parts = []
+    for step in steps:
+        parts.append(f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(step):.1f}" y2="{y(step):.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y(step) + 4:.1f}" text-anchor="end">{_short(step)}</text>')
+    for step in images_steps:
+        anchor = "end" if x(step) > WIDTH - 40 else "middle"
+        parts.append(f'<text x="{x(step):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_short(step)}</text>')
+    for number, line in enumerate(lines):
+        path = _path([(x(images), y(value)) for images, value in _thin(line.points)])
+        dash = DASHES[number % len(DASHES)]
+        style = f' stroke-dasharray="{dash}"' if dash else ""
+        parts.append(f'<path class="line line-{number % 6}" d="{path}"{style}/>')
+    words = html.escape(f"{title}. " + "; ".join(_describe(line) for line in lines))
+    legend = "".join(
+        f'<li><svg width="28" height="10" aria-hidden="true"><path class="line line-{number % 6}" d="M0 5H28"'
+        f' stroke-dasharray="{DASHES[number % len(DASHES)]}"/></svg> {html.escape(line.name)}'
+        f" <b>{_last(line)}</b></li>"
+        for number, line in enumerate(lines)
+    )
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
+        f'<ul class="legend">{legend}</ul>'
+    )
+
+
+def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
+    """Round ends around two values, and the round steps between."""
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power >= rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return first * step, last * step, [number * step for number in range(first, last + 1)]
+
+
+def _thin(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    """No more than `MOST_POINTS`, with the last one."""
+    every = math.ceil(len(points) / MOST_POINTS)
+    return [*points[:-1][::every], points[-1]] if points else []
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """Lines from point to point; one that is not finite breaks them."""
+    parts, pen = [], "M"
+    for x, y in points:
+        if math.isfinite(y):
+            parts.append(f"{pen}{x:.1f} {y:.1f}")
+            pen = "L"
+        else:
+            pen = "M"
+    if len(parts) == 1:  # a single point is seen by its round cap
+        parts.append(parts[0].replace("M", "L"))
+    return "".join(parts)
+
+
+def _describe(line: Line) -> str:
+    finite = [value for _, value in line.points if math.isfinite(value)]
+    if not finite:
+        return f"{line.name}: never finite"
+    return f"{line.name}: from {finite[0]:.3g} to {finite[-1]:.3g}, between {min(finite):.3g} and {max(finite):.3g}"
+
+
+def _last(line: Line) -> str:
+    return f"{line.points[-1][1]:.3g}" if line.points else ""
+
+
+def _short(value: float) -> str:
+    """A number as an axis has it: 250k, 1.5M, 0.05."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}" if abs(value) > 1e-12 else "0"

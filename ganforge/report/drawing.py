@@ -1,0 +1,84 @@
+"""Pictures that are drawn for the page from a run's generators: best and last, truncation, mixing of styles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ganforge.capabilities import StyleGenerator
+from ganforge.checkpoint import load_generator, read_card
+from ganforge.errors import GanforgeError
+from ganforge.explore.mixing import mix, read_layers
+from ganforge.explore.spaces import ZSpace, open_space
+from ganforge.explore.truncation import truncation_sweep
+from ganforge.images import to_uint8
+from ganforge.interfaces import DataSpec, Generator
+from ganforge.registry import Registry
+from ganforge.report.pictures import embed_grid, figure
+from ganforge.report.reading import Story
+from ganforge.sampling import can_truncate, cycle_labels, generate
+
+SEEDS = range(8)
+PSIS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def draw_samples(story: Story, registry: Registry) -> list[str]:
+    """Figures of what a run's generators make; what cannot be drawn is told of in `Story.problems`."""
+    figures: list[str] = []
+    try:
+        for figure_of in (_draw_last_and_best, _draw_truncation, _draw_mixing):
+            figures += figure_of(story, registry)
+    except (GanforgeError, RuntimeError, MemoryError) as error:
+        story.problems.append(f"its generator cannot be drawn from: {error}")
+    return figures
+
+
+def _open(story: Story, registry: Registry) -> tuple[Generator, DataSpec] | None:
+    if not story.folder.generator.exists():
+        return None
+    generator, card = load_generator(story.folder.generator, registry)
+    data = DataSpec(tuple(card["data"]["shape"]), tuple(card["data"]["class_names"]))
+    return (generator, data) if data.is_image and data.shape[0] in (1, 3, 4) else None
+
+
+def _draw_last_and_best(story: Story, registry: Registry) -> Iterator[str]:
+    opened = _open(story, registry)
+    if opened is None:
+        return
+    generator, data = opened
+    labels = cycle_labels(16, data.num_classes)
+    row = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8)
+    yield figure(row, "Sixteen samples of the newest generator", "The newest generator, seeds 0 to 15")
+    path = story.folder.best_generator
+    if path.exists():
+        best = load_generator(path, registry)[0]
+        row = embed_grid(to_uint8(generate(best, 16, labels=labels)), 8)
+        images = read_card(path).get("images", 0)
+        yield figure(row, "Sixteen samples of the best generator", f"The best one, after {images:,} images, same seeds")
+
+
+def _draw_truncation(story: Story, registry: Registry) -> Iterator[str]:
+    opened = _open(story, registry)
+    if opened is None or not can_truncate(opened[0]):
+        return
+    space = open_space(opened[0], "z")
+    assert isinstance(space, ZSpace)
+    rows = truncation_sweep(space, SEEDS[:4], PSIS)
+    words = f"Truncation: each row one seed, psi from {PSIS[0]:g} to {PSIS[-1]:g}. Less variety, better pictures."
+    yield figure(embed_grid(rows.flatten(0, 1), len(PSIS)), "Four seeds at five truncations", words)
+
+
+def _draw_mixing(story: Story, registry: Registry) -> Iterator[str]:
+    opened = _open(story, registry)
+    if opened is None or not isinstance(opened[0], StyleGenerator):
+        return
+    space = open_space(opened[0], "w")
+    layers = read_layers("coarse", opened[0].num_styles)
+    a, b, mixed = mix(space, SEEDS[:4], SEEDS[4:8], layers)  # type: ignore[arg-type]
+    blank = torch.zeros_like(a[:1])
+    cells = [blank, *b[:, None]]
+    for own, row in zip(a, mixed, strict=True):
+        cells += [own[None], *row[:, None]]
+    words = "Mixing of styles: coarse layers from the top row, all others from the left column."
+    yield figure(embed_grid(torch.cat(cells), 5), "A table of mixed styles", words)

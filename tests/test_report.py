@@ -1,0 +1,303 @@
+"""A report is one page that holds all of a run, for eyes, ears, keyboards and small screens."""
+
+import itertools
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import ganforge
+from ganforge.evaluation.result import Evaluation, append_rows
+from ganforge.evaluation.statistics import Interval
+from ganforge.report.curves import Line, draw_chart
+from ganforge.report.pictures import MOST_GRIDS, choose_grids
+from ganforge.report.reading import Grid
+
+HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
+
+TINY = {
+    "training.batch": 8, "training.samples": 4, "training.tick_images": 16, "training.engine": "eager",
+    "training.precision": "float32", "training.layout": "contiguous", "training.threads": 1,
+    "generator.width": 4, "discriminator.width": 4,
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a reader without eyes or scripts gets of a page."""
+
+    VOID = ("meta", "img", "input", "link", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.headings, self.words = [], [], [], []
+        self.feed(text)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append([int(tag[1]), ""])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.open and re.fullmatch(r"h[1-6]", self.open[-1]):
+            self.headings[-1][1] += data
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def pixels(count):
+    return np.random.default_rng(1).integers(0, 256, (count, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs: of styles, and of DCGAN with what evaluations leave behind."""
+    place = tmp_path_factory.mktemp("report")
+    np.save(place / "images.npy", pixels(40))
+    styles = ganforge.train(
+        arch="stylegan", data=place / "images.npy", images=32, device="cpu", quiet=True, out=place / "runs",
+        settings={**TINY, "generator.z_dim": 8, "generator.w_dim": 8},
+    )  # fmt: skip
+    plain = ganforge.train(
+        arch="dcgan", data=place / "images.npy", images=64, device="cpu", quiet=True, out=place / "runs", settings=TINY
+    )
+    plain = plain.resume(images=96, quiet=True)
+    row = Evaluation(
+        metric="modes",
+        value=2.0,
+        interval=Interval(value=2.0, low=1.5, high=2.5, level=0.95),
+        better="higher",
+        details={"classes": [{"name": HOSTILE, "generated": 0.25, "data": 0.5}]},
+        protocol={"extractor": "plain", "num_samples": 5000},
+        subject={"kind": "run", "name": "x", "digest": "d", "weights": None, "images_seen": 96},
+        circumstances={"data": "images"},
+        notes=(HOSTILE,),
+    )
+    append_rows(plain.path / "evaluations.jsonl", [row])
+    Image.fromarray(pixels(1)[0]).save(plain.path / "nearest.png")
+    rows = [json.loads(line) for line in (plain.path / "metrics.jsonl").read_text().splitlines()]
+    rows[-1]["warnings"] = [f"samples are nearly alike: {HOSTILE}"]
+    rows += [
+        {"images": images, "seconds": 1.0, "fd_plain": value} for images, value in ((32, 9.0), (64, 4.0), (96, 6.0))
+    ]
+    (plain.path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return styles, plain
+
+
+def report(run, *arguments):
+    code, out, err = run("report", *arguments)
+    assert code == 0, err
+    with open(out.strip(), encoding="utf-8") as file:
+        return file.read()
+
+
+def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
+    text = report(run, runs[1].path)
+    page = Page(text)
+    titles = [title for level, title in page.headings if level == 2]
+    assert titles == [
+        "Warnings", "Training", "Samples", "Best against last", "Curves", "Evaluation", "Nearest neighbours",
+        "Configuration", "Provenance", "Commands",
+    ]  # fmt: skip
+    for name in ("src", "href", "action", "data", "poster", "srcset"):
+        for _, attributes in page.tags:
+            assert attributes.get(name, "#").startswith(("#", "data:image/"))
+    assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\(", text)
+    words = page.text()
+    assert "dcgan" in words
+    assert "96" in words
+    assert "2 (1.5 to 2.5)" in words
+    assert "best fd_plain 4 after 64 images" in words
+    assert f"ganforge train --resume {runs[1].path} --images 192" in words
+    assert words.count("Python 3.") == 2  # it was begun, and gone on with
+    frames = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
+    assert [[images for images, _ in own] for own in frames] == [[0, 16, 32, 48, 64, 80, 96]]
+
+
+def test_what_a_stranger_wrote_into_a_run_is_text(runs, run):
+    text = report(run, runs[1].path)
+    assert HOSTILE not in text
+    assert Page(text).text().count(HOSTILE) >= 2  # a class and a note, as words
+
+
+def test_headings_pictures_tables_and_controls_are_named(runs, run):
+    page = Page(report(run, *[each.path for each in runs], "--to", str(runs[0].path / "both.html")))
+    levels = [level for level, _ in page.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    labelled = {attributes.get("for") for tag, attributes in page.tags if tag == "label"}
+    for tag, attributes in page.tags:
+        if tag == "img":
+            assert attributes["alt"]
+        if tag == "input":
+            assert attributes["id"] in labelled
+        if tag == "th":
+            assert attributes["scope"] in ("row", "col")
+        if tag == "svg":
+            assert attributes.get("aria-hidden") or attributes["aria-label"]
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_runs_stand_side_by_side_with_what_differs(runs, run):
+    text = report(run, *[each.path for each in runs], "--to", str(runs[0].path / "both.html"))
+    words = Page(text).text()
+    for each in runs:
+        assert each.path.name in words
+    assert "What differs" in words
+    assert "generator.name stylegan dcgan" in words
+    assert len(json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])) == 2
+    assert "Truncation: each row one seed" in words
+    assert "Mixing of styles" in words
+
+
+def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp_path):
+    import shutil
+
+    broken = tmp_path / "00001-broken"
+    shutil.copytree(runs[1].path, broken)
+    (broken / "generator.safetensors").write_bytes(b"no weights")
+    sorted(broken.glob("samples/*.png"))[0].write_bytes(b"no picture")
+    with (broken / "metrics.jsonl").open("a") as file:
+        file.write('{"images": \n')
+    (broken / "evaluations.jsonl").write_text("[]\n")
+    words = Page(report(run, broken)).text()
+    for told in ("cannot be drawn from", "cannot be read", "is damaged", "is no evaluation"):
+        assert told in words
+
+
+def test_a_run_that_has_not_begun_to_train_has_a_report_too(run, tmp_path):
+    (tmp_path / "00000-new").mkdir()
+    (tmp_path / "00000-new" / "config.json").write_text('{"recipe": "dcgan"}')
+    assert "Not evaluated yet" in Page(report(run, tmp_path / "00000-new")).text()
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["nobody"], "is no run"), (["--to", "report.pdf"], "is an .html file"), ([], "there is no run"),
+])  # fmt: skip
+def test_a_mistake_is_one_line(run, here, runs, arguments, said):
+    given = [runs[1].path, *arguments] if arguments[:1] == ["--to"] else arguments
+    code, out, err = run("report", *given)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_curves_survive_any_number():
+    for values in ([], [1.0], [math.nan, 2.0, math.inf, 3.0], [5.0] * 3, [-1e30, 1e30], list(range(3000))):
+        points = list(enumerate(map(float, values)))
+        if not any(map(math.isfinite, values)):
+            continue
+        chart = draw_chart("Any", [Line("value", points)])
+        assert "nan" not in re.sub(r'aria-label="[^"]*"', "", chart).replace("<b>nan", "")
+        assert len(re.findall(r"[ML][\d.]", chart)) < 500
+
+
+def test_of_many_grids_some_from_all_over_are_taken():
+    grids = [Grid(number, None) for number in range(1000)]
+    chosen = choose_grids(grids)
+    assert len(chosen) == MOST_GRIDS
+    assert (chosen[0], chosen[-1]) == (grids[0], grids[-1])
+    gaps = np.diff([each.images for each in chosen])
+    assert gaps.max() - gaps.min() <= 1
+
+
+@pytest.fixture
+def browser(driver, runs, run):
+    """The page of both runs, in a browser without a network."""
+    path = runs[0].path / "both.html"
+    report(run, *[each.path for each in runs], "--to", str(path))
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+    )
+    driver.get_log("browser")
+    driver.get(f"file://{path}")
+    yield driver
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert driver.get_log("browser") == []
+
+
+def test_the_slider_moves_through_the_training_by_keyboard(browser):
+    slider = browser.find_element(By.ID, "time")
+    pictures = [browser.find_element(By.ID, f"grid-{number}") for number in (0, 1)]
+    last = [each.get_attribute("src") for each in pictures]
+    slider.send_keys(Keys.HOME)
+    assert slider.get_attribute("aria-valuetext") == "0 images"
+    assert all("after 0 images" in each.get_attribute("alt") for each in pictures)
+    first = [each.get_attribute("src") for each in pictures]
+    assert all(one != other for one, other in zip(first, last, strict=True))
+    slider.send_keys(Keys.END)
+    assert "after 32 images" in pictures[0].get_attribute("alt")  # this run ended there
+    assert "after 96 images" in pictures[1].get_attribute("alt")
+    assert [each.get_attribute("src") for each in pictures] == last
+    play = browser.find_element(By.ID, "play")
+    play.send_keys(Keys.ENTER)
+    assert play.get_attribute("aria-pressed") == "true"
+    play.send_keys(Keys.ENTER)
+    assert play.get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_sticks_out_of_a_small_screen(browser, width):
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+CONTRAST = """
+const luminance = (colour) => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((each) => {
+    const value = each / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const backOf = (element) => {
+  for (let each = element; each; each = each.parentElement) {
+    const colour = getComputedStyle(each).backgroundColor;
+    if (!/, 0\\)$/.test(colour)) return colour;
+  }
+  return "rgb(255, 255, 255)";
+};
+const kinds = "h1, h2, h3, p, dt, dd, td, th, li, a, summary, figcaption, caption, button, text, code";
+return [...document.querySelectorAll(kinds)]
+  .filter((each) => each.textContent.trim())
+  .map((each) => {
+    const style = getComputedStyle(each);
+    const ink = each.tagName === "text" ? style.fill : style.color;
+    const [light, dark] = [luminance(ink), luminance(backOf(each))].sort((a, b) => b - a);
+    return [each.tagName + ": " + each.textContent.slice(0, 30), (light + 0.05) / (dark + 0.05)];
+  })
+  .filter(([, ratio]) => ratio < 4.5);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_what_is_behind_them(browser, scheme):
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    dark = browser.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
+    assert dark == (scheme == "dark")
+    assert browser.execute_script(CONTRAST) == []
