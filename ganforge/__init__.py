@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ganforge.version import __version__
+from ganforge.version import API_VERSION, __version__
 
 if TYPE_CHECKING:
     from ganforge.api import Run, load, open_run, train
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from ganforge.schedules import Schedule
 
 __all__ = [
+    "API_VERSION",
     "NOISE_MODES",
     "AdaIN",
     "Augmentation",

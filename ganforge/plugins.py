@@ -16,6 +16,7 @@ import pluggy
 
 from ganforge import hookspecs
 from ganforge.errors import OptionError, PluginError, nearest
+from ganforge.version import API_VERSION
 
 HOOKS = {
     "generator": "ganforge_generators",
@@ -115,9 +116,15 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
         module: A module, or any object, with decorated hook functions.
 
     Raises:
-        PluginError: A hook is misspelt, undecorated, takes arguments or returns something else than a mapping, or
-            there is none.
+        PluginError: It was written for another version of the contract; or a hook is misspelt, undecorated, takes
+            arguments or returns something else than a mapping; or there is none.
     """
+    written_for = getattr(module, "GANFORGE_API", API_VERSION)
+    if written_for != API_VERSION:
+        raise PluginError(
+            f"it was written for version {written_for} of the contract, and this ganforge has {API_VERSION}",
+            "upgrade the plugin" if written_for < API_VERSION else "upgrade ganforge",
+        )
     manager = pluggy.PluginManager("ganforge")
     manager.add_hookspecs(hookspecs)
     for name, value in vars(module).items():

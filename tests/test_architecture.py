@@ -47,6 +47,7 @@ FLOORS = {
     "notebook": 6,
     "testing": 7,
     "benchmark": 7,
+    "kit": 7,
     "report": 7,
     "trainer": 7,
     "web": 7,

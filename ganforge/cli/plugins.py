@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.cli.common import JsonOption, open_registry, print_result
+from ganforge.cli.common import JsonOption, open_registry, print_result, say
 from ganforge.errors import OptionError, nearest
+from ganforge.plugins import HOOKS
 
 if TYPE_CHECKING:
     from ganforge.plugins import Plugin
@@ -33,6 +35,28 @@ def list_plugins(as_json: JsonOption = False) -> None:
             plugin.name, f"{plugin.distribution} {plugin.version}".strip(), plugin.status, offers or plugin.error
         )
     Console(highlight=False).print(table)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the part, as users will type it.", show_default=False)],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help=f"What it brings: {', '.join(HOOKS)}.",
+            autocompletion=lambda incomplete: [each for each in HOOKS if each.startswith(incomplete)],
+        ),
+    ] = "loss",
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the package's folder is made.")] = Path("."),
+) -> None:
+    """Write a package for a part of your own, with tests, that installs and works as it is."""
+    from ganforge.kit import USES, write_package
+
+    folder = write_package(name, kind, to, open_registry())
+    say(f'next:  cd {folder}\n       pip install -e ".[test]" && pytest\n       {USES[kind].format(name=name)}')
+    print_result(str(folder))
 
 
 @app.command()

@@ -12,7 +12,7 @@ Use them in a test of your package::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,10 @@ from ganforge.interfaces import (
 from ganforge.testing.exports import check_export, prove_export
 from ganforge.testing.extractors import check_extractor
 from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
+from ganforge.testing.others import check_exporter, check_logger, check_recipe
 from ganforge.testing.requirements import require, require_options
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 IMAGES = DataSpec((3, 32, 32))
 """What networks are checked on if nothing else is said."""
@@ -48,9 +51,12 @@ __all__ = [
     "check_dataset",
     "check_discriminator",
     "check_export",
+    "check_exporter",
     "check_extractor",
     "check_generator",
+    "check_logger",
     "check_loss",
+    "check_recipe",
     "check_regularizer",
 ]
 
@@ -66,8 +72,7 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
         options: Its options, where the defaults will not do.
     """
     require_options(factory, options)
-    torch.manual_seed(0)
-    network = factory(data, **options)
+    network = _make(factory, data, options)
     z, labels = torch.randn(4, network.z_dim), _labels(data, 4)
 
     expected = (4, *data.shape)
@@ -113,8 +118,7 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
         options: Its options, where the defaults will not do.
     """
     require_options(factory, options)
-    torch.manual_seed(0)
-    network = factory(data, **options).train()
+    network = _make(factory, data, options).train()
     images, labels = torch.randn(4, *data.shape).clamp(-1, 1), _labels(data, 4)
     for _ in _phases(network):
         logits = network(images, labels)
@@ -138,8 +142,19 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
     for each in moved:
         _check_finite("the double backward", each)
 
+    network.eval()
+    with torch.no_grad():
+        judged = network(images, labels)
+        require(
+            torch.equal(judged, network(images, labels)), "in evaluation mode the same images must get the same logits"
+        )
+        twin = factory(data, **options).eval()
+        twin.load_state_dict(network.state_dict())
+        require(
+            torch.equal(judged, twin(images, labels)),
+            "a copy with the same state_dict judges otherwise: keep all that matters in parameters and buffers",
+        )
     if isinstance(network, FeatureDiscriminator):
-        network.eval()
         with torch.no_grad():
             features = network.features(images, labels)
             require(features.dim() == 2, f"features returned {tuple(features.shape)}; it must return [N, F]")
@@ -287,6 +302,18 @@ def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
         first.fingerprint == again.fingerprint, "reading it twice gave different examples: draw by index, not by chance"
     )
     return first
+
+
+def _make(factory: Callable[..., _Network], data: DataSpec, options: dict[str, Any]) -> _Network:
+    """A network; the same seed must give the same one."""
+    torch.manual_seed(0)
+    network = factory(data, **options)
+    torch.manual_seed(0)
+    again = factory(data, **options).state_dict()
+    same = all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
+    require(same, "the same seed gave other weights: draw them from torch, and from nothing else")
+    torch.manual_seed(0)
+    return network
 
 
 def _check_finite(what: str, *tensors: Tensor) -> None:

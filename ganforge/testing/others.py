@@ -1,0 +1,132 @@
+"""Whether recipes, exporters and loggers keep their contracts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganforge.config import resolve
+from ganforge.errors import GanforgeError
+from ganforge.exporter import Exporter, ExportReport
+from ganforge.images import png_bytes
+from ganforge.interfaces import Generator, Recipe
+from ganforge.logger import Logger
+from ganforge.registry import Registry
+from ganforge.testing.networks import SmallGenerator
+from ganforge.testing.requirements import require, require_options
+
+
+def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
+    """Check a recipe: it says what it is and where it comes from, and all that it names is to be had.
+
+    Args:
+        recipe: The recipe.
+        registry: Where its parts are looked up; None for the installed plugins.
+    """
+    for name in ("summary", "source"):
+        text = getattr(recipe, name)
+        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: say it in a line")
+    require("\n" not in recipe.summary, "summary is shown in one line: shorten it")
+    for section in ("generator", "discriminator", "loss"):
+        named = "name" in recipe.settings.get(section, {})
+        require(named, f"settings name no {section}: a recipe is all that a user has to say")
+    require("source" not in recipe.settings.get("data", {}), "settings name data: these are the user's affair")
+    try:
+        config = resolve(registry or Registry.installed(), recipe.settings)
+    except GanforgeError as error:
+        raise AssertionError(f"its settings are refused: {error}") from error
+    tree = config.tree()
+    try:
+        again = resolve(registry or Registry.installed(), json.loads(json.dumps(tree)))
+    except GanforgeError as error:
+        raise AssertionError(f"its settings cannot be saved as JSON: {error}") from error
+    require(again == config, "its settings change when they are saved as JSON")
+
+
+def check_exporter(
+    factory: Callable[..., Exporter], folder: Path, *, generator: Generator | None = None, **options: Any
+) -> Path:
+    """Check an exporter: it writes what it says, leaves the network as it is, and writes again over what it wrote.
+
+    Args:
+        factory: The class.
+        folder: An empty folder to write into.
+        generator: What is exported; None for a small network from 4 numbers to 3.
+        options: Its options, where the defaults will not do.
+
+    Returns:
+        Where it wrote.
+    """
+    require_options(factory, options)
+    exporter = factory(**options)
+    suffix = getattr(exporter, "suffix", None)
+    require(isinstance(suffix, str) and bool(suffix), "suffix is not set: it says how names of its files end")
+    torch.manual_seed(0)
+    network = generator or SmallGenerator().eval()
+    with torch.no_grad():
+        shape = network(torch.zeros(1, network.z_dim)).shape[1:]
+    card = {
+        "generator": {"name": type(network).__name__, "options": {}},
+        "data": {"shape": list(shape), "class_names": []},
+    }
+    before, said = copy.deepcopy(network.state_dict()), copy.deepcopy(card)
+    path = folder / f"generator{suffix}"
+    for _ in range(2):
+        try:
+            report = exporter.export(network, card, path)
+        except GanforgeError as error:
+            raise AssertionError(str(error)) from error
+        require(isinstance(report, ExportReport), f"export returned {type(report).__name__}; return an ExportReport")
+        require(report.path == path and path.exists(), f"the report says {report.path}; it was to be {path}")
+        files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+        size = sum(each.stat().st_size for each in files)
+        require(report.num_bytes == size, f"the report says {report.num_bytes} bytes; there are {size}")
+        require(report.num_examples > 0, "the report compared nothing: prove that the file is the generator")
+        require(math.isfinite(report.worst_difference), f"worst_difference is {report.worst_difference}")
+    after = network.state_dict()
+    require(
+        all(torch.equal(after[name], value) for name, value in before.items()) and not network.training,
+        "export changed the network: work on a copy",
+    )
+    require(card == said, "export changed the card: work on a copy")
+    return path
+
+
+def check_logger(factory: Callable[..., Logger], folder: Path, **options: Any) -> None:
+    """Check a logger: it takes all that a run tells, and is begun again for a run that is resumed.
+
+    Args:
+        factory: The class.
+        folder: An empty folder that stands for the run's.
+        options: Its options, where the defaults will not do.
+    """
+    require_options(factory, options)
+    picture = folder / "000000064.png"
+    picture.write_bytes(png_bytes(torch.zeros(3, 8, 8, dtype=torch.uint8)))
+    config = {"recipe": "dcgan", "generator": {"name": "dcgan", "width": 64}, "training": {"images": None}}
+    for sitting, images in enumerate((0, 64)):
+        logger = factory(**options)
+        told = copy.deepcopy(config)
+        calls: list[tuple[str, tuple[Any, ...]]] = [
+            ("start", (folder, told, images)),
+            ("log", (images + 32, {"generator/loss": 0.5, "D(x)": 1.0, "images_per_second": 100.0})),
+            ("log", (images + 64, {"generator/loss": float("nan")})),
+            ("log", (images + 64, {})),
+            ("log_picture", (images + 64, picture)),
+            ("log_text", (images + 64, "warning: samples are nearly alike\nin two lines")),
+            ("finish", ()),
+        ]
+        for method, arguments in calls:
+            try:
+                found = getattr(logger, method)(*arguments)
+            except Exception as error:
+                words = "of a run that goes on, " if sitting else ""
+                raise AssertionError(f"{method}: {words}{type(error).__name__}: {error}") from error
+            require(found is None, f"{method} returned {found!r}; nothing is expected")
+        require(told == config, "start changed the configuration: work on a copy")

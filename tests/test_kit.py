@@ -1,0 +1,101 @@
+"""A package that `ganforge plugins new` writes installs, passes its own tests, ruff and mypy, and trains, as it is."""
+
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from ganforge import PluginError
+from ganforge.kit import USES
+from ganforge.plugins import HOOKS, load_plugins
+from ganforge.version import API_VERSION
+
+
+def test_there_is_a_package_for_every_kind_of_part():
+    assert set(USES) == set(HOOKS)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """One package of each kind, installed beside this environment's packages into a folder of its own."""
+    place = tmp_path_factory.mktemp("kit")
+    for kind in HOOKS:
+        command = [sys.executable, "-m", "ganforge", "plugins", "new", f"my-{kind}", "--kind", kind]
+        told = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120)
+        assert told.returncode == 0, told.stderr
+    sources = sorted(map(str, place.glob("ganforge-*")))
+    site = place / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", site]
+    told = subprocess.run([*command, *sources], capture_output=True, text=True, timeout=300)
+    assert told.returncode == 0, told.stderr
+    return place
+
+
+def environment(place):
+    paths = [str(place / "site"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def test_all_of_them_are_found_and_well(packages):
+    command = [sys.executable, "-m", "ganforge", "plugins", "doctor"]
+    told = subprocess.run(command, env=environment(packages), capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stdout
+    command = [sys.executable, "-m", "ganforge", "plugins", "info", "my-loss"]
+    told = subprocess.run(command, env=environment(packages), capture_output=True, text=True, timeout=120)
+    assert "scale: float = 1.0  What differences of logits are multiplied by." in told.stdout
+
+
+def test_their_own_tests_pass_and_so_they_train(packages):
+    files = sorted(packages.glob("ganforge-*/tests/*.py"))
+    assert len(files) == len(HOOKS)
+    ignored = [f"ignore:.*torch.jit.*:{kind}" for kind in ("DeprecationWarning", "FutureWarning")]
+    warnings = [part for each in ("error", *ignored) for part in ("-W", each)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", packages]
+    command += [*warnings, *files]
+    told = subprocess.run(command, cwd=packages, env=environment(packages), capture_output=True, text=True, timeout=600)
+    assert told.returncode == 0, told.stdout[-3000:]
+    assert " skipped" not in told.stdout
+
+
+@pytest.mark.parametrize("tool", ["ruff check", "ruff format --check", "mypy --strict"])
+def test_linters_and_types_have_nothing_to_say(packages, tool):
+    name, *flags = tool.split()
+    pytest.importorskip(name)
+    folders = sorted(packages.glob("ganforge-*"))
+    targets = [next(each.glob("ganforge_*")) for each in folders] if name == "mypy" else folders
+    told = subprocess.run(
+        [sys.executable, "-m", name, *flags, *targets],
+        cwd=packages, env=environment(packages), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_a_package_says_which_versions_it_is_for(packages):
+    project = tomllib.loads((packages / "ganforge-my-loss" / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == ["ganforge>=0.1,<0.2"]
+    assert project["entry-points"] == {"ganforge": {"my-loss": "ganforge_my_loss"}}
+    text = (packages / "ganforge-my-loss" / "ganforge_my_loss" / "__init__.py").read_text()
+    assert f"GANFORGE_API = {API_VERSION}\n" in text
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["My Loss"], "cannot be a name"), (["hinge"], "loss 'hinge' is there already, in ganforge"),
+    (["mine", "--kind", "los"], "did you mean 'loss'"), (["taken"], "is there already"),
+])  # fmt: skip
+def test_what_cannot_be_written_is_one_line_and_nothing_is_lost(run, here, arguments, said):
+    (here / "ganforge-taken").mkdir()
+    (here / "ganforge-taken" / "mine.txt").write_text("kept")
+    code, out, err = run("plugins", "new", *arguments)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert [str(each.relative_to(here)) for each in here.rglob("*")] == ["ganforge-taken", "ganforge-taken/mine.txt"]
+
+
+@pytest.mark.parametrize(("step", "hint"), [(-1, "upgrade the plugin"), (1, "upgrade ganforge")])
+def test_a_plugin_for_another_contract_is_told_which_side_to_upgrade(here, step, hint):
+    version = API_VERSION + step
+    (here / "old.py").write_text(f"GANFORGE_API = {version}\n")
+    with pytest.raises(PluginError, match=f"written for version {version} of the contract.*{hint}"):
+        load_plugins([here / "old.py"])
