@@ -1,0 +1,203 @@
+"""Writes the pages of docs/reference from what they describe: ``python docs/reference.py``.
+
+A test compares them with what this gives, so none of them can go stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import ganforge
+from ganforge import hookspecs
+from ganforge.cli import app
+from ganforge.plugins import HOOKS
+from ganforge.registry import Part, Registry
+
+FOLDER = Path(__file__).parent / "reference"
+
+
+def write_commands() -> str:
+    """Every command with its arguments and options, in the words of ``--help``."""
+    lines = [
+        "# Commands",
+        "",
+        "`--help` behind a command says the same at the terminal. `--plugin FILE.py`, `--disable NAME` and `--debug` "
+        "may stand before or behind any command.",
+        "",
+    ]
+    for path, command in walk(typer.main.get_command(app), ()):
+        lines += [f"## `{' '.join(('ganforge', *path))}`", "", *paragraphs(command.help or ""), ""]
+        rows = [describe(each) for each in command.params if each.name != "help" and not each.hidden]
+        if rows:
+            lines += ["| | | |", "| --- | --- | --- |", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All commands below one, each with its words."""
+    for name, each in getattr(command, "commands", {}).items():
+        if hasattr(each, "commands"):
+            yield from walk(each, (*path, name))
+        else:
+            yield (*path, name), each
+
+
+def describe(parameter: Any) -> str:
+    """An argument or an option as a row: how it is given, its default, its help."""
+    if parameter.param_type_name == "argument":
+        given = f"`{parameter.metavar or parameter.name.upper()}`"
+    else:
+        takes = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+        given = f"`{'`, `'.join(parameter.opts)}{takes}`"
+    default = parameter.default
+    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+    return f"| {bar(given)} | {bar(shown)} | {bar(' '.join((parameter.help or '').split()))} |"
+
+
+def bar(text: str) -> str:
+    """Text within a table, where a bar would end the cell."""
+    return text.replace("|", "\\|")
+
+
+def paragraphs(text: str) -> list[str]:
+    """A docstring without its line breaks, paragraph by paragraph."""
+    found = [" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n")]
+    return [line for each in found for line in (each, "")][:-1]
+
+
+def write_hooks() -> str:
+    """Every hook with its docstring and its example, and what an author derives from."""
+    lines = [
+        "# Hooks",
+        "",
+        f"The contract of ganforge {ganforge.__version__} with its plugins, version {ganforge.API_VERSION}. "
+        "A hook takes nothing and returns a mapping from name to part. `ganforge plugins new NAME --kind KIND` writes "
+        "a package for any of them, and `ganforge.testing` checks it.",
+        "",
+    ]
+    for kind, hook in HOOKS.items():
+        doc = inspect.cleandoc(getattr(hookspecs, hook).__doc__ or "")
+        words, _, example = doc.partition("\nExample:\n")
+        code = inspect.cleandoc(example.replace("```python", "").replace("```", ""))
+        base = (
+            "a `ganforge.Recipe`"
+            if kind == "recipe"
+            else f"derive from [`ganforge.{base_of(kind)}`](api.md#{home_of(base_of(kind))})"
+        )
+        lines += [
+            f"## `{hook}`",
+            "",
+            *paragraphs(words.replace("``", "`")),
+            "",
+            f"Its parts are of the kind *{kind}*: {base}.",
+            "",
+            "```python",
+            code,
+            "```",
+            "",
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def base_of(kind: str) -> str:
+    """The class that a part of a kind derives from."""
+    return {"dataset": "Dataset"}.get(kind, kind.capitalize())
+
+
+def home_of(name: str) -> str:
+    """Where a public name is defined."""
+    return next(f"ganforge.{module}.{name}" for module, names in ganforge._HOMES.items() if name in names)
+
+
+def write_parts() -> str:
+    """Every part that comes with ganforge, with its options."""
+    lines = [
+        "# Parts",
+        "",
+        "All that comes with ganforge. `ganforge plugins info NAME` shows the same, of what is installed.",
+        "",
+    ]
+    registry = Registry.installed()
+    for kind in HOOKS:
+        lines += [f"## {kind.capitalize()}{'es' if kind.endswith('s') else 's'}", ""]
+        for name in registry.names(kind):
+            part = next(each for each in registry.parts() if (each.kind, each.name) == (kind, name))
+            if part.plugin.distribution == "ganforge":
+                lines += describe_part(part)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def describe_part(part: Part) -> list[str]:
+    """A part: what it is and what can be set."""
+    lines = [f"### {part.kind} `{part.name}`", "", part.summary.replace("``", "`"), ""]
+    if part.kind == "recipe":
+        lines += [part.factory.source, ""]
+    rows = [
+        f"| `{each.name}` | `{bar(each.type_name)}` | `{each.shown_default}` | {bar(each.help.replace('``', '`'))} |"
+        for each in part.options.values()
+    ]
+    return lines + (["| option | type | default | |", "| --- | --- | --- | --- |", *rows, ""] if rows else [])
+
+
+def write_api() -> str:
+    """Every public name, for mkdocstrings to fill in."""
+    homes = {name: f"ganforge.{module}.{name}" for module, names in ganforge._HOMES.items() for name in names}
+    groups = {
+        "Training and runs": ["train", "open_run", "load", "generate", "Run"],
+        "Parts": [
+            each
+            for each in (
+                "DataSpec",
+                "Generator",
+                "Discriminator",
+                "FeatureDiscriminator",
+                "ClassifierDiscriminator",
+                "Loss",
+                "Regularizer",
+                "Augmentation",
+                "Dataset",
+                "Recipe",
+                "Exporter",
+                "ExportReport",
+                "Extractor",
+                "Logger",
+                "Pair",
+                "Step",
+                "Schedule",
+                "hookimpl",
+            )
+            if each in homes
+        ],
+    }
+    told = {name for names in groups.values() for name in names}
+    functions = sorted((set(homes) - told), key=str.lower)
+    groups["Errors"] = [name for name in functions if name.endswith("Error")]
+    groups["Layers and helpers"] = [name for name in functions if not name.endswith("Error")]
+    lines = [
+        "# Python",
+        "",
+        "All of it is `from ganforge import ...`; checks for authors of plugins are in `ganforge.testing`.",
+        "",
+    ]
+    for title, names in groups.items():
+        lines += [f"## {title}", ""]
+        for name in names:
+            if re.fullmatch(r"[A-Z_]+", name):
+                continue
+            lines += [f"::: {homes[name]}", ""]
+    lines += ["## Checks", "", "::: ganforge.testing", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES = {"cli.md": write_commands, "hooks.md": write_hooks, "parts.md": write_parts, "api.md": write_api}
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, write in PAGES.items():
+        (FOLDER / name).write_text(write(), encoding="utf-8")
