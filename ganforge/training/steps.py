@@ -34,7 +34,7 @@ class Batch:
     Attributes:
         real: Real examples ``[N, ...]``, in the detail to which the generator has grown.
         latents: ``[N, z_dim]``, for as many generated ones.
-        labels: Classes ``[N]`` of both, or None.
+        labels: Classes ``[N]`` of both, or sources ``[N, C, H, W]``, or None.
         labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
     """
 
