@@ -19,7 +19,7 @@ def chosen_spaces(generator: Generator, data: DataSpec, name: str | None) -> tup
     Raises:
         OptionError: There is no such space, or w of a generator without styles; or images are made of images.
     """
-    refuse_sources(data, "a latent space")
+    refuse_sources(data, "a metric of latents")
     has_w = isinstance(generator, StyleGenerator)
     if name is None:
         return ("z", "w") if has_w else ("z",)
