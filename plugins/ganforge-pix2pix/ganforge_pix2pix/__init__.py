@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ganforge import Discriminator, Generator, Recipe, Regularizer, hookimpl
+
 from ganforge_pix2pix.folder import PairFolder
 from ganforge_pix2pix.l1 import L1
 from ganforge_pix2pix.outlines import Outlines

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
-
 from ganforge import DataSpec
+from torch import nn
 
 Normalization = Literal["batch", "instance"]
 

@@ -6,9 +6,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from PIL import Image
-
 from ganforge import DataError, Dataset, OptionError, Paired, open_source
+from PIL import Image
 
 
 class PairFolder(Dataset):

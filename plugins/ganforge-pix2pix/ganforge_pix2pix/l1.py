@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from ganforge import OptionError, Regularizer, Step
+from torch import Tensor
 
 
 class L1(Regularizer):

@@ -7,9 +7,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from ganforge import Dataset, Paired
+from torch import Tensor
 
 _STEP = 40
 """Shades by which neighbours must differ, in any channel, for a line between them."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from ganforge import DataSpec, Generator
 from torch import Tensor, nn
 
-from ganforge import DataSpec, Generator
 from ganforge_pix2pix.blocks import Normalization, initialise, normalize, require_pairs
 
 _SIZES = (16, 32, 64, 128, 256)
