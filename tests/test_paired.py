@@ -13,9 +13,11 @@ from torch import nn
 
 import ganforge
 from ganforge import Dataset, Discriminator, Generator, Paired, Regularizer
+from ganforge.api import Run
 from ganforge.checkpoint import load_generator
 from ganforge.data import PackedData, open_data, pack_data, store
 from ganforge.data.conditions import SourceFiles, draw_labels, labels_of
+from ganforge.data.difference import describe_difference
 from ganforge.data.packer import pack
 from ganforge.data.splits import is_held_out
 from ganforge.errors import DataError, OptionError, PluginError
@@ -353,7 +355,7 @@ def test_logits_that_belong_to_no_example_are_refused(place, run):
     assert "returns (17,) for 4 examples, not logits [N]" in said
 
 
-@pytest.mark.parametrize("penalty", ["r1", "gp", "lecam"])
+@pytest.mark.parametrize("penalty", ["r1", "gp"])
 def test_penalties_take_a_discriminator_of_patches(place, run, penalty):
     code, _, err = run(*TRAIN, "--reg", penalty, "--images", "40")
     assert code == 0, err
@@ -648,6 +650,37 @@ def test_what_starts_from_latents_alone_is_refused(there, run, command):
     assert "this generator makes its images of others" in mistake(*run("--plugin", "pairs.py", *command))
     assert not (there / "project").exists()
     assert not (there / "page").exists()
+
+
+def test_a_library_s_run_says_so_too_and_a_notebook_shows_no_picture(there, registry):
+    with pytest.raises(OptionError, match="makes its images of others, and Run.sample starts from latents alone"):
+        Run(there / RUN, registry).sample()
+    shown = ganforge.load(there / RUN, registry)._repr_html_()
+    assert "Pixelwise: 1 x 8 x 8 to 3 x 8 x 8" in shown
+    assert "<img" not in shown
+
+
+def test_what_differs_from_the_data_of_a_run_is_told_of_sources_too():
+    data = packed_pairs(source_size=4)
+    recorded = {"num_examples": 6, "shape": [3, 8, 8], "class_names": [], "fingerprint": "0" * 64}
+    assert "sources [1, 4, 4] instead of []" in describe_difference(recorded, data)
+    assert "sources" not in describe_difference({**recorded, "source_shape": [1, 4, 4]}, data)
+
+
+def test_packed_pairs_are_looked_at(here, run):
+    packed_pairs().save(here / "packed")
+    code, out, err = run("data", "check", "packed")
+    assert code == 0, err
+    assert "in pairs" in out
+    code, out, err = run("data", "pack", "packed", "small", "--resolution", "4")
+    assert code == 0, err
+    assert "6 examples [3, 4, 4] with sources [1, 4, 4]" in " ".join(out.split())
+
+
+def test_steps_on_pairs_are_timed_like_any(place, run):
+    flags = ["--device", "cpu", "--seconds", "0.01", "--engine", "eager"]
+    code, _, err = run("--plugin", "pairs.py", "bench", "--arch", "negative", *flags)
+    assert code == 0, err
 
 
 def test_public_names_suffice(parts):
