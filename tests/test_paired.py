@@ -207,6 +207,14 @@ def test_sources_that_belong_to_other_data_are_refused(tmp_path):
         PackedData.load(tmp_path / "one")
 
 
+def test_sources_that_lead_back_to_their_own_folder_are_refused(tmp_path):
+    packed_pairs().save(tmp_path / "packed")
+    shutil.rmtree(tmp_path / "packed" / "sources")
+    (tmp_path / "packed" / "sources").symlink_to(tmp_path / "packed")
+    with pytest.raises(DataError, match="comes with sources itself"):
+        PackedData.load(tmp_path / "packed")
+
+
 def test_a_resolution_holds_for_both_sides(tmp_path):
     packed_pairs(source_size=16).save(tmp_path / "packed")
     as_it_is = open_data(str(tmp_path / "packed"))

@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from ganforge.data.decode import strict_decoding
+from ganforge.data.decode import fit, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
-from ganforge.data.items import Reader
 from ganforge.data.sources import open_source
 from ganforge.data.store import PackedData
 from ganforge.data.wording import printable
@@ -112,8 +110,7 @@ class SourceFiles:
                 f"{printable(str(path))} holds no picture files", "give a folder or zip of pictures, or one"
             )
         self.names = found.names
-        self._mode, self._edge = _MODES[channels], height
-        self._reader = Reader(found, printable(str(path)))
+        self._files, self._mode, self._edge = found, _MODES[channels], height
 
     def __len__(self) -> int:
         return len(self.names)
@@ -125,14 +122,14 @@ class SourceFiles:
             DataError: One cannot be read.
         """
         with strict_decoding():
-            examples = self._reader.read(range(*part.indices(len(self))), self._edge)
-        pixels = np.stack([self._convert(example.array) for example in examples])
+            pixels = np.stack([self._read(index) for index in range(*part.indices(len(self)))])
         return to_float(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
-    def _convert(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An image ``[H, W, C]`` with the channels that are asked for."""
-        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-        return np.atleast_3d(np.asarray(image.convert(self._mode)))
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        """One image ``[H, W, C]``."""
+        item = self._files[index]
+        image = item[0] if isinstance(item, tuple) else item  # it lies in the folder of a class
+        return np.atleast_3d(np.asarray(fit(image, self._edge).convert(self._mode)))
 
 
 class _OnePicture(FolderImages):

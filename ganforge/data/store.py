@@ -145,9 +145,13 @@ class PackedData:
             )
         sources = None
         if "sources" in manifest:
-            sources = cls.load(folder / SOURCES)
-            if sources.fingerprint != manifest["sources"] or len(sources) != len(examples):
-                raise DataError(f"{printable(str(folder / SOURCES))} belongs to other data than its folder", _AGAIN)
+            beside = folder / SOURCES
+            if "sources" in _read_manifest(beside):
+                raise DataError(f"{printable(str(beside))} comes with sources itself", _AGAIN)
+            sources = cls.load(beside)
+            fits = sources.fingerprint == manifest["sources"] and len(sources) == len(examples)
+            if not (fits and sources.spec.is_image and examples.ndim == 4 and not class_names):
+                raise DataError(f"{printable(str(beside))} belongs to other data than its folder", _AGAIN)
         file = None
         if examples.nbytes > MAPPED_BYTES and examples.flags.c_contiguous:
             file = RowFile(folder / "examples.npy", examples.offset, examples[0].nbytes)

@@ -62,6 +62,7 @@ def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: in
     share = engine.team.share(count)
     real, labels = batches.read(start + share.start, share.stop - share.start, then=start + count + share.start)
     latents = torch.randn(count, state.generator.z_dim, device=real.device)[share]
+    labels = None if labels is None else engine.lay(labels)
     return Batch(engine.lay(state.coarsen(real)), latents, labels, batches.read_labelled(start, count, share))
 
 
