@@ -98,8 +98,7 @@ class SourceFiles:
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        channels, height, width = shape
-        if height != width or channels not in _MODES:
+        if len(shape) != 3 or shape[0] not in _MODES or shape[1] != shape[2]:
             raise OptionError(
                 f"this generator takes images {list(shape)}, and files are made square, with 1 or 3 channels",
                 "call it from Python: ganforge.generate(generator, count, labels=images)",
@@ -110,7 +109,7 @@ class SourceFiles:
                 f"{printable(str(path))} holds no picture files", "give a folder or zip of pictures, or one"
             )
         self.names = found.names
-        self._files, self._mode, self._edge = found, _MODES[channels], height
+        self._files, self._mode, self._edge = found, _MODES[shape[0]], shape[1]
 
     def __len__(self) -> int:
         return len(self.names)
