@@ -670,6 +670,14 @@ def test_a_library_s_run_says_so_too_and_a_notebook_shows_no_picture(there, regi
     assert "<img" not in shown
 
 
+def test_a_report_shows_the_grids_alone(there, run, tmp_path):
+    code, _, err = run("--plugin", "pairs.py", "report", RUN, "--to", tmp_path / "report.html")
+    assert code == 0, err
+    page = (tmp_path / "report.html").read_text()
+    assert "after 1,600 images" in page
+    assert "cannot be drawn from" not in page
+
+
 def test_what_differs_from_the_data_of_a_run_is_told_of_sources_too():
     data = packed_pairs(source_size=4)
     recorded = {"num_examples": 6, "shape": [3, 8, 8], "class_names": [], "fingerprint": "0" * 64}
