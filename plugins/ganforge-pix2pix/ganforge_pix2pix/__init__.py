@@ -12,6 +12,8 @@ from ganforge_pix2pix.outlines import Outlines
 from ganforge_pix2pix.patchgan import PatchGAN
 from ganforge_pix2pix.unet import UNet
 
+GANFORGE_API = 1
+
 __all__ = ["L1", "Outlines", "PairFolder", "PatchGAN", "UNet"]
 
 
@@ -48,7 +50,6 @@ def ganforge_recipes() -> dict[str, Recipe]:
             source="Isola, Zhu, Zhou and Efros 2017, Image-to-Image Translation with Conditional Adversarial Networks, "
             "arXiv:1611.07004",
             settings={
-                "data": {"source": "outlines"},
                 "generator": {"name": "unet"},
                 "discriminator": {"name": "patchgan"},
                 "loss": {"name": "nonsat"},

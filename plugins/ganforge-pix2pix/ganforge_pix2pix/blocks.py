@@ -35,7 +35,9 @@ def require_pairs(data: DataSpec) -> None:
         ValueError: Examples come alone, or with images of another size.
     """
     if not data.source_shape:
-        raise ValueError("makes images of images, but these data do not come in pairs; see --data pix2pix-folder")
+        raise ValueError(
+            "needs data in pairs, but these come alone: take --data outlines, or --data pix2pix-folder for your own"
+        )
     if data.source_shape[1:] != data.shape[1:]:
         (height, width), (above, beside) = data.shape[1:], data.source_shape[1:]
         raise ValueError(

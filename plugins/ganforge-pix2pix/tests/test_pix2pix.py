@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from ganforge import DataError, DataSpec, OptionError, Pair, Step
-from ganforge.testing import check_dataset, check_discriminator, check_generator, check_regularizer
+from ganforge.testing import check_dataset, check_discriminator, check_generator, check_recipe, check_regularizer
 from PIL import Image
 
+import ganforge_pix2pix
 from ganforge_pix2pix import L1, Outlines, PairFolder, PatchGAN, UNet
 from ganforge_pix2pix.outlines import draw_outlines
 
@@ -91,7 +92,7 @@ def test_a_logit_depends_on_70_pixels_of_image_and_source():
 
 @pytest.mark.parametrize("network", [UNet, PatchGAN])
 def test_data_that_come_alone_are_refused(network):
-    with pytest.raises(ValueError, match="these data do not come in pairs"):
+    with pytest.raises(ValueError, match="needs data in pairs, but these come alone"):
         network(DataSpec((3, 32, 32), ("cat", "dog")))
     with pytest.raises(ValueError, match="sources 16x16, but both must have one size"):
         network(DataSpec((3, 32, 32), (), (3, 16, 16)))
@@ -230,6 +231,10 @@ def test_what_is_no_pair_is_refused(tmp_path, beside):
 # ---- a run ----
 
 
+def test_the_recipe_keeps_the_contract():
+    check_recipe(ganforge_pix2pix.ganforge_recipes()["pix2pix"])
+
+
 @pytest.fixture
 def run(tmp_path):
     """Run the command line in an empty folder."""
@@ -250,6 +255,8 @@ def test_the_recipe_trains_from_nothing_translates_and_is_exported(run, tmp_path
         "train",
         "--arch",
         "pix2pix",
+        "--data",
+        "outlines",
         "--resolution",
         "32",
         "--images",
