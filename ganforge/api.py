@@ -12,18 +12,18 @@ from typing import Any
 
 from PIL import Image
 
-from ganforge.checkpoint import load_generator, read_card
+from ganforge.checkpoint import load_generator, read_card, read_spec
 from ganforge.cli.common import choose_device, console
 from ganforge.cli.display import Terminal
 from ganforge.config import resolve
 from ganforge.errors import CheckpointError, OptionError
 from ganforge.images import grid, to_pil, to_uint8
-from ganforge.interfaces import DataSpec, Discriminator, Generator, Loss
+from ganforge.interfaces import Discriminator, Generator, Loss
 from ganforge.notebook import describe_generator, describe_run
 from ganforge.plugins import Plugin, load_plugins
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
-from ganforge.sampling import cycle_labels, generate
+from ganforge.sampling import cycle_labels, generate, refuse_sources
 from ganforge.settings import load_layers, nest
 from ganforge.team import ALONE
 from ganforge.trainer import Trainer
@@ -99,11 +99,12 @@ class Run:
             best: Of the generator that scored best.
 
         Raises:
-            OptionError: The data are no images, or the generator cannot be truncated.
+            OptionError: The data are no images, or the generator cannot be truncated, or makes its images of others.
         """
-        generator, data = self.load(best=best), _spec(read_card(self._folder.find_generator()))
+        generator, data = self.load(best=best), read_spec(read_card(self._folder.find_generator()))
         if not data.is_image:
             raise OptionError(f"{self.path} generates vectors", "take ganforge.generate(run.load(), count)")
+        refuse_sources(data, "Run.sample")
         labels = cycle_labels(count, data.num_classes)
         return to_pil(grid(to_uint8(generate(generator, count, seed=seed, labels=labels, truncation=truncation))))
 
@@ -241,12 +242,8 @@ def load(path: str | Path, registry: Registry | None = None) -> Generator:
     path = Path(path)
     generator, card = load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)
     # Only here it is known what it generates, such as the number of classes.
-    generator._repr_html_ = partial(describe_generator, generator, _spec(card))  # type: ignore[assignment]
+    generator._repr_html_ = partial(describe_generator, generator, read_spec(card))  # type: ignore[assignment]
     return generator
-
-
-def _spec(card: Mapping[str, Any]) -> DataSpec:
-    return DataSpec(tuple(card["data"]["shape"]), tuple(card["data"]["class_names"]))
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

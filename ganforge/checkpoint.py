@@ -34,7 +34,7 @@ _CARD = {"digest": str, "kind": Maybe(str), "images": Maybe(int), "score": _SCOR
 
 _GENERATOR = {
     "generator": {"name": str, "options": dict, "plugin": str},
-    "data": {"shape": [Count], "class_names": [str]},
+    "data": {"shape": [Count], "class_names": [str], "source_shape": Maybe([Count])},
 }
 """What the card of a generator holds too."""
 
@@ -53,6 +53,18 @@ _WIDEST = 8
 
 _BESIDE = 1 << 26
 """Bytes that a network may hold beside what is saved of it."""
+
+
+def describe_spec(data: DataSpec) -> dict[str, Any]:
+    """What a card says of the form of the data."""
+    paired = {"source_shape": list(data.source_shape)} if data.source_shape else {}
+    return {"shape": list(data.shape), "class_names": list(data.class_names), **paired}
+
+
+def read_spec(card: Mapping[str, Any]) -> DataSpec:
+    """The form of the data that a generator's card tells of."""
+    data = card["data"]
+    return DataSpec(tuple(data["shape"]), tuple(data["class_names"]), tuple(data.get("source_shape") or ()))
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -170,11 +182,11 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         raise CheckpointError(f"{path}: holds no generator but a {card.get('kind', 'thing of unknown kind')}")
     _require_form(path, card, _GENERATOR)
     tensors, card = read_tensors(path)
-    part, data = card["generator"], card["data"]
+    part = card["generator"]
     # What a small file says of itself must not make a large network.
     most = _WIDEST * sum(each.nbytes for each in tensors.values()) + _BESIDE
     try:
-        spec = DataSpec(tuple(data["shape"]), tuple(data["class_names"]))
+        spec = read_spec(card)
         registry = registry or Registry.installed()
         generator: Generator = registry.build("generator", part["name"], part["options"], spec, most_bytes=most)
         generator.load_state_dict(tensors)

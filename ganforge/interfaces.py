@@ -22,10 +22,14 @@ class DataSpec:
     Attributes:
         shape: One example without the batch: ``(C, H, W)`` for images, ``(D,)`` for vectors.
         class_names: Names of the classes in the order of their labels; empty if the data have none.
+        source_shape: Of the image that each example comes with, ``(C, H, W)``; empty if they come alone. Such images
+            take the place of labels: networks are given ``[N, *source_shape]`` in [-1, 1] where they would be given
+            classes.
     """
 
     shape: tuple[int, ...]
     class_names: tuple[str, ...] = ()
+    source_shape: tuple[int, ...] = ()
 
     @property
     def is_image(self) -> bool:
@@ -36,6 +40,24 @@ class DataSpec:
     def num_classes(self) -> int:
         """Number of classes; 0 for unlabelled data."""
         return len(self.class_names)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether networks are told something of each example: its class, or the image that it comes with."""
+        return bool(self.class_names or self.source_shape)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """An example that comes with an image, from which it is to be made.
+
+    Attributes:
+        image: What a generator is to make, in any of the forms that `Dataset` takes for an image.
+        source: What it is given to make it of, likewise; it may have another size and other channels.
+    """
+
+    image: Any
+    source: Any
 
 
 class Dataset(ABC):
@@ -55,7 +77,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Any:
-        """One example, or a pair of it and its label.
+        """One example, or a pair of it and its label, or a `Paired`.
 
         Returns:
             An image as a ``PIL.Image``, as uint8 ``[H, W]`` or ``[H, W, C]`` array or tensor with C of 1, 3 or 4;
@@ -83,7 +105,7 @@ class Generator(nn.Module, ABC):
 
         Args:
             z: Latents ``[N, z_dim]``.
-            labels: Classes ``[N]`` int64, or None.
+            labels: Classes ``[N]`` int64; or, of data in pairs, the sources ``[N, *source_shape]`` in [-1, 1]; or None.
 
         Returns:
             Images ``[N, C, H, W]`` in [-1, 1], or vectors ``[N, D]``.
@@ -99,10 +121,11 @@ class Discriminator(nn.Module, ABC):
 
         Args:
             images: Examples ``[N, C, H, W]`` in [-1, 1], or vectors ``[N, D]``.
-            labels: Classes ``[N]`` int64, or None.
+            labels: Classes ``[N]`` int64; or, of data in pairs, the sources ``[N, *source_shape]`` in [-1, 1]; or None.
 
         Returns:
-            Logits ``[N]``; a network that judges packs of m examples at once returns ``[N / m]``.
+            Logits ``[N]``; a network that judges packs of m examples at once returns ``[N / m]``, one that judges each
+            of P patches of an example ``[N * P]``.
         """
 
 
@@ -184,7 +207,8 @@ class Step:
         generator: The generator.
         discriminator: The discriminator; frozen while the generator steps.
         latents: ``[N, z_dim]``, from which the generated examples came.
-        labels: Classes ``[N]`` of real and of generated examples alike; None for unlabelled data.
+        labels: Classes ``[N]`` of real and of generated examples alike, or sources ``[N, *source_shape]`` of both; None
+            for data that have neither.
         images: Examples ``[N, ...]``. In the discriminator's step both sides are leaves that take gradients.
         logits: ``discriminator(images)``, computed when first asked for and shared by all who ask.
         count_images: Gives `images_seen`.

@@ -17,7 +17,7 @@ SHOWN = 16
 
 
 def describe_generator(generator: Generator, data: DataSpec) -> str:
-    """A generator: its name, its size, and what it makes of the first seeds.
+    """A generator: its name, its size, and what it makes of the first seeds, if that is images.
 
     Args:
         generator: Trained or not.
@@ -25,8 +25,9 @@ def describe_generator(generator: Generator, data: DataSpec) -> str:
     """
     parameters = sum(each.numel() for each in generator.parameters())
     shape = " x ".join(map(str, data.shape))
-    title = f"{type(generator).__name__}: {generator.z_dim} numbers to {shape}, {parameters:,} parameters"
-    if not data.is_image:
+    given = " x ".join(map(str, data.source_shape)) or f"{generator.z_dim} numbers"
+    title = f"{type(generator).__name__}: {given} to {shape}, {parameters:,} parameters"
+    if not data.is_image or data.source_shape:
         return _page(title, {})
     labels = cycle_labels(SHOWN, data.num_classes)
     return _page(title, {}, png_bytes(grid(to_uint8(generate(generator, SHOWN, labels=labels)), columns=8)))

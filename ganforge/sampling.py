@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from ganforge.errors import OptionError, nearest
-from ganforge.interfaces import Generator
+from ganforge.interfaces import DataSpec, Generator
 from ganforge.shortage import in_halves
+
+
+class Sliceable(Protocol):
+    """What gives a tensor for each stretch of examples: a tensor, or what reads one when it is asked for."""
+
+    def __getitem__(self, part: slice, /) -> Tensor:
+        """Of the examples from ``part.start`` to before ``part.stop``."""
+
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -49,6 +58,35 @@ def cycle_labels(count: int, num_classes: int) -> Tensor | None:
     return torch.arange(count) % num_classes if num_classes else None
 
 
+def stand_in_labels(count: int, data: DataSpec) -> Tensor | None:
+    """Something to try a network out with: classes 0, 1, 2 ... in turn; or noise in place of images.
+
+    Returns:
+        int64 ``[count]``; or float32 ``[count, *source_shape]`` in [-1, 1], where data come in pairs; or None.
+    """
+    if data.source_shape:
+        noise = draw_latents(count, math.prod(data.source_shape), seed=0)
+        return noise.view(count, *data.source_shape).clamp(-1, 1)
+    return cycle_labels(count, data.num_classes)
+
+
+def refuse_sources(data: DataSpec, what: str) -> None:
+    """Refuse a generator that makes images of images, where all is to come from latents.
+
+    Args:
+        data: On which it was trained.
+        what: That needs latents alone, in words.
+
+    Raises:
+        OptionError: The data come in pairs.
+    """
+    if data.source_shape:
+        raise OptionError(
+            f"this generator makes its images of others, and {what} starts from latents alone",
+            "ganforge sample --source FOLDER shows what it makes of yours, and --torchscript and --onnx export it",
+        )
+
+
 def can_truncate(generator: Generator) -> bool:
     """Whether the generator's ``forward`` takes ``truncation``."""
     return "truncation" in inspect.signature(generator.forward).parameters
@@ -72,7 +110,7 @@ def generate_batches(
     count: int,
     *,
     seed: int = 0,
-    labels: Tensor | None = None,
+    labels: Sliceable | None = None,
     truncation: float = 1.0,
     batch: int = 64,
     precision: Precision = "float32",
@@ -83,7 +121,8 @@ def generate_batches(
         generator: The network; its mode is put back afterwards.
         count: Number of examples.
         seed: Example i is that of seed ``seed + i``.
-        labels: Classes ``[count]`` int64, or None.
+        labels: Classes ``[count]`` int64; or, of data that come in pairs, images ``[count, C, H, W]`` in [-1, 1], of
+            which the examples are made; or None.
         truncation: 1 leaves latents as they are, less brings them nearer to their mean.
         batch: Examples at once.
         precision: Numbers in which the generator runs; ``bfloat16`` is quicker where a processor has it, and off by
@@ -117,7 +156,7 @@ def _behind(first: Tensor, second: Tensor) -> Tensor:
 
 
 def generate(
-    generator: Generator, count: int, *, seed: int = 0, labels: Tensor | None = None, truncation: float = 1.0
+    generator: Generator, count: int, *, seed: int = 0, labels: Sliceable | None = None, truncation: float = 1.0
 ) -> Tensor:
     """Generate examples ``[count, ...]`` on the CPU; see `generate_batches` for the arguments."""
     batches = generate_batches(generator, count, seed=seed, labels=labels, truncation=truncation)

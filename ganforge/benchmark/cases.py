@@ -13,7 +13,7 @@ from ganforge.benchmark.players import Kind, Players
 from ganforge.benchmark.timing import Case, Timing, weigh
 from ganforge.export.torchscript import compile_generator
 from ganforge.interfaces import DataSpec, Generator
-from ganforge.sampling import cycle_labels, draw_latents, generate_batches
+from ganforge.sampling import draw_latents, generate_batches, stand_in_labels
 from ganforge.training.average import update_average
 from ganforge.training.engine import EAGER
 from ganforge.training.randomness import seed_everything
@@ -119,10 +119,10 @@ def data_case(players: Players) -> Case:
 
 def sample_case(players: Players) -> Case:
     """Batches of the averaged generator, as `ganforge sample` draws them."""
-    batch, classes = players.config.training.batch, players.data.spec.num_classes
+    batch = players.config.training.batch
 
     def prepare(calls: int) -> Callable[[], None]:
-        labels = cycle_labels(calls * batch, classes)
+        labels = stand_in_labels(calls * batch, players.data.spec)
 
         def run() -> None:
             for _ in generate_batches(players.state.average, calls * batch, labels=labels, batch=batch):
@@ -143,7 +143,7 @@ def export_case(players: Players) -> Case:
     network = load_exported(players.state.average, players.data.spec, device)
     batch = players.config.training.batch
     latents = draw_latents(batch, players.state.average.z_dim, 0).to(device)
-    labels = cycle_labels(batch, players.data.spec.num_classes)
+    labels = stand_in_labels(batch, players.data.spec)
     labels = None if labels is None else labels.to(device)
 
     def prepare(calls: int) -> Callable[[], None]:

@@ -95,16 +95,23 @@ def fit_batches(
         free: Bytes of memory.
     """
     own = {spec.shape[-1]} if spec.is_image else set()
-    shapes = [(spec.shape[0], edge, edge) for edge in sorted({*RESOLUTIONS, *own})] if spec.is_image else [spec.shape]
-    for shape in shapes:
+    forms = [_at(spec, edge) for edge in sorted({*RESOLUTIONS, *own})] if spec.is_image else [spec]
+    for form in forms:
         start = time.perf_counter()
-        found = fit_shape(config, registry, replace(spec, shape=shape), device, free)
+        found = fit_shape(config, registry, form, device, free)
         if found is None:
             continue
         yield found
         taken = (time.perf_counter() - start) / len(found.points)
         if 4 * taken > LONGEST or 4 * found.points[0][1] > free:
             return
+
+
+def _at(spec: DataSpec, edge: int) -> DataSpec:
+    """Images of another size, and what they come with in proportion."""
+    channels, own = spec.shape[0], spec.shape[-1]
+    source = spec.source_shape[:1] + tuple(size * edge // own for size in spec.source_shape[1:])
+    return replace(spec, shape=(channels, edge, edge), source_shape=source)
 
 
 def fit_shape(config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, free: int) -> Fit | None:

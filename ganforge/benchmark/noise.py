@@ -53,4 +53,8 @@ def draw_noise(spec: DataSpec, batch: int) -> PackedData:
     else:
         examples = torch.randn(count, *spec.shape, generator=source)
     labels = torch.arange(count) % spec.num_classes if spec.num_classes else None
-    return PackedData("noise", examples, labels, spec.class_names, "0" * 64)
+    sources = None
+    if spec.source_shape:
+        pixels = torch.randint(0, 256, (count, *spec.source_shape), dtype=torch.uint8, generator=source)
+        sources = PackedData("noise", pixels, None, (), "0" * 64)
+    return PackedData("noise", examples, labels, spec.class_names, "0" * 64, sources=sources)

@@ -18,6 +18,7 @@ from ganforge.benchmark.calls import LOADERS, call_eager
 from ganforge.benchmark.players import Players
 from ganforge.benchmark.programs import ONNXRUNTIME_ROOT, Programs, build_programs, join
 from ganforge.benchmark.timing import Timing, measure_cases, repeat
+from ganforge.checkpoint import describe_spec
 from ganforge.errors import GanforgeError
 from ganforge.export.examples import Asked, make_example
 from ganforge.export.portable import Portable
@@ -153,7 +154,7 @@ def describe_generator(players: Players) -> dict[str, Any]:
     part, data = players.config.generator, players.data
     return {
         "generator": {"name": part.name, "options": dict(part.options)},
-        "data": {"name": data.name, "shape": list(data.spec.shape), "class_names": list(data.spec.class_names)},
+        "data": {"name": data.name, **describe_spec(data.spec)},
         "images": 0,
     }
 

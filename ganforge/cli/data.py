@@ -69,6 +69,7 @@ def pack(
     if data.note:
         say(data.note)
     classes = f", {len(data.class_names)} classes" if data.class_names else ""
+    classes += f" with sources {list(data.spec.source_shape)}" if data.sources else ""
     print_result(f"{out}: {len(data)} examples {list(data.spec.shape)}{classes}, fingerprint {data.fingerprint[:12]}")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,13 +25,16 @@ from ganforge.errors import OptionError, nearest
 from ganforge.runs import is_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
 
 BATCH = 256
 """Images at once."""
+
+TRANSLATED = 16
+"""Images that are made of others at once; networks that do so keep maps of all sizes until the end."""
 
 
 def sample(
@@ -40,6 +45,15 @@ def sample(
         list[str] | None,
         typer.Option(
             "--class", metavar="NAME", help="Only this class, by name or number. Repeatable.", show_default=False
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="PATH",
+            help="A picture, or a folder or zip of them: for a generator that makes its images of others.",
+            show_default=False,
         ),
     ] = None,
     truncation: Annotated[
@@ -54,7 +68,7 @@ def sample(
         typer.Option(
             "--to",
             metavar="PATH",
-            help="A .png for one grid, a folder for single PNGs, a .npy for vectors. By default a file in the run.",
+            help="A .png for one grid, a folder for single PNGs, a .npy for vectors. By default in the run.",
             show_default=False,
         ),
     ] = None,
@@ -62,6 +76,8 @@ def sample(
     out: OutOption = Path("runs"),
 ) -> None:
     """Draw samples from a run: images as one grid or as single PNG files named by their seeds, vectors as .npy.
+
+    With --source, each picture is made of one of yours, and keeps its name.
 
     Started by torchrun, each process writes a share of the single files.
     """
@@ -74,6 +90,10 @@ def sample(
     from ganforge.sampling import generate_batches, read_precision
 
     numbers = read_precision(precision)
+    if source is not None or card["data"].get("source_shape"):
+        made = partial(generate_batches, generator, seed=first, truncation=psi, precision=numbers)
+        print_result(str(translate(source, card, to or weights.with_name("translated"), made)))
+        return
     is_image = len(card["data"]["shape"]) == 3
     suffix = ".png" if is_image else ".npy"
     target = to or weights.with_name(f"samples{suffix}")
@@ -99,6 +119,45 @@ def sample(
     else:
         write_singles(target, batches, first)
     print_result(str(target))
+
+
+def translate(
+    source: Path | None, card: Mapping[str, Any], target: Path, make: Callable[..., Iterator[Tensor]]
+) -> Path:
+    """Write what is made of a user's pictures; see `write_translations`.
+
+    Args:
+        source: The pictures.
+        card: Of the generator.
+        target: A ``.png`` for one grid, or a folder for single ones.
+        make: Gives batches, of a count and of labels.
+
+    Returns:
+        The target.
+
+    Raises:
+        OptionError: There are no pictures, or the generator takes none; or two would be written to one file.
+        DataError: A picture cannot be read.
+    """
+    from ganforge.checkpoint import read_spec
+    from ganforge.data.conditions import SourceFiles
+
+    shape = read_spec(card).source_shape
+    if source is None:
+        raise OptionError("this generator makes its images of others", "give them: --source PICTURE, or FOLDER")
+    if not shape:
+        raise OptionError(f"--source {source}: this generator makes its images of latents alone", "leave it out")
+    if process_count() > 1:
+        raise OptionError("--source: several processes would make the same pictures", "start one without torchrun")
+    if target.suffix.lower() not in ("", ".png"):
+        raise OptionError(f"--to {target}: images are written as .png, or into a folder", "name one of both")
+    pictures = SourceFiles(source, shape)
+    batches = make(len(pictures), labels=pictures, batch=TRANSLATED)
+    if target.suffix:
+        write_grid(target, batches)
+    else:
+        write_translations(target, batches, pictures.names)
+    return target
 
 
 def _require_room(count: int, shape: list[int], is_image: bool) -> None:
@@ -158,6 +217,26 @@ def write_pictures(folder: Path, pictures: Tensor, seed: int) -> None:
 
     for number, picture in enumerate(pictures, seed):
         write_bytes(folder / f"seed{number:06d}.png", png_bytes(picture), sync=False)
+
+
+def write_translations(folder: Path, batches: Iterable[Tensor], names: list[str]) -> None:
+    """Write images ``[n, C, H, W]`` in [-1, 1] as PNGs under relative names, whatever these end in.
+
+    Raises:
+        OptionError: Two of them would have one name.
+    """
+    from ganforge.files import write_bytes
+    from ganforge.images import png_bytes, to_uint8
+
+    paths = [PurePosixPath(name).with_suffix(".png") for name in names]
+    for path, times in Counter(paths).items():
+        if times > 1:
+            both = " and ".join(name for name, each in zip(names, paths, strict=True) if each == path)
+            raise OptionError(f"--source: {both} would both become {path}", "rename one of them")
+    left = iter(paths)
+    for batch in batches:
+        for picture in to_uint8(batch).cpu():
+            write_bytes(folder / next(left), png_bytes(picture), sync=False)
 
 
 def choose_labels(wanted: list[str], names: list[str], count: int) -> Tensor | None:

@@ -185,7 +185,8 @@ def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool)
         raise DataError(f"{title}: the examples are not those of the fingerprint", "pack the data again")
     plan = Plan.of(shapes, None, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
-    classes = f", {len(source.class_names)} classes" if source.class_names else ", no classes"
+    told = ", in pairs" if isinstance(source, PackedFolder) and source.data.sources else ", no classes"
+    classes = f", {len(source.class_names)} classes" if source.class_names else told
     if not plan.is_image:
         return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)

@@ -26,7 +26,8 @@ def describe_difference(recorded: Mapping[str, Any], data: PackedData) -> str:
         return ""
     found = [
         _compare_counts(recorded.get("num_examples"), data),
-        _compare_shapes(recorded.get("shape"), data),
+        _compare_shapes("examples", recorded.get("shape"), data.spec.shape),
+        _compare_shapes("sources", recorded.get("source_shape", []), data.spec.source_shape),
         _compare_classes(recorded.get("class_names"), data),
     ]
     told = [each for each in found if each]
@@ -44,11 +45,10 @@ def _compare_counts(recorded: Any, data: PackedData) -> str:
     return f"{len(data)} examples instead of {recorded}{left_out}"
 
 
-def _compare_shapes(recorded: Any, data: PackedData) -> str:
-    shape = list(data.spec.shape)
-    if not isinstance(recorded, list | tuple) or list(recorded) == shape:
+def _compare_shapes(name: str, recorded: Any, shape: tuple[int, ...]) -> str:
+    if not isinstance(recorded, list | tuple) or tuple(recorded) == shape:
         return ""
-    return f"examples {shape} instead of {list(recorded)}"
+    return f"{name} {list(shape)} instead of {list(recorded)}"
 
 
 def _compare_classes(recorded: Any, data: PackedData) -> str:

@@ -6,7 +6,7 @@ import operator
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ganforge.data.decode import fit, normalise
 from ganforge.data.files import ImageFiles
 from ganforge.data.wording import printable, reason_of
 from ganforge.errors import DataError, GanforgeError, PluginError
+from ganforge.interfaces import Paired
 
 Shape = tuple[int, ...]
 """One example as it is yielded: ``(H, W, C)`` for an image, ``(D,)`` for a vector."""
@@ -26,7 +27,7 @@ Shape = tuple[int, ...]
 _SURVEYED = 64
 _CONTRACT = (
     "an example is a PIL image, uint8 [H, W] or [H, W, C] with C of 1, 3 or 4, or a float vector [D]; "
-    "or a pair of that and an int label"
+    "or a pair of that and an int label, or a Paired of two images"
 )
 
 
@@ -38,11 +39,18 @@ class Example:
         shape: As it was yielded.
         array: The image, uint8 ``[H, W, C]``, or the vector, float32 ``[D]``.
         label: Its class, or None.
+        source: The image that it comes with, or None.
     """
 
     shape: Shape
     array: NDArray[Any]
     label: int | None
+    source: Example | None = None
+
+    @property
+    def sides(self) -> tuple[Example, ...]:
+        """It, and the image that it comes with."""
+        return (self,) if self.source is None else (self, self.source)
 
 
 class Reader:
@@ -65,6 +73,7 @@ class Reader:
     def __init__(self, dataset: Any, name: str, skip_bad: bool = False) -> None:
         self.dataset = dataset
         self.name = name
+        self._sides = 0  # of each example, once one has been read
         # Other people's data sets need not bear two threads at once.
         self._lock = nullcontext() if isinstance(dataset, ImageFiles) else threading.Lock()
         try:
@@ -78,8 +87,11 @@ class Reader:
             raise DataError(f"{name} is empty", "training needs examples")
         self.bad = BadExamples(name, self.length, may_be_left_out(self.length) if skip_bad else None)
 
-    def survey(self) -> set[Shape]:
-        """Shapes of examples: of all that have a header to look at, else of some spread over the data set."""
+    def survey(self) -> list[set[Shape]]:
+        """Shapes of examples: of all that have a header to look at, else of some spread over the data set.
+
+        Where examples come with images, the shapes of these follow as a second set.
+        """
         shapes: set[Shape] = set()
         if isinstance(self.dataset, ImageFiles):
             for index in range(self.length):
@@ -87,17 +99,22 @@ class Reader:
                     shapes.add(self.dataset.shape(index))
                 except DataError as error:
                     self._leave_out(index, error)
-            return shapes
+            return [shapes]
+        found: list[set[Shape]] = [shapes]
         for index in sorted({round(index) for index in np.linspace(0, self.length - 1, _SURVEYED)}):
-            shapes.update(example.shape for example in self.read([index]))  # one at a time, as they may be large
-        return shapes
+            for example in self.read([index]):  # one at a time, as they may be large
+                found += [set() for _ in example.sides[len(found) :]]
+                for known, side in zip(found, example.sides, strict=True):
+                    known.add(side.shape)
+        return found
 
-    def read(self, indices: Sequence[int], edge: int | None = None) -> list[Example]:
+    def read(self, indices: Sequence[int], edge: int | None = None, source_edge: int | None = None) -> list[Example]:
         """Fetch examples, without those that are left out.
 
         Args:
             indices: Which.
             edge: Crop and resize images to this many pixels along an edge; None to leave them.
+            source_edge: The same of the images that they come with.
 
         Raises:
             PluginError: The data set fails or breaks the contract.
@@ -107,9 +124,12 @@ class Reader:
             items = self._fetch([index for index in indices if index not in self.bad])
         examples = []
         for index, item in items:
-            item, label = self._split(item, index)
+            item, label, source = self._split(item, index)
             try:
-                examples.append(self._example(item, label, index, edge))
+                example = self._example(item, label, index, edge)
+                if source is not None:
+                    example = replace(example, source=self._example(source, None, index, source_edge))
+                examples.append(self._check_sides(example, index))
             except DataError as error:
                 self._leave_out(index, error, label)
         return examples
@@ -149,13 +169,28 @@ class Reader:
             raise PluginError(f"{where}: {type(error).__name__}: {reason_of(error)}") from error
         return items
 
-    def _split(self, item: Any, index: int) -> tuple[Any, int | None]:
+    def _split(self, item: Any, index: int) -> tuple[Any, int | None, Any]:
         where = f"{self.name}, example {index}"
+        if isinstance(item, Paired):
+            if item.source is None:
+                raise PluginError(f"{where} is paired with None", _CONTRACT)
+            return item.image, None, item.source
         if not isinstance(item, (tuple, list)):
-            return item, None
+            return item, None, None
         if len(item) != 2:
             raise PluginError(f"{where} is a {type(item).__name__} of {len(item)}", _CONTRACT)
-        return item[0], _read_label(item[1], where)
+        return item[0], _read_label(item[1], where), None
+
+    def _check_sides(self, example: Example, index: int) -> Example:
+        """Refuse a pair of anything but images, and pairs among what is none."""
+        where, count = f"{self.name}, example {index}", len(example.sides)
+        if count > 1 and {len(side.shape) for side in example.sides} != {3}:
+            raise PluginError(f"{where} pairs a vector", "only images come in pairs")
+        if count != (self._sides or count):
+            has, have = ("no source", "one") if count == 1 else ("a source", "none")
+            raise PluginError(f"{where} has {has}, others have {have}", "pair all examples or none")
+        self._sides = count
+        return example
 
     def _example(self, item: Any, label: int | None, index: int, edge: int | None) -> Example:
         where = f"{self.name}, example {index}"

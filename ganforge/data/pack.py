@@ -216,7 +216,8 @@ def _find_registered(
 def _as_it_is(dataset: Any, resolution: int | None) -> PackedData | None:
     """Packed data that need no resizing."""
     if isinstance(dataset, PackedFolder):
-        shape = dataset.data.examples.shape
-        if resolution is None or shape[2:] == (resolution, resolution):
-            return dataset.data
+        data, spec = dataset.data, dataset.data.spec
+        shapes = [spec.shape] + [spec.source_shape] * (data.sources is not None)
+        if resolution is None or all(shape[1:] == (resolution, resolution) for shape in shapes):
+            return data
     return None

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ganforge.data.decode import strict_decoding
 from ganforge.data.items import Reader, Shape
 from ganforge.data.plan import Plan
-from ganforge.data.store import PackedData, fingerprint, write_rest
+from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
 from ganforge.data.threads import in_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError, PluginError
@@ -63,49 +63,86 @@ def pack(
     reader = Reader(dataset, title, skip_bad)
     with strict_decoding(), new_folder(folder) if folder else nullcontext() as partial:
         shapes = reader.survey()
+        folders = [partial, partial and partial / SOURCES]
         while True:
-            plan = Plan.of(shapes, resolution, title)
-            with _writer(reader, plan, partial) as writer:
-                shapes, labels = _fill(reader, plan, shapes, resolution, writer, progress)
-            if labels is not None and Plan.of(shapes, resolution, title) == plan:
+            plans = [Plan.of(each, resolution, title) for each in shapes]
+            with ExitStack() as stack:
+                writers = [
+                    stack.enter_context(_writer(reader, plan, where))
+                    for plan, where in zip(plans, folders, strict=False)
+                ]
+                shapes, labels = _fill(reader, plans, shapes, resolution, writers, progress)
+            if labels is not None and [Plan.of(each, resolution, title) for each in shapes] == plans:
                 break
         numbers, class_names = _settle_labels(labels, reader.class_names, title)
         reader.bad.check_classes(labels, class_names)
-        made = {**(origin or {}), **plan.describe(shapes)}
+        made, *made_of = ({**(origin or {}), **plan.describe(each)} for plan, each in zip(plans, shapes, strict=True))
         if reader.bad:
             made["left_out"] = reader.bad.reasons()
         if partial:
-            write_rest(partial, name, writer, numbers, class_names, made)
+            paired = [
+                write_rest(partial / SOURCES, f"{name}-{SOURCES}", writer, None, (), each)
+                for writer, each in zip(writers[1:], made_of, strict=True)
+            ]
+            write_rest(partial, name, writers[0], numbers, class_names, made, *paired)
     if folder:
         return PackedData.load(folder)
+    sources = [
+        _keep(writer, f"{name}-{SOURCES}", None, (), each) for writer, each in zip(writers[1:], made_of, strict=True)
+    ]
+    return _keep(writers[0], name, numbers, class_names, made, *sources)
+
+
+def _keep(
+    writer: ArrayWriter,
+    name: str,
+    labels: NDArray[np.int64] | None,
+    class_names: tuple[str, ...],
+    origin: Mapping[str, Any],
+    sources: PackedData | None = None,
+) -> PackedData:
+    """What was packed in memory."""
+    known = None if sources is None else sources.fingerprint
     return PackedData(
         name=name,
         examples=torch.from_numpy(writer.array),
-        labels=None if numbers is None else torch.from_numpy(numbers),
+        labels=None if labels is None else torch.from_numpy(labels),
         class_names=class_names,
-        fingerprint=fingerprint(writer.digest, writer.shape, writer.dtype.name, numbers, class_names),
-        origin=made,
+        fingerprint=fingerprint(writer.digest, writer.shape, writer.dtype.name, labels, class_names, known),
+        origin=origin,
+        sources=sources,
     )
 
 
 def _fill(
     reader: Reader,
-    plan: Plan,
-    expected: set[Shape],
+    plans: Sequence[Plan],
+    expected: Sequence[set[Shape]],
     resolution: int | None,
-    writer: ArrayWriter,
+    writers: Sequence[ArrayWriter],
     progress: Progress | None,
-) -> tuple[set[Shape], list[int | None] | None]:
-    """Write all examples; give the shapes seen, and the labels, or None for those if the plan turned out wrong."""
-    pixels = max(math.prod(shape[:2]) for shape in {*expected, plan.shape})
-    seen: set[Shape] = set()
+) -> tuple[list[set[Shape]], list[int | None] | None]:
+    """Write all examples, and the images that they come with.
+
+    Returns:
+        The shapes seen, and the labels; None for these if a plan turned out wrong.
+    """
+    pixels = sum(
+        max(math.prod(shape[:2]) for shape in {*known, plan.shape}) for known, plan in zip(expected, plans, strict=True)
+    )
+    edges = [plan.edge for plan in plans]
+    seen: list[set[Shape]] = [set() for _ in plans]
     labels: list[int | None] = []
-    chunks = in_chunks(lambda indices: (indices.stop, reader.read(indices, plan.edge)), reader.length, pixels)
+    chunks = in_chunks(lambda indices: (indices.stop, reader.read(indices, *edges)), reader.length, pixels)
     for done, examples in chunks:
-        seen.update(example.shape for example in examples)
-        if not seen <= expected and Plan.of(expected | seen, resolution, reader.name) != plan:
-            return seen, None
-        writer.append(plan.rows(examples))
+        sides = [[example.sides[number] for example in examples] for number in range(len(plans))]
+        for shapes, side in zip(seen, sides, strict=True):
+            shapes.update(example.shape for example in side)
+        for shapes, known, plan in zip(seen, expected, plans, strict=True):
+            if not shapes <= known and Plan.of(known | shapes, resolution, reader.name) != plan:
+                return seen, None
+        for writer, plan, side in zip(writers, plans, sides, strict=True):
+            writer.append(plan.rows(side))
         labels.extend(example.label for example in examples)
         if progress:
             progress(done, reader.length)
@@ -116,6 +153,7 @@ def _writer(reader: Reader, plan: Plan, folder: Path | None) -> ArrayWriter:
     shape = (reader.length, *plan.row_shape)
     needed = math.prod(shape) * plan.dtype.itemsize
     if folder:
+        folder.mkdir(exist_ok=True)
         if needed > shutil.disk_usage(folder).free:
             raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB do not fit on the disk")
         return ArrayWriter(shape, plan.dtype, folder / "examples.npy")

@@ -17,7 +17,7 @@ from ganforge.data.npy import map_array
 from ganforge.data.store import PackedData, is_packed
 from ganforge.data.wording import printable, reason_of
 from ganforge.errors import DataError
-from ganforge.interfaces import Dataset
+from ganforge.interfaces import Dataset, Paired
 
 LARGEST_EXAMPLE = 1 << 28
 """Numbers of the largest example in an array; as many as the largest picture has in a file."""
@@ -45,10 +45,11 @@ def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
 
 
 class _Rows(Dataset):
-    """Examples that are rows of one array: ``[N, H, W, C]`` or ``[N, D]``."""
+    """Examples that are rows of one array: ``[N, H, W, C]`` or ``[N, D]``; in pairs, if there are sources likewise."""
 
     array: NDArray[Any]
     labels: NDArray[Any] | None = None
+    sources: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.array)
@@ -58,6 +59,8 @@ class _Rows(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         rows = self.array[indices]
+        if self.sources is not None:
+            return [Paired(row, source) for row, source in zip(rows, self.sources[indices], strict=True)]
         return list(rows) if self.labels is None else list(zip(rows, self.labels[indices], strict=True))
 
 
@@ -121,11 +124,17 @@ class PackedFolder(_Rows):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.data = PackedData.load(path)
-        examples = self.data.examples.numpy()
-        self.array = np.moveaxis(examples, 1, 3) if examples.ndim == 4 else examples
+        self.array = _rows_of(self.data)
+        self.sources = None if self.data.sources is None else _rows_of(self.data.sources)
         self.labels = None if self.data.labels is None else self.data.labels.numpy()
         self.class_names = self.data.class_names
 
     def cache_key(self) -> str:
         """The fingerprint of the data."""
         return self.data.fingerprint
+
+
+def _rows_of(data: PackedData) -> NDArray[Any]:
+    """Images ``[N, H, W, C]`` or vectors ``[N, D]``."""
+    examples = data.examples.numpy()
+    return np.moveaxis(examples, 1, 3) if examples.ndim == 4 else examples

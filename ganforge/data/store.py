@@ -22,6 +22,9 @@ from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError
 from ganforge.interfaces import DataSpec
 
+SOURCES = "sources"
+"""Where in a packed folder the images lie that its examples come with: a packed folder too."""
+
 FORMAT = "ganforge-data-1"
 """Name and version of the layout of a packed folder, and of how images are prepared for it."""
 
@@ -41,10 +44,11 @@ class PackedData:
             May be mapped from a file: pages are read when touched, and what is written to them never reaches the file.
         labels: Classes, int64 ``[N]`` in ``[0, len(class_names))``; None for unlabelled data.
         class_names: In the order of the labels; empty for unlabelled data.
-        fingerprint: SHA-256 of the examples, the labels and the class names.
+        fingerprint: SHA-256 of the examples, the labels and the class names, and of the sources if there are any.
         origin: How the examples were made: source, options, crop, filter of the resize, what was left out.
         note: What the user should be told about this opening, such as why nothing was cached; usually empty.
         file: Where `gather` reads the examples if their file is large; None if they are read where they lie.
+        sources: The images that the examples come with, packed likewise and in the same order; None if they come alone.
     """
 
     name: str
@@ -55,6 +59,7 @@ class PackedData:
     origin: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     file: RowFile | None = None
+    sources: PackedData | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -62,7 +67,12 @@ class PackedData:
     @property
     def spec(self) -> DataSpec:
         """What these data dictate to networks."""
-        return DataSpec(tuple(self.examples.shape[1:]), self.class_names)
+        source_shape = () if self.sources is None else self.sources.spec.shape
+        return DataSpec(tuple(self.examples.shape[1:]), self.class_names, source_shape)
+
+    @property
+    def _known_sources(self) -> str | None:
+        return None if self.sources is None else self.sources.fingerprint
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -86,11 +96,15 @@ class PackedData:
 
     def is_intact(self) -> bool:
         """Whether the examples still are those of the fingerprint; reads all of them."""
+        if self.sources is not None and not self.sources.is_intact():
+            return False
         digest = hashlib.sha256()
         for rows in _chunks(self.examples):
             digest.update(np.ascontiguousarray(rows).data)
         examples, labels = self.examples.numpy(), None if self.labels is None else self.labels.numpy()
-        found = fingerprint(digest.hexdigest(), examples.shape, examples.dtype.name, labels, self.class_names)
+        found = fingerprint(
+            digest.hexdigest(), examples.shape, examples.dtype.name, labels, self.class_names, self._known_sources
+        )
         return found == self.fingerprint
 
     def save(self, folder: Path) -> None:
@@ -107,8 +121,10 @@ class PackedData:
             with ArrayWriter(self.examples.shape, self.examples.numpy().dtype, partial / "examples.npy") as writer:
                 for rows in _chunks(self.examples):
                     writer.append(rows)
+            if self.sources is not None:
+                self.sources.save(partial / SOURCES)
             labels = None if self.labels is None else self.labels.numpy()
-            write_rest(partial, self.name, writer, labels, self.class_names, self.origin)
+            write_rest(partial, self.name, writer, labels, self.class_names, self.origin, self._known_sources)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -127,6 +143,15 @@ class PackedData:
             raise DataError(
                 f"{where} runs from {labels.min()} to {labels.max()}, with {len(class_names)} classes", _AGAIN
             )
+        sources = None
+        if "sources" in manifest:
+            beside = folder / SOURCES
+            if "sources" in _read_manifest(beside):
+                raise DataError(f"{printable(str(beside))} comes with sources itself", _AGAIN)
+            sources = cls.load(beside)
+            fits = sources.fingerprint == manifest["sources"] and len(sources) == len(examples)
+            if not (fits and sources.spec.is_image and examples.ndim == 4 and not class_names):
+                raise DataError(f"{printable(str(beside))} belongs to other data than its folder", _AGAIN)
         file = None
         if examples.nbytes > MAPPED_BYTES and examples.flags.c_contiguous:
             file = RowFile(folder / "examples.npy", examples.offset, examples[0].nbytes)
@@ -138,11 +163,17 @@ class PackedData:
             fingerprint=manifest["fingerprint"],
             origin=manifest["origin"],
             file=file,
+            sources=sources,
         )
 
 
 def fingerprint(
-    digest: str, shape: Sequence[int], dtype: str, labels: NDArray[Any] | None, class_names: Sequence[str]
+    digest: str,
+    shape: Sequence[int],
+    dtype: str,
+    labels: NDArray[Any] | None,
+    class_names: Sequence[str],
+    sources: str | None = None,
 ) -> str:
     """SHA-256 over what a network sees, as hexadecimal text.
 
@@ -152,6 +183,7 @@ def fingerprint(
         dtype: Of the examples, ``uint8`` or ``float32``.
         labels: int64 ``[N]``, or None.
         class_names: In the order of the labels.
+        sources: The fingerprint of what the examples come with; None if they come alone.
     """
     content = {
         "examples": digest,
@@ -159,6 +191,7 @@ def fingerprint(
         "dtype": dtype,
         "labels": None if labels is None else hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),
         "class_names": list(class_names),
+        **({} if sources is None else {"sources": sources}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -170,24 +203,31 @@ def write_rest(
     labels: NDArray[Any] | None,
     class_names: Sequence[str],
     origin: Mapping[str, Any],
-) -> None:
-    """Write labels and manifest beside examples that have been written; see `PackedData` for the arguments."""
+    sources: str | None = None,
+) -> str:
+    """Write labels and manifest beside examples that have been written, and return the fingerprint.
+
+    See `PackedData` for the arguments, but that of `sources`, which have been written too, this is the fingerprint.
+    """
     if labels is not None:
         with ArrayWriter(labels.shape, np.int64, folder / "labels.npy") as writer:
             writer.append(labels)
+    found = fingerprint(examples.digest, examples.shape, examples.dtype.name, labels, class_names, sources)
     manifest = {
         "format": FORMAT,
         "name": name,
         "shape": examples.shape,
         "dtype": examples.dtype.name,
         "class_names": list(class_names),
-        "fingerprint": fingerprint(examples.digest, examples.shape, examples.dtype.name, labels, class_names),
+        "fingerprint": found,
         "origin": dict(origin),
+        **({} if sources is None else {"sources": sources}),
     }
     with (folder / "manifest.json").open("w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
+    return found
 
 
 def is_packed(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.store import PackedData
 from ganforge.errors import DataError, OptionError
 from ganforge.evaluation.extractors.inception import InceptionExtractor
@@ -73,6 +74,27 @@ class Reference:
         labels = self.data.labels[self.indices]
         return labels[torch.randint(len(labels), (count,), generator=chooser)]
 
+    def draw_sources(self, count: int, seed: int, shape: tuple[int, ...]) -> Labels:
+        """Images for a generator to make its own of: those that these images come with, in turn.
+
+        Args:
+            count: How many.
+            seed: Their order follows from it.
+            shape: ``(C, H, W)`` that the generator takes.
+
+        Raises:
+            DataError: These images come with none, or with others.
+        """
+        sources = labels_of(self.data, self.indices)
+        if sources is None or self.data.spec.source_shape != shape:
+            found = describe_shape(self.data.spec.source_shape) if self.data.spec.source_shape else "none"
+            raise DataError(
+                f"the generator makes images of others, {describe_shape(shape)}, and those of {self.data.name} come "
+                f"with {found}",
+                "give data in such pairs",
+            )
+        return draw_labels(sources, count, seed)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -125,9 +147,11 @@ class Comparison:
                 f"generated images are {describe_shape(shape)}, {reference.data.name} has {describe_shape(wanted)}",
                 "only images of one size and of as many channels are compared",
             )
-        labels = None
+        labels: Labels | None = None
         if subject.num_classes:
             labels = reference.draw_labels(protocol.samples, protocol.seed, subject.num_classes)
+        if subject.source_shape:
+            labels = reference.draw_sources(protocol.samples, protocol.seed, subject.source_shape)
         self.subject, self.reference, self.extractor, self.protocol = subject, reference, extractor, protocol
         self.real_images = DataImages(reference.data, reference.indices)
         self.fake_images = SubjectImages(

@@ -57,6 +57,7 @@ class ExportedSubject(Subject):
             self.z_dim = int(self.inputs["z"]["shape"][1])
             self.shape = tuple(map(int, output["shape"][1:]))
             self.num_classes = len(described["class_names"])
+            self.source_shape = tuple(map(int, self.inputs.get("labels", {}).get("shape", [])[1:]))
             self.about = {
                 "kind": self.kind,
                 "name": str(path),
@@ -80,12 +81,14 @@ class ExportedSubject(Subject):
         """See `Subject.draw`.
 
         Raises:
-            OptionError: A truncation where there is none, or no labels where there are classes.
+            OptionError: A truncation where there is none, or no labels where there are classes or sources.
         """
         if truncation != 1.0 and "truncation" not in self.inputs:
             raise OptionError(f"{self.about['name']}: cannot be truncated", "leave --truncation out")
         if labels is None and self.num_classes:
             raise OptionError(f"{self.about['name']}: draws images of {self.num_classes} classes", "give labels")
+        if labels is None and self.source_shape:
+            raise OptionError(f"{self.about['name']}: makes its images of others", "give them as labels")
         z = draw_latents(count, self.z_dim, seed + start)
         with torch.no_grad():
             return to_uint8(self.compute(z, labels, truncation)).cpu()

@@ -150,7 +150,7 @@ def path_length_of_run(
     """
     if not run.data.spec.is_image:
         raise OptionError(f"{run.data.name} holds vectors, not images", "path length compares images")
-    spaces = chosen_spaces(run.generator, space)
+    spaces = chosen_spaces(run.generator, run.data.spec, space)
     truncation_options(run.generator, truncation)  # refused before a classifier is trained
     count = count or PATH_SAMPLES
     judge = open_distance(

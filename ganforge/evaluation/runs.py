@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganforge.config import RunConfig, resolve
+from ganforge.data.conditions import draw_classes, draw_labels, labels_of
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError
@@ -83,15 +84,12 @@ class TrainedRun:
 
     def draw_labels(self, count: int, seed: int) -> Tensor | None:
         """Classes int64 ``[count]`` in the proportions of the data; None for unlabelled data."""
-        labels = self.data.labels
-        if labels is None:
-            return None
-        chooser = torch.Generator().manual_seed(seed)
-        return labels[torch.randint(len(labels), (count,), generator=chooser)]
+        return None if self.data.labels is None else draw_classes(self.data.labels, count, seed)
 
     def generate(self, count: int, seed: int, truncation: float) -> Iterator[Tensor]:
-        """Batches of `count` examples, with classes as `draw_labels` draws them."""
-        labels = self.draw_labels(count, seed)
+        """Batches of `count` examples, with classes as `draw_labels` draws them, or made of the data's sources."""
+        told = labels_of(self.data, torch.arange(len(self.data)))
+        labels = None if told is None else draw_labels(told, count, seed)
         return generate_batches(self.generator, count, seed=seed, labels=labels, truncation=truncation)
 
     def provenance(

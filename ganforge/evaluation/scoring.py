@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganforge.config import TrainingConfig
+from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, OptionError
@@ -76,7 +77,8 @@ class FeatureScorer:
         scores: What it is scored by; images pass once through networks that several of them share.
         samples: Images generated for it, the same ones for all scores.
         seed: Of the first image; the next has the next. The classes follow from it too.
-        labels: Classes ``[K]`` of the data, from which those of the images are drawn; None for unlabelled data.
+        labels: Classes ``[K]`` of the data, from which those of the images are drawn, or sources; None where there are
+            neither.
         team: The processes that all score the same generator; each generates a share, and all get the same values.
     """
 
@@ -86,17 +88,14 @@ class FeatureScorer:
         *,
         samples: int,
         seed: int,
-        labels: Tensor | None,
+        labels: Labels | None,
         team: Team = ALONE,
     ) -> None:
         self._team = team
         self._scores = scores
         self._samples = samples
         self._seed = seed
-        self._labels = None
-        if labels is not None:
-            chooser = torch.Generator().manual_seed(seed)
-            self._labels = labels[torch.randint(len(labels), (samples,), generator=chooser)]
+        self._labels = None if labels is None else draw_labels(labels, samples, seed)
 
     def __call__(self, generator: Generator) -> dict[str, float]:
         """Values by the names of the scores; lower is better."""
@@ -201,5 +200,5 @@ def build_scorer(
                 reals=features,
             )
         )
-    labels = None if data.labels is None else data.labels[shown]
+    labels = labels_of(data, shown)
     return FeatureScorer(scores, samples=training.eval_samples, seed=training.seed, labels=labels, team=team)

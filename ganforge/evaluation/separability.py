@@ -170,7 +170,7 @@ def separability_of_run(
             f"{run.data.name} declares no attributes of images to separate",
             "avatars does, and so does a data set of a plugin that has `attribute_names`",
         )
-    wanted = chosen_spaces(run.generator, space)
+    wanted = chosen_spaces(run.generator, run.data.spec, space)
     count = count or SEPARABILITY_SAMPLES
     judge = open_for_classes(run, classifier, progress, say)
     logits, done = [], 0

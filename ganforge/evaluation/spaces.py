@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from ganforge.capabilities import StyleGenerator
 from ganforge.errors import OptionError
-from ganforge.interfaces import Generator
+from ganforge.interfaces import DataSpec, Generator
+from ganforge.sampling import refuse_sources
 
 
-def chosen_spaces(generator: Generator, name: str | None) -> tuple[str, ...]:
+def chosen_spaces(generator: Generator, data: DataSpec, name: str | None) -> tuple[str, ...]:
     """The spaces to measure in.
 
     Args:
         generator: Any.
+        data: What it makes, and of what.
         name: ``z`` or ``w``; None for z, and w too where the generator has it.
 
     Raises:
-        OptionError: There is no such space, or w of a generator without styles.
+        OptionError: There is no such space, or w of a generator without styles; or images are made of images.
     """
+    refuse_sources(data, "a metric of latents")
     has_w = isinstance(generator, StyleGenerator)
     if name is None:
         return ("z", "w") if has_w else ("z",)

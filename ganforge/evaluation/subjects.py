@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganforge.checkpoint import read_spec
+from ganforge.data.conditions import Labels, SourceImages
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
 from ganforge.evaluation.image_sets import ImageSet
@@ -27,6 +29,7 @@ class Subject(ABC):
         about: What it is, as JSON: ``kind``, ``name``, ``digest``, and what else is known.
         shape: ``(C, H, W)`` of its images.
         num_classes: Classes that it can be asked for; 0 for none.
+        source_shape: ``(C, H, W)`` of the images of which it makes its own; empty if it makes them of latents alone.
         most: How many images it has; None for any number.
         home: Folder in which its evaluations are written down.
     """
@@ -34,6 +37,7 @@ class Subject(ABC):
     about: Mapping[str, Any]
     shape: tuple[int, ...]
     num_classes: int
+    source_shape: tuple[int, ...] = ()
     most: int | None = None
     home: Path
 
@@ -45,7 +49,8 @@ class Subject(ABC):
             start: Number of the first.
             count: N.
             seed: Image i is that of ``seed + i``.
-            labels: Classes ``[N]`` of these images, int64; None where there are no classes.
+            labels: Classes ``[N]`` of these images, int64; or sources ``[N, *source_shape]`` in [-1, 1]; None where
+                there are neither.
             truncation: 1 for none.
 
         Returns:
@@ -72,8 +77,8 @@ class GeneratorSubject(Subject):
     ) -> None:
         self.generator = generator
         self.home = home
-        self.shape = tuple(card["data"]["shape"])
-        self.num_classes = len(card["data"]["class_names"])
+        spec = read_spec(card)
+        self.shape, self.num_classes, self.source_shape = spec.shape, spec.num_classes, spec.source_shape
         self.about = {
             "kind": "generator",
             "name": name,
@@ -129,7 +134,7 @@ class SubjectImages(ImageSet):
         subject: What draws them.
         count: How many.
         seed: Of the first; the next has the next.
-        labels: Their classes ``[count]``, int64; None where there are none.
+        labels: Their classes ``[count]``, int64, or as many images of which they are made; None where there are none.
         truncation: 1 for none.
 
     Raises:
@@ -137,7 +142,7 @@ class SubjectImages(ImageSet):
     """
 
     def __init__(
-        self, subject: Subject, count: int, *, seed: int = 0, labels: Tensor | None = None, truncation: float = 1.0
+        self, subject: Subject, count: int, *, seed: int = 0, labels: Labels | None = None, truncation: float = 1.0
     ) -> None:
         channels, height, width = subject.shape
         if subject.most is not None:
@@ -152,14 +157,18 @@ class SubjectImages(ImageSet):
         self.shape = (channels, height, width)
         self.labels = labels
         self._subject, self._seed, self._truncation = subject, seed, truncation
-        classes = None if labels is None else hashlib.sha256(labels.numpy().astype("<i8").tobytes()).hexdigest()
+        told = None
+        if isinstance(labels, SourceImages):
+            told = labels.digest
+        elif labels is not None:
+            told = hashlib.sha256(labels.numpy().astype("<i8").tobytes()).hexdigest()
         self.identity = {
             "subject": subject.about["digest"],
             "kind": subject.about["kind"],
             "count": count,
             "seed": seed,
             "truncation": truncation,
-            "labels": classes,
+            "labels": told,
         }
 
     def read(self, start: int, stop: int) -> Tensor:

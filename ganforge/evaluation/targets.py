@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ganforge.checkpoint import digest_tensors, load_generator, read_tensors
+from ganforge.checkpoint import digest_tensors, load_generator, read_spec, read_tensors
 from ganforge.config import resolve
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
@@ -108,7 +108,7 @@ def _open_generator(weights: Path, data: str | None, raw: bool, device: torch.de
     if data is None:
         run = open_run(weights, generator, card, registry)
         return Target(subject=subject, data=run.data, holdout=holdout, run=run)
-    others = _open_like(data, DataSpec(tuple(card["data"]["shape"])), registry)
+    others = _open_like(data, read_spec(card), registry)
     is_own = others.fingerprint == subject.about["trained_on"]
     return Target(subject=subject, data=others, holdout=holdout if is_own else 0.0, run=None)
 

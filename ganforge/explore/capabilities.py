@@ -10,15 +10,16 @@ from ganforge.capabilities import StyleGenerator
 from ganforge.errors import OptionError
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.registry import Registry
-from ganforge.sampling import can_truncate
+from ganforge.sampling import can_truncate, refuse_sources
 
 
 def require_images(data: DataSpec) -> None:
-    """See that a generator makes images.
+    """See that a generator makes images of latents.
 
     Raises:
-        OptionError: It makes vectors.
+        OptionError: It makes vectors, or makes images of others.
     """
+    refuse_sources(data, "exploring")
     if not data.is_image:
         raise OptionError(
             f"this generator makes vectors of {data.shape[0]} numbers, not images",

@@ -46,7 +46,7 @@ def describe(
 
 def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
     """What each method of a TorchScript file takes and gives, and how to call it."""
-    inputs, output = _inputs(network, data.num_classes), _output(data)
+    inputs, output = _inputs(network, data), _output(data)
     methods = {"forward": _method("forward", inputs, output)}
     if isinstance(network, StyleGenerator):
         noise = inputs["noise"]
@@ -59,7 +59,8 @@ def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
     }
     of_sample |= {name: each for name, each in inputs.items() if name != "z"}
     meaning = "classes from 0; all in turn if left out" if data.num_classes else "there are no classes; leave it out"
-    of_sample["labels"] = {**inputs["labels"], "default": None, "meaning": meaning}
+    if not data.source_shape:
+        of_sample["labels"] = {**inputs["labels"], "default": None, "meaning": meaning}
     methods["sample"] = _method("sample", of_sample, output)
     if data.is_image:
         height_width, channels = data.shape[1:], data.shape[0]
@@ -71,8 +72,9 @@ def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
 def describe_portable(portable: Portable) -> dict[str, Any]:
     """What a file of tensors alone takes, in this order, and gives; and what its noise is made of."""
     network, plan = portable.network, portable.plan
-    known = _inputs(network, portable.data.num_classes)
-    known["labels"]["meaning"] = "classes from 0"
+    known = _inputs(network, portable.data)
+    if portable.data.num_classes:
+        known["labels"]["meaning"] = "classes from 0"
     for name, dtype in (("truncation", "float32"), ("cutoff", "int64")):
         if name in known:
             known[name] |= {"shape": [], "dtype": dtype}
@@ -105,6 +107,7 @@ def summarize(description: Mapping[str, Any]) -> str:
         "generator": card["generator"]["name"],
         "output": f"{'x'.join(map(str, output['shape'][1:]))} {output['meaning']}",
         "z_dim": inputs["z"]["shape"][1] if "z" in inputs else None,
+        "source": _source(inputs.get("labels", {})),
         "num_classes": len(names),
         "class_names": ", ".join(names) if names and all(map(_is_plain, names)) else None,
         "truncation": "yes" if "truncation" in inputs else "no",
@@ -120,14 +123,19 @@ def summarize(description: Mapping[str, Any]) -> str:
     return "".join(f"{name}: {value}\n" for name, value in lines.items() if value is not None)
 
 
-def _inputs(network: Generator, num_classes: int) -> dict[str, Any]:
+def _inputs(network: Generator, data: DataSpec) -> dict[str, Any]:
     """What ``forward`` takes."""
+    num_classes = data.num_classes
     inputs: dict[str, Any] = {
         "z": {"shape": ["N", network.z_dim], "dtype": "float32", "meaning": "latents drawn from N(0, 1)"},
         "labels": {"shape": ["N"], "dtype": "int64", "num_classes": num_classes, "meaning": "classes from 0, or None"},
     }
     if num_classes:
         inputs["labels"]["range"] = [0, num_classes - 1]
+    if data.source_shape:
+        meaning = "images of which those that come out are made"
+        shape = ["N", *data.source_shape]
+        inputs["labels"] = {"shape": shape, "dtype": "float32", "range": [-1.0, 1.0], "meaning": meaning}
     if can_truncate(network):
         meaning = "1 leaves latents as they are, less brings them nearer to their mean"
         inputs["truncation"] = {"dtype": "float", "range": [0.0, 1.0], "default": 1.0, "meaning": meaning}
@@ -155,7 +163,8 @@ def _output(data: DataSpec) -> dict[str, Any]:
 def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
     """A method, with a call of it in Python and in C++, where ``network`` is the loaded file."""
     given = {each: _EXAMPLES[each] for each in inputs if each in _EXAMPLES}
-    if not inputs.get("labels", {}).get("num_classes"):
+    labels = inputs.get("labels", {})
+    if not (labels.get("num_classes") or _source(labels)):
         given.pop("labels", None)
     arguments = ", ".join(f"{each}={value}" for each, value in given.items())
     named = ", ".join(f'{{"{each}", {value}}}' for each, value in given.items())
@@ -165,6 +174,12 @@ def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> 
         "python": f"network.{name}({arguments})",
         "cpp": f'network.get_method("{name}")({{}}, {{{named}}}).toTensor()',
     }
+
+
+def _source(labels: Mapping[str, Any]) -> str | None:
+    """The images that are taken for labels, in words; None where labels are classes."""
+    sizes = labels.get("shape", [])[1:]
+    return f"{'x'.join(map(str, sizes))} images" if sizes else None
 
 
 def _is_plain(name: str) -> bool:

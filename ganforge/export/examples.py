@@ -13,7 +13,7 @@ from ganforge.export.portable import Portable
 from ganforge.export.reading import check_output
 from ganforge.interfaces import Generator
 from ganforge.layers.noise import NOISE_MODES
-from ganforge.sampling import cycle_labels, draw_latents
+from ganforge.sampling import draw_latents, stand_in_labels
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def list_examples(portable: Portable, original: Generator) -> list[Example]:
         asked += [Asked(7, 0.5, cutoff) for cutoff in (0, 1)]
     if portable.plan is not None:
         asked += [Asked(7, noise=noise) for noise in NOISE_MODES]
-    if "labels" in portable.names:
+    if "labels" in portable.names and portable.data.num_classes:
         asked.append(Asked(7, label=portable.data.num_classes - 1))
     examples = [make_example(portable, original, each) for each in asked]
     if portable.part != "mapping":
@@ -79,7 +79,7 @@ def list_examples(portable: Portable, original: Generator) -> list[Example]:
 def make_example(portable: Portable, original: Generator, asked: Asked) -> Example:
     """The inputs that ask for this, and what the original's own methods give; seed 0 draws the noise for both."""
     z = draw_latents(asked.count, original.z_dim, asked.count)
-    labels = cycle_labels(asked.count, portable.data.num_classes)
+    labels = stand_in_labels(asked.count, portable.data)
     if labels is not None and asked.label is not None:
         labels = torch.full_like(labels, asked.label)
     given = {"z": z, "truncation": torch.tensor(asked.truncation), "cutoff": torch.tensor(asked.cutoff)}

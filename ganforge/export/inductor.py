@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch.export import ExportedProgram
 
-from ganforge.checkpoint import digest_tensors
+from ganforge.checkpoint import digest_tensors, read_spec
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import Example, list_examples
@@ -20,7 +20,6 @@ from ganforge.export.onnx import TOLERANCE
 from ganforge.export.portable import Part, Portable
 from ganforge.export.proving import compare_examples
 from ganforge.export.quick import make_quick
-from ganforge.export.reading import read_spec
 from ganforge.export.tracing import explain, quiet, trace
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes

@@ -21,7 +21,7 @@ BATCH = 64
 
 # What is asked of z or w is done by passing it through `like`: it takes on the type and the device of the weights.
 _PASS = """
-def {method}(self, {parameters}) -> Tensor:
+def {method}(self, {parameters}) -> Tensor:{before}
     return self.generator.{method}({first}.to(self.like), {others}).float().contiguous()
 """
 
@@ -29,13 +29,7 @@ _SAMPLE = """
 def sample(self, count: int, seed: int, labels: Optional[Tensor] = None{parameters}) -> Tensor:
     if count < 1:
         raise ValueError("count=" + str(count) + " must be at least 1")
-    if labels is not None and self.num_classes == 0:
-        raise ValueError("this generator knows no classes; leave labels out")
-    classes = torch.arange(count, device=torch.device("cpu")) % max(self.num_classes, 1)
-    if labels is not None:
-        classes = labels
-    if len(classes) != count:
-        raise ValueError("labels must be " + str(count) + " classes, one for each example")
+{choice}
     source = torch.Generator()
     examples: List[Tensor] = []
     for start in range(0, count, {batch}):
@@ -47,6 +41,24 @@ def sample(self, count: int, seed: int, labels: Optional[Tensor] = None{paramete
         some = classes[start : start + {batch}].to(self.like.device)
         examples.append(self.forward(torch.stack(latents), {some}{others}))
     return torch.cat(examples)
+"""
+
+_OF_CLASSES = """
+    if labels is not None and self.num_classes == 0:
+        raise ValueError("this generator knows no classes; leave labels out")
+    classes = torch.arange(count, device=torch.device("cpu")) % max(self.num_classes, 1)
+    if labels is not None:
+        classes = labels
+    if len(classes) != count:
+        raise ValueError("labels must be " + str(count) + " classes, one for each example")
+"""
+
+_OF_IMAGES = """
+    if labels is None:
+        raise ValueError("this generator makes images of images; give those as labels")
+    classes = labels
+    if len(classes) != count:
+        raise ValueError("labels must be " + str(count) + " images, one for each example")
 """
 
 _SAMPLE_UINT8 = """
@@ -89,12 +101,13 @@ def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModul
     try:
         methods = ["forward"] + (["mapping", "synthesis"] if isinstance(network, StyleGenerator) else [])
         schemas = {method: getattr(scripted, method).schema.arguments[1:] for method in methods}
-        sources = [_passing(method, arguments) for method, arguments in schemas.items()]
+        sources = [_passing(method, arguments, data) for method, arguments in schemas.items()]
         rest = schemas["forward"][2:]
         parameters = "".join(f", {_parameter(each)}" for each in rest)
         others = "".join(f", {each.name}" for each in rest)
-        some = "some" if data.num_classes else "None"
-        sources.append(_SAMPLE.format(batch=BATCH, parameters=parameters, others=others, some=some))
+        some = "some" if data.is_conditional else "None"
+        choice = (_OF_IMAGES if data.source_shape else _OF_CLASSES).strip("\n")
+        sources.append(_SAMPLE.format(batch=BATCH, parameters=parameters, others=others, some=some, choice=choice))
         if data.is_image:
             sources.append(_SAMPLE_UINT8.format(parameters=parameters, others=others))
         with quiet():
@@ -115,11 +128,17 @@ def _class_of(sources: tuple[str, ...]) -> type[Exported]:
     return type("Exported", (Exported,), {"__module__": Exported.__module__})
 
 
-def _passing(method: str, arguments: Sequence[Any]) -> str:
-    """A method that hands its arguments to the generator's."""
+_CAST = """
+    if labels is not None:
+        labels = labels.to(self.like)"""
+
+
+def _passing(method: str, arguments: Sequence[Any], data: DataSpec) -> str:
+    """A method that hands its arguments to the generator's; labels that are images as z."""
+    before = _CAST if data.source_shape and "labels" in [each.name for each in arguments] else ""
     parameters = ", ".join(map(_parameter, arguments))
     others = ", ".join(each.name for each in arguments[1:])
-    return _PASS.format(method=method, parameters=parameters, first=arguments[0].name, others=others)
+    return _PASS.format(method=method, parameters=parameters, before=before, first=arguments[0].name, others=others)
 
 
 def _parameter(argument: Any) -> str:

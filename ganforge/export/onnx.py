@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 
-from ganforge.checkpoint import digest_tensors
+from ganforge.checkpoint import digest_tensors, read_spec
 from ganforge.errors import GanforgeError, OptionError
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import list_examples
 from ganforge.export.portable import BATCHED, Part, Portable
 from ganforge.export.proving import compare_examples
-from ganforge.export.reading import read_spec
 from ganforge.export.tracing import explain, quiet, trace
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes

@@ -36,7 +36,7 @@ class Portable(nn.Module):
         dtype: In which it computes; its inputs and its output are float32 in each.
 
     Attributes:
-        data: As the network knows them: without classes if it never looks at labels.
+        data: As the network knows them: without classes or sources if it never looks at labels.
         names: Of its inputs, in the order in which `forward` takes them.
         plan: Of its noise; None if it takes none.
 
@@ -105,7 +105,7 @@ class Portable(nn.Module):
         noise = ["noise", "fixed_noise"] if self.plan else []
         if self.part == "synthesis":
             return ["styles", *noise]
-        labels = ["labels"] if self.data.num_classes else []
+        labels = ["labels"] if self.data.is_conditional else []
         truncation = ["truncation"] if self.is_truncatable else []
         cutoff = ["cutoff"] if isinstance(self.network, StyleGenerator) else []
         return ["z", *labels, *truncation, *cutoff, *noise]

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ganforge.checkpoint import read_spec
 from ganforge.export.folder import list_files, replacing_folder
 from ganforge.export.torchscript import Precision, TorchScriptExporter
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.interfaces import Generator
+from ganforge.sampling import refuse_sources
 
 MODEL = "generator.pt"
 """Name of the generator's file in a project."""
@@ -37,8 +39,10 @@ class CppProjectExporter(Exporter):
         of the project's files; the rest of it is that of the TorchScript file.
 
         Raises:
-            OptionError: Something else is there, or a file of an earlier export has been changed since.
+            OptionError: Something else is there, or a file of an earlier export has been changed since; or the
+                generator makes images of images.
         """
+        refuse_sources(read_spec(card), "a C++ project")
         with replacing_folder(path, MODEL) as draft:
             report = self.torchscript.export(generator, card, draft / MODEL)
             for source in SOURCES.iterdir():

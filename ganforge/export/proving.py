@@ -17,7 +17,7 @@ from ganforge.export.examples import Example
 from ganforge.export.fresh import run_fresh
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.layers.noise import NOISE_MODES
-from ganforge.sampling import can_truncate, cycle_labels, draw_latents
+from ganforge.sampling import can_truncate, cycle_labels, draw_latents, stand_in_labels
 
 # What the fresh process runs: it knows nothing of ganforge, nor of the plugin that the generator came from.
 _CONSUMER = """
@@ -72,8 +72,8 @@ def list_calls(network: Generator, data: DataSpec) -> list[Call]:
 
     Of a generator by styles also its two halves, with each kind of noise; then the same from seeds.
     """
-    labelled = [True, False] if data.num_classes else [False]
-    if data.num_classes:
+    labelled = [True, False] if data.is_conditional else [False]
+    if data.is_conditional:
         try:
             run_call(network, Call("forward", {"z": draw_latents(1, network.z_dim, 0)}), data)
         except Exception:  # a conditional network may insist on labels, in whichever way it likes
@@ -83,7 +83,7 @@ def list_calls(network: Generator, data: DataSpec) -> list[Call]:
         truncations = [{"truncation": 0.5}, {"truncation": 1.0}]
     calls = []
     for count, with_labels, truncation in product((1, 7, 64), labelled, truncations):
-        labels = cycle_labels(count, data.num_classes) if with_labels else None
+        labels = stand_in_labels(count, data) if with_labels else None
         chosen = {} if labels is None else {"labels": labels}
         calls.append(Call("forward", {"z": draw_latents(count, network.z_dim, count), **chosen, **truncation}))
     few = next(call.arguments for call in calls if call.batch == 7)
@@ -92,7 +92,8 @@ def list_calls(network: Generator, data: DataSpec) -> list[Call]:
 
     methods = ["sample", "sample_uint8"] if data.is_image else ["sample"]
     for count, truncation, method in product((1, 7, 64), truncations, methods):
-        calls.append(Call(method, {"count": count, "seed": count, **truncation}))
+        sources = {"labels": stand_in_labels(count, data)} if data.source_shape else {}
+        calls.append(Call(method, {"count": count, "seed": count, **sources, **truncation}))
     if data.num_classes:
         last = torch.full((7,), data.num_classes - 1)
         calls += [Call(method, {"count": 7, "seed": 3, "labels": last}) for method in methods]

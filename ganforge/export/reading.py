@@ -34,25 +34,22 @@ class _Watch(TorchFunctionMode):
 
 
 def what_it_knows(network: Generator, data: DataSpec) -> DataSpec:
-    """The data as the generator knows them: without classes if its ``forward`` never looks at labels.
+    """The data as the generator knows them: without classes, or sources, if its ``forward`` never looks at labels.
 
     Args:
         network: In evaluation mode.
         data: On which it was trained.
     """
-    if not data.num_classes:
+    if not data.is_conditional:
         return data
     like = next(each for each in network.state_dict().values() if each.is_floating_point())
     z = torch.zeros(2, network.z_dim, dtype=like.dtype, device=like.device)
     labels = torch.zeros(2, dtype=torch.int64, device=like.device)
+    if data.source_shape:
+        labels = torch.zeros(2, *data.source_shape, dtype=like.dtype, device=like.device)
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad(), _Watch(labels) as watch:
         network(z, labels)
     return data if watch.was_read else DataSpec(data.shape)
-
-
-def read_spec(card: Mapping[str, Any]) -> DataSpec:
-    """The data that a generator's card tells of."""
-    return DataSpec(tuple(card["data"]["shape"]), tuple(card["data"]["class_names"]))
 
 
 def check_output(output: Tensor, data: DataSpec, name: str) -> None:

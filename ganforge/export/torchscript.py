@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import torch
 
-from ganforge.checkpoint import digest_tensors
+from ganforge.checkpoint import digest_tensors, read_spec
 from ganforge.errors import OptionError
 from ganforge.export.description import describe, describe_methods, summarize
 from ganforge.export.methods import compile_methods
 from ganforge.export.proving import list_calls, reference_outputs, worst_difference
 from ganforge.export.quick import make_quick
-from ganforge.export.reading import check_output, read_spec, what_it_knows
+from ganforge.export.reading import check_output, what_it_knows
 from ganforge.export.scripting import quiet
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from ganforge.capabilities import StyleGenerator
-from ganforge.checkpoint import load_generator, read_card
+from ganforge.checkpoint import load_generator, read_card, read_spec
 from ganforge.errors import GanforgeError
 from ganforge.explore.mixing import mix, read_layers
 from ganforge.explore.spaces import ZSpace, open_space
@@ -38,7 +38,9 @@ def _open(story: Story, registry: Registry) -> tuple[Generator, DataSpec] | None
     if not story.folder.generator.exists():
         return None
     generator, card = load_generator(story.folder.generator, registry)
-    data = DataSpec(tuple(card["data"]["shape"]), tuple(card["data"]["class_names"]))
+    data = read_spec(card)
+    if data.source_shape:  # its grids show what it makes of sources, which are not at hand here
+        return None
     return (generator, data) if data.is_image and data.shape[0] in (1, 3, 4) else None
 
 

@@ -34,6 +34,7 @@ from ganforge.interfaces import (
     Regularizer,
     Step,
 )
+from ganforge.sampling import stand_in_labels
 from ganforge.testing.exports import check_export, prove_export
 from ganforge.testing.extractors import check_extractor
 from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
@@ -44,6 +45,8 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 IMAGES = DataSpec((3, 32, 32))
 """What networks are checked on if nothing else is said."""
+
+_CLASSES = DataSpec((3,), ("first", "second", "third"))
 
 __all__ = [
     "IMAGES",
@@ -73,7 +76,7 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     """
     require_options(factory, options)
     network = _make(factory, data, options)
-    z, labels = torch.randn(4, network.z_dim), _labels(data, 4)
+    z, labels = torch.randn(4, network.z_dim), stand_in_labels(4, data)
 
     expected = (4, *data.shape)
     for _ in _phases(network.train()):
@@ -119,7 +122,7 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
     """
     require_options(factory, options)
     network = _make(factory, data, options).train()
-    images, labels = torch.randn(4, *data.shape).clamp(-1, 1), _labels(data, 4)
+    images, labels = torch.randn(4, *data.shape).clamp(-1, 1), stand_in_labels(4, data)
     for _ in _phases(network):
         logits = network(images, labels)
         require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
@@ -199,11 +202,12 @@ def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
                 _check_finite(f"the gradient of {player} at logits of {size:g}", *torch.autograd.grad(value, far))
 
 
-def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> None:
+def check_regularizer(factory: Callable[..., Regularizer], data: DataSpec = _CLASSES, **options: Any) -> None:
     """Check a regulariser on small networks: a finite scalar for at least one player, with a gradient to it.
 
     Args:
         factory: The class.
+        data: Says of what kind the labels are; examples are vectors of 3 numbers in any case.
         options: Its options, where the defaults will not do.
     """
     require_options(factory, options)
@@ -221,7 +225,7 @@ def check_regularizer(factory: Callable[..., Regularizer], **options: Any) -> No
             networks["discriminator"],  # type: ignore[arg-type]
             images=Pair(torch.randn(8, 3, requires_grad=True), fake),
             latents=z,
-            labels=torch.arange(8) % 3,
+            labels=stand_in_labels(8, data),
         )
         value = getattr(regularizer, player)(step)
         if value is None:
@@ -345,7 +349,3 @@ def _check_gradients(network: nn.Module) -> None:
         reached = parameter.grad is not None and bool(parameter.grad.isfinite().all())
         require(reached, f"parameter {name} gets no finite gradient: it is not used in forward")
     network.zero_grad()
-
-
-def _labels(data: DataSpec, count: int) -> Tensor | None:
-    return torch.arange(count) % data.num_classes if data.num_classes else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ganforge.checkpoint import describe_spec
 from ganforge.errors import GanforgeError
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.interfaces import DataSpec, Generator
@@ -46,7 +47,7 @@ def prove_export(network: Generator, data: DataSpec, exporter: Exporter) -> Expo
             parameter.add_(0.05 * torch.randn_like(parameter))
     card = {
         "generator": {"name": type(network).__name__, "options": {}},
-        "data": {"shape": list(data.shape), "class_names": list(data.class_names)},
+        "data": describe_spec(data),
     }
     with tempfile.TemporaryDirectory(prefix="ganforge-check-") as folder:
         try:

@@ -53,6 +53,7 @@ class Batches:
             self._labelled = self._shown[chosen]
         self._orders: dict[int, Tensor] = {}
         self._feeder = open_feeder(data, device)
+        self._sources = None if data.sources is None else open_feeder(data.sources, device)
 
     def read(self, start: int, count: int, *, then: int | None = None) -> tuple[Tensor, Tensor | None]:
         """Samples number `start` to ``start + count``; where it pays, others are made ready meanwhile.
@@ -63,14 +64,20 @@ class Batches:
             then: Number of the first that will probably be read next; None for the one behind these.
 
         Returns:
-            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``, and labels ``[count]``; None for these
-            if there are none, or if only those of `read_labelled` may be used.
+            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``, and labels ``[count]``, or the sources
+            ``[count, C, H, W]`` in [-1, 1] of data in pairs; None for these if there are none, or if only those of
+            `read_labelled` may be used.
 
         Raises:
             DataError: The file of the examples can no longer be read.
         """
-        examples, labels = self._feeder.fetch(self.indices(start, count))
-        self._feeder.prepare(self.indices(start + count if then is None else then, count))
+        chosen, following = self.indices(start, count), self.indices(start + count if then is None else then, count)
+        examples, labels = self._feeder.fetch(chosen)
+        self._feeder.prepare(following)
+        if self._sources is not None:
+            sources, _ = self._sources.fetch(chosen)
+            self._sources.prepare(following)
+            labels = _as_floats(sources)
         return _as_floats(examples), (labels if self._labelled is None else None)
 
     def read_labelled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:

@@ -94,7 +94,7 @@ class Engine:
                 parameter.data = parameter.data.contiguous(memory_format=_FORMATS[self.plan.layout])
 
     def lay(self, examples: Tensor) -> Tensor:
-        """Bring images ``[N, C, H, W]`` into the layout; vectors stay as they are."""
+        """Bring images ``[N, C, H, W]`` into the layout; vectors and classes stay as they are."""
         return examples.contiguous(memory_format=_FORMATS[self.plan.layout]) if examples.dim() == 4 else examples
 
     def compute(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:

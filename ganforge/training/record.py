@@ -26,6 +26,7 @@ from ganforge.interfaces import Generator
 from ganforge.runs import RunFolder
 from ganforge.team import ALONE, Team
 from ganforge.training.checkpoints import write_checkpoint
+from ganforge.training.pairs import choose_pairs
 from ganforge.training.pictures import POINTS, generate_samples, paint_samples, save_picture, write_animation
 from ganforge.training.state import TrainingState
 from ganforge.training.statistics import Statistics
@@ -93,6 +94,7 @@ class Record:
         self.team = team
         self.watch = Watch()
         self._reals = _choose_reals(data)
+        self._pairs = None if data.sources is None else choose_pairs(data, training.samples, training.holdout)
         self._ticked = 0
         self._seconds_ticked = 0.0
         self._copied: Future[None] | None = None
@@ -116,8 +118,14 @@ class Record:
         if not self.team.leads:
             return {}
         state, spec, path = self.state, self.data.spec, self.folder.sample_path(self.state.images)
-        examples = generate_samples(state.average, spec, self.training.samples, self.training.seed)
-        self.writer.submit(save_picture, path, paint_samples(examples, spec, self._reals, state.discriminator))
+        count, seed = self.training.samples, self.training.seed
+        if self._pairs is not None:
+            examples = self._pairs.translate(state.average, seed)
+            picture = self._pairs.paint(examples)
+        else:
+            examples = generate_samples(state.average, spec, count, seed)
+            picture = paint_samples(examples, spec, self._reals, state.discriminator)
+        self.writer.submit(save_picture, path, picture)
         found: dict[str, Any] = {"picture": str(path)}
         if min(len(examples), len(self._reals)) > 1:
             reals = to_float(self._reals) if spec.is_image else self._reals

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ganforge.checkpoint import read_tensors
+from ganforge.checkpoint import describe_spec, read_tensors
 from ganforge.config import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, OptionError
@@ -133,8 +133,7 @@ def open_record(
         },
         "data": {
             "name": data.name,
-            "shape": list(data.spec.shape),
-            "class_names": list(data.spec.class_names),
+            **describe_spec(data.spec),
             "num_examples": len(data),
             "fingerprint": data.fingerprint,
         },

@@ -14,6 +14,7 @@ from ganforge.config import OptimizerConfig, RunConfig
 from ganforge.errors import CheckpointError, GanforgeError, OptionError, PluginError
 from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
 from ganforge.registry import Registry
+from ganforge.sampling import stand_in_labels
 from ganforge.schedules import Schedule
 from ganforge.shortage import is_out_of_memory
 from ganforge.training.randomness import seed_everything
@@ -184,7 +185,8 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
     """Make the players of a run, as they are before the first step.
 
     Raises:
-        OptionError: An option that a part refuses, or a part that does not fit the data.
+        OptionError: An option that a part refuses, or a part that does not fit the data, as augmentations do not fit
+            data in pairs.
         PluginError: A plugin's part could not be made.
     """
     seed_everything(config.training.seed, "networks")
@@ -193,6 +195,11 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         device
     )
     check_players(generator, discriminator, config, data, device)
+    if config.augmentations and data.source_shape:
+        raise OptionError(
+            f"augmentation '{config.augmentations[0].name}' changes an example, but not the image that it comes with",
+            "leave augmentations out, or let the data set yield changed pairs",
+        )
     penalties = [
         Penalty(each.name, registry.build("regularizer", each.name, each.options).to(device), each.weight, each.every)
         for each in config.regularizers
@@ -249,7 +256,8 @@ def check_players(
             "choose a divisor, or another batch",
         )
     few = config.training.labels  # then no step knows the classes of its examples
-    labels = torch.zeros(batch, dtype=torch.int64, device=device) if data.num_classes and few is None else None
+    labels = stand_in_labels(batch, data) if few is None else None
+    labels = None if labels is None else labels.to(device)
     was_training = generator.training, discriminator.training
     generator.eval(), discriminator.eval()
     latents = torch.zeros(batch, generator.z_dim, device=device)
@@ -260,10 +268,10 @@ def check_players(
             f"but examples are {(batch, *data.shape)}"
         )
     logits = _try_out(f"discriminator '{config.discriminator.name}'", discriminator, fake, labels, few)
-    if logits.dim() != 1 or not 0 < len(logits) <= batch:
+    if logits.dim() != 1 or not (0 < len(logits) < batch or (len(logits) and len(logits) % batch == 0)):
         raise OptionError(
             f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)} for {batch} examples, "
-            "not logits [N]"
+            "not logits [N], nor as many of each"
         )
     generator.train(was_training[0]), discriminator.train(was_training[1])
 

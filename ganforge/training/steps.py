@@ -34,7 +34,7 @@ class Batch:
     Attributes:
         real: Real examples ``[N, ...]``, in the detail to which the generator has grown.
         latents: ``[N, z_dim]``, for as many generated ones.
-        labels: Classes ``[N]`` of both, or None.
+        labels: Classes ``[N]`` of both, or sources ``[N, C, H, W]``, or None.
         labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
     """
 
@@ -62,6 +62,7 @@ def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: in
     share = engine.team.share(count)
     real, labels = batches.read(start + share.start, share.stop - share.start, then=start + count + share.start)
     latents = torch.randn(count, state.generator.z_dim, device=real.device)[share]
+    labels = None if labels is None else engine.lay(labels)
     return Batch(engine.lay(state.coarsen(real)), latents, labels, batches.read_labelled(start, count, share))
 
 

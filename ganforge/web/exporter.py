@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.capabilities import StyleGenerator
+from ganforge.checkpoint import read_spec
 from ganforge.errors import OptionError
 from ganforge.export.folder import list_files, list_own, replacing_folder
 from ganforge.export.onnx import OnnxExporter
@@ -17,6 +18,7 @@ from ganforge.export.portable import Part
 from ganforge.exporter import Exporter, ExportReport
 from ganforge.files import write_bytes
 from ganforge.interfaces import Generator
+from ganforge.sampling import refuse_sources
 from ganforge.web.model import describe_model
 from ganforge.web.runtime import Runtime, find_runtime
 
@@ -46,8 +48,8 @@ class WebExporter(Exporter):
         Of a folder that was exported before, its files are replaced and others stay.
 
         Raises:
-            OptionError: The generator makes no pictures; something else is there; or onnxruntime-web is not to
-                be had.
+            OptionError: The generator makes no pictures, or makes them of others; something else is there;
+                or onnxruntime-web is not to be had.
             GanforgeError: The network cannot be written as ONNX.
         """
         shape = tuple(card["data"]["shape"])
@@ -56,6 +58,7 @@ class WebExporter(Exporter):
                 f"{type(generator).__name__} makes {'x'.join(map(str, shape))}, which is no picture",
                 "a web page shows pictures of 1, 3 or 4 channels; export another format",
             )
+        refuse_sources(read_spec(card), "a web page")
         list_own(path, _INDEX)  # before the work is done
         runtime = find_runtime(self.runtime)
         parts: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)

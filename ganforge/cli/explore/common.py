@@ -140,9 +140,9 @@ def open_exploration(
     Raises:
         OptionError: The run, the class, the device or the kind of file is not to be had, or it makes no images.
     """
+    from ganforge.checkpoint import read_spec
     from ganforge.explore.capabilities import require_images
     from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
-    from ganforge.interfaces import DataSpec
 
     allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
     if to is not None:
@@ -150,7 +150,7 @@ def open_exploration(
     weights = find_weights(run, out)
     generator, card = open_generator(weights, choose_device(device))
     names = card["data"]["class_names"]
-    require_images(DataSpec(tuple(card["data"]["shape"]), tuple(names)))
+    require_images(read_spec(card))
     labels = choose_labels([class_name] if class_name is not None else [], names, 1)
     words = [word for file in global_options.plugins for word in ("--plugin", str(file))]
     words += ["explore", str(context.info_name), str(weights)]
