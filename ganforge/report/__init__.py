@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
+import ganforge.report.sections as sections
 from ganforge.evaluation.result import now
 from ganforge.files import write_bytes
 from ganforge.registry import Registry
-from ganforge.report import sections
 from ganforge.report.drawing import draw_samples
 from ganforge.report.pictures import load_frames
 from ganforge.report.reading import read_story
