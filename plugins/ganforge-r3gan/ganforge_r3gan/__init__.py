@@ -7,6 +7,7 @@ Loss and penalties (``rpgan``, ``r1``, ``r2``) are ganforge's own; what is new a
 from __future__ import annotations
 
 from ganforge import Discriminator, Generator, Recipe, hookimpl
+
 from ganforge_r3gan.networks import R3GANDiscriminator, R3GANGenerator
 from ganforge_r3gan.recipes import RECIPES
 

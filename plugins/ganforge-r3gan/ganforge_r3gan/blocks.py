@@ -48,7 +48,7 @@ class Block(nn.Module):
         # Fixup's L^(-1 / (2m - 2)) for m = 3 layers.
         for layer in (self.layers[0], self.layers[2]):
             initialise(layer, nn.init.calculate_gain("leaky_relu", SLOPE) * num_blocks**-0.25)
-        nn.init.zeros_(self.layers[4].weight)
+        initialise(self.layers[4], 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``[N, C, H, W]`` to the same shape."""

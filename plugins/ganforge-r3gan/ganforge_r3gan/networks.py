@@ -6,8 +6,6 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
 from ganforge import (
     BilinearDownsample,
     BilinearUpsample,
@@ -17,6 +15,8 @@ from ganforge import (
     join_labels,
     label_dim,
 )
+from torch import Tensor, nn
+
 from ganforge_r3gan.blocks import Block, initialise
 
 NARROWS_ABOVE = 32
@@ -33,14 +33,15 @@ def widths(data: DataSpec, width: int, group_width: int, expansion: int) -> list
         raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
     _, height, pixels = data.shape
     if height != pixels or pixels < 8 or pixels & (pixels - 1):
-        closest = 1 << max(3, round(min(height, pixels)).bit_length() - 1)
-        raise ValueError(f"images are {pixels}x{height}, but must be square with a power of two; --resolution {closest}")
+        closest = 1 << max(3, min(height, pixels).bit_length() - 1)
+        words = f"images are {pixels}x{height}, but must be square with a power of two"
+        raise ValueError(f"{words}; use --resolution {closest}")
     found = [width * NARROWS_ABOVE // max(NARROWS_ABOVE, 4 << stage) for stage in range(pixels.bit_length() - 2)]
     for each in found:
         if each < 1 or group_width < 1 or expansion < 1 or each * expansion % group_width:
             raise ValueError(
-                f"width={width} gives maps of {each} channels, {each * expansion} inside a block, which are no multiple "
-                f"of group_width={group_width}; a power of two will do"
+                f"width={width} gives maps of {each} channels, {each * expansion} inside a block, which are no "
+                f"multiple of group_width={group_width}; a power of two will do"
             )
     return found
 
@@ -60,7 +61,7 @@ def transition(before: int, after: int) -> nn.Module:
 
 
 class R3GANGenerator(Generator):
-    """A learned 4x4 basis weighted by a linear function of z, then blocks at each size; bilinear doubling between sizes.
+    """A learned 4x4 basis weighted by a linear function of z, blocks at each size, bilinear doubling between sizes.
 
     The paper ends in a linear layer; here a tanh keeps images in their range.
 
@@ -153,8 +154,10 @@ class R3GANDiscriminator(ConditionalDiscriminator):
 
     def hidden(self, examples: Tensor) -> Tensor:
         """The last hidden layer ``[N, F]``."""
-        return self.basis(self.layers(self.see(examples))).flatten(1)
+        features: Tensor = self.basis(self.layers(self.see(examples))).flatten(1)
+        return features
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits ``[N]``."""
-        return self.judge(features).flatten()
+        logits: Tensor = self.judge(features).flatten()
+        return logits

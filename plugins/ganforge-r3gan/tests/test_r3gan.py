@@ -7,21 +7,20 @@ import sys
 import numpy as np
 import pytest
 import torch
+from ganforge import DataSpec
 from ganforge.config import resolve
 from ganforge.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 
-from ganforge import DataSpec
 from ganforge_r3gan import R3GANDiscriminator, R3GANGenerator
 from ganforge_r3gan.blocks import Block
 
 FFHQ = DataSpec((3, 256, 256))
-LABELLED = DataSpec((3, 32, 32), ("cat", "dog", "owl"))
+LABELLED = DataSpec((3, 8, 8), ("cat", "dog", "owl"))
 
 
 @pytest.mark.parametrize(("shape", "options"), [
-    ((3, 32, 32), {"width": 16}), ((1, 16, 16), {"width": 8, "group_width": 4, "expansion": 3}),
-    ((3, 64, 64), {"width": 16, "blocks": 1}),
+    ((3, 16, 16), {"width": 16}), ((1, 64, 64), {"width": 8, "group_width": 4, "expansion": 3, "blocks": 1}),
 ])  # fmt: skip
 def test_the_networks_keep_the_contract(shape, options):
     check_generator(R3GANGenerator, DataSpec(shape), **options)
@@ -79,7 +78,7 @@ def test_layers_begin_as_fixup_says(blocks):
 
 
 @pytest.mark.parametrize(("shape", "options", "said"), [
-    ((3, 24, 24), {}, "must be square with a power of two"), ((2,), {}, "--arch mlp"),
+    ((3, 24, 24), {}, "must be square with a power of two; use --resolution 16"), ((2,), {}, "--arch mlp"),
     ((3, 32, 32), {"width": 20}, "no multiple of group_width=16"), ((3, 32, 32), {"blocks": 0}, "must be at least 1"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_said(shape, options, said):
