@@ -333,7 +333,7 @@ def test_vectors_are_refused(tmp_path):
 def test_without_onnxruntime_the_extra_is_named(export, monkeypatch):
     path = export("plain", "onnx")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(OptionError, match=r"onnxruntime is needed .*pip install 'ganforge\[onnx\]'"):
+    with pytest.raises(OptionError, match=r'onnxruntime is needed .*pip install "ganforge\[onnx\]"'):
         open_exported(path, CPU)
 
 

@@ -347,7 +347,7 @@ def test_a_diverged_network_is_refused(tmp_path):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else object())
-    with pytest.raises(OptionError, match=r"needs onnxscript .*pip install 'ganforge\[onnx\]'"):
+    with pytest.raises(OptionError, match=r'needs onnxscript .*pip install "ganforge\[onnx\]"'):
         OnnxExporter()
 
 

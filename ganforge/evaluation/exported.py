@@ -148,7 +148,7 @@ class OnnxSubject(ExportedSubject):
 
     def __init__(self, path: Path) -> None:
         if importlib.util.find_spec("onnxruntime") is None:
-            raise OptionError(f"{path}: to evaluate it, onnxruntime is needed", "pip install 'ganforge[onnx]'")
+            raise OptionError(f"{path}: to evaluate it, onnxruntime is needed", 'pip install "ganforge[onnx]"')
         import onnxruntime  # type: ignore[import-untyped]
 
         content, settings = _read(path), onnxruntime.SessionOptions()

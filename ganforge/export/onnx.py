@@ -63,7 +63,7 @@ class OnnxExporter(Exporter):
     def __init__(self, *, part: Part = "whole") -> None:
         missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
         if missing:
-            raise OptionError(f"exporter 'onnx' needs {', '.join(missing)}", "pip install 'ganforge[onnx]'")
+            raise OptionError(f"exporter 'onnx' needs {', '.join(missing)}", 'pip install "ganforge[onnx]"')
         self.part: Part = part
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
