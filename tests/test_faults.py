@@ -573,7 +573,7 @@ BROKEN = {
     "an error of torch": ("images @ z", "logits"),
     "an error of python": ("{}['x']", "logits"),
     "logits [N, 1]": ("images", "logits[:, None]"),
-    "more logits than images": ("images", "logits.repeat(2)"),
+    "a logit more than images": ("images", "torch.cat((logits, logits[:1]))"),
     "logits of float64": ("images", "logits.double()"),
     "logits that are whole numbers": ("images", "logits.long()"),
     "logits without a graph": ("images", "logits.detach()"),
