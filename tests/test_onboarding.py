@@ -4,9 +4,11 @@ import json
 import os
 import pty
 import re
+import select
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 
 import numpy as np
@@ -53,19 +55,28 @@ def test_a_run_is_offered_to_be_gone_on_with(run, here, image_folder):
     assert "--resume" not in run("train")[1]
 
 
-def test_at_a_terminal_the_user_chooses(here):
+def read_until(terminal, words, seconds=120):
+    """What a terminal shows until it has shown some words."""
+    seen, deadline = b"", time.monotonic() + seconds
+    while words not in seen:
+        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"after {seconds} seconds: {seen!r}"
+        seen += os.read(terminal, 4096)
+    return seen
+
+
+def test_at_a_terminal_the_user_chooses(here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "ganforge", "train"], stdin=theirs, stdout=theirs, stderr=theirs,
         env={**os.environ, "TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)
-    seen = b""
-    while b"Enter for none" not in seen:
-        seen += os.read(ours, 4096)
+    seen = read_until(ours, b"Enter for none")
+    assert b"1  faces" in seen
     os.write(ours, b"1\n")
-    while b"preparing data" not in seen and b"faces" not in seen.split(b"Enter for none")[1]:
-        seen += os.read(ours, 4096)
+    read_until(ours, b"dcgan, loss nonsat, on ")
     process.kill()
     process.wait()
     os.close(ours)
