@@ -1,9 +1,11 @@
+import copy
 import json
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.utils import parametrizations, spectral_norm
 
 import ganforge
 from ganforge import CheckpointError, GanforgeError
@@ -206,6 +208,21 @@ def test_the_average_takes_buffers_along():
     update_average(average, network, images=1, shown=0, half_life=0)
     assert torch.equal(average.running_mean, network.running_mean)
     assert average.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(
+    ("normalise", "raw"),
+    [(parametrizations.spectral_norm, "parametrizations.weight.original"), (spectral_norm, "weight_orig")],
+)
+def test_the_average_of_spectrally_normalised_weights_has_a_norm_of_1(normalise, raw):
+    network = normalise(torch.nn.Linear(2, 2, bias=False))
+    average = copy.deepcopy(network).eval()
+    for diagonal, half_life, times in (([2.0, 1.0], 0, 10), ([1.0, 2.0], 1, 50)):  # turned by a right angle
+        network.get_parameter(raw).data.copy_(torch.diag(torch.tensor(diagonal)))
+        for _ in range(times):
+            network(torch.ones(1, 2))
+        update_average(average, network, images=1, shown=10**9, half_life=half_life)
+    assert average(torch.eye(2)).allclose(torch.eye(2), atol=1e-5)  # of both half: 1.5 in either direction
 
 
 def test_statistics_are_means_since_the_last_reading():

@@ -8,9 +8,13 @@ from torch import nn
 RAMP = 0.05
 """The half-life is at most this share of all images so far, so that the first networks are forgotten soon."""
 
+POWER_ITERATION = ("_u", "_v")
+"""How the names of the buffers end in which both of torch's spectral normalisations keep singular vectors: their mean
+would be shorter than they are, the norm be taken for less than it is, and weights come out too large."""
+
 
 def update_average(average: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
-    """Move the average towards the network, buffers such as batch statistics included.
+    """Move the average towards the network, batch statistics included; singular vectors are the network's own.
 
     Args:
         average: A copy of the network, changed in place.
@@ -22,8 +26,11 @@ def update_average(average: nn.Module, network: nn.Module, *, images: int, shown
     half_life_now = min(half_life, RAMP * shown)
     keep = 0.5 ** (images / half_life_now) if half_life_now > 0 else 0.0
     olds, news = [], []
-    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if old.is_floating_point():
+    directions = {name for name, _ in network.named_buffers() if name.endswith(POWER_ITERATION)}
+    own = network.state_dict()
+    for name, old in average.state_dict().items():
+        new = own[name]
+        if old.is_floating_point() and name not in directions:
             olds.append(old)
             news.append(new)
         else:
