@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ganforge.api import Run, load, open_run, train
     from ganforge.capabilities import Growing, Recomputable, StyleGenerator
     from ganforge.data.cache import cache_folder
+    from ganforge.data.decode import open_picture, picture_shape
     from ganforge.data.sources import open_source
     from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError, PluginError, nearest
     from ganforge.exporter import Exporter, ExportReport
@@ -120,8 +121,10 @@ __all__ = [
     "load",
     "make_minibatch_statistics",
     "nearest",
+    "open_picture",
     "open_run",
     "open_source",
+    "picture_shape",
     "require_labels",
     "train",
 ]
@@ -172,6 +175,7 @@ _HOMES = {
     "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur", "RepeatPixels"),
     "api": ("Run", "load", "open_run", "train"),
     "data.cache": ("cache_folder",),
+    "data.decode": ("open_picture", "picture_shape"),
     "data.sources": ("open_source",),
     "sampling": ("generate",),
     "schedules": ("Schedule",),

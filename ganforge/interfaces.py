@@ -88,6 +88,17 @@ class Dataset(ABC):
         """Text that changes whenever the examples do, by which packed data are found again; None to pack each time."""
         return None
 
+    def example_name(self, index: int) -> str:
+        """What to call an example in a message, such as the name of its file."""
+        return f"example {index}"
+
+    def example_shape(self, index: int) -> tuple[int, ...] | None:
+        """Height, width and channels, told by a header without decoding; None to have some examples looked at.
+
+        A data set that yields a `Paired` leaves this as it is.
+        """
+        return None
+
 
 class Generator(nn.Module, ABC):
     """A network from latent vectors to examples.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganforge.data.decode import fit, header_shape, normalise, open_content, open_image, strict_decoding
+from ganforge.data.decode import fit, normalise, open_image, open_picture, picture_shape, strict_decoding
 from ganforge.errors import DataError
 
 
@@ -106,9 +106,9 @@ def test_a_jpeg_that_is_decoded_over_and_over_is_an_error():
     *_, last, end = scans_of(content)
     bomb = content[:end] + content[last:end] * 150 + content[end:]
     with pytest.raises(DataError, match=r"bomb\.jpg: a JPEG of more than 100 scans"):
-        open_content(bomb, "bomb.jpg")
+        open_picture(bomb, "bomb.jpg")
     few = content[:end] + content[last:end] * 20 + content[end:]
-    assert normalise(open_content(few, "few.jpg"), "few.jpg").getpixel((9, 9)) == 77
+    assert normalise(open_picture(few, "few.jpg"), "few.jpg").getpixel((9, 9)) == 77
 
 
 def test_what_only_looks_like_a_scan_is_none():
@@ -116,7 +116,7 @@ def test_what_only_looks_like_a_scan_is_none():
     exif = Image.Exif()
     exif[0x010E] = "\xff\xda" * 500  # within a segment
     content = encode(picture, "JPEG", exif=exif, comment=b"\xff\xda" * 500) + b"\xff\xda" * 500  # and behind the end
-    assert normalise(open_content(content, "x"), "x").size == (64, 64)
+    assert normalise(open_picture(content, "x"), "x").size == (64, 64)
 
 
 def test_16_bit_grey_is_scaled_not_clipped():
@@ -242,8 +242,8 @@ def test_a_header_tells_the_shape_after_turning():
     exif = Image.Exif()
     exif[0x0112] = 6
     content = encode(Image.fromarray(ramp(40, 60)), "JPEG", exif=exif)
-    assert header_shape(open_image(BytesIO(content), "x")) == (60, 40, 3)
-    assert header_shape(open_image(BytesIO(encode(Image.new("1", (5, 3)))), "x")) == (3, 5, 1)
+    assert picture_shape(open_image(BytesIO(content), "x")) == (60, 40, 3)
+    assert picture_shape(open_image(BytesIO(encode(Image.new("1", (5, 3)))), "x")) == (3, 5, 1)
 
 
 def test_a_broken_exif_block_leaves_the_picture_as_it_is():

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge import Dataset
+from ganforge import Dataset, Paired
 from ganforge.data import PackedData, cache_folder, decode, open_data, pack_data, packer, writing
+from ganforge.data.packer import pack
 from ganforge.data.threads import in_chunks
 from ganforge.errors import DataError, OptionError, PluginError
 from ganforge.plugins import Plugin
@@ -231,6 +232,54 @@ def test_whole_batches_are_fetched_where_they_are_offered():
     items = [np.full((4, 4), index, np.uint8) for index in range(200)]
     data = open_data("batched", registry=registry_of(batched=lambda: Batched(items)))
     assert data.examples[:, 0, 0, 0].tolist() == list(range(200))
+
+
+class Headed(Listed):
+    """Examples whose sizes are told by headers."""
+
+    def __init__(self, items, shapes):
+        super().__init__(items)
+        self.shapes, self.read = shapes, []
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return super().__getitem__(index)
+
+    def example_name(self, index):
+        return f"shard-{index // 2}/{index}.png"
+
+    def example_shape(self, index):
+        if isinstance(self.shapes[index], Exception):
+            raise self.shapes[index]
+        return self.shapes[index]
+
+
+def test_where_headers_tell_sizes_every_example_is_read_once():
+    images = [random_image(number, (8 + number % 2, 8)) for number in range(200)]
+    headed = Headed(images, [(image.height, image.width, 3) for image in images])
+    data = pack(headed, "headed", title="headed")
+    assert headed.read == list(range(200))
+    assert torch.equal(data.examples, pack(Listed(images), "listed", title="listed").examples)
+
+
+def test_an_example_is_called_by_its_name():
+    images = [random_image(number) for number in range(20)]
+    shapes = [(8, 8, 3)] * 20
+    headed = Headed([*images[:7], "no image", *images[8:]], shapes)
+    with pytest.raises(PluginError, match=r"^headed, shard-3/7\.png is a str"):
+        pack(headed, "headed", title="headed")
+    headed = Headed(images, [*shapes[:7], DataError("it is cut off"), *shapes[8:]])
+    assert pack(headed, "headed", title="headed", skip_bad=True).left_out == {"shard-3/7.png": "it is cut off"}
+    headed = Headed(images, [*shapes[:7], ZeroDivisionError("oh"), *shapes[8:]])
+    with pytest.raises(PluginError, match=r"headed, shard-3/7\.png: ZeroDivisionError: oh"):
+        pack(headed, "headed", title="headed")
+
+
+def test_a_data_set_that_tells_sizes_yields_no_pairs():
+    images = [random_image(number) for number in range(3)]
+    headed = Headed([Paired(image=image, source=image) for image in images], [(8, 8, 3)] * 3)
+    with pytest.raises(PluginError, match="has a source, others have none"):
+        pack(headed, "headed", title="headed")
 
 
 def test_progress_ends_with_all_examples():

@@ -89,7 +89,7 @@ def test_a_file_named_as_a_picture_must_be_one(lay):
     with pytest.raises(DataError, match=r"data(\.zip)?/b\.jpg: this is a web page"):
         source[1]
     with pytest.raises(DataError, match=r"data(\.zip)?/b\.jpg: this is a web page"):
-        source.shape(1)
+        source.example_shape(1)
 
 
 def test_folders_are_classes_in_natural_order(lay):
@@ -294,7 +294,7 @@ def test_a_file_too_large_for_a_picture_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LARGEST_FILE", 1 << 20)
     with (tmp_path / "a.png").open("wb") as file:
         file.truncate((1 << 20) + 1)
-    for look in (lambda source: source[0], lambda source: source.shape(0)):
+    for look in (lambda source: source[0], lambda source: source.example_shape(0)):
         with pytest.raises(DataError, match=r"a\.png: 1 MiB are too much"):
             look(open_source(tmp_path))
 

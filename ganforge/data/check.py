@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganforge.data.bad import ONE_IN, BadExamples, may_be_left_out, too_many
-from ganforge.data.decode import normalise, open_content, strict_decoding
+from ganforge.data.decode import normalise, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
 from ganforge.data.items import Reader, Shape
 from ganforge.data.packer import Progress
@@ -144,7 +144,7 @@ def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | Non
     name, where = reader.call(index)
     try:
         with source.content(source.names[index]) as content:
-            opened = open_content(content, where)
+            opened = open_picture(content, where)
             mode = opened.mode
             image = normalise(opened, where)
             digest = hashlib.sha256(content).digest()
@@ -161,7 +161,7 @@ def _pixels(source: Source) -> int:
     most = 1
     for index in range(len(source)):
         try:
-            most = max(most, math.prod(source.shape(index)[:2]))
+            most = max(most, math.prod(source.example_shape(index)[:2]))
         except DataError:  # it will be listed
             continue
     return most

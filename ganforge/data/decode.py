@@ -58,7 +58,7 @@ def open_image(stream: IO[bytes], name: str) -> Image.Image:
     return image
 
 
-def open_content(content: bytes, name: str) -> Image.Image:
+def open_picture(content: bytes, name: str) -> Image.Image:
     """Read the header of a picture file that is in memory as a whole; as `open_image`, and more of it is looked at.
 
     Raises:
@@ -78,7 +78,7 @@ def _has_more_scans(jpeg: bytes, most: int) -> bool:
     return scans > most
 
 
-def header_shape(image: Image.Image) -> tuple[int, int, int]:
+def picture_shape(image: Image.Image) -> tuple[int, int, int]:
     """Height, width and channels that `normalise` will give, as far as the header tells.
 
     Only an orientation that is noted behind the pixels is missed; to look for it would mean to decode them.

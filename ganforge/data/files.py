@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
-from ganforge.data.decode import SUFFIXES, header_shape, normalise, open_content, open_image
+from ganforge.data.decode import SUFFIXES, normalise, open_image, open_picture, picture_shape
 from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
 from ganforge.interfaces import Dataset
@@ -113,13 +113,17 @@ class ImageFiles(Dataset):
         name = self.names[index]
         where = self.describe(name)
         with self.content(name) as content:
-            image = normalise(open_content(content, where), where)
+            image = normalise(open_picture(content, where), where)
         return image if self.labels is None else (image, self.labels[index])
 
-    def shape(self, index: int) -> tuple[int, int, int]:
+    def example_name(self, index: int) -> str:
+        """The relative name of a picture."""
+        return printable(self.names[index])
+
+    def example_shape(self, index: int) -> tuple[int, int, int]:
         """Height, width and channels of a picture, as its header tells."""
         with self._opened(self.names[index]) as stream:
-            return header_shape(open_image(stream, self.describe(self.names[index])))
+            return picture_shape(open_image(stream, self.describe(self.names[index])))
 
     @contextmanager
     def content(self, name: str) -> Iterator[bytes]:

@@ -17,9 +17,9 @@ from torch import Tensor
 from ganforge.data.bad import BadExamples, may_be_left_out
 from ganforge.data.decode import fit, normalise
 from ganforge.data.files import ImageFiles
-from ganforge.data.wording import printable, reason_of
+from ganforge.data.wording import reason_of
 from ganforge.errors import DataError, GanforgeError, PluginError
-from ganforge.interfaces import Paired
+from ganforge.interfaces import Dataset, Paired
 
 Shape = tuple[int, ...]
 """One example as it is yielded: ``(H, W, C)`` for an image, ``(D,)`` for a vector."""
@@ -92,21 +92,36 @@ class Reader:
 
         Where examples come with images, the shapes of these follow as a second set.
         """
-        shapes: set[Shape] = set()
-        if isinstance(self.dataset, ImageFiles):
-            for index in range(self.length):
-                try:
-                    shapes.add(self.dataset.shape(index))
-                except DataError as error:
-                    self._leave_out(index, error)
-            return [shapes]
-        found: list[set[Shape]] = [shapes]
+        if (told := self._headers()) is not None:
+            return [told]
+        found: list[set[Shape]] = [set()]
         for index in sorted({round(index) for index in np.linspace(0, self.length - 1, _SURVEYED)}):
             for example in self.read([index]):  # one at a time, as they may be large
                 found += [set() for _ in example.sides[len(found) :]]
                 for known, side in zip(found, example.sides, strict=True):
                     known.add(side.shape)
         return found
+
+    def _headers(self) -> set[Shape] | None:
+        """Shapes of all examples as the data set tells them; None if it does not."""
+        if not isinstance(self.dataset, Dataset):
+            return None
+        shapes: set[Shape] = set()
+        for index in range(self.length):
+            try:
+                shape = self.dataset.example_shape(index)
+            except DataError as error:
+                self._leave_out(index, error)
+            except GanforgeError:
+                raise
+            except Exception as error:
+                raise _broken(self.call(index)[1], error) from error
+            else:
+                if shape is None:
+                    return None
+                shapes.add(shape)
+        self._sides = 1
+        return shapes
 
     def read(self, indices: Sequence[int], edge: int | None = None, source_edge: int | None = None) -> list[Example]:
         """Fetch examples, without those that are left out.
@@ -124,12 +139,13 @@ class Reader:
             items = self._fetch([index for index in indices if index not in self.bad])
         examples = []
         for index, item in items:
-            item, label, source = self._split(item, index)
+            where = self.call(index)[1]
+            item, label, source = _split(item, where)
             try:
-                example = self._example(item, label, index, edge)
+                example = _example(item, label, where, edge)
                 if source is not None:
-                    example = replace(example, source=self._example(source, None, index, source_edge))
-                examples.append(self._check_sides(example, index))
+                    example = replace(example, source=_example(source, None, where, source_edge))
+                examples.append(self._check_sides(example, where))
             except DataError as error:
                 self._leave_out(index, error, label)
         return examples
@@ -137,9 +153,9 @@ class Reader:
     def call(self, index: int) -> tuple[str, str]:
         """What to call an example: within the data set, and in an error."""
         if isinstance(self.dataset, ImageFiles):
-            name = self.dataset.names[index]
-            return printable(name), self.dataset.describe(name)
-        return f"example {index}", f"{self.name}, example {index}"
+            return self.dataset.example_name(index), self.dataset.describe(self.dataset.names[index])
+        name = self.dataset.example_name(index) if isinstance(self.dataset, Dataset) else f"example {index}"
+        return name, f"{self.name}, {name}"
 
     def _leave_out(self, index: int, error: DataError, label: int | None = None) -> None:
         if isinstance(self.dataset, ImageFiles) and self.dataset.labels is not None:
@@ -158,7 +174,7 @@ class Reader:
                     raise PluginError(f"{where}: __getitems__ returned {len(batch)} items for {len(indices)} indices")
                 return list(zip(indices, batch, strict=True))
             for index in indices:
-                where = f"{self.name}, example {index}"
+                where = self.call(index)[1]
                 try:
                     items.append((index, self.dataset[index]))
                 except DataError as error:
@@ -166,24 +182,12 @@ class Reader:
         except GanforgeError:
             raise
         except Exception as error:
-            raise PluginError(f"{where}: {type(error).__name__}: {reason_of(error)}") from error
+            raise _broken(where, error) from error
         return items
 
-    def _split(self, item: Any, index: int) -> tuple[Any, int | None, Any]:
-        where = f"{self.name}, example {index}"
-        if isinstance(item, Paired):
-            if item.source is None:
-                raise PluginError(f"{where} is paired with None", _CONTRACT)
-            return item.image, None, item.source
-        if not isinstance(item, (tuple, list)):
-            return item, None, None
-        if len(item) != 2:
-            raise PluginError(f"{where} is a {type(item).__name__} of {len(item)}", _CONTRACT)
-        return item[0], _read_label(item[1], where), None
-
-    def _check_sides(self, example: Example, index: int) -> Example:
+    def _check_sides(self, example: Example, where: str) -> Example:
         """Refuse a pair of anything but images, and pairs among what is none."""
-        where, count = f"{self.name}, example {index}", len(example.sides)
+        count = len(example.sides)
         if count > 1 and {len(side.shape) for side in example.sides} != {3}:
             raise PluginError(f"{where} pairs a vector", "only images come in pairs")
         if count != (self._sides or count):
@@ -192,17 +196,33 @@ class Reader:
         self._sides = count
         return example
 
-    def _example(self, item: Any, label: int | None, index: int, edge: int | None) -> Example:
-        where = f"{self.name}, example {index}"
-        if isinstance(item, Image.Image):
-            image = normalise(item, where)
-            shape: Shape = (image.height, image.width, len(image.getbands()))
-            return Example(shape, _pixels(image if edge is None else fit(image, edge)), label)
-        array = _read_array(item, where)
-        shape = array.shape
-        if array.ndim == 3 and edge is not None and shape[:2] != (edge, edge):
-            array = _pixels(fit(Image.fromarray(array[:, :, 0] if shape[2] == 1 else array), edge))
-        return Example(shape, array, label)
+
+def _split(item: Any, where: str) -> tuple[Any, int | None, Any]:
+    if isinstance(item, Paired):
+        if item.source is None:
+            raise PluginError(f"{where} is paired with None", _CONTRACT)
+        return item.image, None, item.source
+    if not isinstance(item, (tuple, list)):
+        return item, None, None
+    if len(item) != 2:
+        raise PluginError(f"{where} is a {type(item).__name__} of {len(item)}", _CONTRACT)
+    return item[0], _read_label(item[1], where), None
+
+
+def _example(item: Any, label: int | None, where: str, edge: int | None) -> Example:
+    if isinstance(item, Image.Image):
+        image = normalise(item, where)
+        shape: Shape = (image.height, image.width, len(image.getbands()))
+        return Example(shape, _pixels(image if edge is None else fit(image, edge)), label)
+    array = _read_array(item, where)
+    shape = array.shape
+    if array.ndim == 3 and edge is not None and shape[:2] != (edge, edge):
+        array = _pixels(fit(Image.fromarray(array[:, :, 0] if shape[2] == 1 else array), edge))
+    return Example(shape, array, label)
+
+
+def _broken(where: str, error: Exception) -> PluginError:
+    return PluginError(f"{where}: {type(error).__name__}: {reason_of(error)}")
 
 
 def _pixels(image: Image.Image) -> NDArray[Any]:
