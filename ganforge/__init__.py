@@ -13,6 +13,7 @@ from ganforge.version import API_VERSION, __version__
 if TYPE_CHECKING:
     from ganforge.api import Run, load, open_run, train
     from ganforge.capabilities import Growing, Recomputable, StyleGenerator
+    from ganforge.checkpoint import save_generator
     from ganforge.data.cache import cache_folder
     from ganforge.data.decode import open_picture, picture_shape
     from ganforge.data.sources import open_source
@@ -126,6 +127,7 @@ __all__ = [
     "open_source",
     "picture_shape",
     "require_labels",
+    "save_generator",
     "train",
 ]
 
@@ -174,6 +176,7 @@ _HOMES = {
     "layers.pixel_norm": ("PixelNorm",),
     "layers.resample": ("BilinearDownsample", "BilinearUpsample", "Blur", "RepeatPixels"),
     "api": ("Run", "load", "open_run", "train"),
+    "checkpoint": ("save_generator",),
     "data.cache": ("cache_folder",),
     "data.decode": ("open_picture", "picture_shape"),
     "data.sources": ("open_source",),

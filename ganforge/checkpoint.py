@@ -162,7 +162,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write a generator's ``state_dict`` with a card that is enough to make it again; see `load_generator`."""
+    """Write a generator's ``state_dict`` with a card that is enough to make it again, for `ganforge.load`.
+
+    Args:
+        path: The file, a ``.safetensors``.
+        weights: By name.
+        card: What is known of it, such as an exporter is given.
+
+    Raises:
+        GanforgeError: The file cannot be written; an older one is as it was.
+    """
     save_tensors(path, weights, {**card, "kind": "generator"})
 
 

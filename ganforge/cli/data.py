@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,19 +58,49 @@ def pack(
         typer.Option(help="Pixels along an edge. If left out, the size that all images share, else 64."),
     ] = None,
     skip_bad: SkipBadOption = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="data.OPTION=VALUE",
+            help="An option of the data set, as in data.split=test. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Decode, crop and resize once, into a folder that --data takes and that opens at once."""
     from ganforge.data import pack_data
 
+    options = _parse_options(settings or [])
     with progress_bar(f"packing {source}") as progress:
         data = pack_data(
-            source, out, resolution=resolution, registry=open_registry(), progress=progress, skip_bad=skip_bad
+            source,
+            out,
+            resolution=resolution,
+            options=options,
+            registry=open_registry(),
+            progress=progress,
+            skip_bad=skip_bad,
         )
     if data.note:
         say(data.note)
     classes = f", {len(data.class_names)} classes" if data.class_names else ""
     classes += f" with sources {list(data.spec.source_shape)}" if data.sources else ""
     print_result(f"{out}: {len(data)} examples {list(data.spec.shape)}{classes}, fingerprint {data.fingerprint[:12]}")
+
+
+def _parse_options(settings: list[str]) -> dict[str, Any]:
+    """Options of the data set by name."""
+    from ganforge.errors import OptionError
+    from ganforge.settings import parse_setting
+
+    options: dict[str, Any] = {}
+    for text in settings:
+        ((section, given),) = parse_setting(text).items()
+        if section != "data":
+            raise OptionError(f"--set {text}: only the data set has options here", "such as --set data.split=test")
+        options |= given
+    return options
 
 
 _MOST_LINES = 10

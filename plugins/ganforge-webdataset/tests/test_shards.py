@@ -2,8 +2,6 @@
 
 import http.server
 import io
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +10,7 @@ import threading
 from collections import Counter
 from functools import partial
 
+import ganforge
 import numpy as np
 import pytest
 import webdataset
@@ -270,44 +269,40 @@ def test_an_address_of_an_unknown_kind_is_one_line():
 
 # ---- training ----
 
-TINY = ["--device", "cpu", "--engine", "eager", "--precision", "float32", "--resolution", "16", "--batch", "8",
-        "--set", "generator.width=4", "--set", "discriminator.width=4", "--set", "training.threads=1",
-        "--set", "training.samples=4", "--set", "training.tick_images=16"]  # fmt: skip
+TINY = {
+    "training.batch": 8, "training.samples": 4, "training.engine": "eager", "training.precision": "float32",
+    "training.threads": 1, "generator.width": 4, "discriminator.width": 4,
+}  # fmt: skip
 
 
-def ganforge(*arguments, code=0):
-    words = [sys.executable, "-m", "ganforge", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == code, done.stderr
-    return done.stderr
+def train(shards, images, out):
+    return ganforge.train(
+        arch="dcgan", data="webdataset", resolution=16, images=images, device="cpu", out=out,
+        settings={**TINY, "data.shards": shards}, quiet=True,
+    )  # fmt: skip
 
 
-def test_a_run_goes_on_exactly_after_the_shards_are_gone(served, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    train = ["train", "--arch", "dcgan", "--data", "webdataset", "--set", f"data.shards={served[0]}", *TINY]
-    ganforge(*train, "--images", 64, "--out", "whole")
+def test_a_run_goes_on_exactly_after_the_shards_are_gone(served, tmp_path):
+    whole = train(served[0], 64, tmp_path / "whole")
     asked = dict(served[1])
-    ganforge(*train, "--images", 32, "--out", "halves")
+    half = train(served[0], 32, tmp_path / "halves")
     shutil.rmtree(tmp_path / "web")
-    (half,) = (tmp_path / "halves").iterdir()
-    ganforge("train", "--resume", half, "--images", 64)
+    half = half.resume(images=64, quiet=True)
     assert dict(served[1]) == asked  # packed data served all but the first start
-    (whole,) = (tmp_path / "whole").iterdir()
-    assert (half / "generator.safetensors").read_bytes() == (whole / "generator.safetensors").read_bytes()
-    told = json.loads((whole / "config.json").read_text())["data"]
-    assert told["shards"] == served[0]
+    assert (half.path / "generator.safetensors").read_bytes() == (whole.path / "generator.safetensors").read_bytes()
+    assert whole.config["data"]["shards"] == served[0]
 
 
-def test_a_bad_picture_is_named_or_left_out(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_bad_picture_is_named_or_left_out(tmp_path):
     members = [(f"{number:02d}.png", picture(number)) for number in range(20)]
     members[7] = ("07.png", members[7][1][:-30])  # its header is sound
     members[9] = ("09.png", b"<html>")
     write_tar(tmp_path / "x.tar", members)
-    train = ["train", "--arch", "dcgan", "--data", "webdataset", "--set", "data.shards=x.tar", *TINY, "--images", 8]
-    told = ganforge(*train, code=2)
-    assert "x.tar/09.png" in told
-    assert "Traceback" not in told
-    told = ganforge(*train, "--skip-bad")
-    assert "left out 2 of 20" in told
-    assert "x.tar/07.png: cannot be decoded" in told
+    words = [sys.executable, "-m", "ganforge", "data", "pack", "webdataset", "--set", "data.shards=x.tar"]
+    told = subprocess.run([*words, "packed"], capture_output=True, text=True, cwd=tmp_path)
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: x.tar/09.png: this is a web page")
+    told = subprocess.run([*words, "packed", "--skip-bad"], capture_output=True, text=True, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "left out 2 of 20" in told.stderr
+    assert "x.tar/07.png: cannot be decoded" in told.stderr

@@ -1,0 +1,27 @@
+"""Data sets from the Hugging Face Hub, and generators to it and from it, for ganforge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganforge import Exporter, hookimpl
+
+from ganforge_huggingface.dataset import HubDataset
+from ganforge_huggingface.exporter import HubExporter
+from ganforge_huggingface.hub import from_pretrained, pull, push
+
+GANFORGE_API = 1
+
+__all__ = ["HubDataset", "HubExporter", "from_pretrained", "pull", "push"]
+
+
+@hookimpl
+def ganforge_datasets() -> dict[str, Any]:
+    """Offer the data set."""
+    return {"huggingface": HubDataset}
+
+
+@hookimpl
+def ganforge_exporters() -> dict[str, type[Exporter]]:
+    """Offer the exporter."""
+    return {"huggingface": HubExporter}

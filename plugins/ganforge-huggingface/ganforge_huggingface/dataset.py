@@ -1,0 +1,167 @@
+"""A data set of the hub, or of a local folder in one of its forms."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ganforge import DataError, Dataset, OptionError, nearest, open_picture, picture_shape
+
+_MARKS = ("state.json", "dataset_dict.json")
+"""Of a folder that ``save_to_disk`` wrote."""
+
+
+class HubDataset(Dataset):
+    """Pictures of a data set on the Hugging Face Hub, or of a local folder of pictures, of Parquet, or saved to disk.
+
+    Nothing that it brings along is run: it is read by the package ``datasets``, which runs no scripts.
+
+    Args:
+        path: Name on the hub, such as ``ylecun/mnist``, or a local folder.
+        config: Which of its configurations; empty for the only one.
+        split: Which part of it.
+        image: Column of the pictures; empty for the only one.
+        label: Column of the classes; empty for the only one of classes, if any; ``none`` for no classes.
+        revision: Commit, tag or branch on the hub; empty for the newest. A commit makes a run repeatable.
+
+    Raises:
+        OptionError: No path is given, or the package ``datasets`` is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str = "",
+        config: str = "",
+        split: str = "train",
+        image: str = "",
+        label: str = "",
+        revision: str = "",
+    ) -> None:
+        if not path:
+            raise OptionError("dataset 'huggingface': no data are named", "--set data.path=ylecun/mnist")
+        self._path = path
+        self._config = config
+        self._split = split
+        self._image = image
+        self._label = label
+        self._revision = revision
+
+    @cached_property
+    def _whole(self) -> Any:
+        """All columns, as the package ``datasets`` knows them."""
+        try:
+            import datasets  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise OptionError(
+                f"dataset 'huggingface' needs the package datasets: {error}",
+                'pip install "ganforge-huggingface[datasets]"',
+            ) from error
+        folder = Path(self._path).expanduser()
+        try:
+            if folder.is_dir() and any((folder / mark).exists() for mark in _MARKS):
+                found = datasets.load_from_disk(str(folder))
+                return found[self._split] if isinstance(found, dict) else found
+            return datasets.load_dataset(
+                str(folder) if folder.is_dir() else self._path,
+                self._config or None,
+                split=self._split,
+                revision=self._revision or None,
+            )
+        except KeyError:
+            raise DataError(
+                f"{self._path} has no split '{self._split}'", nearest(self._split, list(map(str, found)))
+            ) from None
+        except Exception as error:  # whatever networks, archives and parsers raise, at length
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise DataError(
+                f"{self._path}: cannot be loaded: {reason}",
+                "look at data.path, data.config, data.split and data.revision; private data need `hf auth login`",
+            ) from error
+
+    @cached_property
+    def _columns(self) -> tuple[str, str | None]:
+        """The columns of pictures and of classes."""
+        features = self._whole.features
+        import datasets
+
+        pictures = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+        picture = self._choose("image", self._image, pictures, pictures)
+        if picture is None:
+            raise DataError(f"{self._path} has no column of pictures, but {', '.join(features)}", "take other data")
+        if self._label == "none":
+            return picture, None
+        return picture, self._choose("label", self._label, classes, list(features))
+
+    def _choose(self, option: str, given: str, likely: list[str], possible: list[str]) -> str | None:
+        if given and given not in possible:
+            raise OptionError(f"data.{option}={given}: there is no such column", nearest(given, possible))
+        if not given and len(likely) > 1:
+            raise DataError(
+                f"{self._path} has the columns {', '.join(likely)}", f"choose one: --set data.{option}={likely[0]}"
+            )
+        return given or next(iter(likely), None)
+
+    @cached_property
+    def _rows(self) -> Any:
+        """The pictures as files, not decoded."""
+        image, label = self._columns
+        import datasets
+
+        rows = self._whole.select_columns([image, *([label] if label else [])])
+        return rows.cast_column(image, datasets.Image(decode=False))
+
+    @cached_property
+    def _classes(self) -> tuple[tuple[str, ...], list[int] | None]:
+        """Names of the classes, and the class of each example."""
+        label = self._columns[1]
+        import datasets
+
+        if label is None:
+            return (), None
+        values = list(self._rows[label])
+        if isinstance(feature := self._whole.features[label], datasets.ClassLabel):
+            unlabelled = [number for number, value in enumerate(values) if value is None or value < 0]
+            if unlabelled:
+                raise DataError(
+                    f"{self._path}: {len(unlabelled)} of {len(values)} examples have no class, such as {unlabelled[0]}",
+                    "take another split, or --set data.label=none",
+                )
+            return tuple(feature.names), values
+        if not all(type(value) in (int, str, bool) for value in values):
+            raise DataError(f"{self._path}: column '{label}' holds no classes", "classes are numbers or names")
+        known = {value: number for number, value in enumerate(sorted(set(values)))}
+        return tuple(map(str, known)), [known[value] for value in values]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the classes; empty if there are none."""
+        return self._classes[0]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Any:
+        image, labels = self._open(index), self._classes[1]
+        return image if labels is None else (image, labels[index])
+
+    def example_name(self, index: int) -> str:
+        """Its row, in the words of the hub's viewer."""
+        return f"{self._path}, row {index}"
+
+    def example_shape(self, index: int) -> tuple[int, int, int]:
+        """As the header of the picture tells."""
+        return picture_shape(self._open(index))
+
+    def cache_key(self) -> str:
+        """The fingerprint that the package ``datasets`` has of it, and the columns."""
+        return " ".join([self._whole._fingerprint, *map(str, self._columns)])
+
+    def _open(self, index: int) -> Any:
+        found = self._rows[index][self._columns[0]]
+        if found is None:
+            raise DataError(f"{self.example_name(index)} holds no picture", "take it away")
+        content = found["bytes"]
+        return open_picture(Path(found["path"]).read_bytes() if content is None else content, self.example_name(index))

@@ -1,0 +1,167 @@
+"""Generators in the hub's layout: written, pushed to a hub of this machine, and pulled."""
+
+import json
+import os
+import subprocess
+import sys
+
+import ganforge
+import pytest
+import torch
+import yaml
+from fake_hub import COMMIT, fake_hub
+from ganforge.testing import check_exporter
+from PIL import Image
+
+from ganforge_huggingface import HubExporter
+
+TINY = {"training.batch": 8, "training.samples": 4, "training.engine": "eager", "training.precision": "float32",
+        "training.threads": 1, "generator.width": 4, "discriminator.width": 4}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a network with classes."""
+    place = tmp_path_factory.mktemp("made")
+    for name in ("cat", "dog"):
+        (place / "pets" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.effect_noise((16, 16), 30 + number).convert("RGB").save(place / "pets" / name / f"{number}.png")
+    return ganforge.train(
+        arch="cdcgan", data=place / "pets", images=16, device="cpu", settings=TINY, out=place / "runs", quiet=True
+    )
+
+
+def command(*words, code=0, hub=None, **others):
+    """What a command of its own process prints, and what it tells."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment |= {"HF_ENDPOINT": hub.url} if hub else {}
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, words)], capture_output=True, text=True, env=environment | others
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    options = [f"--set=huggingface.{each}" for each in ("license=mit", "dataset=me/pets", "repo=me/pets-gan")]
+    command("ganforge", "export", run.path, "--format", "huggingface", *options, "--to", folder)
+    return folder / "generator-hub"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ---- the layout ----
+
+
+def test_the_exporter_passes_the_checks(tmp_path):
+    check_exporter(HubExporter, tmp_path)
+
+
+def test_the_model_card_tells_what_it_is(exported, run):
+    assert {each.name for each in exported.iterdir()} == {
+        "README.md",
+        "config.json",
+        "generator.safetensors",
+        "samples.png",
+    }
+    _, head, text = (exported / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head) == {
+        "library_name": "ganforge",
+        "license": "mit",
+        "datasets": ["me/pets"],
+        "tags": ["gan", "ganforge", "dcgan", "cdcgan"],
+    }
+    for words in (
+        "![Samples",
+        "16 images",
+        "16 x 16 pixels",
+        "cat, dog",
+        "pets, 16 examples",
+        "width 4",
+        "recipe: cdcgan",
+    ):
+        assert words in text
+    assert json.loads((exported / "config.json").read_text())["data"]["class_names"] == ["cat", "dog"]
+    with Image.open(exported / "samples.png") as picture:
+        assert picture.size == (8 * 64, 4 * 64)
+
+
+def test_code_of_the_model_card_runs(exported, home):
+    text = (exported / "README.md").read_text()
+    (code,) = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    with fake_hub() as hub:
+        command("ganforge_huggingface", "push", exported, "me/pets-gan", hub=hub, HF_TOKEN="hf_secret")
+        (home / "card.py").write_text(f"{code}\nprint(tuple(images.shape))")
+        assert command("card", hub=hub)[0].strip() == "(16, 3, 16, 16)"
+
+
+def test_unlabelled_images_are_told_from_others(tmp_path):
+    generator = ganforge.testing.networks.SmallGenerator().eval()
+    card = {"generator": {"name": "x", "options": {}}, "data": {"shape": [3], "class_names": []}}
+    HubExporter(title="Points: of mine").export(generator, card, tmp_path / "points-hub")
+    text = (tmp_path / "points-hub/README.md").read_text()
+    assert "# Points: of mine" in text
+    assert "vectors of 3 numbers" in text
+    assert not (tmp_path / "points-hub/samples.png").exists()
+
+
+# ---- there and back ----
+
+
+def test_a_generator_comes_back_as_it_was_pushed(exported, run, home):
+    with fake_hub() as hub:
+        out, told = command(
+            "ganforge_huggingface", "push", exported, "me/pets-gan", "--private", hub=hub, HF_TOKEN="hf_secret"
+        )
+        assert out.strip() == f"{hub.url}/me/pets-gan/commit/{COMMIT}"
+        assert "hf_secret" not in out + told
+        assert hub.repos["me/pets-gan"]["private"]
+        files = hub.repos["me/pets-gan"]["files"]
+        assert files == {each.name: each.read_bytes() for each in exported.iterdir()}
+        out, told = command("ganforge_huggingface", "pull", "me/pets-gan", hub=hub)
+        assert out.strip() == "pets-gan/generator.safetensors"
+        assert "ganforge sample pets-gan/generator.safetensors" in told
+    pulled, own = ganforge.load(home / "pets-gan"), run.load()
+    z, labels = torch.randn(4, own.z_dim), torch.tensor([0, 1, 1, 0])
+    assert torch.equal(pulled(z, labels), own(z, labels))
+    command("ganforge", "sample", "pets-gan/generator.safetensors", "--to", "grid.png")
+    assert (home / "grid.png").exists()
+
+
+def test_what_the_hub_refuses_is_one_line(exported, home):
+    with fake_hub() as hub:
+        told = command("ganforge_huggingface", "push", exported, "me/x", hub=hub, code=2, HF_TOKEN="hf_wrong")[1]
+        assert told.startswith("error: me/x cannot be uploaded: ")
+        assert "hf auth login" in told
+        assert "hf_wrong" not in told
+        told = command("ganforge_huggingface", "pull", "me/nothing", hub=hub, code=2)[1]
+        assert told.startswith("error: me/nothing cannot be downloaded: ")
+        command("ganforge_huggingface", "push", exported, "me/other", hub=hub, HF_TOKEN="hf_secret")
+        files = hub.repos["me/other"]["files"]
+        whole = files["generator.safetensors"]
+        files["generator.safetensors"] = whole[:-1] + bytes([whole[-1] ^ 1])
+        told = command("ganforge_huggingface", "pull", "me/other", hub=hub, code=2)[1]
+        assert "does not match its digest" in told
+        del files["generator.safetensors"]
+        told = command("ganforge_huggingface", "pull", "me/other", "--to", "empty", hub=hub, code=2)[1]
+        assert "empty/generator.safetensors: no such file" in told
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(home):
+    told = command("ganforge_huggingface", "pull", "me/x", code=2, HF_ENDPOINT="http://127.0.0.1:9")[1]
+    assert told.startswith("error: me/x cannot be downloaded: ")
+
+
+def test_only_what_the_exporter_wrote_is_pushed(run, home):
+    told = command("ganforge_huggingface", "push", run.path, "me/x", code=2)[1]
+    assert "holds no README.md" in told
+    assert "--format huggingface" in told
