@@ -285,6 +285,7 @@ def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
 
 def _tell(finished: Finished) -> None:
     """Say what came of a run and what could be done next; one that was stopped leaves by its signal."""
+    from ganforge.checkpoint import read_card, read_spec
     from ganforge.cli.display import describe_scores
 
     folder, outcome = finished.folder, finished.outcome
@@ -296,8 +297,9 @@ def _tell(finished: Finished) -> None:
         raise typer.Exit(128 + outcome.stopped)
     picture = folder.sample_path(outcome.images)
     say(f"picture:    {picture}\nanimation:  {folder.animation}\nweights:    {folder.generator}")
+    paired = read_spec(read_card(folder.generator)).source_shape
     say(
-        "next:       ganforge sample --count 16\n"
+        f"next:       ganforge sample {'--source FOLDER' if paired else '--count 16'}\n"
         f"            ganforge train --resume --images {2 * outcome.images}\n"
         "            ganforge export --torchscript"
     )
