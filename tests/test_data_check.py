@@ -12,6 +12,9 @@ from ganforge.cli.data import app
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
 from ganforge.errors import DataError
+from ganforge.interfaces import Dataset
+from ganforge.plugins import Plugin
+from ganforge.registry import Registry
 
 
 @pytest.fixture
@@ -139,6 +142,40 @@ def test_long_lists_are_cut_short(command, tmp_path):
     assert "09.png" in result.stdout
     assert "10.png" not in result.stdout
     assert "and 20 more" in result.stdout
+
+
+def test_a_data_set_is_looked_at_by_its_name(command):
+    result = command("check", "stacked-mnist", "--set", "data.split=nowhere")
+    assert "split" in str(result.exception)
+    result = command("check", "avatars", "--set", "data.count=30", "--set", "data.resolution=16")
+    assert result.exit_code == 0, result.exception
+    for words in ("avatars: data set, 30 examples", "16 x 16: 30", "RGB: 30", "take as it is"):
+        assert words in result.stdout
+    assert "--data avatars --set data.count=30 --set data.resolution=16" in result.stdout
+
+
+def test_bad_examples_of_a_data_set_are_listed_by_name():
+    class Shards(Dataset):
+        class_names = ("cat", "dog")
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            if index == 7:
+                raise DataError("it is cut off")
+            return np.full((8, 8, 3), index // 2, np.uint8), index % 2
+
+        def example_name(self, index):
+            return f"a.tar/{index}.png"
+
+    registry = Registry([Plugin("test", "test", "", "ok", parts={"dataset": {"shards": Shards}})])
+    report = check_data("shards", registry=registry)
+    assert report.unreadable == {"a.tar/7.png": "it is cut off"}
+    assert report.classes == {"cat": 10, "dog": 9}
+    assert report.duplicates[0] == ["a.tar/0.png", "a.tar/1.png"]
+    assert not report.usable
+    assert check_data("shards", skip_bad=True, registry=registry).usable
 
 
 def test_packing_writes_a_folder_that_opens(command, pets, tmp_path):

@@ -18,15 +18,24 @@ SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, one in ten at most.")
 ]
 
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.OPTION=VALUE",
+        help="An option of the data set, as in data.split=test. Repeatable.",
+        show_default=False,
+    ),
+]
+
 app = typer.Typer(no_args_is_help=True, help="Look at images before training, and pack them once.")
 
 
 @app.command()
 def check(
-    path: Annotated[
-        Path, typer.Argument(help="A folder or zip of images, an .npy file or a packed folder.", show_default=False)
-    ],
+    source: Annotated[str, typer.Argument(help="A path, or the name of a data set.", show_default=False)],
     skip_bad: SkipBadOption = False,
+    settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read every example, and say what training would do, and how to begin. Leaves with code 2 if it could not."""
@@ -34,8 +43,9 @@ def check(
     from ganforge.data.check import check_data
     from ganforge.errors import DataError
 
-    with progress_bar(f"reading {path}") as progress:
-        report = check_data(path, progress, skip_bad)
+    options = _parse_options(settings or [])
+    with progress_bar(f"reading {source}") as progress:
+        report = check_data(source, progress, skip_bad, options=options, registry=open_registry())
     advice = advise(report, skip_bad) if report.usable else None
     if as_json:
         found = {"usable": report.usable, **asdict(report), "advice": asdict(advice) if advice else None}
@@ -58,15 +68,7 @@ def pack(
         typer.Option(help="Pixels along an edge. If left out, the size that all images share, else 64."),
     ] = None,
     skip_bad: SkipBadOption = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="data.OPTION=VALUE",
-            help="An option of the data set, as in data.split=test. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Decode, crop and resize once, into a folder that --data takes and that opens at once."""
     from ganforge.data import pack_data

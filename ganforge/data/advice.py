@@ -40,6 +40,8 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
     """
     words: list[str] = []
     command = ["ganforge", "train", "--data", report.path]
+    for name, value in report.options.items():
+        command += ["--set", f"data.{name}={value}"]
     if skip_bad and report.unreadable:
         command.append("--skip-bad")
     if len(report.shape) == 1:

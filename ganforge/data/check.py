@@ -8,26 +8,30 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ganforge.data.bad import ONE_IN, BadExamples, may_be_left_out, too_many
 from ganforge.data.decode import normalise, open_picture, strict_decoding
-from ganforge.data.files import FolderImages, ImageFiles
+from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
+from ganforge.data.pack import find_source
 from ganforge.data.packer import Progress
 from ganforge.data.plan import Plan
-from ganforge.data.sources import ArrayFile, PackedFolder, open_source
+from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.threads import in_chunks
 from ganforge.data.wording import printable, short
 from ganforge.errors import DataError
+from ganforge.registry import Registry
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was found at a path.
+    """What was found at a path, or in a data set.
 
     Attributes:
-        path: The path.
-        kind: ``folder``, ``zip``, ``array`` or ``packed folder``.
+        path: The path, or the name of the data set.
+        options: Of the data set, as they were given.
+        kind: ``folder``, ``zip``, ``array``, ``packed folder`` or ``data set``.
         count: Number of examples, readable or not.
         sizes: Examples of each size, such as ``{"640 x 480": 12}``, width first, the most frequent first.
         modes: Examples of each mode, by Pillow's names, or ``vector``.
@@ -41,6 +45,7 @@ class DataReport:
     """
 
     path: str
+    options: Mapping[str, Any]
     kind: str
     count: int
     sizes: Mapping[str, int]
@@ -61,56 +66,66 @@ class DataReport:
 
 @dataclass(frozen=True)
 class _Look:
-    """One example that can be read: its name, shape, mode and digest."""
+    """One example that can be read: its name, shape, mode, digest and class, and whether it comes with an image."""
 
     name: str
     shape: Shape
     mode: str
     digest: bytes
+    label: int | None
+    paired: bool = False
 
 
-Source = ImageFiles | ArrayFile | PackedFolder
-
-
-def check_data(path: Path, progress: Progress | None = None, skip_bad: bool = False) -> DataReport:
-    """Read all examples at a path, and say what training would do with them.
+def check_data(
+    source: str | Path,
+    progress: Progress | None = None,
+    skip_bad: bool = False,
+    *,
+    options: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+) -> DataReport:
+    """Read all examples of a source, and say what training would do with them.
 
     Args:
-        path: A folder or zip of images, an ``.npy`` file or a packed folder.
+        source: A folder or zip of images, an ``.npy`` file or a packed folder; else the name of a registered data set.
         progress: Called with the number of examples read and of all.
         skip_bad: Judge as for a training that leaves out what cannot be read.
+        options: Of a registered data set.
+        registry: Where names are looked up; None for paths only.
 
     Raises:
         DataError: There is nothing to look at, or it cannot be opened at all.
+        OptionError: An unknown option, or a value that is not to be had.
+        PluginError: A data set fails or breaks its contract.
     """
-    source = open_source(path)
-    title = printable(str(path))
-    reader = Reader(source, title)
+    found = find_source(str(source), None, options or {}, registry, skip_bad)
+    reader = Reader(found.dataset, found.title)
+    title = found.title
     reader.bad = BadExamples(title, reader.length, most=reader.length)  # all of them are to be listed
     looks: list[_Look] = []
     with strict_decoding():
-        chunks = in_chunks(
-            lambda indices: (indices.stop, _look(source, reader, indices)), reader.length, _pixels(source)
-        )
+        pixels = max((math.prod(shape[:2]) for shape in reader.survey()[0]), default=1)
+        chunks = in_chunks(lambda indices: (indices.stop, _look(reader, indices)), reader.length, pixels)
         for done, some in chunks:
             looks += some
             if progress:
                 progress(done, reader.length)
-    labels = source.labels
-    names = source.class_names
-    counts = Counter() if labels is None else Counter(names[label] for label in labels)
+    labels = _labels(found.dataset, looks)
+    names = reader.class_names or tuple(map(str, range(max(labels, default=-1) + 1)))
+    counts = Counter(names[label] for label in labels)
     shape: Shape = ()
     training, problem, hint = "", "", ""
     try:
-        shape, training = _foresee(source, reader, {look.shape for look in looks}, skip_bad)
+        shape, training = _foresee(reader, looks, names, skip_bad)
     except DataError as error:
         problem, hint = error.message, error.hint
     same = defaultdict(list)
     for look in looks:
         same[look.digest].append(look.name)
     return DataReport(
-        path=title,
-        kind=_kind(source),
+        path=printable(str(source)),
+        options=dict(options or {}),
+        kind=_kind(found.dataset),
         count=reader.length,
         sizes=dict(Counter(_size(look.shape) for look in looks).most_common()),
         modes=dict(Counter(look.mode for look in looks).most_common()),
@@ -124,17 +139,19 @@ def check_data(path: Path, progress: Progress | None = None, skip_bad: bool = Fa
     )
 
 
-def _look(source: Source, reader: Reader, indices: range) -> list[_Look]:
-    if isinstance(source, ImageFiles):
-        return [look for index in indices if (look := _look_at_file(source, reader, index))]
+def _look(reader: Reader, indices: range) -> list[_Look]:
+    if isinstance(reader.dataset, ImageFiles):
+        return [look for index in indices if (look := _look_at_file(reader.dataset, reader, index))]
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     examples = reader.read(indices)
     return [
         _Look(
-            f"example {index}",
+            reader.call(index)[0],
             example.shape,
             modes[example.shape[2]] if len(example.shape) == 3 else "vector",
             hashlib.sha256(example.array.tobytes()).digest(),
+            example.label,
+            example.source is not None,
         )
         for index, example in zip((each for each in indices if each not in reader.bad), examples, strict=True)
     ]
@@ -142,6 +159,7 @@ def _look(source: Source, reader: Reader, indices: range) -> list[_Look]:
 
 def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | None:
     name, where = reader.call(index)
+    label = None if source.labels is None else source.labels[index]
     try:
         with source.content(source.names[index]) as content:
             opened = open_picture(content, where)
@@ -149,44 +167,37 @@ def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | Non
             image = normalise(opened, where)
             digest = hashlib.sha256(content).digest()
     except DataError as error:
-        reader.bad.add(index, name, where, error, None if source.labels is None else source.labels[index])
+        reader.bad.add(index, name, where, error, label)
         return None
-    return _Look(name, (image.height, image.width, len(image.getbands())), mode, digest)
+    return _Look(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
 
 
-def _pixels(source: Source) -> int:
-    """Pixels of the largest image, as far as headers tell."""
-    if not isinstance(source, ImageFiles):
-        return math.prod(source.array.shape[1:3])
-    most = 1
-    for index in range(len(source)):
-        try:
-            most = max(most, math.prod(source.example_shape(index)[:2]))
-        except DataError:  # it will be listed
-            continue
-    return most
+def _labels(dataset: Any, looks: Sequence[_Look]) -> list[int]:
+    """The classes of all examples, those of unreadable ones too where they are known."""
+    if isinstance(dataset, ImageFiles):
+        return dataset.labels or []
+    return [look.label for look in looks if look.label is not None]
 
 
-def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool) -> tuple[Shape, str]:
+def _foresee(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...], skip_bad: bool) -> tuple[Shape, str]:
     """The shape that training would take, and what it would do; an error if it would refuse."""
     title, bad = reader.name, reader.bad.reasons()
     if bad and not skip_bad:
         name, reason = next(iter(bad.items()))
         raise DataError(
             f"{title}: {len(bad)} of {reader.length} cannot be read, such as {short(name)}: {reason}",
-            f"mend or remove what is listed as unreadable; {_foresee_skipping(source, reader, shapes)}",
+            f"mend or remove what is listed as unreadable; {_foresee_skipping(reader, looks, class_names)}",
         )
     if len(bad) > may_be_left_out(reader.length):
         raise too_many(title, str(len(bad)), reader.length, bad)
-    if source.labels is not None:
-        left = [label for index, label in enumerate(source.labels) if index not in reader.bad]
-        reader.bad.check_classes(left, source.class_names)
-    if isinstance(source, PackedFolder) and not source.data.is_intact():
+    reader.bad.check_classes([look.label for look in looks], class_names)
+    if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
         raise DataError(f"{title}: the examples are not those of the fingerprint", "pack the data again")
+    shapes = {look.shape for look in looks}
     plan = Plan.of(shapes, None, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
-    told = ", in pairs" if isinstance(source, PackedFolder) and source.data.sources else ", no classes"
-    classes = f", {len(source.class_names)} classes" if source.class_names else told
+    told = ", in pairs" if looks[0].paired else ", no classes"
+    classes = f", {len(class_names)} classes" if class_names else told
     if not plan.is_image:
         return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)
@@ -197,12 +208,12 @@ def _foresee(source: Source, reader: Reader, shapes: set[Shape], skip_bad: bool)
     return plan.shape, done_to
 
 
-def _foresee_skipping(source: Source, reader: Reader, shapes: set[Shape]) -> str:
+def _foresee_skipping(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...]) -> str:
     """What training with ``--skip-bad`` would do."""
     if len(reader.bad) > may_be_left_out(reader.length):
         return f"these are too many for --skip-bad, which leaves out one in {ONE_IN} at most"
     try:
-        return f"--skip-bad would {_foresee(source, reader, shapes, True)[1]}"
+        return f"--skip-bad would {_foresee(reader, looks, class_names, True)[1]}"
     except DataError as error:
         return f"--skip-bad would not do: {error.message}"
 
@@ -211,7 +222,6 @@ def _size(shape: Shape) -> str:
     return f"{shape[1]} x {shape[0]}" if len(shape) == 3 else str(shape[0])
 
 
-def _kind(source: Source) -> str:
-    if isinstance(source, ImageFiles):
-        return "folder" if isinstance(source, FolderImages) else "zip"
-    return "array" if isinstance(source, ArrayFile) else "packed folder"
+def _kind(dataset: Any) -> str:
+    kinds = {FolderImages: "folder", ZipImages: "zip", ArrayFile: "array", PackedFolder: "packed folder"}
+    return kinds.get(type(dataset), "data set")

@@ -55,7 +55,7 @@ def open_data(
         DataError: There is no such source, or it cannot be used.
         PluginError: A data set fails or breaks its contract.
     """
-    found = _find(source, resolution, options or {}, registry, skip_bad)
+    found = find_source(source, resolution, options or {}, registry, skip_bad)
     ready = _as_it_is(found.dataset, resolution)
     if ready is not None:
         return replace(ready, note=found.note)
@@ -106,7 +106,7 @@ def pack_data(
     Raises:
         DataError: As `open_data`; or the folder is taken or cannot be written.
     """
-    found = _find(source, resolution, options or {}, registry, skip_bad)
+    found = find_source(source, resolution, options or {}, registry, skip_bad)
     ready = _as_it_is(found.dataset, resolution)
     try:
         if ready is None:
@@ -120,7 +120,7 @@ def pack_data(
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A source that has been opened.
 
     Attributes:
@@ -141,6 +141,7 @@ class _Found:
     note: str = ""
 
     def pack(self, folder: Path | None, progress: Progress | None) -> PackedData:
+        """Pack it, into a folder or in memory."""
         packed = pack(
             self.dataset,
             self.name,
@@ -162,6 +163,7 @@ class _Found:
         return replace(data, note="\n".join(filter(None, (self.note, told))))
 
     def cache_key(self) -> str | None:
+        """What says when it changes; None if nothing does."""
         try:
             key = getattr(self.dataset, "cache_key", lambda: None)()
         except GanforgeError:
@@ -173,14 +175,16 @@ class _Found:
         return key
 
     def folder_name(self, cache_key: str) -> str:
+        """Of the folder in the cache that it is packed into."""
         content = [FORMAT, self.name, self.resolution, self.origin.get("options"), cache_key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[:48]}-{digest[:16]}"
 
 
-def _find(
+def find_source(
     source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
-) -> _Found:
+) -> Found:
+    """What is meant by a word: a path or the name of a data set; see `open_data` for the arguments and errors."""
     if resolution is not None and resolution < 1:
         raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
     if not source:
@@ -197,12 +201,12 @@ def _find(
     dataset = open_source(path)
     whole = path.resolve()
     name = printable(whole.name if path.is_dir() else whole.stem)
-    return _Found(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad)
+    return Found(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad)
 
 
 def _find_registered(
     name: str, resolution: int | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
-) -> _Found:
+) -> Found:
     if resolution is not None and "resolution" in registry.options("dataset", name):
         if options.get("resolution", resolution) != resolution:
             raise OptionError(f"dataset '{name}' is asked for two resolutions", "give it once")
@@ -210,7 +214,7 @@ def _find_registered(
     options = registry.check("dataset", name, options)
     dataset = registry.build("dataset", name, options)
     origin = {"source": name, "options": dict(options)}
-    return _Found(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
+    return Found(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
 
 
 def _as_it_is(dataset: Any, resolution: int | None) -> PackedData | None:
