@@ -122,3 +122,41 @@ def driver(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
     yield driver
     driver.quit()
+
+
+ASK_AXE = """
+const done = arguments[0];
+// It shall fetch no style sheets: pages forbid that, and of these rules only that on sound would need it.
+const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+axe.run(document, { runOnly, rules: { "target-size": { enabled: true } }, preload: false }).then(
+  ({ passes, violations }) => done({
+    ran: passes.length,
+    found: violations.flatMap(({ id, nodes }) => nodes.map((each) => `${id}: ${each.target}: ${each.failureSummary}`)),
+  }),
+  (error) => done({ ran: 0, found: [String(error)] }),
+);
+"""
+
+
+@pytest.fixture(scope="session")
+def find_barriers():
+    """Gives what axe-core finds on the page of a browser, by all rules of WCAG 2.2 A and AA and of good practice."""
+    script = pytest.importorskip("axe_playwright_python.base", reason="no axe-core").AXE_SCRIPT
+
+    def find(driver, scheme, width):
+        """The violations, a sentence each, in a light or dark scheme and at a width."""
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        colours = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        try:
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", colours)
+            assert driver.execute_script(f"return matchMedia('(prefers-color-scheme: {scheme})').matches")
+            driver.execute_script(script)
+            answer = driver.execute_async_script(ASK_AXE)
+        finally:
+            driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        assert answer["ran"] > 10 or answer["found"]
+        return answer["found"]
+
+    return find

@@ -1,9 +1,12 @@
 """A report is one page that holds all of a run, for eyes, ears, keyboards and small screens."""
 
+import base64
+import io
 import itertools
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,7 +19,7 @@ import ganforge
 from ganforge.evaluation.result import Evaluation, append_rows
 from ganforge.evaluation.statistics import Interval
 from ganforge.report.curves import Line, draw_chart
-from ganforge.report.pictures import MOST_GRIDS, choose_grids
+from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
@@ -171,8 +174,6 @@ def test_runs_stand_side_by_side_with_what_differs(runs, run):
 
 
 def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp_path):
-    import shutil
-
     broken = tmp_path / "00001-broken"
     shutil.copytree(runs[1].path, broken)
     (broken / "generator.safetensors").write_bytes(b"no weights")
@@ -211,20 +212,86 @@ def test_curves_survive_any_number():
         assert len(re.findall(r"[ML][\d.]", chart)) < 500
 
 
+def test_a_run_keeps_its_colour_where_another_has_no_such_numbers(runs, run):
+    text = report(run, *[each.path for each in runs], "--to", str(runs[0].path / "both.html"))
+    lines = re.findall(r'<path class="line (line-\d)"[^>]*/></svg> ([^<]*) <b>', text)
+    assert set(lines) == {("line-0", runs[0].path.name), ("line-1", runs[1].path.name)}
+
+
 def test_of_many_grids_some_from_all_over_are_taken():
     grids = [Grid(number, None) for number in range(1000)]
-    chosen = choose_grids(grids)
-    assert len(chosen) == MOST_GRIDS
+    chosen = spread(grids, 48)
+    assert len(chosen) == 48
     assert (chosen[0], chosen[-1]) == (grids[0], grids[-1])
     gaps = np.diff([each.images for each in chosen])
     assert gaps.max() - gaps.min() <= 1
 
 
-@pytest.fixture
-def browser(driver, runs, run):
-    """The page of both runs, in a browser without a network."""
-    path = runs[0].path / "both.html"
-    report(run, *[each.path for each in runs], "--to", str(path))
+def pictures_of(text):
+    """Pixels of all pictures of a page, int ``[H, W, 3]``, those of the slider too."""
+    found = re.findall(r"data:image/\w+;base64,([\w+/=]+)", text)
+    assert len(found) == len(set(found)), "a picture is there twice"
+    opened = [Image.open(io.BytesIO(base64.b64decode(each))) for each in found]
+    return [np.asarray(each.convert("RGB")).astype(int) for each in opened]
+
+
+def draw_grid(seed, roughness):
+    """64 blots of 32 x 32, with noise in each colour."""
+    source = np.random.default_rng(seed)
+    blots = np.asarray(Image.fromarray(source.integers(0, 256, (24, 24, 3), np.uint8)).resize((270, 270)))
+    return (blots + source.normal(0, roughness, blots.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_two_long_runs_can_be_mailed(run, tmp_path):
+    for number in range(2):
+        (tmp_path / f"0000{number}-long" / "samples").mkdir(parents=True)
+        (tmp_path / f"0000{number}-long" / "config.json").write_text('{"recipe": "dcgan"}')
+        for step in range(40):
+            picture = Image.fromarray(draw_grid(40 * number + step, 30 - step / 2))
+            picture.save(tmp_path / f"0000{number}-long" / "samples" / f"{step * 1000:09d}.png")
+    places = sorted(tmp_path.glob("0*"))
+    assert sum(each.stat().st_size for each in tmp_path.glob("*/samples/*")) > 10_000_000
+    text = report(run, *places, "--to", tmp_path / "both.html")
+    assert len(text) < 4_000_000
+    own, others = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
+    assert [images for images, _ in own] == [images for images, _ in others]
+    assert (own[0][0], own[-1][0]) == (0, 39000)
+    assert f"Shown, evenly spread: {len(own)} of 40 grids of 00000-long, {len(own)} of 40 grids" in Page(text).text()
+    assert len(own) >= 16
+    assert len(pictures_of(text)) == 2 * len(own)
+
+
+def test_no_picture_of_a_page_is_there_twice(runs, run, tmp_path):
+    shutil.copytree(runs[1].path, tmp_path / "00001-best")
+    pictures = len(pictures_of(report(run, tmp_path / "00001-best")))
+    shutil.copy(runs[1].path / "generator.safetensors", tmp_path / "00001-best" / "generator-best.safetensors")
+    text = report(run, tmp_path / "00001-best")
+    assert len(pictures_of(text)) == pictures
+    assert "The newest generator, which is the best one too, after 96 images" in Page(text).text()
+
+
+@pytest.mark.parametrize(("roughness", "largest_error"), [(0, 3), (30, 16)])
+def test_pictures_of_a_page_look_as_they_did(roughness, largest_error):
+    drawn = draw_grid(1, roughness)
+    (shown,) = pictures_of(embed(Image.fromarray(drawn)))
+    difference = shown - drawn.astype(int)
+    assert np.sqrt((difference**2).mean(axis=(0, 1))).max() < largest_error
+    assert abs(difference.mean(axis=(0, 1))).max() < 0.5
+
+
+def test_pixel_art_is_kept_pixel_by_pixel():
+    drawn = np.kron(np.random.default_rng(1).integers(0, 4, (40, 40, 3)) * 85, np.ones((8, 8, 1))).astype(np.uint8)
+    (shown,) = pictures_of(embed(Image.fromarray(drawn)))
+    assert (shown == drawn).all()
+
+
+@pytest.fixture(params=["both"])
+def browser(driver, runs, run, request):
+    """The page of both runs or of one, in a browser without a network."""
+    told = {"both": runs, "styles": runs[:1], "plain": runs[1:]}[request.param]
+    path = runs[0].path / f"{request.param}.html"
+    report(run, *[each.path for each in told], "--to", str(path))
     driver.execute_cdp_cmd("Network.enable", {})
     driver.execute_cdp_cmd(
         "Network.emulateNetworkConditions",
@@ -301,3 +368,12 @@ def test_words_stand_out_from_what_is_behind_them(browser, scheme):
     dark = browser.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
     assert dark == (scheme == "dark")
     assert browser.execute_script(CONTRAST) == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("browser", ["both", "styles", "plain"], indirect=True)
+def test_axe_finds_no_barrier(browser, find_barriers, scheme, width):
+    assert find_barriers(browser, scheme, width) == []
+    browser.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert find_barriers(browser, scheme, width) == []

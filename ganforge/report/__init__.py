@@ -37,8 +37,7 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
     """
     stories = [read_story(folder) for folder in folders]
     frames = []
-    for story in stories:
-        own, problems = load_frames(story.grids)
+    for story, (own, problems) in zip(stories, load_frames([each.grids for each in stories]), strict=True):
         frames.append(own)
         story.problems.extend(problems)
     samples = [sections.show_samples(story, draw_samples(story, registry), len(stories) > 1) for story in stories]
@@ -65,6 +64,6 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
         style=(_PAGE / "page.css").read_text(encoding="utf-8"),
         script=(_PAGE / "page.js").read_text(encoding="utf-8"),
         version=__version__,
-        date=now(),
+        date=sections.moment(now()),
     )
     write_bytes(path, page.encode())

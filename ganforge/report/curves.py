@@ -21,10 +21,12 @@ class Line:
     Attributes:
         name: What it shows.
         points: Pairs of images and a finite number or not; others break it.
+        look: Lines of equal numbers have one colour and one kind of dashes.
     """
 
     name: str
     points: Sequence[tuple[int, float]]
+    look: int = 0
 
 
 def draw_chart(title: str, lines: Sequence[Line]) -> str:
@@ -51,23 +53,27 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
         parts.append(f'<text x="{LEFT - 6}" y="{y(step) + 4:.1f}" text-anchor="end">{_short(step)}</text>')
     for step in images_steps:
         anchor = "end" if x(step) > WIDTH - 40 else "middle"
-        parts.append(f'<text x="{x(step):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_short(step)}</text>')
-    for number, line in enumerate(lines):
+        parts.append(
+            f'<text class="below" x="{x(step):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_short(step)}</text>'
+        )
+    for line in lines:
         path = _path([(x(images), y(value)) for images, value in _thin(line.points)])
-        dash = DASHES[number % len(DASHES)]
-        style = f' stroke-dasharray="{dash}"' if dash else ""
-        parts.append(f'<path class="line line-{number % 6}" d="{path}"{style}/>')
+        parts.append(f'<path {_style(line)} d="{path}"/>')
     words = html.escape(f"{title}. " + "; ".join(_describe(line) for line in lines))
     legend = "".join(
-        f'<li><svg width="28" height="10" aria-hidden="true"><path class="line line-{number % 6}" d="M0 5H28"'
-        f' stroke-dasharray="{DASHES[number % len(DASHES)]}"/></svg> {html.escape(line.name)}'
-        f" <b>{_last(line)}</b></li>"
-        for number, line in enumerate(lines)
+        f'<li><svg width="28" height="10" aria-hidden="true"><path {_style(line)} d="M0 5H28"/></svg>'
+        f" {html.escape(line.name)} <b>{_last(line)}</b></li>"
+        for line in lines
     )
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
         f'<ul class="legend">{legend}</ul>'
     )
+
+
+def _style(line: Line) -> str:
+    number = line.look % len(DASHES)
+    return f'class="line line-{number}" stroke-dasharray="{DASHES[number] or "none"}"'
 
 
 def _axis(low: float, high: float) -> tuple[float, float, list[float]]:

@@ -50,14 +50,17 @@ def _draw_last_and_best(story: Story, registry: Registry) -> Iterator[str]:
         return
     generator, data = opened
     labels = cycle_labels(16, data.num_classes)
-    row = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8)
-    yield figure(row, "Sixteen samples of the newest generator", "The newest generator, seeds 0 to 15")
-    path = story.folder.best_generator
+    newest = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8)
+    path, best = story.folder.best_generator, None
     if path.exists():
-        best = load_generator(path, registry)[0]
-        row = embed_grid(to_uint8(generate(best, 16, labels=labels)), 8)
-        images = read_card(path).get("images", 0)
-        yield figure(row, "Sixteen samples of the best generator", f"The best one, after {images:,} images, same seeds")
+        best = embed_grid(to_uint8(generate(load_generator(path, registry)[0], 16, labels=labels)), 8)
+    after = f"after {read_card(story.folder.generator).get('images', 0):,} images"
+    also = ", which is the best one too," if best == newest else ""
+    words = f"The newest generator{also} {after}, seeds 0 to 15"
+    yield figure(newest, "Sixteen samples of the newest generator", words)
+    if best is not None and best != newest:
+        after = f"after {read_card(path).get('images', 0):,} images"
+        yield figure(best, "Sixteen samples of the best generator", f"The best one, {after}, same seeds")
 
 
 def _draw_truncation(story: Story, registry: Registry) -> Iterator[str]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -16,13 +19,16 @@ from ganforge.images import grid, to_pil
 from ganforge.report.reading import Grid
 
 MOST_GRIDS = 48
-"""Grids that can be slid through; of more, some from all over the training are taken."""
+"""Grids of a run that can be slid through."""
 
-MOST_BYTES = 9_000_000
-"""Of all grids of a run together."""
+MOST_CHARACTERS = 3_300_000
+"""Of the grids of all runs together, so that a page can go by mail."""
 
 LARGEST = 1024
 """Pixels along an edge of a picture."""
+
+LARGEST_GRID = 704
+"""The same of a grid: the page shows none wider."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +44,71 @@ class Frame:
     data: str
 
 
-def choose_grids(grids: Sequence[Grid]) -> Sequence[Grid]:
-    """At most `MOST_GRIDS` of them, the first and the last among them, close together where training was quick."""
-    if len(grids) <= MOST_GRIDS:
+def spread(grids: Sequence[Grid], most: int) -> Sequence[Grid]:
+    """At most so many of them, evenly spread, the first and the last among them."""
+    if len(grids) <= most:
         return grids
-    share = (len(grids) - 1) / (MOST_GRIDS - 1)
-    return [grids[round(number * share)] for number in range(MOST_GRIDS)]
+    share = (len(grids) - 1) / (most - 1)
+    return [grids[round(number * share)] for number in range(most)]
 
 
-def load_frames(grids: Sequence[Grid]) -> tuple[list[Frame], list[str]]:
-    """Grids as pictures in the page, and what could not be read, in sentences."""
-    frames: list[Frame] = []
-    problems: list[str] = []
-    chosen = choose_grids(grids)
-    for each in chosen:
-        try:
-            with Image.open(each.path) as picture:
-                frames.append(Frame(each.images, embed(picture, MOST_BYTES // len(chosen))))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            problems.append(f"{each.path} cannot be read: {error}")
-    return frames, problems
+def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[str]]]:
+    """Grids as pictures in the page, and what could not be read, in sentences, of each run.
 
-
-def embed(picture: Image.Image, most: int = MOST_BYTES) -> str:
-    """A picture as a ``data:`` address: PNG if it is small enough, else JPEG.
+    Of equally many grids equally many are taken, so that runs can be compared at equal moments.
 
     Args:
-        picture: Shrunk to `LARGEST`.
-        most: Bytes of the PNG.
+        runs: The grids of each, oldest first.
+    """
+    loaded: dict[Path, Frame | str] = {}
+    most = MOST_GRIDS
+    while True:
+        chosen = [spread(grids, most) for grids in runs]
+        for each in itertools.chain(*chosen):
+            if each.path not in loaded:
+                loaded[each.path] = _load(each)
+        found = [[loaded[each.path] for each in own] for own in chosen]
+        size = sum(len(each.data) for own in found for each in own if isinstance(each, Frame))
+        if size <= MOST_CHARACTERS or most == 2:
+            break
+        most = max(2, int(max(map(len, chosen)) * MOST_CHARACTERS / size))
+    return [
+        ([each for each in own if isinstance(each, Frame)], [each for each in own if isinstance(each, str)])
+        for own in found
+    ]
+
+
+def _load(each: Grid) -> Frame | str:
+    """A grid, or why there is none."""
+    try:
+        with Image.open(each.path) as picture:
+            return Frame(each.images, embed(picture, LARGEST_GRID))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return f"{each.path} cannot be read: {error}"
+
+
+def embed(picture: Image.Image, largest: int = LARGEST) -> str:
+    """A picture as a ``data:`` address: as it is, or nearly so where that takes less than half.
+
+    It is WebP without loss, or else JPEG with all colours. WebP with a loss would be smaller, but keeps colours at half
+    the resolution only, which takes the blue out of eyes that are a pixel wide.
+
+    Args:
+        picture: Of any mode.
+        largest: Pixels along an edge, to which it is shrunk.
     """
     picture = picture.convert("L" if picture.mode in ("L", "1") else "RGB")
-    picture.thumbnail((LARGEST, LARGEST))
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 85})):
-        buffer = io.BytesIO()
-        picture.save(buffer, format=kind, **options)
-        if buffer.tell() <= most:
-            break
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    picture.thumbnail((largest, largest))
+    exact = _compress(picture, format="webp", lossless=True)
+    near = _compress(picture, format="jpeg", quality=85, subsampling="4:4:4")
+    kind, content = ("jpeg", near) if 2 * len(near) < len(exact) else ("webp", exact)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _compress(picture: Image.Image, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, **how)
+    return buffer.getvalue()
 
 
 def embed_grid(images: Tensor, columns: int | None = None) -> str:

@@ -46,6 +46,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -
     )
 
 
+def listing(lines: str) -> str:
+    """What can be typed; where it is wider than the screen, keys can scroll it."""
+    return f'<pre tabindex="0"><code>{escape(lines)}</code></pre>'
+
+
+def moment(text: object) -> str:
+    """A moment of ISO 8601 as it is read: 2026-01-31 12:00:00 UTC."""
+    return str(text).replace("T", " ").replace("+00:00", " UTC")
+
+
 def tell_facts(stories: Sequence[Story]) -> str:
     """What each run is, in a line of facts."""
     cards = []
@@ -95,7 +105,9 @@ def show_training(stories: Sequence[Story], frames: Sequence[Sequence[Frame]]) -
                 f'<figcaption id="grid-{number}-caption">{escape(story.name)}, after {own[-1].images:,} images'
                 "</figcaption></figure>"
             )
-    data = json.dumps([[[frame.images, frame.data] for frame in own] for own in frames]).replace("</", "<\\/")
+    # No picture is in the page twice: the last one of each run is seen from the beginning.
+    listed = [[[frame.images, None if frame is own[-1] else frame.data] for frame in own] for own in frames]
+    data = json.dumps(listed).replace("</", "<\\/")
     control = (
         f'<div class="player" hidden><button type="button" id="play" aria-pressed="false">Play</button>'
         f'<label for="time">Images shown</label><input type="range" id="time" min="0" max="{len(places) - 1}" '
@@ -108,6 +120,13 @@ def show_training(stories: Sequence[Story], frames: Sequence[Sequence[Frame]]) -
         "<p>The same latent vectors all along: what they become shows how the generator learns. Samples that turn into "
         "one another late, or that all look alike, are worth a look at the curves below.</p>"
     )
+    fewer = [
+        f"{len(own)} of {len(story.grids)} grids{f' of {story.name}' if len(stories) > 1 else ''}"
+        for story, own in zip(stories, frames, strict=True)
+        if len(own) < len(story.grids)
+    ]
+    if fewer:
+        words += f"<p>Shown, evenly spread: {escape(', '.join(fewer))}.</p>"
     return section(
         "Training",
         f'{words}{control}<div class="columns">{"".join(figures)}</div>'
@@ -197,8 +216,8 @@ def show_scores(stories: Sequence[Story]) -> str:
             metric,
             "Lower is better. Of few samples: good for choosing among the states of one run, not for quoting.",
             [
-                Line(story.name if len(stories) > 1 else metric, points)
-                for story in stories
+                Line(story.name if len(stories) > 1 else metric, points, number)
+                for number, story in enumerate(stories)
                 if (points := numbers_in(story.scores, metric))
             ],
         )
@@ -227,9 +246,9 @@ def show_scores(stories: Sequence[Story]) -> str:
 
 def _lines(stories: Sequence[Story], names: Sequence[str]) -> list[Line]:
     return [
-        Line(story.name if len(stories) > 1 else name, points)
-        for story in stories
-        for name in names
+        Line(story.name if len(stories) > 1 else name, points, place + number)
+        for place, story in enumerate(stories)
+        for number, name in enumerate(names)
         if (points := numbers_in(story.ticks, name))
     ]
 
@@ -266,7 +285,7 @@ def show_evaluations(stories: Sequence[Story]) -> str:
         return section("Evaluation", found + show_modes(stories))
     runs = " ".join(shlex.quote(str(story.folder.path)) for story in stories)
     hint = f"ganforge eval {runs} --all"
-    return section("Evaluation", f"<p>Not evaluated yet:</p><pre><code>{escape(hint)}</code></pre>")
+    return section("Evaluation", f"<p>Not evaluated yet:</p>{listing(hint)}")
 
 
 def show_modes(stories: Sequence[Story]) -> str:
@@ -342,7 +361,7 @@ def show_origin(stories: Sequence[Story]) -> str:
                     f"{story.name}, from {each.get('images', 0):,} images"
                     if isinstance(each.get("images"), int)
                     else story.name,
-                    each.get("began", ""),
+                    moment(each.get("began", "")),
                     f"{each.get('device', '')}, {_processes(each.get('processes', 1))}{each.get('plan', '')}",
                     f"{each.get('cores', '?')} cores, {each.get('platform', '')}, Python {each.get('python', '')}",
                     ", ".join(f"{name} {version}" for name, version in versions.items()),
@@ -371,7 +390,7 @@ def show_commands(stories: Sequence[Story]) -> str:
         ]
         title = f"<h3>{escape(story.name)}</h3>" if len(stories) > 1 else ""
         lines = "\n".join(f"{command}  # {words}" for words, command in commands)
-        blocks.append(f'{title}<pre tabindex="0"><code>{escape(lines)}</code></pre>')
+        blocks.append(f"{title}{listing(lines)}")
     return section("Commands", "".join(blocks))
 
 

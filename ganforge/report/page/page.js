@@ -4,6 +4,9 @@
   const slider = document.getElementById("time");
   if (!source || !slider) return;
   const runs = JSON.parse(source.textContent);
+  runs.forEach((frames, number) => {
+    if (frames.length) frames[frames.length - 1][1] = document.getElementById("grid-" + number).src;
+  });
   const places = [...new Set(runs.flat().map(([images]) => images))].sort((a, b) => a - b);
   const shown = document.getElementById("time-value");
   const play = document.getElementById("play");
