@@ -26,20 +26,18 @@ from ganforge.evaluation.classifier import train_classifier
 
 EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
-NAMES = [
-    "train --data",
-    "sample --source",
-    "eval",
-    "eval --extractor",
-    "eval compare",
-    "explore arith",
-    "explore project",
-    "data check",
-    "data pack",
-    "extractor train",
-    "plugins new",
-    "plugins info",
-]
+NAMES = {
+    *{
+        "train --data",
+        "sample --source",
+        "eval",
+        "eval --extractor",
+        "eval compare",
+        "explore arith",
+        "explore project",
+    },
+    *{"data check", "data pack", "extractor train", "plugins new", "plugins info"},
+}
 """Commands that are spoken of without what they need to run."""
 
 NOT_RUN = {
@@ -95,7 +93,8 @@ AT_MOST = {name: float(most) for name, most in re.findall(r"(\S+)=(\S+)", f"{FLA
 SMALL = {"width": 8, "max_width": 16, "hidden": (8,), "count": 256}
 """Options of parts, where a page says nothing of them."""
 
-HERE = "--device cpu --engine eager --precision float32"
+HERE = "--device cpu --engine eager --precision float32 --set training.layout=contiguous --set training.threads=1"
+"""Computed in a plain way, which is not measured first."""
 
 ALSO = {
     r"train (?!.*--resume)": f"--batch 8 --set training.samples=4 --set training.eval_samples=8 {HERE}",
@@ -307,8 +306,8 @@ def is_left_out(text):
 def test_nothing_is_left_out_that_no_page_speaks_of():
     said = [text for page in EVERY for text in texts(page)]
     called = {words[0] for page in EVERY for file, words in commands(page) if not file}
-    assert {*NAMES} <= {*said}
-    assert {*PROGRAMS} <= called
+    assert {*said} >= NAMES
+    assert PROGRAMS.keys() <= called
     assert not [pattern for pattern in NOT_RUN if not any(re.fullmatch(pattern, text) for text in said)]
     assert not [pattern for pattern in STANDS_FOR if not any(re.search(pattern, text) for text in said)]
 
