@@ -115,7 +115,7 @@ def test_names_of_parts_in_the_docs_exist():
         for flag, name in itertools.pairwise(words):
             if flag in FLAGS and name.split(":")[0].islower() and "--plugin" not in words:
                 # A name may also be one that the page's own example offers, or a package that it installs.
-                offered = re.search(rf'return {{{{"{name}":|pip install ./plugins/', page.read_text())
+                offered = re.search(rf'return {{"{name}":|pip install ./plugins/', page.read_text())
                 assert offered or name.split(":")[0] in registry.names(FLAGS[flag]), f"{page.name}: {flag} {name}"
 
 
