@@ -1,0 +1,351 @@
+"""Every command of README, guides and packages runs, in small, in the order in which a reader meets it."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_data_torchvision import write_idx
+from test_docs import PAGES, ROOT, blocks
+from test_web import unpack
+from torchvision.models import resnet50
+
+from ganforge import plugins
+from ganforge.benchmark.ceilings import EDGES
+from ganforge.cli import main
+from ganforge.data import open_data
+from ganforge.evaluation.classifier import train_classifier
+
+EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
+
+NAMES = {
+    *{
+        "train --data",
+        "sample --source",
+        "eval",
+        "eval --extractor",
+        "eval compare",
+        "explore arith",
+        "explore project",
+    },
+    *{"data check", "data pack", "extractor train", "plugins new", "plugins info"},
+}
+"""Commands that are spoken of without what they need to run."""
+
+NOT_RUN = {
+    "train --data cifar10": "is a download, of pickles that torchvision knows by their checksum",
+    "train --log wandb.*": "needs the package wandb, and an account or a network; ganforge-wandb has tests of its own",
+    "bench .*--export( .*)?": "compiles native code and C++ for minutes; see test_bench_export.py",
+    "bench .*--fit": "takes ever more memory; see test_bench.py",
+    "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
+    "export .*--pt2.*": "compiles native code for half a minute; see test_portable.py",
+}
+"""Commands that are not run, as patterns of the whole of each, and why."""
+
+PROGRAMS = {
+    "python3": "makes an environment, which these tests run in",
+    ".": "enters it",
+    "pip": "is played by `install`, for packages in a folder",
+    "pytest": "runs tests, of ganforge and of packages, which is what is being done",
+    "python": "docs/pictures.py trains for an hour what the pictures show",
+    "cmake": "builds the C++ that test_cpp.py builds",
+    "build/ganforge_sample": "runs it, as test_cpp.py does",
+    "viewer/build/ganforge_sample": "likewise",
+    "fidelity": "is torch-fidelity's own command, and takes minutes",
+    "curl": "downloads 91 MiB",
+    "sha256sum": "looks at what was downloaded",
+    "unzip": "reads what test_export.py reads by Python's own zip",
+    "tensorboard": "serves until it is stopped",
+    "wandb": "needs an account",
+    "head": "is the shell's",
+}
+"""Other programs that pages call, and why they are not run."""
+
+STANDS_FOR = {
+    r"--config FILE": "--config given.toml",
+    r"eval FILE\.pt": "eval generator.pt --kid --extractor classifier --data photos",
+    r"sample FILE": "sample generator.safetensors",
+    r"A B \.\.\.": "3 7",
+    r"RUNS": "3 7",
+    r"new NAME --kind KIND": "new stripes --kind dataset",
+    r"--arch NAME": "--arch mlp",
+    r"--format NAME": "--format safetensors",
+    r"--extractor NAME": "--kid --extractor classifier",
+    r"--log NAME(\[:option=value\])?": "--log tensorboard",
+    r"info NAME": "info dcgan",
+}
+"""What is put in the place of words in capitals."""
+
+FLAGS = "--images=16 --batch=8 --resolution=64 --eval-every=8 --epochs=1 --gpus=2 --samples=8 --measure=8"
+SETTINGS = "data.count=64 training.eval_samples=8 generator.width=8 discriminator.width=8"
+FEWER = "--candidates=512 --count=4 --steps=2 --draws=4 --seconds=0.01"
+AT_MOST = {name: float(most) for name, most in re.findall(r"(\S+)=(\S+)", f"{FLAGS} {FEWER} {SETTINGS}")}
+"""Numbers are no larger than this."""
+
+SMALL = {"width": 8, "max_width": 16, "hidden": (8,), "count": 256}
+"""Options of parts, where a page says nothing of them."""
+
+HERE = "--device cpu --engine eager --precision float32 --set training.layout=contiguous --set training.threads=1"
+"""Computed in a plain way, which is not measured first."""
+
+ALSO = {
+    r"train (?!.*--resume)": f"--batch 8 --set training.samples=4 --set training.eval_samples=8 {HERE}",
+    r"train (?!.*--(resume|images|minutes))": "--images 16",
+    r"train .*--resume(?!.*--(images|minutes))": "--images 24",
+    r"eval .*--(all|memorization)": "--references 24",
+    r"eval .*--(fid|kid|prc)": "--references 8",
+    r"eval .*--(?!compare|discriminator|data|extractor|split)": "--samples 8",
+    r"bench(?!.*--compare)": f"--seconds 0.01 {HERE}",
+    r"bench .*--compare": "--seconds 0.01 --batch 8 --device cpu",
+    r"explore arith .*--attribute": "--candidates 512",
+    r"explore project": "--steps 3",
+    r"(eval|sample|explore|extractor) (?!compare)": "--device cpu",
+    r"export .*--web": "--set web.runtime=onnxruntime-web",
+}
+"""Options that are added to commands that begin so, where a page does not give them."""
+
+COSTLY = r"(export|bench|eval .*--(fid|all)).*"
+"""Commands that are run once, however many pages show them."""
+
+
+def commands(page):
+    """What a page tells to do, in order: files as name and content, and commands as None and words."""
+    pattern = r"^```(\w*)\n(.*?)^```|`(ganforge [^`]+|pip install \.)`"
+    for language, code, said in re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL):
+        if named := re.match(r"# ([\w/]+\.\w+)\n", code):
+            yield named[1], code
+        if said or (language == "sh" and not code.startswith("#!")):
+            for line in (said.replace("\n", " ") or code.replace("\\\n", " ")).splitlines():
+                words = " ".join(each if each.strip("&|") else "\n" for each in shlex.split(line, comments=True))
+                for command in words.splitlines():
+                    # torchrun starts ganforge so many times, and variables may stand in front.
+                    called = re.sub(r"^ *(torchrun .* -m (?=ganforge )|([A-Z_]+=\S+ )*)| 2>&1", "", command).split()
+                    if called:
+                        yield None, called
+
+
+def texts(page):
+    """The commands of ganforge on a page."""
+    return [" ".join(words[1:]) for file, words in commands(page) if not file and words[0] == "ganforge"]
+
+
+def in_small(text):
+    """The words of a command with less to compute. Minutes are told in images: time is not the same everywhere."""
+    for pattern, given in STANDS_FOR.items():
+        text = re.sub(pattern, given, text)
+    small = []
+    for flag, word in zip(["", *text.split()], text.split(), strict=False):
+        name, mark, value = word.rpartition("=") if flag == "--set" else (flag, "", word)
+        if name == "--minutes":
+            small[-1], value = "--images", str(8 + 8 * (int(value) // 60))
+        elif name in AT_MOST:
+            value = f"{min(float(value.replace('k', 'e3').replace('M', 'e6')), AT_MOST[name]):g}"
+        small.append(f"{name}{mark}{value}" if mark else value)
+    for pattern, options in ALSO.items():
+        if re.match(pattern, text):
+            for flag, value in zip(options.split()[::2], options.split()[1::2], strict=True):
+                if flag not in small or (flag == "--set" and f"{value.split('=')[0]}=" not in text):
+                    small += [flag, value]
+    return small
+
+
+def load_small(load, patch):
+    """As plugins are loaded, but their parts are small where nobody says how large they are."""
+
+    def shrink(part):
+        made = getattr(part, "__init__", None)
+        for options in [*getattr(part, "settings", {}).values(), getattr(made, "__kwdefaults__", None) or {}]:
+            for name in options.keys() & SMALL.keys():
+                patch.setitem(options, name, SMALL[name])
+
+    def loaded(*given):
+        found = load(*given)
+        for plugin in found:
+            for parts in plugin.parts.values():
+                for part in parts.values():
+                    shrink(part)
+        return found
+
+    return loaded
+
+
+def draw(folder, count, size, mode="RGB"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.effect_noise((size, size), 20 + number).convert(mode).save(folder / f"{number}.png")
+
+
+def do(text):
+    with pytest.raises(SystemExit) as stop:
+        main(in_small(text))
+    assert not stop.value.code, text
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory, random_inception):
+    """A cache for all pages, and in it MNIST and weights of networks; all of noise."""
+    cache = tmp_path_factory.mktemp("cache")
+    images = np.random.default_rng(0).integers(0, 256, (160, 28, 28), np.uint8)
+    for prefix in ("train", "t10k"):
+        write_idx(cache / f"downloads/MNIST/raw/{prefix}-images-idx3-ubyte", images)
+        write_idx(cache / f"downloads/MNIST/raw/{prefix}-labels-idx1-ubyte", np.arange(160, dtype=np.uint8) % 10)
+    torch.save(random_inception.state_dict(), cache / "random.pth")
+    torch.save(resnet50().state_dict(), cache / "resnet50-11ad3fa6.pth")
+    return cache
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, cache):
+    """A folder with all that pages speak of: images, runs, exported files."""
+    place = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("GANFORGE_CACHE", str(cache))
+        patch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(cache / "random.pth"))
+        patch.setattr(plugins, "load_plugins", load_small(plugins.load_plugins, patch))
+        patch.setattr("ganforge.evaluation.classifier._BATCH", 16)
+        patch.setitem(EDGES, "cpu", 64)
+        for name in ("photos/cat", "photos/dog", "symbols/a", "symbols/b", "shown/a", "shown/b"):
+            draw(Path(name), 24, 32)
+        for name in ("real", "fake", "held-out", "noise", "blur", "blur-more", "sketches"):
+            draw(Path(name), 24, 32)
+        for name in ("facades/train/a", "facades/train/b"):
+            draw(Path(name), 160, 32)
+        shutil.copy("photos/cat/0.png", "me.jpg")
+        for digit in range(10):
+            draw(Path("digits", str(digit)), 16, 28, "L")
+            draw(Path("pictures", str(digit)), 16, 32)
+        for name, folder in (("mnist-train", "digits"), ("my-digits", "digits"), ("cifar10-train", "pictures")):
+            shutil.make_archive(name, "zip", folder)
+        for name in ("random.pth", "resnet50-11ad3fa6.pth"):
+            Path(name).symlink_to(cache / name)
+        Path("plugins").symlink_to(ROOT / "plugins")
+        Path("given.toml").write_text('recipe = "mlp"\n')
+        torch.jit.script(torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())).save("xray.pt")
+        train_classifier(open_data("my-digits.zip", resolution=32), seed=0, epochs=1).save(Path("digits.safetensors"))
+        unpack(Path("onnxruntime-web"))
+        for number, arch in ((3, "dcgan"), (7, "dcgan"), (8, "stylegan")):
+            do(f"train --arch {arch} --data avatars --resolution 32 --eval-every 8 --metrics fd --out made")
+            do("eval --kid --extractor classifier --out made")
+            Path("runs").mkdir(exist_ok=True)
+            Path(f"made/00000-{arch}-nonsat-avatars").rename(f"runs/{number:05d}-{arch}-nonsat-avatars")
+        do("export 7 --to generator.pt")
+        shutil.copy("runs/00007-dcgan-nonsat-avatars/generator.safetensors", ".")
+        yield place
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """What was run."""
+    return set()
+
+
+@pytest.fixture
+def here(place, cache, tmp_path, monkeypatch):
+    """A copy of the place, to work in, and a folder for packages to be installed to."""
+    shutil.copytree(place, tmp_path / "here", symlinks=True)
+    (tmp_path / "site").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("GANFORGE_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def install(folder, site):
+    """What pip does, as far as ganforge looks: modules can be imported, and entry points are found."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = [f"{name} = {module}\n" for name, module in project["entry-points"]["ganforge"].items()]
+    (info / "entry_points.txt").write_text("[ganforge]\n" + "".join(points))
+
+
+@pytest.mark.parametrize("page", [each for each in EVERY if texts(each)], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_run(page, here, run, seen, monkeypatch):
+    if page.parent.name == "tutorials":
+        shutil.rmtree("runs")
+    elif "ganforge explore mix" not in page.read_text():
+        shutil.rmtree("runs/00008-stylegan-nonsat-avatars")
+    failed = []
+    for file, words in commands(page):
+        text = " ".join(in_small(" ".join(words[1:]))) if not file else ""
+        if file:
+            Path(file).parent.mkdir(exist_ok=True)
+            Path(file).write_text(words)
+            sys.modules.pop(Path(file).parent.name or Path(file).stem, None)
+        elif words[0] == "cd":
+            monkeypatch.chdir(words[1])
+        elif words[0] == "pip":
+            folder = Path(words[-1].split("[")[0])
+            if (folder / "pyproject.toml").exists():
+                monkeypatch.syspath_prepend(str(folder.resolve()))
+                install(folder, here.parent / "site")
+        elif words[0] != "ganforge":
+            assert words[0] in PROGRAMS, f"what is {' '.join(words)}?"
+        elif not is_left_out(" ".join(words[1:])) and not (text in seen and re.fullmatch(COSTLY, text)):
+            code, _, error = run(*text.split())
+            seen.add(text)
+            if code:
+                failed.append(f"ganforge {text}: {error.strip()}")
+    assert not failed, "\n".join(failed)
+
+
+def is_left_out(text):
+    return text in NAMES or any(re.fullmatch(pattern, text) for pattern in NOT_RUN)
+
+
+def test_nothing_is_left_out_that_no_page_speaks_of():
+    said = [text for page in EVERY for text in texts(page)]
+    called = {words[0] for page in EVERY for file, words in commands(page) if not file}
+    assert {*said} >= NAMES
+    assert PROGRAMS.keys() <= called
+    assert not [pattern for pattern in NOT_RUN if not any(re.fullmatch(pattern, text) for text in said)]
+    assert not [pattern for pattern in STANDS_FOR if not any(re.search(pattern, text) for text in said)]
+
+
+@pytest.mark.parametrize("page", EVERY, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_are_what_they_are_said_to_be(page, run, tmp_path):
+    for language, code in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        assert language in {"python", "sh", "toml", "json", "cpp", ""}
+        if language == "python":
+            compile(code, str(page), "exec")
+        elif language == "json":
+            [json.loads(line) for line in code.splitlines()]
+        elif language == "toml" and "project" not in tomllib.loads(code):
+            (tmp_path / "run.toml").write_text(code)
+            assert run("train", "--config", tmp_path / "run.toml", "--dry-run")[0] == 0
+        elif not language:
+            assert not re.match(rf"(ganforge|{'|'.join(map(re.escape, PROGRAMS))}) ", code), f"mark it as sh: {code}"
+    if scripts := "".join(blocks(page, "sh")):
+        assert subprocess.run(["sh", "-n"], input=scripts, text=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_cpp_in_the_docs_compiles(tmp_path):
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        pytest.skip("needs a C++ compiler")
+    parts = ['#include "ganforge.hpp"\n#include <torch/script.h>\n']
+    for number, code in enumerate(code for page in EVERY for code in blocks(page, "cpp")):
+        rest = re.sub(r"^#include .*\n", "", code, flags=re.MULTILINE)
+        body = rest if "int main()" in rest else f"void part() {{\n{rest}}}\n"
+        parts.append(f"namespace part{number} {{\n{body}}}\n")
+    (tmp_path / "docs.cpp").write_text("".join(parts))
+    include = Path(torch.__file__).parent / "include"
+    found = ["-I", ROOT / "ganforge/export/cpp", "-isystem", include, "-isystem", include / "torch/csrc/api/include"]
+    done = subprocess.run(
+        [compiler, "-std=c++20", "-fsyntax-only", *map(str, found), tmp_path / "docs.cpp"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
