@@ -43,6 +43,10 @@ NAMES = {
 NOT_RUN = {
     "train --data cifar10": "is a download, of pickles that torchvision knows by their checksum",
     "train --log wandb.*": "needs the package wandb, and an account or a network; ganforge-wandb has tests of its own",
+    "train .*--data webdataset .*": "needs what ganforge-webdataset depends on; its own tests train from shards",
+    "train .*--data huggingface .*": "is a download; ganforge-huggingface's own tests train from local forms",
+    "export .*--format huggingface .*": "needs the package huggingface_hub, and is run by ganforge-huggingface's tests",
+    "sample faces/generator.safetensors": "is pulled from the hub before; so do those tests",
     "bench .*--export( .*)?": "compiles native code and C++ for minutes; see test_bench_export.py",
     "bench .*--fit": "takes ever more memory; see test_bench.py",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
@@ -65,6 +69,9 @@ PROGRAMS = {
     "unzip": "reads what test_export.py reads by Python's own zip",
     "tensorboard": "serves until it is stopped",
     "wandb": "needs an account",
+    "hf": "needs an account",
+    "ganforge-hub": "pushes to the hub and pulls from it, as ganforge-huggingface's tests do to one of this machine",
+    "tar": "makes a shard, as ganforge-webdataset's tests do by Python's own tar",
     "head": "is the shell's",
 }
 """Other programs that pages call, and why they are not run."""
