@@ -32,7 +32,10 @@ from ganforge.training.steps import Batch, step_discriminator, step_generator
 REGISTRY = Registry.installed()
 IMAGES = DataSpec((3, 16, 16), ("cat", "dog", "owl"))
 VECTORS = DataSpec((5,), ("cat", "dog", "owl"))
-SMALL = {"dcgan": {"width": 4, "max_width": 16}, "mlp": {"hidden": (8, 8)}}
+SMALL = {
+    "mlp": {"hidden": (8, 8)},
+    **dict.fromkeys(("dcgan", "pggan", "stylegan", "stylegan2"), {"width": 4, "max_width": 16}),
+}
 
 
 def conditional_networks(kind):

@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_loses_nothing():
     killer = Path(__file__).with_name("killer.py")
-    arguments = ["--kills", "6", "--images", "320", "--seed", "3", "--only", "growing"]
+    arguments = ["--kills", "4", "--images", "240", "--seed", "3", "--only", "growing"]
     done = subprocess.run([sys.executable, killer, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\n| 6 |" in done.stdout
+    assert "\n| 4 |" in done.stdout

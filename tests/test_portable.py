@@ -210,8 +210,8 @@ def test_no_torchscript_file_holds_what_an_older_torch_does_not_know(name, condi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REGISTRY.names("generator"))
-def test_every_generator_is_the_same_as_native_code(name, tmp_path):
+@pytest.mark.parametrize("name", ["dcgan", "stylegan2"])  # compiling takes long, and every one is held to ONNX Runtime
+def test_generators_are_the_same_as_native_code(name, tmp_path):
     ways = [way for each, way in cases() if each == name]
     network = make(name, ways[-1])
     report = InductorExporter().export(network, card_of(CLASSES), tmp_path / "model.pt2")
