@@ -327,8 +327,8 @@ def test_what_is_no_sign_is_no_warning(row):
 def test_a_generator_that_does_not_learn_and_makes_one_thing_is_told_in_the_log(run, here):
     code, out, err = run(
         "train", "--arch", "mlp", "--data", "ring-8", "--batch", "64", "--images", "16k", "--device", "cpu",
-        "--set", "training.engine=eager", "--set", "training.tick_images=1000", "--set", "optimizer.generator_lr=0", "--set",
-        "optimizer.discriminator_lr=0.003", "--set", "discriminator.dropout=0",
+        "--engine", "eager", "--set", "training.tick_images=1000", "--set", "optimizer.generator_lr=0",
+        "--set", "optimizer.discriminator_lr=0.003", "--set", "discriminator.dropout=0",
     )  # fmt: skip
     assert code == 0, err
     rows = [json.loads(line) for line in (here / out.strip() / "metrics.jsonl").read_text().splitlines()]
