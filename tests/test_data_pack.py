@@ -275,6 +275,15 @@ def test_an_example_is_called_by_its_name():
         pack(headed, "headed", title="headed")
 
 
+def test_a_name_that_cannot_be_had_is_told():
+    class Nameless(Listed):
+        def example_name(self, index):
+            raise KeyError("no names")
+
+    with pytest.raises(PluginError, match=r"nameless, example 0: example_name\(\) fails: KeyError: 'no names'"):
+        pack(Nameless([random_image(0)]), "nameless", title="nameless")
+
+
 def test_a_data_set_that_tells_sizes_yields_no_pairs():
     images = [random_image(number) for number in range(3)]
     headed = Headed([Paired(image=image, source=image) for image in images], [(8, 8, 3)] * 3)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ganforge.data.bad import BadExamples, may_be_left_out
 from ganforge.data.decode import fit, normalise
 from ganforge.data.files import ImageFiles
-from ganforge.data.wording import reason_of
+from ganforge.data.wording import printable, reason_of
 from ganforge.errors import DataError, GanforgeError, PluginError
 from ganforge.interfaces import Dataset, Paired
 
@@ -154,7 +154,12 @@ class Reader:
         """What to call an example: within the data set, and in an error."""
         if isinstance(self.dataset, ImageFiles):
             return self.dataset.example_name(index), self.dataset.describe(self.dataset.names[index])
-        name = self.dataset.example_name(index) if isinstance(self.dataset, Dataset) else f"example {index}"
+        name = f"example {index}"
+        if isinstance(self.dataset, Dataset):
+            try:
+                name = printable(str(self.dataset.example_name(index)))
+            except Exception as error:
+                raise _broken(f"{self.name}, {name}: example_name() fails", error) from error
         return name, f"{self.name}, {name}"
 
     def _leave_out(self, index: int, error: DataError, label: int | None = None) -> None:

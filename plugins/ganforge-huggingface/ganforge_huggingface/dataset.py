@@ -12,6 +12,18 @@ _MARKS = ("state.json", "dataset_dict.json")
 """Of a folder that ``save_to_disk`` wrote."""
 
 
+def _library() -> Any:
+    """The package ``datasets``, imported no earlier than it is needed."""
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise OptionError(
+            f"dataset 'huggingface' needs the package datasets: {error}",
+            'pip install "ganforge-huggingface[datasets]"',
+        ) from error
+    return datasets
+
+
 class HubDataset(Dataset):
     """Pictures of a data set on the Hugging Face Hub, or of a local folder of pictures, of Parquet, or saved to disk.
 
@@ -51,41 +63,33 @@ class HubDataset(Dataset):
     @cached_property
     def _whole(self) -> Any:
         """All columns, as the package ``datasets`` knows them."""
-        try:
-            import datasets  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise OptionError(
-                f"dataset 'huggingface' needs the package datasets: {error}",
-                'pip install "ganforge-huggingface[datasets]"',
-            ) from error
+        datasets = _library()
         folder = Path(self._path).expanduser()
         try:
-            if folder.is_dir() and any((folder / mark).exists() for mark in _MARKS):
-                found = datasets.load_from_disk(str(folder))
-                return found[self._split] if isinstance(found, dict) else found
-            return datasets.load_dataset(
-                str(folder) if folder.is_dir() else self._path,
-                self._config or None,
-                split=self._split,
-                revision=self._revision or None,
-            )
-        except KeyError:
-            raise DataError(
-                f"{self._path} has no split '{self._split}'", nearest(self._split, list(map(str, found)))
-            ) from None
+            if not (folder.is_dir() and any((folder / mark).exists() for mark in _MARKS)):
+                return datasets.load_dataset(
+                    str(folder) if folder.is_dir() else self._path,
+                    self._config or None,
+                    split=self._split,
+                    revision=self._revision or None,
+                )
+            found = datasets.load_from_disk(str(folder))
         except Exception as error:  # whatever networks, archives and parsers raise, at length
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise DataError(
                 f"{self._path}: cannot be loaded: {reason}",
                 "look at data.path, data.config, data.split and data.revision; private data need `hf auth login`",
             ) from error
+        if not isinstance(found, dict):
+            return found
+        if self._split not in found:
+            raise DataError(f"{self._path} has no split '{self._split}'", nearest(self._split, list(map(str, found))))
+        return found[self._split]
 
     @cached_property
     def _columns(self) -> tuple[str, str | None]:
         """The columns of pictures and of classes."""
-        features = self._whole.features
-        import datasets
-
+        features, datasets = self._whole.features, _library()
         pictures = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
         classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
         picture = self._choose("image", self._image, pictures, pictures)
@@ -108,21 +112,17 @@ class HubDataset(Dataset):
     def _rows(self) -> Any:
         """The pictures as files, not decoded."""
         image, label = self._columns
-        import datasets
-
         rows = self._whole.select_columns([image, *([label] if label else [])])
-        return rows.cast_column(image, datasets.Image(decode=False))
+        return rows.cast_column(image, _library().Image(decode=False))
 
     @cached_property
     def _classes(self) -> tuple[tuple[str, ...], list[int] | None]:
         """Names of the classes, and the class of each example."""
         label = self._columns[1]
-        import datasets
-
         if label is None:
             return (), None
         values = list(self._rows[label])
-        if isinstance(feature := self._whole.features[label], datasets.ClassLabel):
+        if isinstance(feature := self._whole.features[label], _library().ClassLabel):
             unlabelled = [number for number, value in enumerate(values) if value is None or value < 0]
             if unlabelled:
                 raise DataError(

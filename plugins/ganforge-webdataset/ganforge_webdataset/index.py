@@ -22,6 +22,9 @@ CLASS = "cls"
 LARGEST_MEMBER = 512 << 20
 """Bytes of the largest member that is taken for a picture or a label."""
 
+LONGEST_NAME = 200
+"""Letters of the longest name of a class; what is longer is a caption."""
+
 _BLOCK = 512
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
 
@@ -67,7 +70,9 @@ def read_samples(path: Path, shard: str, image: str, label: str) -> list[Sample]
             ]
             stream.seek(archive.offset)
             closing = stream.read(_BLOCK)
-    except (OSError, tarfile.TarError) as error:
+    except OSError as error:
+        raise DataError(f"{shard} cannot be read: {error.strerror or error}", "look at data.shards") from error
+    except tarfile.TarError as error:
         raise _damaged(shard, " ".join(str(error).split()) or type(error).__name__) from error
     if closing != bytes(_BLOCK):
         raise _damaged(shard, "it has no end, so it was cut off")
@@ -149,6 +154,7 @@ def _read_label(content: bytes, keys: list[str], where: str) -> int | str:
         value = value[key]
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value):
         return int(value)
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "" or len(str(value)) > 200:
+    is_number = type(value) is int and value >= 0
+    if not is_number and not (isinstance(value, str) and 0 < len(value) <= LONGEST_NAME):
         raise DataError(f"{where} holds no class", hint)
     return value

@@ -156,6 +156,8 @@ def test_a_shard_cut_off_anywhere_is_an_error(tmp_path):
         ([("a.png", picture(0)), ("a.json", b"[" * 10**5)], {"label": "json.c"}, "a.json is not to be read as text"),
         ([("a.png", picture(0)), ("a.json", b"{}")], {"label": "json.c"}, "a.json has no field 'c'"),
         ([("a.png", picture(0)), ("a.json", b'{"c": 1.5}')], {"label": "json.c"}, "a.json holds no class"),
+        ([("a.png", picture(0)), ("a.json", b'{"c": -1}')], {"label": "json.c"}, "a.json holds no class"),
+        ([("a.png", picture(0)), ("a.txt", b"words " * 50)], {"label": "txt"}, "a.txt holds no class"),
         ([("README", b"")], {}, "x.tar holds no samples"),
     ],
 )
@@ -173,6 +175,8 @@ def test_shards_that_are_not_there_are_named(tmp_path):
         Shards(shards=str(tmp_path))
     with pytest.raises(DataError, match="nowhere.tar: No such file"):
         Shards(shards=str(tmp_path / "nowhere.tar")).cache_key()
+    with pytest.raises(DataError, match="nowhere.tar cannot be read: No such file"):
+        len(Shards(shards=str(tmp_path / "nowhere.tar")))
 
 
 def test_the_key_changes_with_files_and_options(tmp_path):
