@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ganforge.cli.data import app
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
-from ganforge.errors import DataError
+from ganforge.errors import DataError, PluginError
 from ganforge.interfaces import Dataset
 from ganforge.plugins import Plugin
 from ganforge.registry import Registry
@@ -176,6 +176,25 @@ def test_bad_examples_of_a_data_set_are_listed_by_name():
     assert report.duplicates[0] == ["a.tar/0.png", "a.tar/1.png"]
     assert not report.usable
     assert check_data("shards", skip_bad=True, registry=registry).usable
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, -1, 1], [0, None, 1]])
+def test_labels_that_training_would_refuse_are_refused(labels):
+    class Wrong(Dataset):
+        class_names = ("cat", "dog")
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return np.zeros((8, 8), np.uint8), labels[index]
+
+    registry = Registry([Plugin("test", "test", "", "ok", parts={"dataset": {"wrong": Wrong}})])
+    with pytest.raises(PluginError) as training:
+        open_data("wrong", registry=registry)
+    with pytest.raises(PluginError) as looked:
+        check_data("wrong", registry=registry)
+    assert str(looked.value) == str(training.value)
 
 
 def test_packing_writes_a_folder_that_opens(command, pets, tmp_path):

@@ -15,7 +15,7 @@ from ganforge.data.decode import normalise, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
 from ganforge.data.pack import find_source
-from ganforge.data.packer import Progress
+from ganforge.data.packer import Progress, settle_labels
 from ganforge.data.plan import Plan
 from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.threads import in_chunks
@@ -99,8 +99,8 @@ def check_data(
         PluginError: A data set fails or breaks its contract.
     """
     found = find_source(str(source), None, options or {}, registry, skip_bad)
-    reader = Reader(found.dataset, found.title)
     title = found.title
+    reader = Reader(found.dataset, title)
     reader.bad = BadExamples(title, reader.length, most=reader.length)  # all of them are to be listed
     looks: list[_Look] = []
     with strict_decoding():
@@ -110,8 +110,7 @@ def check_data(
             looks += some
             if progress:
                 progress(done, reader.length)
-    labels = _labels(found.dataset, looks)
-    names = reader.class_names or tuple(map(str, range(max(labels, default=-1) + 1)))
+    labels, names = _classes(reader, looks)
     counts = Counter(names[label] for label in labels)
     shape: Shape = ()
     training, problem, hint = "", "", ""
@@ -172,11 +171,14 @@ def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | Non
     return _Look(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
 
 
-def _labels(dataset: Any, looks: Sequence[_Look]) -> list[int]:
-    """The classes of all examples, those of unreadable ones too where they are known."""
-    if isinstance(dataset, ImageFiles):
-        return dataset.labels or []
-    return [look.label for look in looks if look.label is not None]
+def _classes(reader: Reader, looks: Sequence[_Look]) -> tuple[Sequence[int], tuple[str, ...]]:
+    """The classes of all examples, those of unreadable ones too where they are known, and all names."""
+    if isinstance(reader.dataset, ImageFiles):
+        return reader.dataset.labels or [], reader.class_names
+    if not looks:
+        return [], reader.class_names
+    numbers, names = settle_labels([look.label for look in looks], reader.class_names, reader.name)
+    return [] if numbers is None else numbers.tolist(), names
 
 
 def _foresee(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...], skip_bad: bool) -> tuple[Shape, str]:

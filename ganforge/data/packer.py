@@ -74,7 +74,7 @@ def pack(
                 shapes, labels = _fill(reader, plans, shapes, resolution, writers, progress)
             if labels is not None and [Plan.of(each, resolution, title) for each in shapes] == plans:
                 break
-        numbers, class_names = _settle_labels(labels, reader.class_names, title)
+        numbers, class_names = settle_labels(labels, reader.class_names, title)
         reader.bad.check_classes(labels, class_names)
         made, *made_of = ({**(origin or {}), **plan.describe(each)} for plan, each in zip(plans, shapes, strict=True))
         if reader.bad:
@@ -173,9 +173,14 @@ def _memory() -> float:
         return math.inf
 
 
-def _settle_labels(
+def settle_labels(
     labels: Sequence[int | None], class_names: tuple[str, ...], title: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Labels as an array ``[N]`` and the names of the classes, which are numbers if there are none; None for no labels.
+
+    Raises:
+        PluginError: Some examples have no label, or one that is no class.
+    """
     if all(label is None for label in labels):
         if class_names:
             raise PluginError(f"{title} names {len(class_names)} classes, but its examples have no labels")
