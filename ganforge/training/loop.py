@@ -119,7 +119,7 @@ def train(
     saved = start
     take_step = make_stepper(engine)
     team, stepped = engine.team, training.batch * training.d_steps
-    with StopRequest(echoes=is_launched()) as request, record.writer:
+    with StopRequest(watcher.note, echoes=is_launched()) as request, record.writer:
         if state.images == 0:
             record.draw()
             record.save()
