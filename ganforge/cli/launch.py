@@ -127,6 +127,7 @@ class Workers:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            close(process)
         self._running.clear()
 
     def _look(self, rank: int) -> None:
@@ -143,13 +144,19 @@ class Workers:
             tell(f"{who} was continued")
         else:
             process.returncode = os.waitstatus_to_exitcode(status)
-            del self._running[rank]
+            close(self._running.pop(rank))
             if process.returncode and self.failed is None:
                 self.failed = rank, process.returncode
 
     def _send(self, number: int) -> None:
         for process in self._running.values():
             os.kill(process.pid, number)
+
+
+def close(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe to a worker that has ended."""
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def tell(line: str) -> None:
