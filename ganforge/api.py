@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from ganforge.checkpoint import load_generator, read_card, read_spec
-from ganforge.cli.common import choose_device, console
+from ganforge.cli.common import choose_device, console, say
 from ganforge.cli.display import Terminal
 from ganforge.config import resolve
 from ganforge.errors import CheckpointError, OptionError
@@ -26,7 +27,7 @@ from ganforge.runs import RunFolder
 from ganforge.sampling import cycle_labels, generate, refuse_sources
 from ganforge.settings import load_layers, nest
 from ganforge.team import ALONE
-from ganforge.trainer import Trainer
+from ganforge.trainer import Finished, Trainer
 
 
 class Run:
@@ -132,7 +133,7 @@ class Run:
         config = resolve(self._registry, self.config, flags)
         with _told(quiet) as teller:
             trainer = Trainer(config, self._registry, choose_device(config.training.device), teller, ALONE)
-            return Run(trainer.resume(self._folder).folder.path, self._registry)
+            return Run(_finish(trainer.resume(self._folder)).path, self._registry)
 
     def _pictures(self) -> list[Path]:
         return sorted(each for each in self._folder.samples.glob("*.png") if each.stem.isdecimal())
@@ -186,7 +187,7 @@ def train(
         quiet: Show nothing.
 
     Returns:
-        The run; interrupted, as far as it came.
+        The run; after Ctrl-C, as far as it came. Other signals reach the program once the checkpoint is written.
 
     Raises:
         GanforgeError: What was asked for cannot be had, or training failed; the message says what to do.
@@ -213,7 +214,7 @@ def train(
     settled = resolve(registry, *layers, nest(settings or {}))
     with _told(quiet) as teller:
         trainer = Trainer(settled, registry, choose_device(settled.training.device), teller, ALONE)
-        return Run(trainer.start(Path(out), name).folder.path, registry)
+        return Run(_finish(trainer.start(Path(out), name)).path, registry)
 
 
 def open_run(run: str | Path | None = None, out: str | Path = "runs") -> Run:
@@ -260,6 +261,16 @@ def _name(kind: str, part: Any, own: dict[str, dict[str, Any]]) -> Any:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", part.__name__).lower().replace("_", "-")
     own[kind] = {name: part}
     return name
+
+
+def _finish(finished: Finished) -> RunFolder:
+    """Say that a run was stopped by a signal, and deliver the signal to the program unless it is Ctrl-C."""
+    folder, stopped = finished.folder, finished.outcome.stopped
+    if stopped:
+        say(f"stopped by {stopped.name}; go on with: ganforge.open_run({str(folder.path)!r}).resume()")
+        if stopped != signal.SIGINT:
+            signal.raise_signal(stopped)
+    return folder
 
 
 @contextmanager

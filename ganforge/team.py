@@ -1,12 +1,14 @@
 """The processes that train one network together: who they are, what they add up, and how they agree.
 
-They are started by PyTorch's own launcher (``torchrun``, or ``ganforge train --gpus N``, which calls it). All that they
+They are started by ``torchrun`` or by ``ganforge train --gpus N``. All that they
 tell one another passes through here; a process alone is a team too, for which nothing of this costs anything.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +21,10 @@ from ganforge.errors import GanforgeError
 
 SILENCE = timedelta(minutes=30)
 """After so long without a word from another process, a process gives up. One that dies is noticed at once."""
+
+
+LAUNCHED = "GANFORGE_LAUNCHED"
+"""Set for processes whose standard input is a pipe from ganforge's launcher, which also hosts their store."""
 
 
 class TeamError(GanforgeError):
@@ -186,8 +192,27 @@ def is_launched() -> bool:
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"))
 
 
+@contextmanager
+def host_team(size: int) -> Iterator[list[dict[str, str]]]:
+    """Host the store by which the processes of this machine find one another.
+
+    Args:
+        size: Number of processes.
+
+    Yields:
+        The environment variables of each process, by rank. Its standard input must be a pipe from this process.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(size), LAUNCHED: "1"}
+    shared["LOCAL_WORLD_SIZE"] = str(size)
+    yield [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+    del store
+
+
 def join_team(on_cuda: bool) -> Team:
     """Meet the other processes of this run, if the launcher started several.
+
+    A process of ganforge's launcher gets SIGTERM when the launcher dies, however it dies: it saves and ends.
 
     Args:
         on_cuda: Whether networks are on GPUs, whose gradients NCCL then adds up; all else goes by Gloo.
@@ -197,9 +222,24 @@ def join_team(on_cuda: bool) -> Team:
     """
     if not is_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE
+    backend = "cpu:gloo,cuda:nccl" if on_cuda else "gloo"
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _reaching_others():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if on_cuda else "gloo", timeout=SILENCE)
-    return Team(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
+        if os.environ.pop(LAUNCHED, None):  # not for processes that this one starts
+            threading.Thread(target=_follow_launcher, daemon=True).start()
+            place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            store = dist.TCPStore(*place, is_master=False)  # type: ignore[attr-defined]
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=SILENCE)
+        else:
+            dist.init_process_group(backend, timeout=SILENCE)
+    return Team(rank, size, int(os.environ["LOCAL_RANK"]))
+
+
+def _follow_launcher() -> None:
+    """Wait for the end of standard input, which the launcher holds open as long as it lives; then send SIGTERM."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

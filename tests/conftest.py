@@ -1,4 +1,5 @@
 import os
+import signal
 import urllib.error
 import urllib.request
 import warnings
@@ -13,6 +14,10 @@ from ganforge.cli import main
 # Tests are small: threads cost more than they give, and one thread makes rounding the same everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# A shell's background jobs ignore SIGINT, and what is ignored at the start stays ignored.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -354,7 +354,7 @@ def test_processes_share_out_single_samples(run, trained, here, monkeypatch):
     assert "--to samples" in err
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)])
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138), ("SIGHUP", 129)])
 def test_each_signal_stops_with_a_checkpoint_and_a_code_of_its_own(run, here, image_folder, monkeypatch, number, code):
     calls = []
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,6 +26,7 @@ from ganforge.cli.report import report
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
 from ganforge.errors import GanforgeError
+from ganforge.training.signals import Interrupted, raising_interrupts
 from ganforge.version import __version__
 
 app = typer.Typer(
@@ -106,7 +108,10 @@ def main(arguments: list[str] | None = None) -> None:
 
             given = offer(Path.cwd(), Path("runs")) or leave(0)
         global_options.arguments = given
-        code = app(given, prog_name="ganforge", standalone_mode=False)
+        with raising_interrupts() as interrupted:
+            code = app(given, prog_name="ganforge", standalone_mode=False)
+        if interrupted:
+            raise interrupted[0]
     except GanforgeError as error:
         if "--debug" in given:
             raise
@@ -118,6 +123,11 @@ def main(arguments: list[str] | None = None) -> None:
             " ".join(error.format_message().split()),
             f"see {error.ctx.command_path if error.ctx else 'ganforge'} --help",
         )
+    except Interrupted as error:
+        if not process_rank():
+            with suppress(OSError):  # the terminal may be gone
+                sys.stderr.write(f"stopped by {error.number.name}\n")
+        leave(128 + error.number)
     except (KeyboardInterrupt, typer.Abort):
         leave(130)
     except BrokenPipeError:  # whoever read our output has left

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 
 class _Console(Console):
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:  # EIO of a terminal that was closed: a pipe whose reader is gone is caught by the base class
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         """Whoever read has left: be quiet, and let what is being done go on."""
         self.quiet = True

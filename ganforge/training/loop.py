@@ -27,7 +27,7 @@ PATIENCE = 16
 """So many steps may be skipped on end, since gradients are not finite, before something is done about it."""
 
 GO, SPENT = 0, 1
-"""What a process wishes before a step: to take it, or to end since the time is up; or the number of a signal."""
+"""Votes before a step: take the step, or end since the time is up. A signal's number plus ``SPENT`` is a vote too."""
 
 
 class Watcher(Protocol):
@@ -119,14 +119,15 @@ def train(
     saved = start
     take_step = make_stepper(engine)
     team, stepped = engine.team, training.batch * training.d_steps
-    with StopRequest(echoes=is_launched()) as request, record.writer:
+    with StopRequest(watcher.note, echoes=is_launched()) as request, record.writer:
         if state.images == 0:
             record.draw()
             record.save()
         end = GO
         while not has_images(training, state):
             # All processes of a team stop after the same step.
-            if end := team.vote(request.signal or (SPENT if has_minutes(training, state) else GO)):
+            wish = request.signal + SPENT if request.signal else SPENT if has_minutes(training, state) else GO
+            if end := team.vote(wish):
                 break
             iteration = state.images // stepped
             seed_everything(training.seed, "step", iteration, *[f"again {state.rollbacks}"] * bool(state.rollbacks))
@@ -181,7 +182,7 @@ def train(
                 record.save()
                 saved = now
 
-        stopped = None if end in (GO, SPENT) else signal.Signals(end)
+        stopped = None if end in (GO, SPENT) else signal.Signals(end - SPENT)
         if stopped is None:
             if state.streak >= PATIENCE:
                 raise give_up(record)
