@@ -33,7 +33,7 @@ def trained(run, here, image_folder):
 
 
 def test_train_then_sample_export_and_load(run, trained):
-    assert re.fullmatch(r"00000-dcgan-nonsat-photos", trained.name)
+    assert re.fullmatch(r"00000-rpgan-photos", trained.name)
     assert json.loads((trained / "config.json").read_text())["training"]["images"] == 48
     code, out, err = run("sample", "--count", "9", "--seed", "3")
     assert code == 0
