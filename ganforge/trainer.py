@@ -24,7 +24,7 @@ from ganforge.files import append_line
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.team import ALONE, Team
-from ganforge.training.budget import BudgetWatcher
+from ganforge.training.budget import BudgetWatcher, suggest_budget
 from ganforge.training.engine import Engine
 from ganforge.training.loggers import Loggers
 from ganforge.training.loop import Outcome, Watcher, Watchers, is_spent, train
@@ -146,7 +146,11 @@ class Trainer:
         self._teller.say(resume(record, self._device))
         if is_spent(self.config.training, state):
             spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
-            raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
+            more = suggest_budget(self.config.training, state.images, state.seconds)
+            raise OptionError(
+                f"{folder.path} has spent its budget: it has had {spent}",
+                f"{more.split()[0]} is the total of all sittings: use {more}",
+            )
         scorer, engine = self._open_scorer(), self._open_engine()
         return self._run(record, scorer, engine)
 

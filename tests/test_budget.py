@@ -2,7 +2,7 @@
 
 import ganforge
 from ganforge.config import TrainingConfig
-from ganforge.training.budget import BudgetWatcher
+from ganforge.training.budget import BudgetWatcher, suggest_budget
 
 NEED = "recognizable results need about 1,000 steps"
 
@@ -55,3 +55,8 @@ def test_a_short_run_is_warned_of_in_its_log(tmp_path):
         "warning: 16 images are 2 steps of 8 images",
         "warning: only 2 steps of 8 images",
     ]
+
+
+def test_a_larger_budget_is_of_the_same_kind():
+    assert suggest_budget(TrainingConfig(minutes=1), 3584, 240.1) == "--minutes 5"
+    assert suggest_budget(TrainingConfig(images=100), 112, 240.1) == "--images 224"

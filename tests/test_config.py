@@ -45,7 +45,7 @@ def test_a_configuration_that_is_read_back_is_written_as_it_was(registry, recipe
         ("dcgan", False, {"device": "cuda"}, 128),
         ("rpgan", False, {}, 16),
         ("rpgan", True, {}, 64),
-        ("cdcgan", False, {}, 64),
+        ("cdcgan", False, {}, 32),
     ],
 )
 def test_the_batch_of_a_recipe_may_depend_on_the_device(registry, monkeypatch, recipe, cuda, given, batch):

@@ -19,6 +19,19 @@ SETTLED = 20.0
 """Seconds of training after which the speed is known."""
 
 
+def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str:
+    """A larger budget of the same kind, as a flag.
+
+    Args:
+        training: Its budget has been spent.
+        images: Images so far.
+        seconds: Seconds of training so far.
+    """
+    if training.minutes is not None:
+        return f"--minutes {math.ceil(training.minutes) + round(seconds / 60)}"
+    return f"--images {2 * images}"
+
+
 class BudgetWatcher:
     """Watches a run and warns of a budget worth fewer than `FEW` steps; see `ganforge.training.loop.Watcher`.
 
@@ -37,7 +50,7 @@ class BudgetWatcher:
         self._start = self._now = (images, seconds)
         self._per_step = training.batch * training.d_steps
         self._open = training.init_from is None
-        if training.images is not None and self._is_few(training.images):
+        if self._open and training.images is not None and self._is_few(training.images):
             self._warn(
                 f"{training.images} images are {self._count(training.images)}", self._more(training.images, None)
             )
