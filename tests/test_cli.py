@@ -229,7 +229,7 @@ MISTAKES = {
     "no such plugin file": (["train", "--plugin", "absent.py"], "no such Python file"),
     "broken plugin file": (["train", "--plugin", "broken.py"], "SyntaxError"),
     "disable an unknown plugin": (["train", "--disable", "dcgna"], "did you mean 'dcgan'"),
-    "disable what is needed": (["train", "--disable", "dcgan"], "unknown recipe 'dcgan'"),
+    "disable what is needed": (["train", "--disable", "dcgan"], "unknown recipe 'rpgan'"),
     "out is a file": (["train", "--out", "broken.py", "--data", "photos", "--resolution", "16"], "broken.py"),
     "sample without a run": (["sample"], "train one first"),
     "sample an unknown run": (["sample", "nonsense"], "is no run"),

@@ -67,10 +67,7 @@ ResolutionOption = Annotated[
 BatchOption = Annotated[
     str | None,
     typer.Option(
-        "--batch",
-        metavar="N",
-        help="Images per step. Default: the recipe's, e.g. dcgan: 128 on CUDA, 16 on a CPU.",
-        rich_help_panel=DATA,
+        "--batch", metavar="N", help="Images per step. dcgan: 128 on CUDA, 16 on a CPU.", rich_help_panel=DATA
     ),
 ]
 ComputingDeviceOption = Annotated[
