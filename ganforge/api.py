@@ -165,7 +165,7 @@ def train(
     """Train a GAN, as ``ganforge train`` does with the flags of the same names.
 
     Args:
-        arch: Recipe, such as ``dcgan``.
+        arch: Recipe, such as ``dcgan``; ``rpgan`` if left out.
         data: A path or a name; or any object with ``__len__`` and ``__getitem__`` that yields what `Dataset` says.
         loss: Its name, or a class of your own.
         generator: Likewise.
@@ -176,7 +176,7 @@ def train(
         log: Loggers, such as ``tensorboard``.
         images: Stop after so many real images were shown, such as 50_000 or ``50k``.
         minutes: Stop after so long.
-        batch: Images a step.
+        batch: Images per step; None for the recipe's, which may depend on the device.
         seed: All random numbers follow from it.
         device: ``cuda``, ``cpu`` or ``auto``.
         settings: Any option of any part by its path: ``{"generator.width": 96}``.
@@ -213,6 +213,8 @@ def train(
     layers = load_layers(Path(config) if config else None, nest(flags), reg, augmentations=augment, loggers=log)
     settled = resolve(registry, *layers, nest(settings or {}))
     with _told(quiet) as teller:
+        if data is None and config is None:
+            teller.say(f"no data given: {settled.recipe} trains on {settled.data.source}; data=... names others")
         trainer = Trainer(settled, registry, choose_device(settled.training.device), teller, ALONE)
         return Run(_finish(trainer.start(Path(out), name)).path, registry)
 
@@ -226,11 +228,11 @@ def open_run(run: str | Path | None = None, out: str | Path = "runs") -> Run:
     return Run(RunFolder.find(None if run is None else str(run), Path(out)).path)
 
 
-def load(path: str | Path, registry: Registry | None = None) -> Generator:
+def load(run: Run | str | Path | int, registry: Registry | None = None) -> Generator:
     """A trained generator from one safetensors file, ready to be called; in a notebook it shows some samples.
 
     Args:
-        path: A ``generator.safetensors``, or the run folder that holds one.
+        run: A ``generator.safetensors``; or a run: itself, its folder, or its name or number under ``runs``.
         registry: Where its architecture is looked up; None for the installed plugins.
 
     Returns:
@@ -240,7 +242,9 @@ def load(path: str | Path, registry: Registry | None = None) -> Generator:
         CheckpointError: The file is missing, damaged or of another kind.
         OptionError: Its architecture is in no plugin that is installed or named.
     """
-    path = Path(path)
+    path = run.path if isinstance(run, Run) else Path(str(run))
+    if not path.exists() and path.suffix != ".safetensors" and Path("runs").is_dir():
+        path = RunFolder.find(str(run), Path("runs")).path
     generator, card = load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)
     # Only here it is known what it generates, such as the number of classes.
     generator._repr_html_ = partial(describe_generator, generator, read_spec(card))  # type: ignore[assignment]

@@ -2,7 +2,7 @@
 
 All four speak the same tree::
 
-    recipe = "dcgan"
+    recipe = "dcgan"                 (DEFAULT_RECIPE where it is left out)
     [data]           source = "avatars", resolution = 64, skip_bad = false, and the data set's own options
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
     [regularizers]   r1 = { weight = 10, every = 16 }
@@ -33,6 +33,9 @@ MOST_PIXELS = 16_384
 
 CUDA_IMAGES = 5_000_000
 """Budget of a run on a GPU that was given none."""
+
+DEFAULT_RECIPE = "rpgan"
+"""Recipe of a run that names none."""
 
 
 def _setting(
@@ -215,10 +218,8 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     Raises:
         OptionError: An unknown section, name or option, or a value of the wrong type or range.
     """
-    given = merge(*layers)
-    recipe_name = coerce(given.get("recipe", "dcgan"), str, "recipe")
-    recipe = registry.part("recipe", recipe_name).factory
-    tree = merge({"data": {"source": "avatars"}}, recipe.settings, given)
+    recipe_name, tree = lay_over_recipe(registry, *layers)
+    tree = merge({"data": {"source": "avatars"}}, tree)
     data = dict(tree["data"])
     return RunConfig(
         recipe=recipe_name,
@@ -245,6 +246,35 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         optimizer=_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
         training=_settings(TrainingConfig, tree.get("training", {}), "training"),
     )
+
+
+def lay_over_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Merge the settings of a recipe with the trees that go over them.
+
+    Args:
+        registry: Where the recipe is looked up.
+        layers: As of `resolve`; without a ``recipe`` in them, it is `DEFAULT_RECIPE`.
+
+    Returns:
+        Name of the recipe, and the merged tree.
+
+    Raises:
+        OptionError: See `resolve`.
+    """
+    given = merge(*layers)
+    name = coerce(given.get("recipe", DEFAULT_RECIPE), str, "recipe")
+    recipe = registry.part("recipe", name).factory
+    tree = merge(recipe.settings, given)
+    if recipe.training_on_cpu and _is_cpu(tree.get("training", {}).get("device", "auto")):
+        tree = merge(recipe.settings, {"training": recipe.training_on_cpu}, given)
+    return name, tree
+
+
+def _is_cpu(device: Any) -> bool:
+    """Whether a run with this ``training.device`` trains on the CPU."""
+    import torch
+
+    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
 
 
 def _part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:

@@ -341,8 +341,11 @@ class Recipe:
         source: The paper, as authors, year and title.
         settings: The same tree that a configuration file holds, such as
             ``{"generator": {"name": "dcgan", "width": 64}, "optimizer": {"beta1": 0.5}}``.
+        training_on_cpu: Settings of the section ``training`` that replace those of `settings` when a new run trains on
+            a CPU, such as ``{"batch": 16}``. A run stores the result, so a resume on another device keeps it.
     """
 
     summary: str
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    training_on_cpu: Mapping[str, Any] = field(default_factory=dict)

@@ -125,6 +125,10 @@ def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
     Raises:
         OptionError: It has another form.
     """
+    if not isinstance(text, str):
+        raise OptionError(
+            f"{flag}: {text!r} is no text", f"such as {flag} r1:weight=10; a part of your own goes into a plugin"
+        )
     name, _, rest = text.partition(":")
     settings = {}
     for item in filter(None, rest.split(",")):

@@ -24,6 +24,7 @@ from ganforge.files import append_line
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
 from ganforge.team import ALONE, Team
+from ganforge.training.budget import BudgetWatcher, suggest_budget
 from ganforge.training.engine import Engine
 from ganforge.training.loggers import Loggers
 from ganforge.training.loop import Outcome, Watcher, Watchers, is_spent, train
@@ -129,7 +130,7 @@ class Trainer:
         """
         team, config = self._team, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
-        name = name or f"{config.recipe}-{config.loss.name}-{self._data.name}"
+        name = name or "-".join(dict.fromkeys((config.recipe, config.loss.name, self._data.name)))
         made = RunFolder.create(out, name).path if team.leads else out
         folder = RunFolder(Path(team.take_over(str(made).encode()).decode()))
         return self._run(self._open_record(folder), scorer, engine)
@@ -145,7 +146,11 @@ class Trainer:
         self._teller.say(resume(record, self._device))
         if is_spent(self.config.training, state):
             spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
-            raise OptionError(f"{folder.path} has spent its budget: {spent}", "give it more with --images or --minutes")
+            more = suggest_budget(self.config.training, state.images, state.seconds)
+            raise OptionError(
+                f"{folder.path} has spent its budget: it has had {spent}",
+                f"{more.split()[0]} is the total of all sittings: use {more}",
+            )
         scorer, engine = self._open_scorer(), self._open_engine()
         return self._run(record, scorer, engine)
 
@@ -223,8 +228,11 @@ class Trainer:
             loggers.start(folder.path, config.tree(), state.images)
             try:
                 with self._teller.watch(folder.log if team.leads else None, training) as display:
-                    watcher = Watchers(display, loggers)
+                    budget = BudgetWatcher(training, state.images, state.seconds, display.note)
+                    watcher = Watchers(display, loggers, budget)
                     outcome = train(state, self._batches, record, config, watcher, engine, scorer)
+                    if outcome.stopped is None:
+                        budget.finish()
             finally:
                 loggers.finish()
         team.close()

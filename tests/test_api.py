@@ -69,6 +69,20 @@ def test_a_run_tells_what_it_wrote(trained):
         trained.load(best=True)
 
 
+def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
+    z = torch.randn(2, trained.load().z_dim)
+    expected = trained.load()(z)
+    for named in (trained, trained.path, str(trained.path), trained.path.name, 0, "0"):
+        assert torch.equal(ganforge.load(named)(z), expected)
+    with pytest.raises(OptionError, match="is no run"):
+        ganforge.load(7)
+
+
+def test_a_class_of_ones_own_as_a_penalty_is_refused_in_words(here, image_folder):
+    with pytest.raises(OptionError, match="--reg.*is no text"):
+        train(image_folder, reg=[LeastSquares])
+
+
 def test_a_run_goes_on_as_far_as_it_is_told(trained, here, image_folder):
     same = trained.resume(images=80, quiet=True)
     assert same.path == trained.path

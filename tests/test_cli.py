@@ -33,7 +33,7 @@ def trained(run, here, image_folder):
 
 
 def test_train_then_sample_export_and_load(run, trained):
-    assert re.fullmatch(r"00000-dcgan-nonsat-photos", trained.name)
+    assert re.fullmatch(r"00000-rpgan-photos", trained.name)
     assert json.loads((trained / "config.json").read_text())["training"]["images"] == 48
     code, out, err = run("sample", "--count", "9", "--seed", "3")
     assert code == 0
@@ -77,8 +77,16 @@ def test_resuming_a_run_that_is_done_asks_for_a_budget(run, trained):
     code, _, err = run("train", "--resume")
     assert code == 2
     assert "has spent its budget" in err
-    assert "--images or --minutes" in err
+    assert "--images is the total of all sittings: use --images 96" in err
     assert (trained / "config.json").read_bytes() == before
+
+
+def test_a_budget_of_minutes_that_is_spent_is_answered_with_a_larger_one(run, here, image_folder):
+    _, _, err = run("train", "--data", image_folder, "--minutes", "0.001", *SMALL)
+    assert "ganforge train --resume --minutes 1\n" in err
+    code, _, err = run("train", "--resume", "--minutes", "0.0001")
+    assert code == 2
+    assert "--minutes is the total of all sittings: use --minutes 1" in err
 
 
 def test_a_dry_run_prints_the_configuration_and_writes_nothing(run, here, image_folder):
@@ -221,7 +229,7 @@ MISTAKES = {
     "no such plugin file": (["train", "--plugin", "absent.py"], "no such Python file"),
     "broken plugin file": (["train", "--plugin", "broken.py"], "SyntaxError"),
     "disable an unknown plugin": (["train", "--disable", "dcgna"], "did you mean 'dcgan'"),
-    "disable what is needed": (["train", "--disable", "dcgan"], "unknown recipe 'dcgan'"),
+    "disable what is needed": (["train", "--disable", "dcgan"], "unknown recipe 'rpgan'"),
     "out is a file": (["train", "--out", "broken.py", "--data", "photos", "--resolution", "16"], "broken.py"),
     "sample without a run": (["sample"], "train one first"),
     "sample an unknown run": (["sample", "nonsense"], "is no run"),

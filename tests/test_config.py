@@ -35,6 +35,40 @@ def test_a_configuration_that_is_read_back_is_written_as_it_was(registry, recipe
     assert json.dumps(resolve(registry, json.loads(text)).tree()) == text
 
 
+@pytest.mark.parametrize(
+    ("recipe", "cuda", "given", "batch"),
+    [
+        ("dcgan", False, {}, 16),
+        ("dcgan", False, {"batch": 128}, 128),
+        ("dcgan", True, {}, 128),
+        ("dcgan", True, {"device": "cpu"}, 16),
+        ("dcgan", False, {"device": "cuda"}, 128),
+        ("rpgan", False, {}, 16),
+        ("rpgan", True, {}, 64),
+        ("cdcgan", False, {}, 32),
+    ],
+)
+def test_the_batch_of_a_recipe_may_depend_on_the_device(registry, monkeypatch, recipe, cuda, given, batch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    config = resolve(registry, {"recipe": recipe, "training": given})
+    assert config.training.batch == batch
+    # A resume begins with what the run recorded, on whatever device.
+    monkeypatch.setattr("torch.cuda.is_available", lambda: not cuda)
+    for device in ("cpu", "cuda", "auto"):
+        assert resolve(registry, config.tree(), {"training": {"device": device}}).training.batch == batch
+
+
+def test_a_run_that_names_no_recipe_takes_the_default_one(registry):
+    default = resolve(registry).tree()
+    regularizers = ["r1:weight=1,every=4", "r2:weight=1,every=4"]
+    settings = ["discriminator.normalization=none", "optimizer.beta1=0", "training.batch=16"]
+    flags = {"recipe": "dcgan", "loss": {"name": "rpgan"}, "training": {"device": "cpu"}}
+    spelled = resolve(registry, *load_layers(None, flags, regularizers, settings)).tree()
+    assert default.pop("recipe") == "rpgan" != spelled.pop("recipe")
+    assert resolve(registry, {"training": {"device": "cpu"}}).tree() == {"recipe": "rpgan", **spelled}
+    assert default["regularizers"] == spelled["regularizers"]
+
+
 def test_settings_belong_to_the_parts_that_the_flags_name(registry):
     flags = {"data": {"source": "ring-8"}, "generator": {"name": "mlp"}}
     config = resolve(registry, *load_layers(None, flags, [], ["data.count=50", "generator.hidden=7"]))

@@ -41,6 +41,19 @@ def test_a_report_counts_what_is_there(pets):
     assert report.unreadable == {}
 
 
+def test_runs_in_a_folder_are_left_out_and_named(pets):
+    for name in ("00000-rpgan-pets", "00001-mine"):
+        (pets / "runs" / name / "samples").mkdir(parents=True)
+        (pets / "runs" / name / "config.json").write_text("{}")
+        Image.new("RGB", (16, 16)).save(pets / "runs" / name / "samples" / "000000000.png")
+    report = check_data(pets)
+    assert report.classes == {"cat": 4, "dog": 2}
+    assert "left out, as a run of ganforge: runs/00000-rpgan-pets and 1 more" in report.training
+    assert len(open_data(str(pets))) == 6
+    assert "runs/00000-rpgan-pets" in open_data(str(pets)).note
+    assert check_data(pets / "runs/00001-mine/samples").count == 1
+
+
 def test_a_report_says_what_training_then_does(pets):
     training = check_data(pets).training
     for word in ("crop", "resize", "64 x 64", "RGB", "2 classes"):

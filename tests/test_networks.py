@@ -95,7 +95,8 @@ def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
     rates = config.optimizer
     assert (rates.generator_lr.plain(), rates.discriminator_lr.plain()) == (2e-4, 2e-4)
     assert (rates.beta1.plain(), rates.beta2.plain()) == (0.5, 0.999)
-    assert (config.training.batch, config.generator.options["z_dim"]) == (128, 100)
+    assert config.generator.options["z_dim"] == 100
+    assert Registry.installed().part("recipe", "dcgan").factory.settings["training"]["batch"] == 128
 
 
 @pytest.mark.parametrize(

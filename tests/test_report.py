@@ -21,6 +21,7 @@ from ganforge.evaluation.statistics import Interval
 from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
+from ganforge.report.sections import tell_speed
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 
@@ -171,6 +172,27 @@ def test_runs_stand_side_by_side_with_what_differs(runs, run):
     assert len(json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])) == 2
     assert "Truncation: each row one seed" in words
     assert "Mixing of styles" in words
+
+
+def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
+    for kind in ("cat", "dog"):
+        (tmp_path / "pets" / kind).mkdir(parents=True)
+        for number, picture in enumerate(pixels(4)):
+            Image.fromarray(picture).save(tmp_path / "pets" / kind / f"{number}.png")
+    made = ganforge.train(
+        arch="stylegan2", data=tmp_path / "pets", images=8, device="cpu", quiet=True, out=tmp_path / "runs",
+        settings={**TINY, "generator.z_dim": 8, "generator.w_dim": 8, "generator.conditioning": "input"},
+    )  # fmt: skip
+    words = Page(report(run, made.path)).text()
+    assert "Truncation of class cat" in words
+    assert "Mixing of styles of class cat" in words
+    assert "cannot be drawn" not in words
+
+
+def test_the_speed_of_a_run_is_its_mean_and_the_last():
+    row = {"images": 1000, "seconds": 4.0, "images_per_second": 62.0}
+    assert tell_speed(row) == "250 images/s on average, 62 at last"
+    assert tell_speed({}) == ""
 
 
 def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp_path):

@@ -10,7 +10,7 @@ from ganforge.config import resolve
 from ganforge.export import proving, torchscript
 from ganforge.export.scripting import script
 from ganforge.registry import Registry
-from ganforge.sampling import generate
+from ganforge.sampling import generate, generate_batches
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, step_discriminator, step_generator
@@ -134,6 +134,17 @@ def test_truncation_of_0_gives_one_image_and_of_1_changes_nothing():
     assert torch.equal(generator.mapping(z, truncation=0.0, cutoff=0), generator.mapping(z))
     assert not torch.allclose(generator(z, truncation=0.5), generator(z), atol=1e-3)
     assert torch.equal(generate(generator, 3, truncation=0.5), generate(generator, 3, truncation=0.5))
+
+
+@pytest.mark.parametrize("name", ["stylegan", "stylegan2"])
+def test_truncation_works_in_bfloat16(name):
+    generator = REGISTRY.build("generator", name, TINY, DataSpec((3, 8, 8)))
+    whole, reduced = (
+        next(generate_batches(generator, 2, truncation=0.7, precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    assert reduced.dtype == torch.float32
+    assert torch.allclose(whole, reduced, atol=0.1)
 
 
 def test_a_style_acts_from_its_layer_on():

@@ -44,7 +44,7 @@ def init(
 ) -> None:
     """Write a commented TOML file with every setting, for ganforge train --config."""
     from ganforge.commented import write_toml
-    from ganforge.config import resolve
+    from ganforge.config import lay_over_recipe, resolve
     from ganforge.files import write_bytes
     from ganforge.settings import load_layers, merge, nest
 
@@ -63,8 +63,7 @@ def init(
     layers = load_layers(None, given, reg or [], setting or [], augment or [])
     registry = open_registry()
     config = resolve(registry, *layers)
-    recipe = registry.part("recipe", config.recipe).factory
-    tree = merge({"data": {"source": config.data.source}}, recipe.settings, *layers)
+    tree = merge({"data": {"source": config.data.source}}, lay_over_recipe(registry, *layers)[1])
     write_bytes(file, write_toml(config, tree, registry, file.name).encode())
     say(f"next: ganforge train --config {file}")
     print_result(str(file))

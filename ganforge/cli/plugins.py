@@ -135,6 +135,7 @@ def _describe(part: Part) -> dict[str, Any]:
     }
     if part.kind == "recipe":
         described |= {"source": part.factory.source, "settings": dict(part.factory.settings)}
+        described |= {"training_on_cpu": dict(part.factory.training_on_cpu)} if part.factory.training_on_cpu else {}
     if part.kind == "regularizer":
         described["options"] = [
             {"name": "weight", "type": "float", "default": part.factory.weight, "help": "factor before the penalty"},

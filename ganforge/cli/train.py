@@ -37,6 +37,7 @@ from ganforge.cli.recipe import (
 from ganforge.errors import OptionError
 
 if TYPE_CHECKING:
+    from ganforge.config import TrainingConfig
     from ganforge.trainer import Finished
 
 LENGTH, RUN = "How long", "The run"
@@ -252,7 +253,7 @@ def train(
     if dry_run:
         print_result(json.dumps(trainer.config.tree(), indent=2))
         return
-    _tell(trainer.resume(folder) if resume else trainer.start(out, name))
+    _tell(trainer.resume(folder) if resume else trainer.start(out, name), trainer.config.training)
 
 
 def _find_weights(text: str, out: Path) -> Path:
@@ -283,10 +284,11 @@ def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
         )
 
 
-def _tell(finished: Finished) -> None:
+def _tell(finished: Finished, training: TrainingConfig) -> None:
     """Say what came of a run and what could be done next; one that was stopped leaves by its signal."""
     from ganforge.checkpoint import read_card, read_spec
     from ganforge.cli.display import describe_scores
+    from ganforge.training.budget import suggest_budget
 
     folder, outcome = finished.folder, finished.outcome
     say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
@@ -300,7 +302,7 @@ def _tell(finished: Finished) -> None:
     paired = read_spec(read_card(folder.generator)).source_shape
     say(
         f"next:       ganforge sample {'--source FOLDER' if paired else '--count 16'}\n"
-        f"            ganforge train --resume --images {2 * outcome.images}\n"
-        "            ganforge export --torchscript"
+        f"            ganforge train --resume {suggest_budget(training, outcome.images, outcome.seconds)}\n"
+        "            ganforge report, explore, eval or export --torchscript"
     )
     print_result(str(folder.path))

@@ -118,6 +118,7 @@ def check_data(
         shape, training = _foresee(reader, looks, names, skip_bad)
     except DataError as error:
         problem, hint = error.message, error.hint
+    training = "; ".join(filter(None, (training, found.note)))
     same = defaultdict(list)
     for look in looks:
         same[look.digest].append(look.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import threading
 import zipfile
@@ -51,6 +52,7 @@ class ImageFiles(Dataset):
         self.title = printable(str(path))
         self._one_large = threading.Lock()
         self._archives: list[str] = []  # zips within, into which nobody looks
+        self._runs: list[str] = []
 
     @property
     @abstractmethod
@@ -79,6 +81,14 @@ class ImageFiles(Dataset):
                 raise DataError(f"{self.title} holds no images, but {archive}", "unpack it, or give it alone")
             raise DataError(f"{self.title} holds no images", f"images are files named {' '.join(sorted(SUFFIXES))}")
         return names
+
+    @property
+    def note(self) -> str:
+        """What a user should know of the pictures: run directories of ganforge that were left out; empty for none."""
+        if not self.files or not self._runs:
+            return ""
+        more = f" and {len(self._runs) - 1} more" * (len(self._runs) > 1)
+        return f"left out, as a run of ganforge: {short(printable(self._runs[0]))}{more}"
 
     @cached_property
     def _classes(self) -> Classes:
@@ -179,7 +189,9 @@ class FolderImages(ImageFiles):
                     if _is_hidden(entry.name):
                         continue
                     info = _stat(entry)
-                    if stat.S_ISDIR(info.st_mode):
+                    if stat.S_ISDIR(info.st_mode) and _is_run(self.path / prefix / entry.name):
+                        self._runs.append(prefix + entry.name)
+                    elif stat.S_ISDIR(info.st_mode):
                         folders.append(f"{prefix}{entry.name}/")
                     elif _is_archive(entry.name):
                         self._archives.append(prefix + entry.name)
@@ -280,6 +292,11 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result:
         return entry.stat()
     except OSError:
         return entry.stat(follow_symlinks=False)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a directory is a run of ganforge, whose sample grids are no examples."""
+    return re.fullmatch(r"\d{5}-.+", folder.name) is not None and (folder / "config.json").is_file()
 
 
 def _is_hidden(part: str) -> bool:

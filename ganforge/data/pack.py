@@ -14,6 +14,7 @@ from typing import Any
 
 from ganforge.data.bad import describe_left_out, refusal
 from ganforge.data.cache import cache_folder
+from ganforge.data.files import ImageFiles
 from ganforge.data.packer import Progress, pack
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
@@ -201,7 +202,8 @@ def find_source(
     dataset = open_source(path)
     whole = path.resolve()
     name = printable(whole.name if path.is_dir() else whole.stem)
-    return Found(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad)
+    note = dataset.note if isinstance(dataset, ImageFiles) else ""
+    return Found(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad, note)
 
 
 def _find_registered(

@@ -84,7 +84,7 @@ class MappingNetwork(nn.Module):
         styles = w[:, None].expand(-1, num_styles, -1)
         if truncation == 1.0:
             return styles
-        truncated = torch.lerp(self.mean, styles, truncation)
+        truncated = torch.lerp(self.mean, styles.to(self.mean.dtype), truncation)
         return truncated if cutoff < 0 else torch.cat([truncated[:, :cutoff], styles[:, cutoff:]], dim=1)
 
     def _track(self, w: Tensor) -> None:

@@ -67,10 +67,11 @@ def _draw_truncation(story: Story, registry: Registry) -> Iterator[str]:
     opened = _open(story, registry)
     if opened is None or not can_truncate(opened[0]):
         return
-    space = open_space(opened[0], "z")
+    space = open_space(opened[0], "z", label=_first_label(opened[1]))
     assert isinstance(space, ZSpace)
     rows = truncation_sweep(space, SEEDS[:4], PSIS)
-    words = f"Truncation: each row one seed, psi from {PSIS[0]:g} to {PSIS[-1]:g}. Less variety, better pictures."
+    words = f"Truncation{_of_class(opened[1])}: each row one seed, psi from {PSIS[0]:g} to {PSIS[-1]:g}. "
+    words += "Less variety, better pictures."
     yield figure(embed_grid(rows.flatten(0, 1), len(PSIS)), "Four seeds at five truncations", words)
 
 
@@ -78,12 +79,22 @@ def _draw_mixing(story: Story, registry: Registry) -> Iterator[str]:
     opened = _open(story, registry)
     if opened is None or not isinstance(opened[0], StyleGenerator):
         return
-    space = open_space(opened[0], "w")
+    space = open_space(opened[0], "w", label=_first_label(opened[1]))
     layers = read_layers("coarse", opened[0].num_styles)
     a, b, mixed = mix(space, SEEDS[:4], SEEDS[4:8], layers)  # type: ignore[arg-type]
     blank = torch.zeros_like(a[:1])
     cells = [blank, *b[:, None]]
     for own, row in zip(a, mixed, strict=True):
         cells += [own[None], *row[:, None]]
-    words = "Mixing of styles: coarse layers from the top row, all others from the left column."
+    words = f"Mixing of styles{_of_class(opened[1])}: coarse layers from the top row, all others from the left column."
     yield figure(embed_grid(torch.cat(cells), 5), "A table of mixed styles", words)
+
+
+def _first_label(data: DataSpec) -> int | None:
+    """Class of the pictures that show one class only; None for a generator of unlabelled data."""
+    return 0 if data.num_classes else None
+
+
+def _of_class(data: DataSpec) -> str:
+    """Name of that class, to follow a title."""
+    return f" of class {(data.class_names or ('0',))[0]}" if data.num_classes else ""

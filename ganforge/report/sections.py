@@ -56,6 +56,14 @@ def moment(text: object) -> str:
     return str(text).replace("T", " ").replace("+00:00", " UTC")
 
 
+def tell_speed(last: Mapping[str, Any]) -> str:
+    """Mean images per second over a run, and in its last tick, of the row of that tick; empty without one."""
+    if not last.get("seconds"):
+        return ""
+    mean = last["images"] / last["seconds"]
+    return f"{mean:,.0f} images/s on average, {last['images_per_second']:,.0f} at last"
+
+
 def tell_facts(stories: Sequence[Story]) -> str:
     """What each run is, in a line of facts."""
     cards = []
@@ -67,7 +75,7 @@ def tell_facts(stories: Sequence[Story]) -> str:
             "data": config.get("data", {}).get("source", "?"),
             "images shown": f"{story.images:,}",
             "time": _clock(last.get("seconds", 0.0)),
-            "speed": f"{last['images_per_second']:,.0f} images/s" if "images_per_second" in last else "",
+            "speed": tell_speed(last),
         }
         if story.best:
             metric, row = story.best

@@ -37,16 +37,17 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
         named = "name" in recipe.settings.get(section, {})
         require(named, f"settings name no {section}: a recipe is all that a user has to say")
     require("source" not in recipe.settings.get("data", {}), "settings name data: these are the user's affair")
-    try:
-        config = resolve(registry or Registry.installed(), recipe.settings)
-    except GanforgeError as error:
-        raise AssertionError(f"its settings are refused: {error}") from error
-    tree = config.tree()
-    try:
-        again = resolve(registry or Registry.installed(), json.loads(json.dumps(tree)))
-    except GanforgeError as error:
-        raise AssertionError(f"its settings cannot be saved as JSON: {error}") from error
-    require(again == config, "its settings change when they are saved as JSON")
+    for layers in ([recipe.settings], [recipe.settings, {"training": recipe.training_on_cpu}]):
+        try:
+            config = resolve(registry or Registry.installed(), *layers)
+        except GanforgeError as error:
+            raise AssertionError(f"its settings are refused: {error}") from error
+        tree = config.tree()
+        try:
+            again = resolve(registry or Registry.installed(), json.loads(json.dumps(tree)))
+        except GanforgeError as error:
+            raise AssertionError(f"its settings cannot be saved as JSON: {error}") from error
+        require(again == config, "its settings change when they are saved as JSON")
 
 
 def check_exporter(

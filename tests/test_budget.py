@@ -1,0 +1,62 @@
+"""A budget that buys too few steps is warned of: at the start, as soon as the speed is known, and at the end."""
+
+import ganforge
+from ganforge.config import TrainingConfig
+from ganforge.training.budget import BudgetWatcher, suggest_budget
+
+NEED = "recognizable results need about 1,000 steps"
+
+
+def watch(training, *steps, before=(0, 0.0)):
+    """What is said of a run of these steps, each images and seconds so far: before its end, and at it."""
+    said = []
+    watcher = BudgetWatcher(training, *before, said.append)
+    for step in steps:
+        watcher.step(*step)
+    during = said.copy()
+    watcher.finish()
+    return during, said[len(during) :]
+
+
+def test_a_budget_of_images_is_judged_at_once():
+    few = f"warning: 500 images are 50 steps of 10 images; {NEED}: --images 10000"
+    assert watch(TrainingConfig(batch=10, images=500)) == ([few], [])
+    assert watch(TrainingConfig(batch=10, images=3000)) == ([], [])
+    assert "25 steps of 20 images" in watch(TrainingConfig(batch=10, d_steps=2, images=500))[0][0]
+
+
+def test_a_budget_of_minutes_is_judged_once_the_speed_is_known():
+    training = TrainingConfig(batch=10, minutes=4)
+    steps = [(10, 10.0), (20, 20.0), (30, 30.0)]  # one image per second: 240 in four minutes
+    during, end = watch(training, *steps)
+    assert during == [f"warning: about 24 steps of 10 images in 4 minutes; {NEED}: --minutes 167"]
+    assert end == [f"warning: only 3 steps of 10 images; {NEED}: --resume --minutes 167"]
+    assert watch(training, *steps[:1])[0] == []
+    assert watch(training, (2000, 20.0), (24_000, 240.0)) == ([], [])
+
+
+def test_earlier_sittings_count():
+    training = TrainingConfig(batch=10, minutes=6)
+    assert watch(training, (4000, 320.0), before=(3990, 300.0)) == ([], [])
+
+
+def test_a_run_that_begins_with_the_weights_of_another_is_not_judged():
+    assert watch(TrainingConfig(batch=10, images=20, init_from="a"), (20, 1.0)) == ([], [])
+
+
+def test_a_short_run_is_warned_of_in_its_log(tmp_path):
+    small = {"data.count": 8, "generator.width": 4, "discriminator.width": 4, "training.samples": 4}
+    plain = {"training.engine": "eager", "training.precision": "float32", "training.layout": "contiguous"}
+    run = ganforge.train(
+        images=16, batch=8, resolution=8, device="cpu", settings=small | plain | {"training.threads": 1}, out=tmp_path
+    )
+    lines = [each for each in (run.path / "log.txt").read_text().splitlines() if each.startswith("warning: ")]
+    assert [each.split(";")[0] for each in lines] == [
+        "warning: 16 images are 2 steps of 8 images",
+        "warning: only 2 steps of 8 images",
+    ]
+
+
+def test_a_larger_budget_is_of_the_same_kind():
+    assert suggest_budget(TrainingConfig(minutes=1), 3584, 240.1) == "--minutes 5"
+    assert suggest_budget(TrainingConfig(images=100), 112, 240.1) == "--images 224"
