@@ -334,7 +334,7 @@ def test_a_second_interrupt_ends_a_run_at_once_and_tears_no_file(run, place, hal
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(run, place, half):
     code, _ = end(goes_on(place, half.path), "kill")
     assert code == -signal.SIGKILL
-    assert list(half.checkpoints.glob(".*.tmp"))
+    assert list(half.checkpoints.glob(".*.ganforge-draft"))
     assert half.checkpoint_paths() == [half.checkpoint_path(48)]
     err = assert_nothing_is_lost(run, place, half)
     assert f"going on from {half.checkpoint_path(48)} at 48 images" in err
