@@ -29,6 +29,9 @@ def is_index(text: str) -> bool:
     return text.isdecimal() and len(text) < 10
 
 
+_CHECKED = ("checkpoints", "export", "explore")
+"""Folders of a run in which every entry is checked. Of samples, a bad one is left out alone; wandb makes links."""
+
 _SURROGATES = "".join(map(chr, range(0xDC80, 0xDD00)))
 """How a name that is not UTF-8 is read."""
 
@@ -79,7 +82,7 @@ class RunFolder:
             for name in self.FILES:
                 _require(self.path / name, stat.S_ISREG)
             for name in self.FOLDERS:
-                if _require(self.path / name, stat.S_ISDIR) and name != "samples":  # pictures are left out one by one
+                if _require(self.path / name, stat.S_ISDIR) and name in _CHECKED:
                     for each in (self.path / name).iterdir():
                         _require(each, lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 

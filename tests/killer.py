@@ -47,9 +47,9 @@ CONFIGURATIONS = {
 }
 """Scores, the best generator, augmentation that adapts, a lazy penalty and a schedule; and a fade beside them."""
 
-DRAFTS = tuple(f"{place}/.*.ganforge-draft" for place in ("cache/*", "cache/*/*", "runs/*", "runs/*/*")) + (
-    "runs/*/.tmp*",
-    "cache/*/.tmp*",
+DRAFTS = (
+    *(f"{place}/.*.ganforge-draft" for place in ("cache/*", "cache/*/*", "runs/*", "runs/*/*")),
+    *("runs/*/.tmp*", "cache/*/.tmp*"),
 )
 """Where files that are being made lie."""
 
