@@ -29,7 +29,7 @@ def is_index(text: str) -> bool:
     return text.isdecimal() and len(text) < 10
 
 
-_CHECKED = ("checkpoints", "export", "explore")
+_CHECKED = ("checkpoints", "export", "explore", "translated")
 """Folders of a run in which every entry is checked. Of samples, a bad one is left out alone; wandb makes links."""
 
 _SURROGATES = "".join(map(chr, range(0xDC80, 0xDD00)))
@@ -52,11 +52,11 @@ class RunFolder:
     FILES = (
         *("config.json", "log.txt", "metrics.jsonl", "environment.jsonl", "evaluations.jsonl", "run.lock"),
         *("generator.safetensors", "generator-best.safetensors", "training.gif", "nearest.png", "report.html"),
-        "wandb-id.txt",
+        *("samples.png", "samples.npy", "wandb-id.txt"),
     )
     """Names of the files in a run that ganforge and its plugins read or write."""
 
-    FOLDERS = ("samples", "checkpoints", "export", "explore", "tensorboard", "wandb")
+    FOLDERS = ("samples", "checkpoints", "export", "explore", "translated", "tensorboard", "wandb")
     """The same of folders."""
 
     def __init__(self, path: Path) -> None:

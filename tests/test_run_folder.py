@@ -120,7 +120,7 @@ def is_one_line(err):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_neither_a_file_nor_a_folder_has_no_place_in_a_run(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
-    within = ["checkpoints/000000001.safetensors", "export/generator.pt", "explore/walk.gif"]
+    within = ["checkpoints/000000001.safetensors", "export/generator.pt", "explore/walk.gif", "translated/x.png"]
     for number, name in enumerate([*RunFolder.FILES, *RunFolder.FOLDERS, *within]):
         path = Path(str(number), name)
         path.parent.mkdir(parents=True)
