@@ -17,13 +17,15 @@ from ganforge.checkpoint import load_generator, read_card, read_spec
 from ganforge.cli.common import choose_device, console, say
 from ganforge.cli.display import Terminal
 from ganforge.config import resolve
+from ganforge.data.decode import read_picture
 from ganforge.errors import CheckpointError, OptionError
+from ganforge.files import read_text
 from ganforge.images import grid, to_pil, to_uint8
 from ganforge.interfaces import Discriminator, Generator, Loss
 from ganforge.notebook import describe_generator, describe_run
 from ganforge.plugins import Plugin, load_plugins
 from ganforge.registry import Registry
-from ganforge.runs import RunFolder
+from ganforge.runs import MOST_BYTES, RunFolder
 from ganforge.sampling import cycle_labels, generate, refuse_sources
 from ganforge.settings import load_layers, nest
 from ganforge.team import ALONE
@@ -60,9 +62,10 @@ class Run:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """Its metrics, oldest first: a row a tick with ``images``, ``seconds`` and numbers by name, and one a score."""
-        if not self._folder.metrics.exists():
+        try:
+            lines = read_text(self._folder.metrics, MOST_BYTES, follow=False).splitlines()
+        except FileNotFoundError:
             return []
-        lines = self._folder.metrics.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
     def load(self, *, best: bool = False) -> Generator:
@@ -87,8 +90,7 @@ class Run:
         drawn = [each for each in self._pictures() if images is None or int(each.stem) <= images]
         if not drawn:
             raise CheckpointError(f"{self.path} has drawn no picture yet")
-        with Image.open(drawn[-1]) as picture:
-            return picture.copy()
+        return read_picture(drawn[-1])
 
     def sample(self, count: int = 16, *, seed: int = 0, truncation: float = 1.0, best: bool = False) -> Image.Image:
         """Images of the generator in a grid; of classes, each in turn.
@@ -115,6 +117,7 @@ class Run:
         images: int | str | None = None,
         minutes: float | None = None,
         device: str | None = None,
+        data: str | None = None,
         quiet: bool = False,
     ) -> Run:
         """Go on where it stopped, with a larger budget.
@@ -123,12 +126,14 @@ class Run:
             images: Stop after so many, all sittings together.
             minutes: Stop after so long, likewise.
             device: Another one.
+            data: The path of its data, which confirms that the run of another user may read them.
             quiet: Show nothing.
 
         Raises:
             OptionError: It has nothing left to do.
             CheckpointError: Its checkpoints are damaged, or belong to other data.
         """
+        self._folder.confirm_data(data)
         flags = nest(_given({"training.images": images, "training.minutes": minutes, "training.device": device}))
         config = resolve(self._registry, self.config, flags)
         with _told(quiet) as teller:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ganforge.errors import CheckpointError, GanforgeError
-from ganforge.files import open_regular, replacing
+from ganforge.files import open_regular, read_bytes, replacing
 from ganforge.forms import Count, Maybe, find_misfit, parse_json
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.memory import describe_bytes, machine_memory
@@ -47,6 +47,9 @@ _CHECKPOINT = {
     "generator": _GENERATOR,
 }
 """What that of a checkpoint holds too."""
+
+_MOST_HEADER = 1 << 23
+"""Bytes of a file's header: room for 60,000 tensors and more, or for a card as long; one of 60 MB takes minutes."""
 
 _WIDEST = 8
 """How many times as wide as in the file a network's numbers may be in memory."""
@@ -116,8 +119,11 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as opened:
             size = os.fstat(opened.fileno()).st_size
+            header = int.from_bytes(opened.read(8), "little")
         if size > machine_memory():
             raise CheckpointError(f"{path}: takes more than the {describe_bytes(machine_memory())} of memory here")
+        if _MOST_HEADER < header < size:
+            raise CheckpointError(f"{path}: its header has {header} bytes; at most {_MOST_HEADER} are read")
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("ganforge")
     except FileNotFoundError:
@@ -155,7 +161,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     card = read_card(path)
     if card.get("kind") == "checkpoint":
         _require_form(path, card, _CHECKPOINT)
-    tensors = safetensors.torch.load(path.read_bytes())
+    try:
+        tensors = safetensors.torch.load(read_bytes(path))
+    except (OSError, SafetensorError) as error:  # it was changed in between
+        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
     if digest_tensors(tensors) != card.get("digest"):
         raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
     return tensors, card

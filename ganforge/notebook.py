@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ganforge.files import read_bytes
 from ganforge.images import grid, png_bytes, to_uint8
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.sampling import cycle_labels, generate
+from ganforge.text import escape_html
 
 SHOWN = 16
 """Samples in the picture of a generator."""
@@ -36,14 +37,14 @@ def describe_generator(generator: Generator, data: DataSpec) -> str:
 def describe_run(path: Path, row: Mapping[str, Any], picture: Path | None) -> str:
     """A run: its path, its newest row of numbers, and its newest grid."""
     numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
-    return _page(str(path), numbers, picture.read_bytes() if picture else None)
+    return _page(str(path), numbers, read_bytes(picture, follow=False) if picture else None)
 
 
 def _page(title: str, numbers: Mapping[str, float], picture: bytes | None = None) -> str:
-    rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{value:,.4g}</td></tr>" for name, value in numbers.items())
+    rows = "".join(f"<tr><th>{escape_html(name)}</th><td>{value:,.4g}</td></tr>" for name, value in numbers.items())
     table = f"<table>{rows}</table>" if rows else ""
     image = ""
     if picture:
         content = base64.b64encode(picture).decode()
         image = f'<img alt="samples" style="max-width: 100%" src="data:image/png;base64,{content}">'
-    return f"<div><p>{html.escape(title)}</p>{image}{table}</div>"
+    return f"<div><p>{escape_html(title)}</p>{image}{table}</div>"

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,26 +133,33 @@ class Trainer:
         name = name or "-".join(dict.fromkeys((config.recipe, config.loss.name, self._data.name)))
         made = RunFolder.create(out, name).path if team.leads else out
         folder = RunFolder(Path(team.take_over(str(made).encode()).decode()))
-        return self._run(self._open_record(folder), scorer, engine)
+        with self._held(folder):
+            return self._run(self._open_record(folder), scorer, engine)
 
     def resume(self, folder: RunFolder) -> Finished:
         """Go on with a run where it was stopped; see `start` for errors.
 
         Raises:
-            OptionError: It has nothing left to do.
+            OptionError: It has nothing left to do, or another process trains it.
             CheckpointError: Its checkpoints are damaged, or belong to other data or other networks.
         """
-        record, state = self._open_record(folder), self._state
-        self._teller.say(resume(record, self._device))
-        if is_spent(self.config.training, state):
-            spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
-            more = suggest_budget(self.config.training, state.images, state.seconds)
-            raise OptionError(
-                f"{folder.path} has spent its budget: it has had {spent}",
-                f"{more.split()[0]} is the total of all sittings: use {more}",
-            )
-        scorer, engine = self._open_scorer(), self._open_engine()
-        return self._run(record, scorer, engine)
+        with self._held(folder):
+            record, state = self._open_record(folder), self._state
+            self._teller.say(resume(record, self._device))
+            if is_spent(self.config.training, state):
+                record.animate()  # it may have been killed before it could
+                spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
+                more = suggest_budget(self.config.training, state.images, state.seconds)
+                raise OptionError(
+                    f"{folder.path} has spent its budget: it has had {spent}",
+                    f"{more.split()[0]} is the total of all sittings: use {more}",
+                )
+            scorer, engine = self._open_scorer(), self._open_engine()
+            return self._run(record, scorer, engine)
+
+    def _held(self, folder: RunFolder) -> AbstractContextManager[None]:
+        """The lock of a run, for the process that writes it."""
+        return folder.hold() if self._team.leads else nullcontext()
 
     def _open_data(self, config: RunConfig) -> PackedData:
         sweep_cache()

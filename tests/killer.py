@@ -47,17 +47,20 @@ CONFIGURATIONS = {
 }
 """Scores, the best generator, augmentation that adapts, a lazy penalty and a schedule; and a fade beside them."""
 
-DRAFTS = ("cache/*/.*.tmp", "cache/*/*/.*.tmp", "runs/*/.*.tmp", "runs/*/*/.*.tmp", "runs/*/.tmp*", "cache/*/.tmp*")
+DRAFTS = (
+    *(f"{place}/.*.ganforge-draft" for place in ("cache/*", "cache/*/*", "runs/*", "runs/*/*")),
+    *("runs/*/.tmp*", "cache/*/.tmp*"),
+)
 """Where files that are being made lie."""
 
 AIMS = {
-    "packing": ("cache/data/.*.tmp", 1),
-    "a draft in the cache": ("cache/*/.*.tmp", 3),
+    "packing": ("cache/data/.*.ganforge-draft", 1),
+    "a draft in the cache": ("cache/*/.*.ganforge-draft", 3),
     "the run's folder": ("runs/*", 1),
     "the run's configuration": ("runs/*/config.json", 1),
-    "a draft of weights": ("runs/*/.*.tmp", 8),
-    "a draft of a checkpoint": ("runs/*/checkpoints/.*.tmp", 5),
-    "a draft of a picture": ("runs/*/samples/.*.tmp", 8),
+    "a draft of weights": ("runs/*/.*.ganforge-draft", 8),
+    "a draft of a checkpoint": ("runs/*/checkpoints/.*.ganforge-draft", 5),
+    "a draft of a picture": ("runs/*/samples/.*.ganforge-draft", 8),
     "a checkpoint": ("runs/*/checkpoints/0*", 5),
     "a picture": ("runs/*/samples/0*", 8),
     "the best generator": ("runs/*/generator-best.safetensors", 1),

@@ -18,6 +18,7 @@ FLOORS = {
     "images": 0,
     "interpolation": 0,
     "schedules": 0,
+    "text": 0,
     "exporter": 1,
     "extractor": 1,
     "files": 1,

@@ -10,7 +10,7 @@ import pytest
 
 from ganforge import GanforgeError
 from ganforge.data.cache import sweep_cache
-from ganforge.files import drafting, replacing, write_bytes
+from ganforge.files import append_line, drafting, read_bytes, remove_torn_line, replacing, sweep, write_bytes
 
 HALF_WAY = """
 import sys, time
@@ -39,16 +39,16 @@ def write_elsewhere(path):
 
 def test_what_a_killed_process_left_goes_when_another_writes_there_and_what_is_at_work_stays(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
-    (tmp_path / ".mine.tmp").write_bytes(b"no draft of ours")
+    (tmp_path / ".mine.tmp").mkdir()
+    (tmp_path / ".mine.tmp/thesis").touch()
     killed, working = begin(tmp_path / "file"), begin(tmp_path / "other")
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     killed.stdout.close()
     assert (tmp_path / "file").read_bytes() == b"old"
-    assert len(list(tmp_path.glob(".*.tmp"))) == 3
+    assert len(list(tmp_path.glob(".*.ganforge-draft"))) == 2
     write_elsewhere(tmp_path / "third")
-    left = sorted(each.name.split(".")[1] for each in tmp_path.glob(".*.tmp"))
-    assert left == ["mine", "other"]
+    assert [each.name.split(".")[1] for each in tmp_path.glob(".*.ganforge-draft")] == ["other"]
     working.send_signal(signal.SIGKILL)
     working.wait()
     working.stdout.close()
@@ -59,9 +59,13 @@ def test_what_a_killed_process_left_goes_when_another_writes_there_and_what_is_a
 def test_what_is_left_over_in_the_cache_goes_though_nobody_writes_there(tmp_path, monkeypatch):
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
     sweep_cache()  # there is none yet
-    left = [tmp_path / "cache" / ".data.0.tmp", tmp_path / "cache" / "classifiers" / ".weights.1.tmp"]
-    for each in left:
-        each.mkdir(parents=True)
+    (tmp_path / "cache" / "classifiers").mkdir(parents=True)
+    for place in ("data.00000000", "classifiers/weights.00000001"):
+        draft = tmp_path / "cache" / f"{Path(place).parent}/.{Path(place).name}.ganforge-draft"
+        draft.mkdir()
+        if place.startswith("data"):  # of the other one the maker died before its lock was there
+            (draft / "ganforge.lock").touch()
+            (draft / "half").touch()
     (tmp_path / "cache" / "classifiers" / "weights").touch()
     sweep_cache()
     assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == ["classifiers", "weights"]
@@ -101,9 +105,11 @@ def test_where_locks_are_not_to_be_had_files_are_written_all_the_same(tmp_path, 
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    (tmp_path / ".x.1.tmp").mkdir()
+    draft = tmp_path / ".x.00000001.ganforge-draft"
+    draft.mkdir()
+    (draft / "ganforge.lock").touch()
     write_bytes(tmp_path / "file", b"new")
-    assert sorted(os.listdir(tmp_path)) == [".x.1.tmp", "file"]  # it could belong to somebody at work
+    assert sorted(os.listdir(tmp_path)) == [draft.name, "file"]  # it could belong to somebody at work
 
 
 def test_two_drafts_of_one_place_do_not_meet(tmp_path):
@@ -111,3 +117,55 @@ def test_two_drafts_of_one_place_do_not_meet(tmp_path):
     with drafting(path) as first, drafting(path) as second:
         assert first != second
     assert os.listdir(tmp_path) == []
+
+
+def test_only_a_folder_of_the_form_and_with_the_lock_of_a_draft_is_swept(tmp_path):
+    outside = tmp_path / "outside"
+    (tmp_path / "here").mkdir()
+    kept = [".mydata.tmp", ".x.00000001.tmp", ".x.0000000g.ganforge-draft", ".x.00000002.ganforge-draft"]
+    for name in (*kept, "../outside"):
+        (tmp_path / "here" / name).mkdir()
+        (tmp_path / "here" / name / "thesis").touch()
+    for name in (kept[2], "../outside"):
+        (tmp_path / "here" / name / "ganforge.lock").touch()
+    (tmp_path / "here/.x.00000003.ganforge-draft").symlink_to(outside)
+    (tmp_path / "here" / kept[3] / "ganforge.lock").symlink_to(outside / "ganforge.lock")
+    sweep(tmp_path / "here")
+    assert all((tmp_path / "here" / name / "thesis").exists() for name in (*kept, "../outside"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, make):
+    make(tmp_path / "x")
+    with pytest.raises(OSError, match="not a regular file|Is a directory"):
+        read_bytes(tmp_path / "x")
+    with pytest.raises(GanforgeError, match="^cannot write .*(not a regular file|Is a directory)"):
+        append_line(tmp_path / "x", "a")
+
+
+def test_a_link_is_read_where_a_user_named_it_and_never_written_through(tmp_path):
+    (tmp_path / "target").write_bytes(b"whole\ntorn")
+    (tmp_path / "link").symlink_to("target")
+    os.link(tmp_path / "target", tmp_path / "hard")
+    assert read_bytes(tmp_path / "link") == b"whole\ntorn"
+    with pytest.raises(OSError, match="it is a symbolic link"):
+        read_bytes(tmp_path / "link", follow=False)
+    for name, reason in (("link", "it is a symbolic link"), ("hard", "it is a hard link")):
+        for change in (lambda path: append_line(path, "a"), remove_torn_line):
+            with pytest.raises(GanforgeError, match=reason):
+                change(tmp_path / name)
+    assert (tmp_path / "target").read_bytes() == b"whole\ntorn"
+
+
+def test_a_line_is_one_line_and_never_runs_into_a_torn_one(tmp_path):
+    (tmp_path / "log").write_bytes(b"whole\ntorn")
+    append_line(tmp_path / "log", "a\nssh-rsa \x1b[2J\u202e\udcff")
+    assert (tmp_path / "log").read_text() == "whole\ntorn\na\\nssh-rsa \\x1b[2J\\u202e\\udcff\n"
+
+
+def test_a_torn_line_is_removed_and_told_once(tmp_path):
+    assert not remove_torn_line(tmp_path / "rows")
+    (tmp_path / "rows").write_bytes(b"whole\ntorn")
+    assert remove_torn_line(tmp_path / "rows") == f"{tmp_path}/rows: its last line was cut short and is removed"
+    assert not remove_torn_line(tmp_path / "rows")
+    assert (tmp_path / "rows").read_bytes() == b"whole\n"

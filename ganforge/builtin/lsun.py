@@ -5,11 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from ganforge import DataError, Dataset
 
@@ -58,8 +55,10 @@ class Lsun(Dataset):
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Any:
+        from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+
         with self._database.begin() as transaction:
-            return Image.open(BytesIO(transaction.get(self._keys[index])))
+            return open_picture(transaction.get(self._keys[index]), f"LSUN's picture {index}")
 
     def cache_key(self) -> str:
         """Published sets never change."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from ganforge import Logger, OptionError, hookimpl
 
@@ -19,7 +18,7 @@ class TensorBoard(Logger):
     """Curves, pictures and words for TensorBoard: ``tensorboard --logdir runs``.
 
     Args:
-        folder: Where its files lie, from the run's folder on.
+        folder: A folder within the run's, where its files lie.
     """
 
     def __init__(self, *, folder: str = "tensorboard") -> None:
@@ -30,12 +29,16 @@ class TensorBoard(Logger):
                 f"logger 'tensorboard' needs the package tensorboard: {error}",
                 'pip install "ganforge[tensorboard]"',
             ) from error
+        if Path(folder).is_absolute() or ".." in Path(folder).parts:
+            raise OptionError(f"loggers.tensorboard.folder: {folder!r} lies outside the run", "such as tensorboard")
         self._open = SummaryWriter
         self._folder = folder
         self._writer: SummaryWriter | None = None
 
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
         """Go on in the run's files; what they hold of later images is dropped, since it comes once more."""
+        if not (run / self._folder).resolve().is_relative_to(run.resolve()):
+            raise OptionError(f"{run / self._folder} leads out of the run", "remove the symbolic link")
         self._writer = self._open(str(run / self._folder), purge_step=images + 1 if images else None)
         lines = [f"    {section}: {value}" for section, value in config.items()]
         self._writer.add_text("configuration", "\n".join(lines), images)
@@ -48,9 +51,11 @@ class TensorBoard(Logger):
 
     def log_picture(self, images: int, path: Path) -> None:
         """Add a grid."""
+        from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+
         assert self._writer is not None
-        with Image.open(path) as picture:
-            self._writer.add_image("samples", np.asarray(picture.convert("RGB")), images, dataformats="HWC")
+        picture = open_picture(path.read_bytes(), path.name).convert("RGB")
+        self._writer.add_image("samples", np.asarray(picture), images, dataformats="HWC")
 
     def log_text(self, images: int, text: str) -> None:
         """Add words."""

@@ -121,8 +121,16 @@ class TorchvisionSet(Dataset):
 
 _TRAIN_TEST = {"train": _Split({"train": True}), "test": _Split({"train": False})}
 _BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
-# Pictures are opened lazily, so that they are decoded as a user's own are.
-_LAZY = {"loader": Image.open}
+
+
+def _open_lazily(path: str | Path) -> Image.Image:
+    """Leave the decoding to whoever decodes a user's own pictures."""
+    from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+
+    return open_picture(Path(path).read_bytes(), str(path))
+
+
+_LAZY = {"loader": _open_lazily}
 _EMNIST = {
     name + suffix: _Split({"split": name, "train": not suffix}, first_label=int(name == "letters"))
     for name in ("balanced", "letters", "digits", "byclass", "bymerge")

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ganforge.cli.completion import complete_run
 from ganforge.errors import OptionError
+from ganforge.text import escape_controls
 
 if TYPE_CHECKING:
     import torch
@@ -139,9 +140,9 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=None)
+        task = progress.add_task(escape_controls(title), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -175,13 +176,13 @@ def process_count() -> int:
 
 
 def say(text: str) -> None:
-    """Print a line for the person at the terminal."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Print lines for the person at the terminal; control characters in them are escaped."""
+    console.print(escape_controls(text, keep="\n"), markup=False, soft_wrap=True)
 
 
 def print_result(text: str) -> None:
-    """Print a result to standard output; of several processes, the first does."""
+    """Print a result to standard output, as `say` does; of several processes, the first does."""
     if process_rank():
         return
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(escape_controls(text, keep="\n\t") + "\n")
     sys.stdout.flush()

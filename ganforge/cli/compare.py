@@ -15,6 +15,8 @@ from rich.table import Table
 from ganforge.cli.common import JsonOption, OutOption, print_result
 from ganforge.cli.runs import find_weights
 from ganforge.errors import OptionError
+from ganforge.files import read_bytes
+from ganforge.text import escape_controls
 
 if TYPE_CHECKING:
     from ganforge.evaluation.agreement import Agreement, Contender
@@ -128,7 +130,7 @@ def _know_file(path: Path) -> tuple[str | None, int | None]:
         return card["digest"], card.get("images")
     if path.is_dir() or path.suffix in (".zip", ".jsonl"):
         return None, None
-    return hashlib.sha256(path.read_bytes()).hexdigest(), None
+    return hashlib.sha256(read_bytes(path)).hexdigest(), None
 
 
 def _is_of_run(row: Evaluation) -> bool:
@@ -185,10 +187,10 @@ def _draw_table(contenders: Sequence[Contender], found: Agreement) -> Table:
 
     table = Table(box=None)
     for heading in ("metric", "better", *(each.label for each in contenders), "best"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(escape_controls(heading), overflow="fold")
     for each in found.compared:
         values = [describe_value(each.rows[contender.label]) for contender in contenders]
-        table.add_row(each.metric, each.better or "", *values, each.verdict)
+        table.add_row(*map(escape_controls, (each.metric, each.better or "", *values, each.verdict)))
     return table
 
 

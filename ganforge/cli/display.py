@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ganforge.cli.common import console, progress_bar, say, usable_cache
 from ganforge.files import append_line
+from ganforge.text import escape_controls
 
 if TYPE_CHECKING:
     from ganforge.config import TrainingConfig
@@ -130,7 +132,7 @@ class Display:
         for index, (name, value) in enumerate(self._scores.items()):
             table.add_row(name, f"{value:.4g}" + f"  ({self._best})" * (index == 0))
         if self._row:
-            table.add_row("picture", self._row["picture"])
+            table.add_row("picture", Text(escape_controls(self._row["picture"])))
         return table
 
 

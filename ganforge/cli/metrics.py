@@ -202,7 +202,8 @@ class Evaluator:
         for flag in self.flags:
             with self._leaving_out(flag):
                 rows, words = self._measure(flag)
-                append_rows(self.target.subject.home / FILE, rows)
+                if removed := append_rows(self.target.subject.home / FILE, rows):
+                    say(removed)
                 yield rows, words
 
     def extract_together(self, team: Team) -> None:

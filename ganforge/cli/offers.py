@@ -15,7 +15,8 @@ import typer
 
 from ganforge.cli.common import console, print_result
 from ganforge.errors import GanforgeError
-from ganforge.runs import RunFolder
+from ganforge.files import read_text
+from ganforge.runs import MOST_BYTES, RunFolder
 
 MOST_LOOKED_AT = 5_000
 """Files of a folder; whoever has more has enough."""
@@ -81,7 +82,8 @@ def _offer_run(folder: RunFolder) -> Offer:
     training = folder.read_config().get("training", {})
     images = 0
     if folder.metrics.exists():
-        images = max((json.loads(line)["images"] for line in folder.metrics.read_text().splitlines()), default=0)
+        lines = read_text(folder.metrics, MOST_BYTES, follow=False).splitlines()
+        images = max((json.loads(line)["images"] for line in lines), default=0)
     minutes = training.get("minutes")
     budget = f"--minutes {2 * minutes:g}" if minutes else f"--images {2 * max(images, training.get('images') or 1)}"
     words = f"go on with {folder.path}, which has seen {images:,} images"

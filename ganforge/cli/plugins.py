@@ -13,6 +13,7 @@ from rich.table import Table
 from ganforge.cli.common import JsonOption, open_registry, print_result, say
 from ganforge.errors import OptionError, nearest
 from ganforge.plugins import HOOKS
+from ganforge.text import escape_controls
 
 if TYPE_CHECKING:
     from ganforge.plugins import Plugin
@@ -31,10 +32,9 @@ def list_plugins(as_json: JsonOption = False) -> None:
     table = Table("plugin", "package", "status", "offers", box=None)
     for plugin in plugins:
         offers = "; ".join(f"{kind}: {', '.join(sorted(parts))}" for kind, parts in plugin.parts.items())
-        table.add_row(
-            plugin.name, f"{plugin.distribution} {plugin.version}".strip(), plugin.status, offers or plugin.error
-        )
-    Console(highlight=False).print(table)
+        package = f"{plugin.distribution} {plugin.version}".strip()
+        table.add_row(*map(escape_controls, (plugin.name, package, plugin.status, offers or plugin.error)))
+    Console(highlight=False, markup=False).print(table)
 
 
 @app.command()

@@ -234,6 +234,7 @@ def train(
     registry = open_registry()
     if resume:
         folder = RunFolder.find(run, out)
+        folder.confirm_data(flags.pop("data", {}).get("source"))
         layers = [folder.read_config(), _forget_plan(flags), *load_layers(flags=flags, loggers=log or [])]
         say(f"going on with {folder.path}")
     else:
@@ -275,7 +276,8 @@ def _forget_plan(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
     """A run goes on as it was begun; only its budget, its device and its loggers may change."""
-    others = {**flags, "training": {**flags.get("training", {})}}
+    others = {**flags, "training": {**flags.get("training", {})}, "data": {**flags.get("data", {})}}
+    others["data"].pop("source", None)  # it must be what the run has; see `RunFolder.confirm_data`
     for allowed in ("images", "minutes", "device"):
         others["training"].pop(allowed, None)
     if any(others.values()) or any(rest):

@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ganforge.data.wording import reason_of
+from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
+from ganforge.files import read_bytes
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 """What is read, by Pillow's names. Others, such as EPS, would start a program or guess."""
@@ -26,6 +28,9 @@ SUFFIXES = (
 
 FILTER = "lanczos"
 """The filter of every resize, for the record."""
+
+MOST_BYTES = 1 << 28
+"""Bytes of the largest picture in a run that is read."""
 
 MOST_SCANS = 100
 """Scans of a progressive JPEG, of which each is a pass over all pixels and may take few bytes; ten are usual."""
@@ -67,6 +72,25 @@ def open_picture(content: bytes, name: str) -> Image.Image:
     if content.startswith(b"\xff\xd8") and _has_more_scans(content, MOST_SCANS):
         raise DataError(f"{name}: a JPEG of more than {MOST_SCANS} scans", _HINT)
     return open_image(BytesIO(content), name)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Decode a picture of a run, of any mode; a symbolic link is not followed.
+
+    Raises:
+        DataError: It is not a regular file, or not a picture that can be read; see `open_picture`.
+    """
+    where = short(printable(str(path)))
+    try:
+        content = read_bytes(path, MOST_BYTES, follow=False)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}", _HINT) from error
+    image = open_picture(content, where)
+    try:
+        image.load()
+    except Exception as error:  # a broken file may raise anything
+        raise _unreadable(where, error) from error
+    return image
 
 
 def _has_more_scans(jpeg: bytes, most: int) -> bool:

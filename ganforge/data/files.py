@@ -20,6 +20,7 @@ from ganforge.data.classes import Classes, classes_from_folders, classes_from_li
 from ganforge.data.decode import SUFFIXES, normalise, open_image, open_picture, picture_shape
 from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
+from ganforge.files import open_regular
 from ganforge.interfaces import Dataset
 
 LARGEST_FILE = 512 << 20
@@ -206,7 +207,7 @@ class FolderImages(ImageFiles):
 
     def stream(self, name: str) -> IO[bytes]:
         """One of `files`, opened for reading."""
-        return (self.path / name).open("rb")
+        return open_regular(self.path / name)
 
     def cache_key(self) -> str:
         """Changes with the path, and with the name, size or time of any file."""
@@ -222,7 +223,7 @@ class ZipImages(ImageFiles):
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self.path)
+            return zipfile.ZipFile(open_regular(self.path))
         except Exception as error:  # a broken directory may raise anything
             raise DataError(
                 f"{self.title}: the zip cannot be opened: {reason_of(error)}", "make or download it again"

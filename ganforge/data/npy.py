@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ganforge.files import open_regular
+
 _HEADER_BYTES = 1 << 16
 """Headers are far shorter; one that claims to be of gigabytes is not waited for."""
 
@@ -25,7 +27,7 @@ def map_array(path: Path, mode: Literal["r", "c"]) -> np.memmap[Any, np.dtype[An
         OSError: It cannot be opened.
         ValueError: It is no such file, or shorter than its header says.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = BytesIO(file.read(_HEADER_BYTES))
         size = os.fstat(file.fileno()).st_size
     try:

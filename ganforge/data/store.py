@@ -20,6 +20,7 @@ from ganforge.data.rows import MAPPED_BYTES, RowFile
 from ganforge.data.wording import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError
+from ganforge.files import open_regular
 from ganforge.interfaces import DataSpec
 
 SOURCES = "sources"
@@ -237,7 +238,7 @@ def is_packed(folder: Path) -> bool:
         return False
     if (folder / "examples.npy").exists():
         return True
-    with manifest.open("rb") as file:
+    with open_regular(manifest) as file:
         return b"ganforge-data-" in file.read(_MANIFEST_BYTES)
 
 
@@ -257,7 +258,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     where = printable(str(path))
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MANIFEST_BYTES + 1)
         if len(content) > _MANIFEST_BYTES:
             raise ValueError(f"more than {_MANIFEST_BYTES >> 20} MiB are no manifest")

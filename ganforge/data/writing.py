@@ -102,6 +102,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise taken
     with drafting(folder) as draft:
+        draft.mkdir()
         yield draft
         try:
             draft.rename(folder)

@@ -50,7 +50,7 @@ class PublishedFile:
         """
         target = Path(torch.hub.get_dir(), "checkpoints", self.name)
         if target.is_file():
-            self._check(target.read_bytes(), str(target), f"remove it, or name another {otherwise}")
+            self._check(read_bytes(target), str(target), f"remove it, or name another {otherwise}")
             return target
         try:
             with urllib.request.urlopen(self.url, timeout=30) as reply:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import torch
 
 from ganforge.errors import CheckpointError
 from ganforge.evaluation.statistics import Interval
-from ganforge.files import append_line, cannot_write, read_text
+from ganforge.files import append_line, read_text, remove_torn_line
 from ganforge.forms import Maybe, find_misfit, parse_json
 from ganforge.version import __version__
 
@@ -118,20 +117,19 @@ class Evaluation:
         return cls(**known)
 
 
-def append_rows(path: Path, rows: list[Evaluation]) -> None:
+def append_rows(path: Path, rows: list[Evaluation]) -> str:
     """Add rows to a file, in place of a last line that was cut short.
+
+    Returns:
+        What was removed, as a sentence; empty if nothing was.
 
     Raises:
         GanforgeError: The file cannot be written, or the disk is full.
     """
-    try:
-        content = path.read_bytes() if path.exists() else b""
-        if not content.endswith(b"\n") and content:
-            os.truncate(path, content.rfind(b"\n") + 1)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    removed = remove_torn_line(path)
     for row in rows:
         append_line(path, json.dumps(row.to_json()))
+    return removed
 
 
 def read_rows(path: Path) -> list[Evaluation]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganforge.data.decode import fit, normalise, open_image, strict_decoding
 from ganforge.errors import DataError
+from ganforge.files import open_regular
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
@@ -27,7 +28,7 @@ def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
     """
     channels, height, width = shape
     try:
-        with path.open("rb") as stream, strict_decoding():
+        with open_regular(path) as stream, strict_decoding():
             image = normalise(open_image(stream, str(path)), str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

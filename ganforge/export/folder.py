@@ -31,6 +31,7 @@ def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
     try:
         older = list_own(path, sign)
         with drafting(path) as draft:
+            draft.mkdir()
             yield draft
             names = list_files(draft)
             (draft / SUMS).write_text("".join(f"{_digest(draft / name)}  {name}\n" for name in names))

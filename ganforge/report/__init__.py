@@ -15,6 +15,7 @@ from ganforge.report.drawing import draw_samples
 from ganforge.report.pictures import load_frames
 from ganforge.report.reading import read_story
 from ganforge.runs import RunFolder
+from ganforge.text import escape_html
 from ganforge.version import __version__
 
 FILE = "report.html"
@@ -57,7 +58,7 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
     headings = re.findall(r'<section id="([\w-]+)"[^>]*><h2[^>]*>([^<]*)</h2>', "".join(body))
     names = ", ".join(story.name for story in stories)
     page = Template((_PAGE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=sections.escape(names),
+        title=escape_html(names),
         subtitle="The report of a run." if len(stories) == 1 else f"{len(stories)} runs beside one another.",
         contents="".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in headings),
         body="\n".join(filter(None, body)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ganforge.text import escape_html
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
@@ -59,10 +60,10 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
     for line in lines:
         path = _path([(x(images), y(value)) for images, value in _thin(line.points)])
         parts.append(f'<path {_style(line)} d="{path}"/>')
-    words = html.escape(f"{title}. " + "; ".join(_describe(line) for line in lines))
+    words = escape_html(f"{title}. " + "; ".join(_describe(line) for line in lines))
     legend = "".join(
         f'<li><svg width="28" height="10" aria-hidden="true"><path {_style(line)} d="M0 5H28"/></svg>'
-        f" {html.escape(line.name)} <b>{_last(line)}</b></li>"
+        f" {escape_html(line.name)} <b>{_last(line)}</b></li>"
         for line in lines
     )
     return (

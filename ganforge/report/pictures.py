@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import itertools
 from collections.abc import Sequence
@@ -15,8 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganforge.data.decode import read_picture
+from ganforge.errors import DataError
 from ganforge.images import grid, to_pil
 from ganforge.report.reading import Grid
+from ganforge.text import escape_html
 
 MOST_GRIDS = 48
 """Grids of a run that can be slid through."""
@@ -81,10 +83,11 @@ def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[
 def _load(each: Grid) -> Frame | str:
     """A grid, or why there is none."""
     try:
-        with Image.open(each.path) as picture:
-            return Frame(each.images, embed(picture, LARGEST_GRID))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return f"{each.path} cannot be read: {error}"
+        return Frame(each.images, embed(read_picture(each.path), LARGEST_GRID))
+    except DataError as error:
+        return error.message
+    except (OSError, ValueError) as error:  # of a mode that cannot be converted
+        return f"{each.path} cannot be shown: {error}"
 
 
 def embed(picture: Image.Image, largest: int = LARGEST) -> str:
@@ -121,6 +124,5 @@ def embed_grid(images: Tensor, columns: int | None = None) -> str:
 def figure(data: str, alt: str, caption: str) -> str:
     """A picture with a caption."""
     return (
-        f'<figure><img src="{data}" alt="{html.escape(alt, quote=True)}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure><img src="{data}" alt="{escape_html(alt)}"><figcaption>{escape_html(caption)}</figcaption></figure>'
     )

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ganforge.data.decode import read_picture
+from ganforge.errors import DataError
 from ganforge.evaluation.result import Evaluation
 from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import Frame, embed, figure
 from ganforge.report.reading import Story, metric_of, numbers_in
+from ganforge.text import escape_html as escape
 
 _Rows = Sequence[Mapping[str, Any]]
-
-
-def escape(text: object) -> str:
-    """Text within HTML, also within quotes."""
-    return html.escape(str(text), quote=True)
 
 
 def section(title: str, body: str) -> str:
@@ -323,15 +320,13 @@ def _bar(share: Mapping[str, Any]) -> str:
 
 def show_nearest(stories: Sequence[Story]) -> str:
     """Samples beside the training images that they are nearest to."""
-    from PIL import Image
-
     figures = []
     for story in stories:
         if story.nearest is not None:
             try:
-                with Image.open(story.nearest) as picture:
-                    data = embed(picture)
-            except (OSError, ValueError):
+                data = embed(read_picture(story.nearest))
+            except (DataError, OSError, ValueError) as error:
+                figures.append(f"<p>{escape(error)}</p>")
                 continue
             figures.append(figure(data, "Samples and their nearest training images", story.name))
     words = "<p>Each sample beside the training images nearest to it: near is not a copy, equal is.</p>"

@@ -174,6 +174,8 @@ def train(
             ticked = record.due
             if ticked:
                 watcher.tick(record.tick())
+                for problem in record.take_problems():
+                    watcher.note(problem)
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
             # It comes last, so that whoever goes on from it begins with the next step. Where steps have to be skipped,
@@ -190,10 +192,11 @@ def train(
                 watcher.score(*record.score(scorer))
             if record.pending:
                 watcher.tick(record.tick())
-            record.animate()  # before the last checkpoint: a run that has it has everything
         record.save()
-    if stopped is not None:
-        record.animate()
+    record.animate()  # if it comes to nothing, a resume makes it
+    for problem in record.take_problems():
+        watcher.note(problem)
+    record.writer.finish()
     return Outcome(state.images, state.seconds, stopped)
 
 

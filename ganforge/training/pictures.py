@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from ganforge.errors import GanforgeError
+from ganforge.data.decode import read_picture
+from ganforge.errors import DataError, GanforgeError
 from ganforge.files import write_bytes
 from ganforge.images import gif_bytes, grid, png_bytes, to_uint8
 from ganforge.interfaces import DataSpec, Discriminator, Generator
@@ -188,14 +188,27 @@ def save_picture(path: Path, picture: Tensor) -> None:
     write_bytes(path, png_bytes(picture))
 
 
-def write_animation(path: Path, pictures: list[Path], edge: int = 384) -> None:
-    """Make a GIF of pictures on disk, at most 60 of them spread evenly and at most `edge` pixels wide."""
+def write_animation(path: Path, pictures: list[Path], edge: int = 384) -> list[str]:
+    """Make a GIF of pictures on disk, at most 60 of them spread evenly and at most `edge` pixels wide.
+
+    Returns:
+        Which pictures are left out since they cannot be read, and why.
+
+    Raises:
+        GanforgeError: The file cannot be written.
+    """
     chosen = [
         pictures[round(index)] for index in torch.linspace(0, len(pictures) - 1, min(FRAMES, len(pictures))).tolist()
     ]
-    frames = []
+    frames, problems = [], []
     for each in chosen:
-        with Image.open(each) as frame:
-            frame.thumbnail((edge, edge))
-            frames.append(frame.convert("RGB"))
-    write_bytes(path, gif_bytes(frames))
+        try:
+            frame = read_picture(each)
+        except DataError as error:
+            problems.append(f"{path.name} is made without a picture: {error.message}")
+            continue
+        frame.thumbnail((edge, edge))
+        frames.append(frame.convert("RGB"))
+    if frames:
+        write_bytes(path, gif_bytes(frames))
+    return problems

@@ -1,13 +1,15 @@
 """What a run writes down: metrics and pictures at each tick, checkpoints that it can go on from bit for bit.
 
 What needs the networks is done at once: pictures are drawn, tensors are copied. All else is left to a `Writer`, in
-order: a checkpoint is in its place only after all rows and pictures before it.
+order: a checkpoint is in its place only after all rows and pictures before it. A picture that cannot be written is
+named and left out.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -19,7 +21,7 @@ from torch import Tensor
 from ganforge.checkpoint import copy_tensors, digest_tensors, save_generator
 from ganforge.config import TrainingConfig
 from ganforge.data.store import PackedData
-from ganforge.errors import DivergenceError
+from ganforge.errors import DivergenceError, GanforgeError
 from ganforge.files import append_line
 from ganforge.images import to_float
 from ganforge.interfaces import Generator
@@ -71,6 +73,7 @@ class Record:
         statistics: What happened since the last tick.
         last: The newest score, or None.
         best: The lowest score, that of the generator which is kept as the best, or None.
+        rows: Rows of metrics written so far; None after a resume from a checkpoint of a version that did not count.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Record:
         self.statistics = Statistics()
         self.last: Score | None = None
         self.best: Score | None = None
+        self.rows: int | None = 0
         self.folder = folder
         self.state = state
         self.data = data
@@ -98,6 +102,7 @@ class Record:
         self._ticked = 0
         self._seconds_ticked = 0.0
         self._copied: Future[None] | None = None
+        self._problems: deque[str] = deque()
 
     @property
     def due(self) -> bool:
@@ -125,7 +130,7 @@ class Record:
         else:
             examples = generate_samples(state.average, spec, count, seed)
             picture = paint_samples(examples, spec, self._reals, state.discriminator)
-        self.writer.submit(save_picture, path, picture)
+        self._submit(self._decorate, save_picture, path, picture)
         found: dict[str, Any] = {"picture": str(path)}
         if min(len(examples), len(self._reals)) > 1:
             reals = to_float(self._reals) if spec.is_image else self._reals
@@ -183,7 +188,7 @@ class Record:
             if self.team.leads:
                 card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
                 weights = self._copy(state.average.state_dict())
-                self._copied = self.writer.submit(save_generator, self.folder.best_generator, weights, card)
+                self._copied = self._submit(save_generator, self.folder.best_generator, weights, card)
         return row, self.best
 
     def save(self) -> None:
@@ -205,12 +210,13 @@ class Record:
             "rollbacks": state.rollbacks,
             "ticked": self._ticked,
             "seconds_ticked": self._seconds_ticked,
+            "rows": self.rows,
             "score": None if self.last is None else asdict(self.last),
             "fingerprint": self.data.fingerprint,
             "generator": self._card,
         }
         best = None if self.best is None else self.best.images
-        self._copied = self.writer.submit(write_checkpoint, self.folder, tensors, card, self.training, best)
+        self._copied = self._submit(write_checkpoint, self.folder, tensors, card, self.training, best)
 
     def take_up(self, tensors: Mapping[str, Tensor], card: Mapping[str, Any], device: torch.device) -> None:
         """Bring everything to where a checkpoint stands, given its tensors and its card."""
@@ -222,14 +228,24 @@ class Record:
         state.streak.fill_(card.get("streak", 0))
         state.rollbacks = card.get("rollbacks", 0)
         self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]
+        rows = card.get("rows")
+        self.rows = rows if isinstance(rows, int) else None
         self.last = Score(**card["score"]) if card.get("score") else None
         self.watch = Watch()
 
     def animate(self) -> None:
-        """Make the animation of all pictures so far."""
+        """Make the animation of all pictures so far; it comes after the last checkpoint, which it must not cost."""
         if self.team.leads:
+            self._submit(self._decorate, self._animate)
             self.writer.finish()
-            write_animation(self.folder.animation, sorted(self.folder.samples.glob("*.png")))
+
+    def _animate(self) -> None:
+        problems = write_animation(self.folder.animation, sorted(self.folder.samples.glob("*.png")))
+        self._problems.extend(problems)
+
+    def take_problems(self) -> list[str]:
+        """What could not be drawn since this was asked last, in sentences."""
+        return [self._problems.popleft() for _ in range(len(self._problems))]
 
     def newest_checkpoint(self) -> str:
         """The path of the newest checkpoint, in words."""
@@ -239,7 +255,23 @@ class Record:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.team.leads:
-            self.writer.submit(append_line, self.folder.metrics, json.dumps(row))
+            self._submit(append_line, self.folder.metrics, json.dumps(row))
+            self.rows = None if self.rows is None else self.rows + 1
+
+    def _submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
+        """Hand over a job that writes into the folder, which must still be where it was."""
+        return self.writer.submit(self._do, function, *arguments)
+
+    def _do(self, function: Callable[..., None], *arguments: Any) -> None:
+        self.folder.require_held()
+        function(*arguments)
+
+    def _decorate(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Draw something; where that fails, the run goes on without it."""
+        try:
+            function(*arguments)
+        except (GanforgeError, OSError, ValueError) as error:
+            self._problems.append(f"warning: not drawn: {error}")
 
     def _copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What tensors hold now; the copy before has been written by then, so there is one at a time."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from ganforge.checkpoint import read_card, read_tensors
 from ganforge.data.difference import describe_difference
 from ganforge.errors import CheckpointError, DivergenceError
-from ganforge.files import remove, write_bytes
-from ganforge.runs import RunFolder
+from ganforge.files import read_bytes, remove, remove_torn_line, write_bytes
+from ganforge.runs import MOST_BYTES, RunFolder
 from ganforge.training.checkpoints import share_checkpoint
 from ganforge.training.record import Record, Score
 
@@ -46,9 +46,14 @@ def resume(record: Record, device: torch.device) -> str:
     else:  # it was killed before the first checkpoint; the start follows from the seed
         where = "the start"
     if team.leads:
-        for row in _forget_rows_after(folder, record.state.images):
+        rows = _forget_rows_after(folder, record.state.images)
+        for row in rows:
             if "images_per_second" in row:  # a tick's, not a score's
                 record.watch.look(row)
+        if record.rows is not None and len(rows) != record.rows:
+            said.append(f"{folder.metrics} holds {len(rows)} rows of the {record.rows} that were written by then")
+            record.rows = len(rows)
+        said += filter(None, [remove_torn_line(folder.environment)])
         said += _find_best(record)
     return "; ".join([*said, f"going on from {where}"])
 
@@ -151,9 +156,13 @@ def _find_best(record: Record) -> list[str]:
 
 def _forget_rows_after(folder: RunFolder, images: int) -> list[dict[str, Any]]:
     """Keep the rows of metrics up to so many images, which are given back."""
-    if not folder.metrics.exists():
+    try:
+        content = read_bytes(folder.metrics, MOST_BYTES, follow=False)
+    except FileNotFoundError:
         return []
-    lines = folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder.metrics}: cannot be read: {error.strerror or error}") from error
+    lines = content.decode("utf-8", errors="replace").splitlines(keepends=True)
     try:
         rows = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
         kept = [(line, row) for line, row in rows if row["images"] <= images]
