@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,8 @@ class Registry:
             kind: One of `KINDS` other than ``recipe``.
             name: Its name.
             options: What differs from the defaults.
-            arguments: What the data dictate: a `DataSpec` for networks.
+            arguments: What the data dictate: a `DataSpec` for networks. A regularizer gets it if it asks for it; see
+                `takes_data`.
             most_bytes: What its weights may take; None for all of the machine's memory.
 
         Raises:
@@ -119,6 +120,8 @@ class Registry:
         """
         part = self.part(kind, name)
         checked = self.check(kind, name, options)
+        if kind == "regularizer" and not takes_data(part.factory):
+            arguments = ()
         try:
             with bounded(machine_memory() if most_bytes is None else most_bytes):
                 return part.factory(*arguments, **checked)
@@ -133,6 +136,12 @@ class Registry:
                 f"{kind} '{name}' of plugin '{part.plugin.name}' could not be made: {explain(error)}",
                 f"given were {checked}",
             ) from error
+
+
+def takes_data(factory: Callable[..., Any]) -> bool:
+    """Whether a constructor has an argument ``data`` that is no option, and so is given the `DataSpec`."""
+    found = inspect.signature(factory).parameters.get("data")
+    return found is not None and found.kind is not inspect.Parameter.KEYWORD_ONLY
 
 
 def _describe(part: Part, options: Mapping[str, Any]) -> str:
