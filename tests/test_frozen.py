@@ -250,7 +250,7 @@ def test_what_a_checkpoint_would_not_hold_is_refused(registry, data, tmp_path, d
 
 
 def test_clipping_leaves_frozen_weights_alone(registry, data):
-    config, state = build(registry, data, regularizers={"clip": {"bound": 0.001}, "historical-averaging": {}})
+    _, state = build(registry, data, regularizers={"clip": {"bound": 0.001}, "historical-averaging": {}})
     before = state.discriminator.weights.clone()
     take_step(state, [read_batch(state, Batches(data, 0, CPU), EAGER, 0, 4)], 0)
     assert torch.equal(state.discriminator.weights, before)

@@ -40,14 +40,14 @@ def update_average(average: nn.Module, network: nn.Module, *, images: int, shown
                     news.append(new)
             if not own.training:
                 continue
-            for name, new in own.named_buffers(recurse=False):
+            for name, value in own.named_buffers(recurse=False):
                 if name in own._non_persistent_buffers_set:
                     continue
                 kept = part.get_buffer(name)
                 copied = name.endswith(POWER_ITERATION) or name in unaveraged_buffers(own)
                 if copied or not kept.is_floating_point():
-                    kept.copy_(new)
+                    kept.copy_(value)
                 else:
                     olds.append(kept)
-                    news.append(new)
+                    news.append(value)
         torch._foreach_lerp_(olds, news, 1.0 - keep)
