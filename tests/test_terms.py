@@ -153,8 +153,12 @@ PARTS = {
     "discriminator": {"short": ShortJudge},
     "loss": {"mean": Mean, "vector": Vector, "learned": Learned},
     "regularizer": {
-        **{"returning": Returning, "own": Own, "inverse": Inverse},
-        **{"logging": Logging, "queue": Queue, "failing": Failing},
+        "returning": Returning,
+        "own": Own,
+        "inverse": Inverse,
+        "logging": Logging,
+        "queue": Queue,
+        "failing": Failing,
     },
 }
 
