@@ -5,7 +5,7 @@ defaults are what ``--set generator.width=96``, a TOML file and ``ganforge plugi
 dictate arrive apart from them, as a `DataSpec`.
 """
 
-from ganforge.interfaces.data import DataSpec, Dataset, Paired
+from ganforge.interfaces.data import Dataset, DataSpec, Paired
 from ganforge.interfaces.networks import ClassifierDiscriminator, Discriminator, FeatureDiscriminator, Generator
 from ganforge.interfaces.parts import Augmentation, Loss, Recipe, Regularizer
 from ganforge.interfaces.step import Pair, Step

@@ -45,7 +45,8 @@ class Paired:
 
     Attributes:
         image: What a generator is to make, in any of the forms that `Dataset` takes for an image.
-        source: What it is given to make it of: an image in the same forms, never a vector. Size and channels may differ.
+        source: What it is given to make it of: an image in the same forms, never a vector. Its size and channels may
+            differ.
     """
 
     image: Any

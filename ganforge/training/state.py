@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganforge.blame import blaming
 from ganforge.capabilities import Growing
 from ganforge.config import OptimizerConfig, RunConfig
 from ganforge.errors import CheckpointError, OptionError, PluginError
 from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
-from ganforge.training.blame import blaming
 from ganforge.training.buffers import find_frozen
 from ganforge.training.players import check_players, require_alike
 from ganforge.training.randomness import seed_everything

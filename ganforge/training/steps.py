@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
+from ganforge.blame import blaming
 from ganforge.interfaces import Pair, Step
 from ganforge.training.batches import Batches
-from ganforge.training.blame import blaming
 from ganforge.training.buffers import Kept
 from ganforge.training.engine import EAGER, Engine
 from ganforge.training.parts import Parts
