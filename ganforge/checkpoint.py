@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,38 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
     if digest_tensors(tensors) != card.get("digest"):
         raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
+    if card.get("kind") == "checkpoint" and "frozen" in card:
+        tensors |= _read_frozen(path, card["frozen"])
     return tensors, card
+
+
+def frozen_path(checkpoint: Path, digest: str) -> Path:
+    """The file beside a checkpoint that holds the frozen tensors of its run."""
+    return checkpoint.with_name(f"frozen-{digest[:16]}.safetensors")
+
+
+def _read_frozen(checkpoint: Path, digest: Any) -> dict[str, Tensor]:
+    """The frozen tensors of a checkpoint's run, those of the average included.
+
+    Raises:
+        CheckpointError: The file is not found, damaged, or another.
+    """
+    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise CheckpointError(f"{checkpoint}: the digest of its frozen tensors is invalid; the file is damaged")
+    path = frozen_path(checkpoint, digest)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: not found; it holds the frozen tensors of {checkpoint.name}", "copy it to that place"
+        )
+    tensors, card = read_tensors(path)
+    if (card.get("kind"), card["digest"]) != ("frozen", digest):
+        raise CheckpointError(f"{path}: holds other tensors than those of {checkpoint.name}")
+    of_average = {
+        "average/" + name.removeprefix("generator/"): each.clone()
+        for name, each in tensors.items()
+        if name.startswith("generator/")
+    }
+    return tensors | of_average
 
 
 def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

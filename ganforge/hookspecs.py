@@ -108,6 +108,7 @@ def ganforge_regularizers() -> Mapping[str, type[Regularizer]]:  # type: ignore[
             "Keeps logits of real examples near zero (Karras 2018)."
             weight = 0.001
             def discriminator(self, step: Step) -> torch.Tensor:
+                step.log("mean", step.logits.real.mean())
                 return step.logits.real.square().mean()
 
         @hookimpl
@@ -187,6 +188,9 @@ def ganforge_recipes() -> Mapping[str, Recipe]:  # type: ignore[empty-body]
                         "generator": {"name": "mlp"},
                         "discriminator": {"name": "mlp"},
                         "loss": {"name": "nonsat"},
+                        "regularizers": {"r1": {"weight": 0.1, "every": 4}},
+                        "augmentations": {"diffaugment": {"probability": 0.5}},
+                        "optimizer": {"beta1": 0.5, "generator_lr": "cosine:2e-4:0:1000000"},
                         "training": {"batch": 128},
                     },
                 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganforge.errors import GanforgeError, OptionError, PluginError, nearest
+from ganforge.blame import MAKERS
+from ganforge.errors import GanforgeError, OptionError, PluginError, explain, nearest
 from ganforge.memory import TooLargeError, bounded, machine_memory
 from ganforge.options import Option, check_options, read_options
-from ganforge.plugins import HOOKS, Plugin, explain, load_plugins
+from ganforge.plugins import HOOKS, Plugin, load_plugins
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Registry:
             kind: One of `KINDS` other than ``recipe``.
             name: Its name.
             options: What differs from the defaults.
-            arguments: What the data dictate: a `DataSpec` for networks.
+            arguments: What the data dictate: a `DataSpec` for networks. A regularizer gets it if it asks for it; see
+                `takes_data`.
             most_bytes: What its weights may take; None for all of the machine's memory.
 
         Raises:
@@ -119,6 +121,9 @@ class Registry:
         """
         part = self.part(kind, name)
         checked = self.check(kind, name, options)
+        if kind == "regularizer" and not takes_data(part.factory):
+            arguments = ()
+        MAKERS[kind, name] = part.plugin.name
         try:
             with bounded(machine_memory() if most_bytes is None else most_bytes):
                 return part.factory(*arguments, **checked)
@@ -133,6 +138,12 @@ class Registry:
                 f"{kind} '{name}' of plugin '{part.plugin.name}' could not be made: {explain(error)}",
                 f"given were {checked}",
             ) from error
+
+
+def takes_data(factory: Callable[..., Any]) -> bool:
+    """Whether a constructor has an argument ``data`` that is no option, and so is given the `DataSpec`."""
+    found = inspect.signature(factory).parameters.get("data")
+    return found is not None and found.kind is not inspect.Parameter.KEYWORD_ONLY
 
 
 def _describe(part: Part, options: Mapping[str, Any]) -> str:

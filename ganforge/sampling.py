@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Literal, Protocol, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.errors import OptionError, nearest
 from ganforge.interfaces import DataSpec, Generator
@@ -105,6 +106,19 @@ def truncation_options(generator: Generator, truncation: float) -> dict[str, flo
     return {"truncation": truncation}
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Have a network in evaluation mode while the block runs; then each of its modules gets its own mode back."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(modes[0][1])
+        for module, training in modes:
+            module.training = training
+
+
 def generate_batches(
     generator: Generator,
     count: int,
@@ -136,9 +150,7 @@ def generate_batches(
     """
     options = truncation_options(generator, truncation)
     device = next(generator.parameters()).device
-    was_training = generator.training
-    generator.eval()
-    try:
+    with evaluating(generator):
         for start in range(0, count, batch):
             number = min(batch, count - start)
             z = draw_latents(number, generator.z_dim, seed + start).to(device)
@@ -147,8 +159,6 @@ def generate_batches(
             with torch.no_grad(), reduced:
                 examples = in_halves(partial(generator, **options), z, classes, join=_behind)
             yield examples.float() if precision == "bfloat16" else examples
-    finally:
-        generator.train(was_training)
 
 
 def _behind(first: Tensor, second: Tensor) -> Tensor:

@@ -76,6 +76,15 @@ class Team:
             for each, total in zip(these, torch.split(flat, [each.numel() for each in these]), strict=True):
                 each.detach().copy_(total.view(each.shape))
 
+    def take_from_last(self, tensors: Sequence[Tensor]) -> None:
+        """Put into each tensor what it holds in the process of the highest rank."""
+        if self.size > 1:
+            for each in tensors:
+                message = each.detach().contiguous()
+                with _reaching_others():
+                    dist.broadcast(message, self.size - 1)
+                each.detach().copy_(message)
+
     def add_gradients(self, parameters: Sequence[nn.Parameter], values: Tensor) -> None:
         """Put into each parameter's gradient, and into some values besides, the sum over all processes.
 

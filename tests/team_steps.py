@@ -11,9 +11,11 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from ganforge import Regularizer, Step
 from ganforge.checkpoint import digest_tensors
 from ganforge.config import resolve
 from ganforge.data.store import PackedData
+from ganforge.plugins import Plugin
 from ganforge.registry import Registry
 from ganforge.settings import load_layers
 from ganforge.team import TeamError, join_team
@@ -34,11 +36,30 @@ CASES = {
         ["generator.hidden=8,8", "discriminator.hidden=8,8", "discriminator.dropout=0"],
         [],
     ),
-    "wgan-gp lazy r1": ("wgan-gp", ["r1:every=2"], ["training.d_steps=2"], []),
+    "wgan-gp lazy r1": ("wgan-gp", ["r1:every=2", "queue"], ["training.d_steps=2"], []),
     "stylegan2 path length": ("stylegan2", ["path-length:every=1", "r1:every=2"], STYLES, []),
     "stylegan path length ada": ("stylegan", ["path-length:every=2"], STYLES, ["ada:images=64"]),
     "classes, historical averaging": ("projection", ["historical-averaging"], [], ["diffaugment"]),
 }
+
+
+class Queue(Regularizer):
+    """Keeps a queue, which must not be averaged, of floating-point numbers and of integers."""
+
+    unaveraged_buffers = ("queue", "labels")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("queue", torch.zeros(4))
+        self.register_buffer("labels", torch.zeros(4, dtype=torch.int64))
+
+    def discriminator(self, step: Step) -> None:
+        newest = step.images.real.detach().mean()[None]
+        self.queue = torch.cat((self.queue[1:], newest))
+        self.labels = torch.cat((self.labels[1:], (newest * 1e6).long()))
+        step.log("newest", newest[0])
+
+
 SMALL = ["training.batch=8"]
 NARROW = ["generator.width=4", "discriminator.width=4"]
 STEPS = 3
@@ -52,7 +73,8 @@ def main(folder: Path, dtype: str, parts: int) -> None:
     torch.manual_seed(7)
     examples = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
     data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")
-    registry = Registry.installed()
+    queue = Plugin("queue", "queue", "1", "ok", parts={"regularizer": {"queue": Queue}})
+    registry = Registry([*Registry.installed().plugins, queue])
     for name, (recipe, regularizers, settings, augmentations) in CASES.items():
         layers = load_layers(
             None,

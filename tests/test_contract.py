@@ -211,7 +211,7 @@ VECTOR = DataSpec((2,))
     [
         (check_generator, Unbounded, {"data": DataSpec((3, 8, 8)), "width": 4}, r"must be in \[-1, 1\]"),
         (check_generator, Leaking, {"data": VECTOR}, "depends on the others of its batch"),
-        (check_generator, Forgetful, {"data": VECTOR}, "parameter unused.weight gets no finite gradient"),
+        (check_generator, Forgetful, {"data": VECTOR}, "parameter unused.weight gets no gradient from forward"),
         (check_generator, Leaking, {"data": DataSpec((3,))}, r"forward returned \(4, 2\); the data ask for \(4, 3\)"),
         (check_discriminator, Scalar, {"data": VECTOR}, r"must return logits \[N\]"),
         (check_discriminator, Overridden, {"data": VECTOR}, r"forward must be head\(features\)"),

@@ -154,9 +154,9 @@ class Clip(Regularizer):
         self.bound = bound
 
     def constrain(self, discriminator: Discriminator) -> None:
-        """Clip every parameter to [-bound, bound]."""
+        """Clip every parameter that is trained to [-bound, bound]."""
         with torch.no_grad():
-            for parameter in discriminator.parameters():
+            for parameter in filter(lambda each: each.requires_grad, discriminator.parameters()):
                 parameter.clamp_(-self.bound, self.bound)
 
 

@@ -61,7 +61,7 @@ class HistoricalAveraging(Regularizer):
         return self._distance("generator", step.generator)
 
     def _distance(self, player: str, network: nn.Module) -> Tensor:
-        weights: Tensor = parameters_to_vector(network.parameters())
+        weights: Tensor = parameters_to_vector(each for each in network.parameters() if each.requires_grad)
         steps, mean = getattr(self, f"{player}_steps"), getattr(self, f"{player}_mean")
         if not mean.numel():
             mean = torch.zeros_like(weights)

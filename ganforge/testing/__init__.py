@@ -11,7 +11,7 @@ Use them in a test of your package::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -23,30 +23,20 @@ from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.interfaces import (
-    Augmentation,
     ClassifierDiscriminator,
     DataSpec,
     Discriminator,
     FeatureDiscriminator,
     Generator,
-    Loss,
-    Pair,
-    Regularizer,
-    Step,
 )
 from ganforge.sampling import stand_in_labels
 from ganforge.testing.exports import check_export, prove_export
 from ganforge.testing.extractors import check_extractor
-from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
+from ganforge.testing.objectives import check_augmentation, check_loss, check_regularizer
 from ganforge.testing.others import check_exporter, check_logger, check_recipe
-from ganforge.testing.requirements import require, require_options
+from ganforge.testing.requirements import IMAGES, require, require_finite, require_options
 
 _Network = TypeVar("_Network", bound=nn.Module)
-
-IMAGES = DataSpec((3, 32, 32))
-"""What networks are checked on if nothing else is said."""
-
-_CLASSES = DataSpec((3,), ("first", "second", "third"))
 
 __all__ = [
     "IMAGES",
@@ -64,7 +54,13 @@ __all__ = [
 ]
 
 
-def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, **options: Any) -> None:
+def check_generator(
+    factory: Callable[..., Generator],
+    data: DataSpec = IMAGES,
+    *,
+    only_regularized: Sequence[str] = (),
+    **options: Any,
+) -> None:
     """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, export.
 
     One that grows is brought through all its phases; from the repeatability on it is checked in the last.
@@ -72,6 +68,7 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     Args:
         factory: The class.
         data: What it is to generate.
+        only_regularized: Beginnings of the names of parameters that `forward` does not use, since regularizers do.
         options: Its options, where the defaults will not do.
     """
     require_options(factory, options)
@@ -79,16 +76,16 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     z, labels = torch.randn(4, network.z_dim), stand_in_labels(4, data)
 
     expected = (4, *data.shape)
-    for _ in _phases(network.train()):
+    for _ in _phases(network):
         output = network(z, labels)
         shape = tuple(output.shape)
         require(shape == expected, f"forward returned {shape}; the data ask for {expected}")
         require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
-        _check_finite("forward", output)
+        require_finite("forward", output)
         if data.is_image:
             require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
         output.square().sum().backward()
-    _check_gradients(network)
+    _check_gradients(network, only_regularized)
 
     network.eval()
     with torch.no_grad():
@@ -110,7 +107,13 @@ def check_generator(factory: Callable[..., Generator], data: DataSpec = IMAGES, 
     prove_export(network, data, TorchScriptExporter())
 
 
-def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = IMAGES, **options: Any) -> None:
+def check_discriminator(
+    factory: Callable[..., Discriminator],
+    data: DataSpec = IMAGES,
+    *,
+    only_regularized: Sequence[str] = (),
+    **options: Any,
+) -> None:
     """Check a discriminator: shape, gradients to all parameters and to images, double backward, features.
 
     One that grows is brought through all its phases; from the double backward on it is checked in the last.
@@ -118,15 +121,16 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
     Args:
         factory: The class.
         data: What it is to judge.
+        only_regularized: Beginnings of the names of parameters that `forward` does not use, since regularizers do.
         options: Its options, where the defaults will not do.
     """
     require_options(factory, options)
-    network = _make(factory, data, options).train()
+    network = _make(factory, data, options)
     images, labels = torch.randn(4, *data.shape).clamp(-1, 1), stand_in_labels(4, data)
     for _ in _phases(network):
         logits = network(images, labels)
         require(logits.dim() == 1, f"forward returned {tuple(logits.shape)}; it must return logits [N]: flatten them")
-        _check_finite("forward", logits)
+        require_finite("forward", logits)
         judged = logits.square().sum()
         scores = _scores(network, images, labels)
         if scores is not None:
@@ -134,16 +138,16 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
             require(shape == expected, f"classify returned {shape}; it must be {expected}")
             judged = judged + scores.square().sum()
         judged.backward()
-    _check_gradients(network)
+    _check_gradients(network, only_regularized)
 
     leaf = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(network(leaf, labels).sum(), leaf, create_graph=True)
-    _check_finite("the gradient by the images", gradient)
+    require_finite("the gradient by the images", gradient)
     gradient.square().sum().backward()  # type: ignore[no-untyped-call]
     moved = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     require(bool(moved), "a gradient penalty reaches no parameter: the network does not support double backward")
     for each in moved:
-        _check_finite("the double backward", each)
+        require_finite("the double backward", each)
 
     network.eval()
     with torch.no_grad():
@@ -163,132 +167,6 @@ def check_discriminator(factory: Callable[..., Discriminator], data: DataSpec = 
             require(features.dim() == 2, f"features returned {tuple(features.shape)}; it must return [N, F]")
             same = torch.equal(network.head(features, labels), network(images, labels))
             require(same, "forward must be head(features): leave forward to FeatureDiscriminator")
-
-
-def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
-    """Check a loss: scalars, signs of the gradients, finite at logits of 1e4, the mean over the batch.
-
-    Args:
-        factory: The class.
-        options: Its options, where the defaults will not do.
-    """
-    require_options(factory, options)
-    loss = factory(**options)
-    for player in ("discriminator", "generator"):
-        function = getattr(loss, player)
-        real = torch.tensor([0.4, 0.6], requires_grad=True)
-        fake = torch.tensor([0.45, 0.55], requires_grad=True)
-        value = function(Pair(real, fake))
-        require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
-        to_real, to_fake = torch.autograd.grad(value, (real, fake), allow_unused=True)
-        if player == "discriminator":
-            require(
-                to_real is not None and bool((to_real < 0).all()), "the discriminator must gain from higher real logits"
-            )
-            require(
-                to_fake is not None and bool((to_fake > 0).all()), "the discriminator must gain from lower fake logits"
-            )
-        else:
-            require(
-                to_fake is not None and bool((to_fake < 0).all()), "the generator must gain from higher fake logits"
-            )
-        twice = function(Pair(real.repeat(2), fake.repeat(2)))
-        require(torch.allclose(value, twice), f"{player} depends on the size of the batch: take the mean over it")
-        for size in (100.0, 1e4):
-            for sign in (1.0, -1.0):
-                far = torch.tensor([sign * size, -sign * size], requires_grad=True)
-                value = function(Pair(far, far.flip(0)))
-                _check_finite(f"{player} at logits of {size:g}", value)
-                _check_finite(f"the gradient of {player} at logits of {size:g}", *torch.autograd.grad(value, far))
-
-
-def check_regularizer(factory: Callable[..., Regularizer], data: DataSpec = _CLASSES, **options: Any) -> None:
-    """Check a regulariser on small networks: a finite scalar for at least one player, with a gradient to it.
-
-    Args:
-        factory: The class.
-        data: Says of what kind the labels are; examples are vectors of 3 numbers in any case.
-        options: Its options, where the defaults will not do.
-    """
-    require_options(factory, options)
-    torch.manual_seed(0)
-    regularizer = factory(**options)
-    networks: dict[str, nn.Module] = {"generator": SmallGenerator(), "discriminator": SmallDiscriminator()}
-    acted = False
-    for player, network in networks.items():
-        z = torch.randn(8, 4)
-        fake = networks["generator"](z)
-        if player == "discriminator":
-            fake = fake.detach().requires_grad_()
-        step = Step(
-            networks["generator"],  # type: ignore[arg-type]
-            networks["discriminator"],  # type: ignore[arg-type]
-            images=Pair(torch.randn(8, 3, requires_grad=True), fake),
-            latents=z,
-            labels=stand_in_labels(8, data),
-        )
-        value = getattr(regularizer, player)(step)
-        if value is None:
-            continue
-        acted = True
-        require(value.dim() == 0, f"{player} returned {tuple(value.shape)}; it must return a scalar: take the mean")
-        _check_finite(player, value)
-        parameters = list(network.parameters())
-        gradients = torch.autograd.grad(value, parameters, allow_unused=True) if value.requires_grad else ()
-        require(
-            any(each is not None for each in gradients), f"{player} returned a scalar without a gradient to its player"
-        )
-    constrains = type(regularizer).constrain is not Regularizer.constrain
-    require(acted or constrains, "neither discriminator nor generator returned anything, and constrain does nothing")
-
-
-def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IMAGES, **options: Any) -> None:
-    """Check an augmentation: shape, gradients, double backward, examples changed each in its own way, repeatability.
-
-    One that adapts, and changes nothing at first, is shown the logits of a discriminator that overfits.
-
-    Args:
-        factory: The class.
-        data: What it is to change.
-        options: Its options, where the defaults will not do.
-    """
-    require_options(factory, options)
-    torch.manual_seed(0)
-    augmentation = factory(data, **options)
-    augmentation.update(Pair(torch.ones(1_000_000), -torch.ones(1_000_000)))
-    images = torch.randn(1, *data.shape).clamp(-1, 1).repeat(16, *[1] * len(data.shape)).requires_grad_()
-
-    def change(how: Augmentation) -> Tensor:
-        torch.manual_seed(1)
-        changed: Tensor = how(images)
-        return changed
-
-    changed = change(augmentation)
-    require(
-        changed.shape == images.shape, f"forward returned {tuple(changed.shape)} for examples {tuple(images.shape)}"
-    )
-    require(changed.dtype == torch.float32, f"forward returned {changed.dtype}; float32 in gives float32 out")
-    _check_finite("forward", changed)
-    require(
-        bool((changed != changed[:1]).any()), "all examples are changed in the same way: draw a number for each of them"
-    )
-    gradient = torch.zeros_like(images)
-    if changed.requires_grad:
-        (gradient,) = torch.autograd.grad(changed.square().sum(), images, create_graph=True, materialize_grads=True)
-    require(bool(gradient.any()), "no gradient reaches the examples: the generator would learn nothing")
-    _check_finite("the gradient by the examples", gradient)
-    (twice,) = torch.autograd.grad(gradient.square().sum(), images)
-    _check_finite("the double backward", twice)
-
-    require(
-        torch.equal(changed, change(augmentation)), "the same seed gave other changes: draw from torch, keep no count"
-    )
-    twin = factory(data, **options)
-    twin.load_state_dict(augmentation.state_dict())
-    require(
-        torch.equal(changed, change(twin)),
-        "a copy with the same state_dict gives something else: keep all that matters in buffers",
-    )
 
 
 def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
@@ -320,11 +198,6 @@ def _make(factory: Callable[..., _Network], data: DataSpec, options: dict[str, A
     return network
 
 
-def _check_finite(what: str, *tensors: Tensor) -> None:
-    for tensor in tensors:
-        require(bool(tensor.isfinite().all()), f"{what} is not finite: write it in a stable form, such as softplus")
-
-
 def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Tensor | None:
     """What its classifier says, if it was made with one."""
     if not isinstance(network, ClassifierDiscriminator):
@@ -343,9 +216,16 @@ def _phases(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def _check_gradients(network: nn.Module) -> None:
-    """Every parameter must have had a gradient."""
+def _check_gradients(network: nn.Module, only_regularized: Sequence[str]) -> None:
+    """Every parameter that is trained must have had a gradient, but for those that only regularizers use."""
     for name, parameter in network.named_parameters():
-        reached = parameter.grad is not None and bool(parameter.grad.isfinite().all())
-        require(reached, f"parameter {name} gets no finite gradient: it is not used in forward")
+        if parameter.grad is None:
+            excused = not parameter.requires_grad or name.startswith(tuple(only_regularized))
+            require(
+                excused,
+                f"parameter {name} gets no gradient from forward: remove it, freeze it with requires_grad_(False), or, "
+                f"if only a regularizer uses it, give only_regularized=['{name}']",
+            )
+        else:
+            require_finite(f"the gradient of parameter {name}", parameter.grad)
     network.zero_grad()

@@ -6,7 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
+from ganforge.interfaces import DataSpec
 from ganforge.options import check_options, read_options
+
+IMAGES = DataSpec((3, 32, 32))
+"""What networks are checked on if nothing else is said."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -17,6 +23,12 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise AssertionError(message)
+
+
+def require_finite(what: str, *tensors: Tensor) -> None:
+    """Refuse numbers that are not finite; see `require`."""
+    for tensor in tensors:
+        require(bool(tensor.isfinite().all()), f"{what} is not finite: write it in a stable form, such as softplus")
 
 
 def require_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
-from ganforge.checkpoint import save_generator, save_tensors
+from ganforge.checkpoint import frozen_path, save_generator, save_tensors
 from ganforge.config import TrainingConfig
 from ganforge.files import remove
 from ganforge.runs import RunFolder
@@ -35,24 +35,34 @@ def write_checkpoint(
     card: Mapping[str, Any],
     training: TrainingConfig,
     best: int | None,
+    frozen: Collection[str] = (),
 ) -> None:
     """Write the averaged generator and the checkpoint that holds it, and drop checkpoints that are too old.
 
     Args:
         folder: The run's.
-        tensors: Everything, by name.
+        tensors: Everything by name, but for frozen tensors of others than the average.
         card: The checkpoint's; with ``images``, and under ``generator`` what a saved generator says of itself.
         training: Which checkpoints are kept.
         best: Images after which the generator scored best, or None; that checkpoint is kept, if there is one.
+        frozen: Names of frozen tensors, of which the checkpoint's card holds the digest alone.
 
     Raises:
         GanforgeError: A file cannot be written.
     """
     average = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
     save_generator(folder.generator, average, {**card["generator"], "images": card["images"]})
-    save_tensors(folder.checkpoint_path(card["images"]), tensors, card)
+    stored = {name: each for name, each in tensors.items() if name.replace("average/", "generator/", 1) not in frozen}
+    save_tensors(folder.checkpoint_path(card["images"]), stored, card)
     for old in choose_old(folder.checkpoint_paths(), training, best):
         remove(old)
+
+
+def write_frozen(folder: RunFolder, tensors: Mapping[str, Tensor], digest: str) -> None:
+    """Write the frozen tensors of a run once, beside its checkpoints; see `write_checkpoint` for errors."""
+    path = frozen_path(folder.checkpoint_path(0), digest)
+    if not path.exists():
+        save_tensors(path, tensors, {"kind": "frozen"})
 
 
 def choose_old(paths: Sequence[Path], training: TrainingConfig, best: int | None) -> list[Path]:

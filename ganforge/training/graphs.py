@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganforge.capabilities import Growing
+from ganforge.errors import PluginError
 from ganforge.training.engine import Engine
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import Batch, take_step
@@ -116,7 +117,7 @@ class GraphedSteps:
         images = state.images
         try:
             replay = self._recorder.record(lambda: take_step(state, still, index, self._engine))
-        except RuntimeError as error:
+        except (RuntimeError, PluginError) as error:
             for optimizer, _ in state.optimizers().values():
                 optimizer.zero_grad()
             self._refuse(str(error).strip().splitlines()[0])

@@ -1,8 +1,9 @@
 """The parts of a batch: each is computed as if it were alone, whichever process does it and whatever came before.
 
 A part draws its random numbers from a seed of its own, and begins with the buffers that all parts begin with; after all
-of them, every buffer has moved by the mean of the parts' moves. So a batch in K parts has one result, up to the order
-of sums, whether one process computes all parts in turn or K processes compute one each.
+of them, every floating buffer has moved by the mean of the parts' moves; one that must not be averaged is as the last
+part left it. So a batch in K parts has one result, up to the order of sums, whether one process computes all parts in
+turn or K processes compute one each.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Parts:
             moved = [a + b for a, b in zip(moved, changes, strict=True)] if moved else changes
         self._team.add_up(moved)
         before.put_changed(each / self.total for each in moved)
+        self._team.take_from_last(before.unaveraged())
 
     def repeat(self, phase: str, part: int, before: Kept, work: Callable[[], Tensor]) -> Tensor:
         """Do once more what an earlier phase did for a part, with the same numbers; it leaves no trace.

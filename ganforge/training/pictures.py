@@ -14,7 +14,7 @@ from ganforge.errors import DataError, GanforgeError
 from ganforge.files import write_bytes
 from ganforge.images import gif_bytes, grid, png_bytes, to_uint8
 from ganforge.interfaces import DataSpec, Discriminator, Generator
-from ganforge.sampling import cycle_labels, generate
+from ganforge.sampling import cycle_labels, evaluating, generate
 
 POINTS = 2000
 """How many vectors are drawn."""
@@ -116,14 +116,11 @@ def judge_plane(discriminator: Discriminator, data: DataSpec, fake: Tensor, real
     # Rows run down while the second coordinate runs up.
     axes = torch.meshgrid(*[middles.flip(0), middles][-real.shape[1] :], indexing="ij")
     plane = low + (high - low) * torch.stack(axes[::-1], dim=-1).flatten(0, -2)
-    was_training = discriminator.training
-    discriminator.eval()
     try:
-        logits, of_real, of_fake = (_judge(discriminator, each, data.num_classes) for each in (plane, real, fake))
+        with evaluating(discriminator):
+            logits, of_real, of_fake = (_judge(discriminator, each, data.num_classes) for each in (plane, real, fake))
     except (GanforgeError, RuntimeError, ValueError):
         return None  # It judges packs: they have one logit each, and not every batch is a whole number of them.
-    finally:
-        discriminator.train(was_training)
     relative = logits - (of_real.quantile(0.5) + of_fake.quantile(0.5)) / 2
     judgement = torch.tanh(relative / relative.abs().mean().clamp_min(1e-12)).nan_to_num()
     cells = judgement.view(1, 1, -1, CELLS)

@@ -27,7 +27,8 @@ from ganforge.images import to_float
 from ganforge.interfaces import Generator
 from ganforge.runs import RunFolder
 from ganforge.team import ALONE, Team
-from ganforge.training.checkpoints import write_checkpoint
+from ganforge.training.checkpoints import write_checkpoint, write_frozen
+from ganforge.training.frozen import Frozen
 from ganforge.training.pairs import choose_pairs
 from ganforge.training.pictures import POINTS, generate_samples, paint_samples, save_picture, write_animation
 from ganforge.training.state import TrainingState
@@ -103,6 +104,7 @@ class Record:
         self._seconds_ticked = 0.0
         self._copied: Future[None] | None = None
         self._problems: deque[str] = deque()
+        self._frozen: Frozen | None = None
 
     @property
     def due(self) -> bool:
@@ -146,11 +148,18 @@ class Record:
 
         Raises:
             TeamError: Processes have come apart.
+            PluginError: A frozen tensor changed, or a buffer appeared late.
             GanforgeError: A file cannot be written.
         """
         state = self.state
+        if self._frozen is not None:
+            self._frozen.check()
         if self.team.size > 1:
-            networks = {name: each for name, each in state.tensors().items() if "optimizer/" not in name}
+            networks = {
+                name: each
+                for name, each in state.tensors().items()
+                if "optimizer/" not in name and name not in state.frozen
+            }
             self.team.check_equal(digest_tensors(networks), "networks")
         elapsed = max(state.seconds - self._seconds_ticked, 1e-9)
         row = {
@@ -195,13 +204,16 @@ class Record:
         """Write the generator and a checkpoint as they are now, and drop checkpoints that are too old.
 
         Raises:
+            PluginError: A frozen tensor changed, or a buffer appeared late.
             GanforgeError: A file cannot be written.
         """
         if not self.team.leads:
             return
         state = self.state
+        frozen = self._keep_frozen()
         statistics = {f"statistics/{name}": pair for name, pair in self.statistics.tensors().items()}
-        tensors = self._copy(state.tensors() | statistics)
+        changing = {name: each for name, each in state.tensors().items() if name not in state.frozen}
+        tensors = self._copy(changing | statistics)
         card = {
             "kind": "checkpoint",
             "images": state.images,
@@ -214,9 +226,10 @@ class Record:
             "score": None if self.last is None else asdict(self.last),
             "fingerprint": self.data.fingerprint,
             "generator": self._card,
+            **({"frozen": frozen.digest} if frozen.digest else {}),
         }
         best = None if self.best is None else self.best.images
-        self._copied = self._submit(write_checkpoint, self.folder, tensors, card, self.training, best)
+        self._copied = self._submit(write_checkpoint, self.folder, tensors, card, self.training, best, state.frozen)
 
     def take_up(self, tensors: Mapping[str, Tensor], card: Mapping[str, Any], device: torch.device) -> None:
         """Bring everything to where a checkpoint stands, given its tensors and its card."""
@@ -232,6 +245,8 @@ class Record:
         self.rows = rows if isinstance(rows, int) else None
         self.last = Score(**card["score"]) if card.get("score") else None
         self.watch = Watch()
+        self._frozen = None
+        self._keep_frozen()
 
     def animate(self) -> None:
         """Make the animation of all pictures so far; it comes after the last checkpoint, which it must not cost."""
@@ -252,6 +267,16 @@ class Record:
         self.writer.finish()
         paths = self.folder.checkpoint_paths()
         return str(paths[-1]) if paths else "the start"
+
+    def _keep_frozen(self) -> Frozen:
+        """The frozen tensors, which are written when a run starts or resumes, and checked from then on."""
+        if self._frozen is None:
+            self._frozen = Frozen(self.state)
+            if self._frozen.digest and self.team.leads:
+                self._submit(write_frozen, self.folder, self._frozen.tensors, self._frozen.digest)
+            self._frozen.tensors = {}
+        self._frozen.check()
+        return self._frozen
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.team.leads:

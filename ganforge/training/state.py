@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganforge.blame import blaming
 from ganforge.capabilities import Growing
 from ganforge.config import OptimizerConfig, RunConfig
-from ganforge.errors import CheckpointError, GanforgeError, OptionError, PluginError
+from ganforge.errors import CheckpointError, OptionError, PluginError
 from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
 from ganforge.registry import Registry
-from ganforge.sampling import stand_in_labels
 from ganforge.schedules import Schedule
-from ganforge.shortage import is_out_of_memory
+from ganforge.training.buffers import find_frozen
+from ganforge.training.players import check_players, require_alike
 from ganforge.training.randomness import seed_everything
 
 
@@ -49,6 +51,10 @@ class TrainingState:
         streak: For how many iterations on end a player's step had to be skipped; a scalar on the device.
         rollbacks: How often the run went back to an earlier checkpoint since its steps had to be skipped.
         was_counted: Whether a part asked for `images` since this was last set to False.
+        names: Names of the parts by kind: generator, discriminator and loss.
+        trained: Parameters that each player's optimizer steps, by the prefix of their entries in a checkpoint.
+        frozen: Names of the tensors that never change, as in `tensors`; those of the average are left out.
+        built: Names of all tensors of modules when they were built, as in `tensors`.
     """
 
     generator: Generator
@@ -64,6 +70,18 @@ class TrainingState:
     streak: Tensor = field(default_factory=lambda: torch.zeros(()))
     rollbacks: int = 0
     was_counted: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
+    frozen: frozenset[str] = field(init=False)
+    built: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trained = find_trained(self.generator, self.discriminator, self.loss, self.penalties)
+        modules = self.modules()
+        self.built = frozenset(f"{name}/{key}" for name, module in modules.items() for key in module.state_dict())
+        self.frozen = frozenset(
+            f"{name}/{key}" for name, module in modules.items() if name != "average" for key in find_frozen(module)
+        )
 
     def count_images(self) -> int:
         """`images`, for a part that asks for them; takes note that one did."""
@@ -94,7 +112,9 @@ class TrainingState:
         for change in self.changes:
             probability = change.probability.at(self.images)
             if probability > 0:
-                changed = change.augmentation(images)
+                with blaming("augmentation", change.name):
+                    changed = change.augmentation(images)
+                require_alike(f"augmentation '{change.name}'", changed, images)
                 if probability < 1:
                     chosen = torch.rand(len(images), *[1] * (images.dim() - 1), device=images.device) < probability
                     changed = torch.where(chosen, changed, images)
@@ -124,17 +144,21 @@ class TrainingState:
         """Real examples ``[N, ...]``, as they are or in the detail to which the generator has grown."""
         return self.generator.coarsen(real) if isinstance(self.generator, Growing) else real
 
-    def optimizers(self) -> dict[str, tuple[Adam, nn.Module]]:
-        """The optimisers with the networks that they step, by name."""
+    def optimizers(self) -> dict[str, tuple[Adam, dict[str, nn.Parameter]]]:
+        """The optimizers by name, with the parameters that they step."""
         return {
-            "generator_optimizer": (self.generator_optimizer, self.generator),
-            "discriminator_optimizer": (self.discriminator_optimizer, self.discriminator),
+            "generator_optimizer": (self.generator_optimizer, self.trained["generator"]),
+            "discriminator_optimizer": (self.discriminator_optimizer, self.trained["discriminator"]),
         }
+
+    def name_of(self, kind: str) -> str:
+        """The name of the generator, the discriminator or the loss."""
+        return self.names.get(kind) or type(getattr(self, kind)).__name__
 
     def match_layouts(self) -> None:
         """Lay what optimisers keep of each weight out in memory as the weight is: they step through both at once."""
-        for optimizer, network in self.optimizers().values():
-            for parameter in network.parameters():
+        for optimizer, parameters in self.optimizers().values():
+            for parameter in parameters.values():
                 kept = optimizer.state[parameter]
                 for entry, value in kept.items():
                     if value.shape == parameter.shape:
@@ -147,10 +171,10 @@ class TrainingState:
             for name, module in self.modules().items()
             for key, value in module.state_dict().items()
         }
-        for name, (optimizer, network) in self.optimizers().items():
-            for key, parameter in network.named_parameters():
+        for optimizer, parameters in self.optimizers().values():
+            for name, parameter in parameters.items():
                 for entry, value in optimizer.state[parameter].items():
-                    tensors[f"{name}/{key}/{entry}"] = value
+                    tensors[f"{name}/{entry}"] = value
         return tensors
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -166,9 +190,9 @@ class TrainingState:
             except RuntimeError as error:
                 text = " ".join(str(error).split())
                 raise CheckpointError(f"the checkpoint does not fit the run's {name}: {text}") from error
-        for name, (optimizer, network) in self.optimizers().items():
-            for key, parameter in network.named_parameters():
-                prefix = f"{name}/{key}/"
+        for optimizer, parameters in self.optimizers().values():
+            for name, parameter in parameters.items():
+                prefix = f"{name}/"
                 entries = {
                     each.removeprefix(prefix): value for each, value in tensors.items() if each.startswith(prefix)
                 }
@@ -200,8 +224,14 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
             f"augmentation '{config.augmentations[0].name}' changes an example, but not the image that it comes with",
             "leave augmentations out, or let the data set yield changed pairs",
         )
+    loss = registry.build("loss", config.loss.name, config.loss.options).to(device)
     penalties = [
-        Penalty(each.name, registry.build("regularizer", each.name, each.options).to(device), each.weight, each.every)
+        Penalty(
+            each.name,
+            registry.build("regularizer", each.name, each.options, data).to(device),
+            each.weight,
+            each.every,
+        )
         for each in config.regularizers
     ]
     changes = [
@@ -212,97 +242,64 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         )
         for each in config.augmentations
     ]
+    for change in changes:
+        if any(each.requires_grad for each in change.augmentation.parameters()):
+            raise PluginError(
+                f"augmentation '{change.name}' has parameters, and no player trains them",
+                "keep them as buffers, or set requires_grad_(False)",
+            )
+    trained = find_trained(generator, discriminator, loss, penalties)
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).requires_grad_(False),
-        loss=registry.build("loss", config.loss.name, config.loss.options).to(device),
+        loss=loss,
         penalties=penalties,
         changes=changes,
         # Their numbers are set before each step, see `follow_schedules`.
-        generator_optimizer=make_adam(generator, device),
-        discriminator_optimizer=make_adam(discriminator, device),
+        generator_optimizer=make_adam(trained["generator"].values(), device),
+        discriminator_optimizer=make_adam(trained["discriminator"].values(), device),
         streak=torch.zeros((), device=device),
+        names={
+            "generator": config.generator.name,
+            "discriminator": config.discriminator.name,
+            "loss": config.loss.name,
+        },
     )
 
 
-def make_adam(network: nn.Module, device: torch.device) -> Adam:
-    """Adam on all weights, in one operation; on CUDA its rate is a tensor, so that steps can be recorded."""
+def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
+    """Adam in one fused operation; on CUDA its rate is a tensor, so that steps can be recorded."""
     on_cuda = device.type == "cuda"
     rate = torch.tensor(1e-3, device=device) if on_cuda else 1e-3
-    return Adam(network.parameters(), lr=rate, fused=True, capturable=on_cuda)
+    return Adam(parameters, lr=rate, fused=True, capturable=on_cuda)
 
 
-def check_players(
-    generator: Generator, discriminator: Discriminator, config: RunConfig, data: DataSpec, device: torch.device
-) -> None:
-    """Run both networks once and refuse shapes that cannot train.
+def find_trained(
+    generator: Generator, discriminator: Discriminator, loss: Loss, penalties: Sequence[Penalty]
+) -> dict[str, dict[str, nn.Parameter]]:
+    """The parameters that each player trains: those that require gradients when the parts are built.
 
-    Raises:
-        OptionError: Examples of another shape than the data's, logits that are no vector, networks that ask for
-            classes when ``training.labels`` leaves most examples without, or players that do not grow alike.
+    Parameters of the loss and of regularizers are trained with the discriminator. Those of a regularizer that
+    implements `Regularizer.generator` alone are trained with the generator.
+
+    Returns:
+        By player, and by the prefix of their optimizer's entries in a checkpoint: ``generator_optimizer/NAME``.
     """
-    phases = [each.phases() if isinstance(each, Growing) else (0,) for each in (generator, discriminator)]
-    if phases[0] != phases[1]:
-        first, second = (f"after {', '.join(map(str, each[1:]))} images" if each[1:] else "never" for each in phases)
-        raise OptionError(
-            f"the players grow apart: the generator {first}; the discriminator {second}",
-            "set growing, start_resolution, stage_images and fade_images alike for generator and discriminator",
-        )
-    batch, odd = divmod(config.training.batch, config.training.accumulate)
-    if odd:
-        raise OptionError(
-            f"training.accumulate={config.training.accumulate} does not divide training.batch={config.training.batch}",
-            "choose a divisor, or another batch",
-        )
-    few = config.training.labels  # then no step knows the classes of its examples
-    labels = stand_in_labels(batch, data) if few is None else None
-    labels = None if labels is None else labels.to(device)
-    was_training = generator.training, discriminator.training
-    generator.eval(), discriminator.eval()
-    latents = torch.zeros(batch, generator.z_dim, device=device)
-    fake = _try_out(f"generator '{config.generator.name}'", generator, latents, labels, few)
-    if tuple(fake.shape) != (batch, *data.shape):
-        raise OptionError(
-            f"generator '{config.generator.name}' makes {tuple(fake.shape)} of {batch} latent vectors, "
-            f"but examples are {(batch, *data.shape)}"
-        )
-    logits = _try_out(f"discriminator '{config.discriminator.name}'", discriminator, fake, labels, few)
-    if logits.dim() != 1 or not (0 < len(logits) < batch or (len(logits) and len(logits) % batch == 0)):
-        raise OptionError(
-            f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)} for {batch} examples, "
-            "not logits [N], nor as many of each"
-        )
-    generator.train(was_training[0]), discriminator.train(was_training[1])
-
-
-def _try_out(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, few: int | None) -> Tensor:
-    """What a network returns.
-
-    Raises:
-        OptionError: It asks for classes, but `few` leaves most examples without.
-        PluginError: It fails, or what it returns cannot be trained.
-    """
-    try:
-        output = network(x, labels)
-    except GanforgeError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        text = " ".join(str(error).split())
-        if few is not None and isinstance(error, ValueError):
-            raise OptionError(
-                f"training.labels={few} leaves most examples without a class, but {text}",
-                "set generator.conditioning=none and discriminator.conditioning=joint, as --arch semi-supervised does",
-            ) from error
-        raise PluginError(f"{title} fails: {type(error).__name__}: {text[:300]}", "see --debug") from error
-    if not isinstance(output, Tensor):
-        raise PluginError(f"{title} returns {type(output).__name__}", "it must return one tensor")
-    if output.dtype != torch.get_default_dtype():
-        raise PluginError(f"{title} returns {output.dtype}", f"it must return {torch.get_default_dtype()}")
-    if not output.requires_grad:
-        raise PluginError(f"{title} returns what no gradient leads through", "it must not detach, nor leave torch")
-    if not output.isfinite().all():
-        raise PluginError(f"{title} returns numbers that are not finite, before its first step")
-    return output.detach()
+    owners: dict[str, dict[str, nn.Module]] = {
+        "generator": {"generator": generator},
+        "discriminator": {"discriminator": discriminator, "loss": loss},
+    }
+    for each in penalties:
+        kind = type(each.regularizer)
+        helps = kind.generator is not Regularizer.generator and kind.discriminator is Regularizer.discriminator
+        owners["generator" if helps else "discriminator"][f"regularizer.{each.name}"] = each.regularizer
+    return {
+        player: {
+            f"{owner}_optimizer/{key}": parameter
+            for owner, module in modules.items()
+            for key, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        for player, modules in owners.items()
+    }

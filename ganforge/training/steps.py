@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
+from ganforge.blame import blaming
 from ganforge.interfaces import Pair, Step
 from ganforge.training.batches import Batches
 from ganforge.training.buffers import Kept
 from ganforge.training.engine import EAGER, Engine
 from ganforge.training.parts import Parts
+from ganforge.training.players import require_alike, require_judged
 from ganforge.training.state import Penalty, TrainingState
+from ganforge.training.terms import Terms, mean_rows
 
 PLAYERS = ("discriminator", "generator")
 
@@ -111,8 +115,16 @@ def take_step(
 
 
 def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Tensor:
-    """The generated examples ``[N, ...]`` of a batch."""
-    return engine.compute_once(state.generator, batch.latents, batch.labels)
+    """The generated examples ``[N, ...]`` of a batch.
+
+    Raises:
+        PluginError: The generator fails, or returns examples of another shape or type than real ones.
+    """
+    name = state.name_of("generator")
+    with blaming("generator", name):
+        fake = engine.compute_once(state.generator, batch.latents, batch.labels)
+    require_alike(f"generator '{name}'", fake, batch.real)
+    return fake
 
 
 def step_discriminator(
@@ -139,8 +151,9 @@ def step_discriminator(
     """
     parts = parts or Parts(engine)
     due = _due(state, index)
-    parameters = list(state.discriminator.parameters())
-    state.discriminator.requires_grad_(True)
+    parameters = list(state.trained["discriminator"].values())
+    for each in parameters:
+        each.requires_grad_(True)
     rows, logits = [], []
     for number in parts.each(f"discriminator {index}", *_remembering(state)):
         batch, fake = pairs[number]
@@ -148,21 +161,20 @@ def step_discriminator(
         if due:  # a penalty may ask for gradients by the examples
             real.requires_grad_(), fake.requires_grad_()
         step = _make_step(state, batch, real, fake, bool(due), engine)
-        terms = {"discriminator/loss": state.loss.discriminator(step.logits)}
-        for penalty in due:
-            _add(terms, "discriminator", penalty, penalty.regularizer.discriminator(step), state.images)
-        _descend(terms, parameters, parts.total)
+        row = _descend(state, "discriminator", step, due, parameters, parts.total)
         logits.append((step.logits.real.detach(), step.logits.fake.detach()))
-        terms["D(x)"], terms["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
-        terms["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
-        rows.append(terms)
-    row = _advance(state.discriminator_optimizer, parameters, "discriminator", _mean(rows), engine)
+        row["D(x)"], row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
+        row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
+        rows.append(row)
+    row = _advance(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
     for penalty in state.penalties:
-        penalty.regularizer.constrain(state.discriminator)
+        with blaming("regularizer", penalty.name):
+            penalty.regularizer.constrain(state.discriminator)
     if state.changes:
         judged = Pair(*(engine.team.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
         for change in state.changes:
-            change.augmentation.update(judged)
+            with blaming("augmentation", change.name):
+                change.augmentation.update(judged)
     return row
 
 
@@ -176,18 +188,15 @@ def step_generator(
     """Let the generator take one step; as `step_discriminator`, but that generated examples carry their graph."""
     parts = parts or Parts(engine)
     due = _due(state, index)
-    parameters = list(state.generator.parameters())
-    state.discriminator.requires_grad_(False)
+    parameters = list(state.trained["generator"].values())
+    for each in state.trained["discriminator"].values():
+        each.requires_grad_(False)
     rows = []
     # A pair is made only when its part's turn has come.
     for _, (batch, fake) in zip(parts.each("generator", state.generator, *_remembering(state)), pairs, strict=False):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
-        terms = {"generator/loss": state.loss.generator(step.logits)}
-        for penalty in due:
-            _add(terms, "generator", penalty, penalty.regularizer.generator(step), state.images)
-        _descend(terms, parameters, parts.total)
-        rows.append(terms)
-    return _advance(state.generator_optimizer, parameters, "generator", _mean(rows), engine)
+        rows.append(_descend(state, "generator", step, due, parameters, parts.total))
+    return _advance(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
 
 
 def _remembering(state: TrainingState) -> list[nn.Module]:
@@ -223,6 +232,17 @@ def _advance(
 
 def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, twice: bool, engine: Engine) -> Step:
     """What a loss and penalties are given; with `twice`, logits may be differentiated twice."""
+    run, network = engine.compute if twice else engine.compute_once, state.discriminator
+
+    def compute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        if getattr(function, "__self__", function) is not network:
+            return run(function, *inputs)
+        name = state.name_of("discriminator")
+        with blaming("discriminator", name):
+            output = run(function, *inputs)
+        require_judged(f"discriminator '{name}'", output, inputs[0])
+        return output
+
     return Step(
         state.generator,
         state.discriminator,
@@ -232,27 +252,35 @@ def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, t
         count_images=state.count_images,
         augment=state.augment,
         labelled=batch.labelled,
-        compute=engine.compute if twice else engine.compute_once,
+        compute=compute,
     )
 
 
-def _descend(terms: Mapping[str, Tensor], parameters: list[nn.Parameter], parts: int) -> None:
-    """Add the gradients of one of so many parts to those of the parameters."""
-    total = torch.stack(list(terms.values())).sum() / parts
-    total.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+def _descend(
+    state: TrainingState,
+    player: str,
+    step: Step,
+    due: Sequence[Penalty],
+    parameters: list[nn.Parameter],
+    parts: int,
+) -> dict[str, Tensor]:
+    """Add the gradients of one of so many parts of a batch to those of the player's parameters.
 
-
-def _mean(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The means of scalars by name."""
-    return {name: torch.stack([row[name].detach() for row in rows]).mean() for name in rows[0]}
+    Returns:
+        The terms, and what regularizers logged; scalars by name.
+    """
+    terms = Terms(player, step.latents.device)
+    with blaming("loss", state.name_of("loss")):
+        value = getattr(state.loss, player)(step.logits)
+    terms.add_loss(state.name_of("loss"), value)
+    for penalty in due:
+        with blaming("regularizer", penalty.name):
+            value = getattr(penalty.regularizer, player)(step)
+        terms.add_penalty(penalty, value, step, state.images)
+    terms.descend(parameters, parts)
+    return terms.row
 
 
 def _due(state: TrainingState, index: int) -> list[Penalty]:
     """The penalties that run at step number `index` of a player."""
     return [each for each in state.penalties if index % each.every == 0 and each.weight.at(state.images) > 0]
-
-
-def _add(terms: dict[str, Tensor], player: str, penalty: Penalty, value: Tensor | None, images: int) -> None:
-    """Weigh a penalty; one that runs every k-th step counts k times, so its mean gradient is that of every step."""
-    if value is not None:
-        terms[f"{player}/{penalty.name}"] = value * (penalty.weight.at(images) * penalty.every)

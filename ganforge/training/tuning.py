@@ -15,7 +15,7 @@ import torch
 from ganforge.capabilities import Growing
 from ganforge.config import RunConfig, TrainingConfig
 from ganforge.data.cache import cache_folder
-from ganforge.errors import GanforgeError, OptionError
+from ganforge.errors import GanforgeError, OptionError, PluginError
 from ganforge.files import write_bytes
 from ganforge.team import ALONE, Team
 from ganforge.training.batches import Batches
@@ -159,7 +159,7 @@ def measure(plans: list[Plan], trial: Trial, batch: int, say: Callable[[str], No
             break
         try:
             times[plan] = trial(plan, size)
-        except RuntimeError as error:  # such as a view of maps that only one layout allows
+        except (RuntimeError, PluginError) as error:  # such as a view of maps that only one layout allows
             say(f"not computed as {plan.describe()}: {str(error).strip().splitlines()[0]}")
     best = plans[0]
     for plan in plans:
