@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 
@@ -64,3 +65,20 @@ class DivergenceError(GanforgeError):
     """Training that came to nothing: losses or gradients are no longer finite."""
 
     code = 3
+
+
+def explain(error: BaseException) -> str:
+    """One line that names an exception of a plugin and, for a mistake in a file, the file and the line."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    if isinstance(error, GanforgeError):
+        return str(error)
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
+    where = ""
+    if not isinstance(error, ImportError):
+        frames = list(traceback.walk_tb(error.__traceback__))
+        own = [(frame, line) for frame, line in frames if not str(frame.f_globals.get("__name__")).startswith("torch.")]
+        for frame, line in (own or frames)[-1:]:
+            where = f" ({frame.f_code.co_filename}, line {line})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"

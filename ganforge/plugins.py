@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pluggy
 
 from ganforge import hookspecs
-from ganforge.errors import OptionError, PluginError, nearest
+from ganforge.errors import OptionError, PluginError, explain, nearest
 from ganforge.version import API_VERSION
 
 HOOKS = {
@@ -171,21 +171,3 @@ def _check_part(kind: str, name: object, part: object) -> None:
         base = getattr(home, kind.capitalize())
         if not (isinstance(part, type) and issubclass(part, base)):
             raise PluginError(f"{kind} '{name}' must be a class that derives from ganforge.{base.__name__}")
-
-
-def explain(error: BaseException) -> str:
-    """One line that says what was raised and, for a mistake in a file, where."""
-    if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r}) while it was imported"
-    if isinstance(error, PluginError):
-        return str(error)
-    if isinstance(error, SyntaxError):
-        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
-    text = " ".join(str(error).split())
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace else ""
-    if isinstance(error, ImportError):
-        where = ""
-    return f"{type(error).__name__}: {text}{where}"

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganforge.errors import GanforgeError, OptionError, PluginError, nearest
+from ganforge.blame import MAKERS
+from ganforge.errors import GanforgeError, OptionError, PluginError, explain, nearest
 from ganforge.memory import TooLargeError, bounded, machine_memory
 from ganforge.options import Option, check_options, read_options
-from ganforge.plugins import HOOKS, Plugin, explain, load_plugins
+from ganforge.plugins import HOOKS, Plugin, load_plugins
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ class Registry:
         """
         part = self.part(kind, name)
         checked = self.check(kind, name, options)
+        MAKERS[kind, name] = part.plugin.name
         try:
             with bounded(machine_memory() if most_bytes is None else most_bytes):
                 return part.factory(*arguments, **checked)

@@ -27,6 +27,7 @@ FLOORS = {
     "options": 1,
     "shortage": 1,
     "team": 1,
+    "blame": 2,
     "capabilities": 2,
     "hookspecs": 2,
     "settings": 2,

@@ -26,7 +26,7 @@ def ganforge_losses():
 
 BROKEN = {
     "import-error": ("import surely_not_installed", "No module named 'surely_not_installed'"),
-    "exits": ("import sys; sys.exit('licence expired')", "it called sys.exit('licence expired') while it was imported"),
+    "exits": ("import sys; sys.exit('licence expired')", "it called sys.exit('licence expired')"),
     "syntax": ("def broken(:\n    pass", "SyntaxError: invalid syntax"),
     "raises": ("raise RuntimeError('no GPU\\nhere')", "RuntimeError: no GPU here"),
     "wrong-argument": (

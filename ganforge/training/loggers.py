@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ganforge.errors import explain
 from ganforge.logger import Logger
-from ganforge.plugins import explain
 from ganforge.training.record import Score
 from ganforge.training.writer import Writer
 
@@ -69,6 +69,8 @@ class Loggers:
         for name, logger in list(self._loggers.items()):
             try:
                 getattr(logger, method)(*arguments)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 del self._loggers[name]
                 self._say(f"logger '{name}' is left out from now on: {explain(error)}")
