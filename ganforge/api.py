@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ganforge.interfaces import Discriminator, Generator, Loss
 from ganforge.notebook import describe_generator, describe_run
 from ganforge.plugins import Plugin, load_plugins
 from ganforge.registry import Registry
+from ganforge.rows import read_rows
 from ganforge.runs import RunFolder
 from ganforge.sampling import cycle_labels, generate, refuse_sources
 from ganforge.settings import load_layers, nest
@@ -59,10 +59,7 @@ class Run:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """Its metrics, oldest first: a row a tick with ``images``, ``seconds`` and numbers by name, and one a score."""
-        if not self._folder.metrics.exists():
-            return []
-        lines = self._folder.metrics.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return [row.tree() for row in read_rows(self._folder.metrics)]
 
     def load(self, *, best: bool = False) -> Generator:
         """Its averaged generator, on the CPU in evaluation mode; see `load`.

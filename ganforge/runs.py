@@ -9,7 +9,8 @@ from typing import Any
 
 from ganforge.errors import CheckpointError, GanforgeError, OptionError, nearest
 from ganforge.files import read_text, write_bytes
-from ganforge.forms import parse_json
+from ganforge.schema import convert, parse_json
+from ganforge.settings import ConfigTree
 
 NUMBER = re.compile(r"(\d{5})-.+")
 
@@ -128,11 +129,10 @@ class RunFolder:
             CheckpointError: It is damaged.
         """
         try:
-            tree = parse_json(read_text(self.config))
+            tree: dict[str, Any] = parse_json(read_text(self.config))
+            convert(tree, ConfigTree)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.config}: cannot be read: {error}") from error
-        if not isinstance(tree, dict):
-            raise CheckpointError(f"{self.config}: holds no configuration")
+            raise CheckpointError(f"{self.config}: cannot be read: {error}") from None
         return tree
 
     def sample_path(self, images: int) -> Path:

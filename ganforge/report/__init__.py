@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
+import ganforge.report.evaluations as evaluations
+import ganforge.report.markup as markup
+import ganforge.report.numbers as numbers
 import ganforge.report.sections as sections
 from ganforge.evaluation.result import now
 from ganforge.files import write_bytes
@@ -45,10 +48,10 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
         sections.tell_facts(stories),
         sections.tell_warnings(stories),
         sections.show_training(stories, frames),
-        sections.section("Samples", "".join(samples)),
-        sections.show_scores(stories),
-        sections.show_curves(stories),
-        sections.show_evaluations(stories),
+        markup.section("Samples", "".join(samples)),
+        numbers.show_scores(stories),
+        numbers.show_curves(stories),
+        evaluations.show_evaluations(stories),
         sections.show_nearest(stories),
         sections.show_settings(stories),
         sections.show_origin(stories),
@@ -57,13 +60,13 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
     headings = re.findall(r'<section id="([\w-]+)"[^>]*><h2[^>]*>([^<]*)</h2>', "".join(body))
     names = ", ".join(story.name for story in stories)
     page = Template((_PAGE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=sections.escape(names),
+        title=markup.escape(names),
         subtitle="The report of a run." if len(stories) == 1 else f"{len(stories)} runs beside one another.",
         contents="".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in headings),
         body="\n".join(filter(None, body)),
         style=(_PAGE / "page.css").read_text(encoding="utf-8"),
         script=(_PAGE / "page.js").read_text(encoding="utf-8"),
         version=__version__,
-        date=sections.moment(now()),
+        date=markup.moment(now()),
     )
     write_bytes(path, page.encode())

@@ -12,6 +12,8 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "12 4")
 MOST_POINTS = 400
 """Of a line; more are thinned."""
+LARGEST = 1e100
+"""Largest magnitude that is drawn; the span of an axis stays finite."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Line:
 
     Attributes:
         name: What it shows.
-        points: Pairs of images and a finite number or not; others break it.
+        points: Pairs of images and a number; one that is not finite, or beyond `LARGEST`, breaks the line.
         look: Lines of equal numbers have one colour and one kind of dashes.
     """
 
@@ -34,9 +36,9 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
 
     Args:
         title: What it shows, for whoever hears the page.
-        lines: At least one with a finite point.
+        lines: At least one with a point that can be drawn; see `has_points`.
     """
-    finite = [value for line in lines for _, value in line.points if math.isfinite(value)]
+    finite = [value for line in lines for _, value in line.points if abs(value) <= LARGEST]
     low, high, steps = _axis(min(finite), max(finite))
     most = max(max(images for images, _ in line.points) for line in lines if line.points)
     _, end, images_steps = _axis(0, most)
@@ -57,7 +59,7 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
             f'<text class="below" x="{x(step):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_short(step)}</text>'
         )
     for line in lines:
-        path = _path([(x(images), y(value)) for images, value in _thin(line.points)])
+        path = _path([(x(images), y(value) if abs(value) <= LARGEST else math.nan) for images, value in _thin(line.points)])
         parts.append(f'<path {_style(line)} d="{path}"/>')
     words = html.escape(f"{title}. " + "; ".join(_describe(line) for line in lines))
     legend = "".join(
@@ -69,6 +71,11 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
         f'<ul class="legend">{legend}</ul>'
     )
+
+
+def has_points(points: Sequence[tuple[int, float]]) -> bool:
+    """Whether any of the points can be drawn."""
+    return any(abs(value) <= LARGEST for _, value in points)
 
 
 def _style(line: Line) -> str:

@@ -6,7 +6,6 @@ order: a checkpoint is in its place only after all rows and pictures before it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -24,6 +23,7 @@ from ganforge.files import append_line
 from ganforge.images import to_float
 from ganforge.interfaces import Generator
 from ganforge.runs import RunFolder
+from ganforge.schema import to_json
 from ganforge.team import ALONE, Team
 from ganforge.training.checkpoints import write_checkpoint
 from ganforge.training.pairs import choose_pairs
@@ -239,7 +239,7 @@ class Record:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.team.leads:
-            self.writer.submit(append_line, self.folder.metrics, json.dumps(row))
+            self.writer.submit(append_line, self.folder.metrics, to_json(row))
 
     def _copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What tensors hold now; the copy before has been written by then, so there is one at a time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ganforge.checkpoint import read_card, read_tensors
 from ganforge.data.difference import describe_difference
 from ganforge.errors import CheckpointError, DivergenceError
 from ganforge.files import remove, write_bytes
+from ganforge.rows import Row, read_row
 from ganforge.runs import RunFolder
 from ganforge.training.checkpoints import share_checkpoint
 from ganforge.training.record import Record, Score
@@ -47,8 +47,8 @@ def resume(record: Record, device: torch.device) -> str:
         where = "the start"
     if team.leads:
         for row in _forget_rows_after(folder, record.state.images):
-            if "images_per_second" in row:  # a tick's, not a score's
-                record.watch.look(row)
+            if row.is_tick:
+                record.watch.look({name: value for name, value in row.tree().items() if value is not None})
         said += _find_best(record)
     return "; ".join([*said, f"going on from {where}"])
 
@@ -149,15 +149,15 @@ def _find_best(record: Record) -> list[str]:
     return []
 
 
-def _forget_rows_after(folder: RunFolder, images: int) -> list[dict[str, Any]]:
+def _forget_rows_after(folder: RunFolder, images: int) -> list[Row]:
     """Keep the rows of metrics up to so many images, which are given back."""
     if not folder.metrics.exists():
         return []
     lines = folder.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     try:
-        rows = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-        kept = [(line, row) for line, row in rows if row["images"] <= images]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        rows = [(line, read_row(line)) for line in lines if line.endswith("\n")]
+        kept = [(line, row) for line, row in rows if row.images <= images]
+    except ValueError as error:
         raise CheckpointError(f"{folder.metrics}: a row is damaged: {error}", "remove that row") from error
     write_bytes(folder.metrics, "".join(line for line, _ in kept).encode())
     return [row for _, row in kept]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ganforge.files import cannot_write, read_text, write_bytes
-from ganforge.forms import parse_json
+from ganforge.schema import parse_json
 
 PART = 1024
 """Images of a part, the most that is lost when an evaluation is killed."""
