@@ -62,10 +62,10 @@ def _try_plugins(files: Sequence[Path], disabled: Sequence[str], timeout: float)
             reason = f"its import takes more than {timeout:g} s"
             child.kill()
     code = child.wait()
-    *_, last = names.split("\n")[:-1] or [None]
-    if last is None or last == _DONE:
+    announced_names = names.split("\n")[:-1]
+    if not announced_names or announced_names[-1] == _DONE:
         return None
-    return last, reason or f"its import ends the process with exit code {code}"
+    return announced_names[-1], reason or f"its import ends the process with exit code {code}"
 
 
 def announce_plugins(descriptor: int, count: int, given: Sequence[str]) -> None:

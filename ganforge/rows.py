@@ -53,6 +53,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NUMBER: Any = float | None
+"""Type of all fields that are not named in `Row`."""
 
 _KNOWN = {name for name in Row.__struct_fields__ if name != "numbers"}
 
