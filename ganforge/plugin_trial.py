@@ -7,6 +7,7 @@ import selectors
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ganforge.errors import PluginError
@@ -80,8 +81,6 @@ def announce_plugins(descriptor: int, count: int, given: Sequence[str]) -> None:
     def announce(name: str) -> None:
         os.write(descriptor, f"{name}\n".encode())
 
-    try:
+    with suppress(PluginError):  # of a file; the process that asked reports it
         load_plugins([Path(each) for each in given[:count]], given[count:], announce)
-    except PluginError:
-        pass  # of a file; the process that asked reports it
     announce(_DONE)

@@ -24,7 +24,10 @@ from ganforge.errors import DataError, PluginError
 )
 def test_whatever_a_part_raises_names_it_and_its_plugin(monkeypatch, error):
     monkeypatch.setitem(MAKERS, ("loss", "mine"), "my-losses")
-    with pytest.raises(PluginError, match="loss 'mine' of plugin 'my-losses' failed: ") as found, blaming("loss", "mine"):
+    with (
+        pytest.raises(PluginError, match="loss 'mine' of plugin 'my-losses' failed: ") as found,
+        blaming("loss", "mine"),
+    ):
         raise error
     assert found.value.__cause__ is error
     assert "\n" not in found.value.message
@@ -33,7 +36,13 @@ def test_whatever_a_part_raises_names_it_and_its_plugin(monkeypatch, error):
 
 @pytest.mark.parametrize(
     "error",
-    [DataError("of ours"), KeyboardInterrupt(), MemoryError(), RuntimeError("CUDA out of memory"), torch.OutOfMemoryError()],
+    [
+        DataError("of ours"),
+        KeyboardInterrupt(),
+        MemoryError(),
+        RuntimeError("CUDA out of memory"),
+        torch.OutOfMemoryError(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_no_fault_of_the_part_passes(error):

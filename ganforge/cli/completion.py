@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 DATA_SUFFIXES = (".zip", ".npy")
 

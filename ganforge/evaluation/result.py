@@ -77,7 +77,6 @@ class _Row(TypedDict):
     notes: list[str]
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """One number.
