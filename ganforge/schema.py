@@ -45,7 +45,7 @@ _STRINGS = re.compile(
 )
 """Strings and comments of TOML; each match is linear, also of a string without an end."""
 
-_DOTTED = re.compile(r"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){%d}" % DEEPEST)
+_DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST}}}")
 
 
 def decode(text: str | bytes, kind: type[T], *, null_nan: bool = False) -> T:

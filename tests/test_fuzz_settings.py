@@ -147,7 +147,8 @@ ROWS = {
     "score": {"images": 9, "seconds": 1.5, "fid": 3.0},
     "sitting": {"began": "x", "images": 9, "cores": 2, "processes": 1, "versions": {"torch": "2"}, "plugins": {}},
     "evaluation": {
-        "metric": "modes", "value": 1.5, "interval": {"value": 1, "low": 0, "high": 2, "level": 0.95}, "better": "lower",
+        "metric": "modes", "value": 1.5, "better": "lower",
+        "interval": {"value": 1, "low": 0, "high": 2, "level": 0.95},
         "details": {"classes": [{"name": "a", "generated": 0.5, "data": 1}]}, "protocol": {"num_samples": 5},
         "subject": {"kind": "run", "name": "a", "digest": "0"}, "circumstances": {"data": "x"}, "notes": ["n"],
     },

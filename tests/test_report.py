@@ -215,7 +215,8 @@ DAMAGES = {  # file, its content, and what the report says of it; None where it 
     "only the largest numbers": ("metrics.jsonl", json.dumps(SCORE | {"fid": -1e308}), None),
     "images of 400 digits": ("metrics.jsonl", '{"images": 1%s}' % ("0" * 400), "images: an integer of more than 64"),
     "a number of 400 digits": (
-        "metrics.jsonl", '{"images": 1, "images_per_second": 1, "x": 1%s}' % ("0" * 400), "x: an integer of more than 64"
+        "metrics.jsonl", '{"images": 1, "images_per_second": 1, "x": 1%s}' % ("0" * 400),
+        "x: an integer of more than 64",
     ),
     "a lone surrogate": ("metrics.jsonl", json.dumps(TICK | {"warnings": ["\ud800"]}), "line 1, is damaged"),
     "a lone surrogate in evaluations": ("evaluations.jsonl", '{"metric": "\\ud800"}\n', "is no evaluation"),

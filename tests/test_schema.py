@@ -169,7 +169,8 @@ def test_toml_that_would_take_long_or_hold_anything_is_refused(tmp_path, text):
 
 def test_dots_in_strings_and_comments_of_toml_are_no_keys():
     dots = "a." * 40 + "a"
-    text = f'x = "{dots}" # {dots} = 1\ny = \'{dots}\'\nz = \'\'\'\n{dots}\n\'\'\'\nw = """\n{dots} \\" "" """\na.b.c = 1.5'
+    text = f"x = \"{dots}\" # {dots} = 1\ny = '{dots}'\nz = '''\n{dots}\n'''\n"
+    text += f'w = """\n{dots} \\" "" """\na.b.c = 1.5'
     assert parse_toml(text)["a"] == {"b": {"c": 1.5}}
     assert parse_toml(text)["x"] == dots
 

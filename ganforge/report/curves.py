@@ -47,7 +47,7 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
         return LEFT + (WIDTH - LEFT - RIGHT) * images / end
 
     def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low) if abs(value) <= LARGEST else math.nan
 
     parts = []
     for step in steps:
@@ -59,9 +59,7 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
             f'<text class="below" x="{x(step):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{_short(step)}</text>'
         )
     for line in lines:
-        path = _path(
-            [(x(images), y(value) if abs(value) <= LARGEST else math.nan) for images, value in _thin(line.points)]
-        )
+        path = _path([(x(images), y(value)) for images, value in _thin(line.points)])
         parts.append(f'<path {_style(line)} d="{path}"/>')
     words = html.escape(f"{title}. " + "; ".join(_describe(line) for line in lines))
     legend = "".join(
