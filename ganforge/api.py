@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +18,13 @@ from ganforge.cli.display import Terminal
 from ganforge.config import resolve
 from ganforge.data.decode import read_picture
 from ganforge.errors import CheckpointError, OptionError
-from ganforge.files import read_text
 from ganforge.images import grid, to_pil, to_uint8
 from ganforge.interfaces import Discriminator, Generator, Loss
 from ganforge.notebook import describe_generator, describe_run
 from ganforge.plugins import Plugin, load_plugins
 from ganforge.registry import Registry
-from ganforge.runs import MOST_BYTES, RunFolder
+from ganforge.rows import read_rows
+from ganforge.runs import RunFolder
 from ganforge.sampling import cycle_labels, generate, refuse_sources
 from ganforge.settings import load_layers, nest
 from ganforge.team import ALONE
@@ -62,11 +61,7 @@ class Run:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """Its metrics, oldest first: a row a tick with ``images``, ``seconds`` and numbers by name, and one a score."""
-        try:
-            lines = read_text(self._folder.metrics, MOST_BYTES, follow=False).splitlines()
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines]
+        return [row.tree() for row in read_rows(self._folder.metrics)]
 
     def load(self, *, best: bool = False) -> Generator:
         """Its averaged generator, on the CPU in evaluation mode; see `load`.

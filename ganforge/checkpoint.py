@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import safetensors.torch
 import torch
@@ -21,33 +21,59 @@ from torch import Tensor
 
 from ganforge.errors import CheckpointError, GanforgeError
 from ganforge.files import open_regular, read_bytes, replacing
-from ganforge.forms import Count, Maybe, find_misfit, parse_json
 from ganforge.interfaces import DataSpec, Generator
 from ganforge.memory import describe_bytes, machine_memory
 from ganforge.registry import Registry
+from ganforge.schema import Count, Size, convert, parse_json
 
 FORMAT = 1
 
-_SCORE = Maybe({"metric": str, "value": float})
 
-_CARD = {"digest": str, "kind": Maybe(str), "images": Maybe(int), "score": _SCORE}
-"""What every card holds; of each form more is free."""
+class _Score(TypedDict):
+    metric: str
+    value: float
+    images: NotRequired[Count]
 
-_GENERATOR = {
-    "generator": {"name": str, "options": dict, "plugin": str},
-    "data": {"shape": [Count], "class_names": [str], "source_shape": Maybe([Count])},
-}
-"""What the card of a generator holds too."""
 
-_CHECKPOINT = {
-    "images": int,
-    "seconds": float,
-    "ticked": int,
-    "seconds_ticked": float,
-    "fingerprint": str,
-    "generator": _GENERATOR,
-}
-"""What that of a checkpoint holds too."""
+class _Card(TypedDict):
+    """Fields of every card; further ones are free in each of these types."""
+
+    digest: str
+    kind: NotRequired[str | None]
+    images: NotRequired[Count | None]
+    score: NotRequired[_Score | None]
+
+
+class _Part(TypedDict):
+    name: str
+    options: dict[str, Any]
+    plugin: str
+
+
+class _Spec(TypedDict):
+    shape: list[Size]
+    class_names: list[str]
+    source_shape: NotRequired[list[Size] | None]
+    name: NotRequired[str]
+    fingerprint: NotRequired[str]
+    num_examples: NotRequired[Count]
+
+
+class _GeneratorCard(TypedDict):
+    generator: _Part
+    data: _Spec
+
+
+class _CheckpointCard(TypedDict):
+    images: Count
+    seconds: float
+    ticked: Count
+    seconds_ticked: float
+    streak: NotRequired[Count]
+    rollbacks: NotRequired[Count]
+    fingerprint: str
+    generator: _GeneratorCard
+
 
 _MOST_HEADER = 1 << 23
 """Bytes of a file's header: room for 60,000 tensors and more, or for a card as long; one of 60 MB takes minutes."""
@@ -144,13 +170,22 @@ def read_card(path: Path) -> dict[str, Any]:
     own, expected = card.pop("card_digest", None), _digest_card(card)
     if own != expected and (own is not None or card.get("kind") == "classifier"):  # other files once had none
         raise CheckpointError(f"{path}: its card does not match its digest; the file is damaged")
-    _require_form(path, card, _CARD)
+    require_card(path, card, _Card)
     return card
 
 
-def _require_form(path: Path, card: Mapping[str, Any], form: Mapping[str, Any]) -> None:
-    if misfit := find_misfit(card, form, "its card"):
-        raise CheckpointError(f"{path}: {misfit}", "the file is damaged, or made by other software")
+def require_card(path: Path, card: Mapping[str, Any], kind: Any) -> None:
+    """Check a card against a type of msgspec.
+
+    Raises:
+        CheckpointError: It does not match.
+    """
+    try:
+        convert(card, kind)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: invalid card: {error}", "the file is damaged, or made by other software"
+        ) from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -161,7 +196,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     card = read_card(path)
     if card.get("kind") == "checkpoint":
-        _require_form(path, card, _CHECKPOINT)
+        require_card(path, card, _CheckpointCard)
     try:
         tensors = safetensors.torch.load(read_bytes(path))
     except (OSError, SafetensorError) as error:  # it was changed in between
@@ -230,7 +265,7 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
     card = read_card(path)
     if card.get("kind") != "generator":
         raise CheckpointError(f"{path}: holds no generator but a {card.get('kind', 'thing of unknown kind')}")
-    _require_form(path, card, _GENERATOR)
+    require_card(path, card, _GeneratorCard)
     tensors, card = read_tensors(path)
     part = card["generator"]
     # What a small file says of itself must not make a large network.

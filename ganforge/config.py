@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from ganforge.errors import OptionError, nearest
+from ganforge.errors import GanforgeError, OptionError, nearest
 from ganforge.options import coerce
 from ganforge.registry import Registry
 from ganforge.schedules import Schedule
@@ -218,6 +218,39 @@ def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     Raises:
         OptionError: An unknown section, name or option, or a value of the wrong type or range.
     """
+    try:
+        return _resolve(registry, *layers)
+    except OptionError as error:
+        name = merge(*layers).get("recipe")
+        if isinstance(name, str) and layers != ({"recipe": name},):
+            for line in _check_recipe(registry, name):
+                if str(error) in line:  # it is the recipe's, whatever else was asked for
+                    raise OptionError(line) from error
+        raise
+
+
+def check_recipes(registry: Registry) -> list[str]:
+    """Resolve each recipe by itself.
+
+    Returns:
+        One line for each that names an unknown part or option, or an invalid value: recipe, plugin and what is wrong.
+    """
+    return [line for name in dict.fromkeys(registry.names("recipe")) for line in _check_recipe(registry, name)]
+
+
+def _check_recipe(registry: Registry, name: str) -> list[str]:
+    try:
+        part = registry.part("recipe", name)
+    except OptionError:
+        return []  # unknown or offered twice, which has its own message
+    try:
+        _resolve(registry, {"recipe": name})
+    except GanforgeError as error:
+        return [f"recipe '{name}' of plugin '{part.plugin.name}' is invalid: {error}"]
+    return []
+
+
+def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     recipe_name, tree = lay_over_recipe(registry, *layers)
     tree = merge({"data": {"source": "avatars"}}, tree)
     data = dict(tree["data"])

@@ -184,6 +184,7 @@ _THOUSANDS = {"k": 1_000, "m": 1_000_000}
 def _read_str(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
+    value.encode()  # a lone surrogate could be written to config.json, but not be read back
     return value
 
 

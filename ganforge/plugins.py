@@ -6,7 +6,8 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -46,6 +47,7 @@ class Plugin:
         status: Whether it is of use.
         error: Why it is broken, as one line.
         parts: For each kind of part, names and what stands behind them.
+        warnings: Global settings that its import changed, and that were restored.
     """
 
     name: str
@@ -54,14 +56,20 @@ class Plugin:
     status: Literal["ok", "broken", "disabled"]
     error: str = ""
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
-def load_plugins(files: Sequence[Path] = (), disabled: Collection[str] = ()) -> list[Plugin]:
+def load_plugins(
+    files: Sequence[Path] = (),
+    disabled: Collection[str] = (),
+    announce: Callable[[str], None] = lambda name: None,
+) -> list[Plugin]:
     """Load all installed plugins in order of name, then the files. A broken one never stops another.
 
     Args:
         files: One-file plugins, by path.
         disabled: Names of plugins that are not even imported.
+        announce: Called with the name of each plugin before it is imported.
 
     Raises:
         OptionError: A disabled name that no plugin has, or a file that is not there.
@@ -72,9 +80,42 @@ def load_plugins(files: Sequence[Path] = (), disabled: Collection[str] = ()) -> 
     for name in disabled:
         if name not in names:
             raise OptionError(f"--disable {name}: no plugin has that name", nearest(name, names))
-    plugins = [_from_entry_point(point, point.name in disabled) for point in found]
-    plugins += [_from_file(path) for path in files if path.stem not in disabled]
+    plugins = []
+    for point in found:
+        announce(point.name)
+        plugins.append(_from_entry_point(point, point.name in disabled))
+    for path in files:
+        if path.stem not in disabled:
+            announce(path.stem)
+            plugins.append(_from_file(path))
     return plugins
+
+
+@contextmanager
+def _contained(warnings: list[str]) -> Iterator[None]:
+    """Import a plugin in the block: what it prints goes to standard error, and torch's defaults are restored.
+
+    Args:
+        warnings: Gets one line for each default of torch that the plugin changed.
+
+    Raises:
+        PluginError: The block raised anything but an interrupt by the keyboard.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_default_dtype() if torch else None
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(explain(error)) from error
+    finally:
+        torch = sys.modules.get("torch")
+        dtype = torch.get_default_dtype() if torch else None
+        if torch and dtype != (before or torch.float32):
+            torch.set_default_dtype(before or torch.float32)
+            warnings.append(f"its import set torch's default dtype to {dtype}; it was restored")
 
 
 def _distribution(point: EntryPoint) -> str:
@@ -85,11 +126,13 @@ def _from_entry_point(point: EntryPoint, disabled: bool) -> Plugin:
     version = point.dist.version if point.dist else ""
     if disabled:
         return Plugin(point.name, _distribution(point), version, "disabled")
+    warnings: list[str] = []
     try:
-        parts = collect_parts(point.load())
-    except (Exception, SystemExit) as error:
-        return Plugin(point.name, _distribution(point), version, "broken", explain(error))
-    return Plugin(point.name, _distribution(point), version, "ok", parts=parts)
+        with _contained(warnings):
+            parts = collect_parts(point.load())
+    except PluginError as error:
+        return Plugin(point.name, _distribution(point), version, "broken", str(error), warnings=warnings)
+    return Plugin(point.name, _distribution(point), version, "ok", parts=parts, warnings=warnings)
 
 
 def _from_file(path: Path) -> Plugin:
@@ -101,12 +144,14 @@ def _from_file(path: Path) -> Plugin:
         raise OptionError(f"--plugin {path}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    warnings: list[str] = []
     try:
-        spec.loader.exec_module(module)
-        parts = collect_parts(module)
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"--plugin {path}: {explain(error)}", "mend the file, or leave the flag out") from error
-    return Plugin(path.stem, str(path), "", "ok", parts=parts)
+        with _contained(warnings):
+            spec.loader.exec_module(module)
+            parts = collect_parts(module)
+    except PluginError as error:
+        raise PluginError(f"--plugin {path}: {error}", "mend the file, or leave the flag out") from error
+    return Plugin(path.stem, str(path), "", "ok", parts=parts, warnings=warnings)
 
 
 def collect_parts(module: object) -> dict[str, dict[str, Any]]:

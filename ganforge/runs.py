@@ -14,14 +14,11 @@ from typing import Any
 
 from ganforge.errors import CheckpointError, GanforgeError, OptionError, nearest
 from ganforge.files import cannot_write, lock_file, name_kind, read_text, write_bytes
-from ganforge.forms import parse_json
+from ganforge.schema import convert, parse_json
+from ganforge.settings import ConfigTree
 from ganforge.text import escape_controls
 
 NUMBER = re.compile(r"(\d{5})-.+")
-
-
-MOST_BYTES = 1 << 28
-"""Bytes of the largest file of metrics that is read."""
 
 
 def is_index(text: str) -> bool:
@@ -242,11 +239,10 @@ class RunFolder:
             CheckpointError: It is damaged.
         """
         try:
-            tree = parse_json(read_text(self.config, follow=False))
+            tree: dict[str, Any] = parse_json(read_text(self.config, follow=False))
+            convert(tree, ConfigTree)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.config}: cannot be read: {error}") from error
-        if not isinstance(tree, dict):
-            raise CheckpointError(f"{self.config}: holds no configuration")
+            raise CheckpointError(f"{self.config}: cannot be read: {error}") from None
         return tree
 
     def sample_path(self, images: int) -> Path:

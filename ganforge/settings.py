@@ -5,14 +5,15 @@ The form of a tree is told in `ganforge.config`, which makes a configuration of 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+import msgspec
 
 from ganforge.errors import OptionError, nearest
 from ganforge.files import read_text
-from ganforge.forms import parse_json, require_shallow
+from ganforge.schema import Size, parse_json, parse_toml
 
 SECTIONS = (
     "recipe",
@@ -26,6 +27,36 @@ SECTIONS = (
     "optimizer",
     "training",
 )
+
+
+class _Data(TypedDict, total=False):
+    source: str
+
+
+class _Part(TypedDict, total=False):
+    name: str
+
+
+class _Training(TypedDict, total=False):
+    images: Size | None
+    minutes: Annotated[float, msgspec.Meta(gt=0)] | None
+
+
+class ConfigTree(TypedDict, total=False):
+    """A resolved configuration as ``config.json`` holds it; options of parts are checked where parts are built."""
+
+    recipe: str
+    data: _Data
+    generator: _Part
+    discriminator: _Part
+    loss: _Part
+    regularizers: dict[str, dict[str, Any]]
+    augmentations: dict[str, dict[str, Any]]
+    loggers: dict[str, dict[str, Any]]
+    optimizer: dict[str, Any]
+    training: _Training
+
+
 _LISTS = ("regularizers", "augmentations", "loggers")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
@@ -76,28 +107,18 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         text = read_text(path)
-        tree = parse_json(text) if path.suffix == ".json" else _parse_toml(text)
+        tree = parse_json(text) if path.suffix == ".json" else parse_toml(text)
     except FileNotFoundError:
         raise OptionError(f"--config {path}: no such file", "give a .toml file or the config.json of a run") from None
     except OSError as error:
         raise OptionError(f"--config {path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise OptionError(f"--config {path}: cannot be read: {error}") from None
-    except ValueError as error:  # of both readers, also for numbers of thousands of digits
+    except ValueError as error:
         form = "JSON" if path.suffix == ".json" else "TOML"
         raise OptionError(f"--config {path}: is not {form}: {error}", "mend the line, or leave the flag out") from None
     if not isinstance(tree, dict):
         raise OptionError(f"--config {path}: holds no table", f"its sections are {', '.join(SECTIONS)}")
-    return tree
-
-
-def _parse_toml(text: str) -> dict[str, Any]:
-    """As `parse_json`, of TOML."""
-    try:
-        tree = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    require_shallow(tree)
     return tree
 
 

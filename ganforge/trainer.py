@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.files import append_line
 from ganforge.registry import Registry
 from ganforge.runs import RunFolder
+from ganforge.schema import to_json
 from ganforge.team import ALONE, Team
 from ganforge.training.budget import BudgetWatcher, suggest_budget
 from ganforge.training.engine import Engine
@@ -224,7 +224,7 @@ class Trainer:
         with explaining_memory(config, spec):
             if team.leads:
                 folder.write_config(config.tree())
-                append_line(folder.environment, json.dumps(self._describe_environment(engine)))
+                append_line(folder.environment, to_json(self._describe_environment(engine)))
             shape = "x".join(map(str, spec.shape))
             say(f"{config.recipe}, loss {config.loss.name}, on {len(self._data)} of {self._data.name} ({shape})")
             say(f"on {engine.device.type}{f', {team.size} processes' * (team.size > 1)}: {engine.plan.describe()}")

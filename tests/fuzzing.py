@@ -115,6 +115,13 @@ WORDS = st.one_of(
 """Words that nobody expects."""
 
 
+HOSTILE_JSON = [
+    b"NaN", b"-Infinity", b"1e400", b"-1e308", b"1" + b"0" * 400, b"9" * 5000, b"9223372036854775808", b'"\\ud800"',
+    b'"\\udc00"', b"null", b"true", b"[]", b"{}", b"[" * 10_000, b'{"a":' * 10_000, b"[" * 17 + b"]" * 17, b'"x"',
+]  # fmt: skip
+"""Values that no field of a file expects."""
+
+
 def mutations(words):
     """Words with one of their letters left out, doubled or replaced."""
 

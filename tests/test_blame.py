@@ -7,6 +7,7 @@ import torch
 
 from ganforge.blame import MAKERS, blaming
 from ganforge.errors import DataError, PluginError
+from ganforge.training.loggers import Loggers
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,8 @@ from ganforge.errors import DataError, PluginError
 )
 def test_whatever_a_part_raises_names_it_and_its_plugin(monkeypatch, error):
     monkeypatch.setitem(MAKERS, ("loss", "mine"), "my-losses")
-    with pytest.raises(PluginError, match="loss 'mine' of plugin 'my-losses' failed: ") as found, blaming("loss", "mine"):
+    said = "loss 'mine' of plugin 'my-losses' failed: "
+    with pytest.raises(PluginError, match=said) as found, blaming("loss", "mine"):
         raise error
     assert found.value.__cause__ is error
     assert "\n" not in found.value.message
@@ -33,7 +35,13 @@ def test_whatever_a_part_raises_names_it_and_its_plugin(monkeypatch, error):
 
 @pytest.mark.parametrize(
     "error",
-    [DataError("of ours"), KeyboardInterrupt(), MemoryError(), RuntimeError("CUDA out of memory"), torch.OutOfMemoryError()],
+    [
+        DataError("of ours"),
+        KeyboardInterrupt(),
+        MemoryError(),
+        RuntimeError("CUDA out of memory"),
+        torch.OutOfMemoryError(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_no_fault_of_the_part_passes(error):
@@ -46,3 +54,28 @@ def test_the_line_of_the_part_is_named_and_not_that_of_torch():
     with pytest.raises(PluginError, match=r"test_blame\.py, line \d+") as found, blaming("generator", "wrong"):
         torch.nn.Linear(3, 4)(torch.zeros(2, 5))
     assert "torch/" not in found.value.message
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit(), SystemExit(3)], ids=repr)
+def test_a_logger_that_raises_anything_is_left_out_and_the_run_goes_on(error):
+    class Bad:
+        def log(self, images, values):
+            raise error
+
+    told = []
+
+    class Good:
+        def log(self, images, values):
+            told.append((images, values))
+
+    class Immediate:
+        def submit(self, call, *arguments):
+            call(*arguments)
+
+    said = []
+    loggers = Loggers({"bad": Bad(), "good": Good()}, Immediate(), said.append)
+    for images in (1, 2):
+        loggers.score({"images": images, "fid": 3.0}, None)
+    assert told == [(1, {"fid": 3.0}), (2, {"fid": 3.0})]
+    assert len(said) == 1
+    assert said[0].startswith("logger 'bad' is left out from now on: ")

@@ -103,14 +103,17 @@ def test_a_small_file_makes_no_large_network(tmp_path, generator, part, shape):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"generator": 3}, "its card.generator is no table"),
-        ({"generator": {"name": "mlp", "options": [], "plugin": "mlp"}}, "its card.generator.options is not a table"),
-        ({"data": {"shape": "large", "class_names": []}}, "its card.data.shape is no list"),
-        ({"data": {"shape": [1, 0, 4], "class_names": []}}, r"its card.data.shape\[1\] is less than 1"),
-        ({"data": {"shape": [1, True, 4], "class_names": []}}, r"its card.data.shape\[1\] is not a whole number"),
-        ({"data": {"shape": [4], "class_names": [3]}}, r"its card.data.class_names\[0\] is not text"),
-        ({"images": "many"}, "its card.images is not a whole number"),
-        ({"score": {"metric": "fd"}}, "its card.score.value is not a number"),
+        ({"generator": 3}, "generator: expected object, got int"),
+        (
+            {"generator": {"name": "mlp", "options": [], "plugin": "mlp"}},
+            "generator.options: expected object, got array",
+        ),
+        ({"data": {"shape": "large", "class_names": []}}, "data.shape: expected array, got str"),
+        ({"data": {"shape": [1, 0, 4], "class_names": []}}, r"data.shape\[1\]: expected int >= 1"),
+        ({"data": {"shape": [1, True, 4], "class_names": []}}, r"data.shape\[1\]: expected int, got bool"),
+        ({"data": {"shape": [4], "class_names": [3]}}, r"data.class_names\[0\]: expected str, got int"),
+        ({"images": "many"}, r"images: expected int \| null, got str"),
+        ({"score": {"metric": "fd"}}, "score: object missing required field value"),
     ],
 )
 def test_a_card_of_another_form_is_refused(tmp_path, generator, change, message):

@@ -121,13 +121,13 @@ DAMAGES = {
     "foreign manifest": (lambda folder: (folder / "manifest.json").write_text("[]"), "was not written by ganforge"),
     "other program": (lambda folder: rewrite(folder, format="webpack"), "was not written by ganforge"),
     "newer format": (lambda folder: rewrite(folder, format="ganforge-data-99"), "ganforge-data-99"),
-    "missing key": (lambda folder: rewrite(folder, fingerprint="gone"), "'fingerprint' is missing"),
-    "wrong type": (lambda folder: rewrite(folder, class_names="cat"), "'class_names' is missing or no list"),
-    "wrong names": (lambda folder: rewrite(folder, class_names=[1, 2]), "'class_names' must all be text"),
-    "wrong shape": (lambda folder: rewrite(folder, shape=[3, "x"]), "neither images nor vectors"),
+    "missing key": (lambda folder: rewrite(folder, fingerprint="gone"), "missing required field fingerprint"),
+    "wrong type": (lambda folder: rewrite(folder, class_names="cat"), "class_names: expected array, got str"),
+    "wrong names": (lambda folder: rewrite(folder, class_names=[1, 2]), r"class_names\[0\]: expected str, got int"),
+    "wrong shape": (lambda folder: rewrite(folder, shape=[3, "x"]), r"shape\[1\]: expected int, got str"),
     "no shape": (lambda folder: rewrite(folder, shape=[]), "neither images nor vectors"),
-    "empty shape": (lambda folder: rewrite(folder, shape=[0, 3, 4, 5]), "neither images nor vectors"),
-    "wrong dtype": (lambda folder: rewrite(folder, dtype="object"), "neither images nor vectors"),
+    "empty shape": (lambda folder: rewrite(folder, shape=[0, 3, 4, 5]), r"shape\[0\]: expected int >= 1"),
+    "wrong dtype": (lambda folder: rewrite(folder, dtype="object"), "dtype: invalid enum value 'object'"),
 }
 
 

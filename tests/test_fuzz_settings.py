@@ -1,17 +1,22 @@
 """Whatever a configuration file says, it becomes a configuration or one line."""
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fuzzing import NUMBERS, WORDS, fuzz, guarded
+from fuzzing import HOSTILE_JSON, NUMBERS, WORDS, fuzz, guarded
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ganforge import GanforgeError
 from ganforge.config import OptimizerConfig, TrainingConfig, resolve
 from ganforge.registry import Registry
+from ganforge.report.evaluations import show_evaluations
+from ganforge.report.numbers import show_curves, show_scores
+from ganforge.report.reading import read_story
+from ganforge.report.sections import show_commands, show_origin, tell_facts, tell_warnings
 from ganforge.runs import RunFolder
 from ganforge.settings import SECTIONS, load_layers, read_config
 
@@ -103,9 +108,6 @@ def test_trees_in_toml(folder, tree):
     settle(folder / "run.toml")
 
 
-BOMBS = [b"[" * 10_000, b'{"a":' * 10_000, b"9" * 5000]
-
-
 @st.composite
 def documents(draw):
     """Bytes that were a configuration once, or never were."""
@@ -113,9 +115,7 @@ def documents(draw):
     content = text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"])))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(content)))
-        inserted = draw(
-            st.one_of(st.binary(max_size=4), st.sampled_from([b"[" * 10_000, b'{"a":' * 10_000, b"9" * 5000]))
-        )
+        inserted = draw(st.one_of(st.binary(max_size=4), st.sampled_from(HOSTILE_JSON)))
         content = content[:place] + inserted + content[place + draw(st.integers(0, 3)) :]
     return content
 
@@ -126,6 +126,7 @@ def documents(draw):
 @example(content=b"a = " + b"[" * 100_000, suffix="toml")
 @example(content=b"a = " + b"[" * 400 + b"]" * 400, suffix="toml")
 @example(content=b"a = " + b"9" * 5000, suffix="toml")
+@example(content=b"a" + b".a" * 100_000 + b" = 1", suffix="toml")
 @example(content=b'{"training": {"batch": ' + b"9" * 5000 + b"}}", suffix="json")
 def test_bytes(folder, content, suffix):
     path = folder / f"run.{suffix}"
@@ -139,6 +140,35 @@ def test_bytes_in_a_run(folder, content):
     (folder / "config.json").write_bytes(content)
     with guarded(), suppress(GanforgeError):
         resolve(REGISTRY, RunFolder(folder).read_config())
+
+
+ROWS = {
+    "tick": {"images": 9, "seconds": 1.5, "images_per_second": 3.0, "D(x)": 0.5, "picture": "a", "warnings": ["b"]},
+    "score": {"images": 9, "seconds": 1.5, "fid": 3.0},
+    "sitting": {"began": "x", "images": 9, "cores": 2, "processes": 1, "versions": {"torch": "2"}, "plugins": {}},
+    "evaluation": {
+        "metric": "modes", "value": 1.5, "better": "lower",
+        "interval": {"value": 1, "low": 0, "high": 2, "level": 0.95},
+        "details": {"classes": [{"name": "a", "generated": 0.5, "data": 1}]}, "protocol": {"num_samples": 5},
+        "subject": {"kind": "run", "name": "a", "digest": "0"}, "circumstances": {"data": "x"}, "notes": ["n"],
+    },
+}  # fmt: skip
+
+
+@fuzz(60)
+@given(name=st.sampled_from(list(ROWS)), place=st.integers(0, 30), value=st.sampled_from(HOSTILE_JSON))
+def test_rows_of_a_run_with_a_value_that_nobody_expects(folder, name, place, value):
+    path = folder / {"sitting": "environment.jsonl", "evaluation": "evaluations.jsonl"}.get(name, "metrics.jsonl")
+    texts = re.split(r"(?<=: )([^,{}\[\]]+)", json.dumps(ROWS[name]))
+    place = 2 * (place % (len(texts) // 2)) + 1
+    path.write_bytes("".join(texts[:place]).encode() + value + "".join(texts[place + 1 :]).encode() + b"\n")
+    (folder / "config.json").write_text('{"recipe": "dcgan"}')
+    with guarded():
+        story = read_story(RunFolder(folder))
+        assert all("\n" not in each for each in story.problems)
+        for show in (tell_facts, tell_warnings, show_curves, show_scores, show_evaluations, show_origin, show_commands):
+            show([story])
+    path.unlink()
 
 
 SETTING_TEXTS = st.builds(

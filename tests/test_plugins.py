@@ -1,11 +1,16 @@
 import json
+import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import torch
 
 from ganforge import OptionError, PluginError
+from ganforge.config import check_recipes, resolve
+from ganforge.plugin_trial import find_fatal_plugins
 from ganforge.plugins import load_plugins
 from ganforge.registry import Registry
 
@@ -59,6 +64,8 @@ BROKEN = {
         "KeyError: 1",
     ),
     "nothing": ("x = 1", "it implements no hook"),
+    "raises-base": ("raise BaseException('base')", "BaseException: base"),
+    "raises-generator-exit": ("raise GeneratorExit", "GeneratorExit: "),
 }
 
 
@@ -161,6 +168,82 @@ def test_a_file_that_is_no_python_file_is_refused(tmp_path, name):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OptionError, match="no such Python file"):
         load_plugins([tmp_path / name])
+
+
+def test_what_a_plugin_prints_and_sets_at_import_is_contained(site, capsys):
+    source = "print('hello')\nimport torch\ntorch.set_default_dtype(torch.float64)\n"
+    install(site, "loud", source + GOOD % "loud")
+    (plugin,) = [each for each in load_plugins() if each.name == "loud"]
+    assert torch.get_default_dtype() == torch.float32
+    assert plugin.status == "ok"
+    assert plugin.warnings == ["its import set torch's default dtype to torch.float64; it was restored"]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "hello\n")
+
+
+RECIPE = """
+from ganforge import Recipe, hookimpl
+
+@hookimpl
+def ganforge_recipes():
+    return {"mine": Recipe("A recipe.", "Nobody 2026", %r)}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"generator": {"name": "absent"}}, "unknown generator 'absent'"),
+        ({"generator": {"name": "mlp"}, "discriminator": {"name": "mlp"}, "loss": {"name": "absent"}}, "loss 'absent'"),
+        ({"regularizers": {"absent": {}}}, "regularizer 'absent'"),
+        ({"generator": {"name": "dcgan", "wide": 3}}, "generator 'dcgan' has no option 'wide'"),
+    ],
+)
+def test_a_recipe_that_names_what_is_not_there_is_named_by_doctor_and_by_training(site, settings, said):
+    full = {**Registry.installed().part("recipe", "dcgan").factory.settings, **settings}
+    install(site, "recipes", RECIPE % full)
+    registry = Registry.installed()
+    (line,) = [each for each in check_recipes(registry) if "mine" in each]
+    assert line.startswith("recipe 'mine' of plugin 'recipes' is invalid: ")
+    assert said in line
+    with pytest.raises(OptionError) as found:
+        resolve(registry, {"recipe": "mine", "training": {"batch": 4}})
+    assert found.value.message == line
+    with pytest.raises(OptionError, match="training has no setting 'nonsense'"):
+        resolve(registry, {"recipe": "dcgan", "training": {"nonsense": 4}})
+
+
+def run_with(site, *arguments):
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); from ganforge.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def test_doctor_names_plugins_that_end_the_process_or_hang_or_steer_the_terminal(site, monkeypatch):
+    install(site, "leaves", "import os; os._exit(0)")
+    install(site, "colours", "raise RuntimeError('\\x1b[31m[red]danger')")
+    install(site, "good", GOOD % "good")
+    done = run_with(site, "plugins", "doctor")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "leaves of acme-leaves 1.0: its import ends the process with exit code 0" in done.stdout
+    assert "colours of acme-colours 1.0: RuntimeError: \\x1b[31m[red]danger" in done.stdout
+    assert "\x1b" not in done.stdout
+    report = json.loads(run_with(site, "--disable", "leaves", "plugins", "doctor", "--json").stdout)
+    assert [each["name"] for each in report["broken"]] == ["colours"]
+
+
+def test_a_plugin_whose_import_never_returns_is_found(site, monkeypatch):
+    install(site, "aa-sleeps", "import time; time.sleep(1000)")
+    install(site, "ab-leaves", "import os; os._exit(3)")
+    others = [point.name for point in entry_points(group="ganforge") if not point.name.startswith("a")]
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    found = find_fatal_plugins(disabled=[*others, "ada", "augmentations", "avatars"], timeout=5)
+    assert found == {
+        "aa-sleeps": "its import takes more than 5 s",
+        "ab-leaves": "its import ends the process with exit code 3",
+    }
 
 
 def test_list_and_doctor_show_a_broken_plugin_and_exit_codes_tell(site):

@@ -192,7 +192,7 @@ def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
 def test_the_speed_of_a_run_is_its_mean_and_the_last():
     row = {"images": 1000, "seconds": 4.0, "images_per_second": 62.0}
     assert tell_speed(row) == "250 images/s on average, 62 at last"
-    assert tell_speed({}) == ""
+    assert tell_speed(None) == ""
 
 
 def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp_path):
@@ -206,6 +206,61 @@ def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp
     words = Page(report(run, broken)).text()
     for told in ("cannot be drawn from", "no image in a format", "is damaged", "is no evaluation"):
         assert told in words
+
+
+TICK = {"images": 10, "seconds": 1.0, "images_per_second": 5.0, "x": 1.0}
+
+SCORE = {"images": 10, "seconds": 1.0, "fid": 3.0}
+
+DAMAGES = {  # file, its content, and what the report says of it; None where it is drawn
+    "loss as text": ("config.json", '{"loss": "x"}', "loss: expected object, got str"),
+    "data as text": ("config.json", '{"data": "x"}', "data: expected object, got str"),
+    "training as text": ("config.json", '{"training": "x"}', "training: expected object, got str"),
+    "minutes as text": ("config.json", '{"training": {"minutes": "5"}}', "training.minutes: expected float | null"),
+    "minutes of 400 digits": (
+        "config.json", '{"training": {"minutes": 1%s}}' % ("0" * 400), "training.minutes: an integer of more than 64"
+    ),
+    "speed as text": (
+        "metrics.jsonl", json.dumps(TICK | {"images_per_second": "x"}), "images_per_second: expected float | null"
+    ),
+    "seconds NaN": ("metrics.jsonl", json.dumps(TICK | {"seconds": math.nan}), "seconds: expected float, got null"),
+    "seconds infinite": ("metrics.jsonl", json.dumps(TICK | {"seconds": math.inf}), "seconds: expected float"),
+    "warnings a number": ("metrics.jsonl", json.dumps(TICK | {"warnings": 5}), "warnings: expected array, got int"),
+    "mixed scores": (
+        "metrics.jsonl", "\n".join(json.dumps(SCORE | {"fid": each}) for each in (3.0, "x", [])), "fid: expected float"
+    ),
+    "null scores": ("metrics.jsonl", "\n".join(json.dumps(SCORE | {"fid": each}) for each in (None, 3.0, None)), None),
+    "only null scores": ("metrics.jsonl", json.dumps(SCORE | {"fid": None}), None),
+    "the largest numbers": (
+        "metrics.jsonl", "\n".join(json.dumps(TICK | {"x": each, "y": each}) for each in (1e308, -1e308, 1.0)), None
+    ),
+    "only the largest numbers": ("metrics.jsonl", json.dumps(SCORE | {"fid": -1e308}), None),
+    "images of 400 digits": ("metrics.jsonl", '{"images": 1%s}' % ("0" * 400), "images: an integer of more than 64"),
+    "a number of 400 digits": (
+        "metrics.jsonl", '{"images": 1, "images_per_second": 1, "x": 1%s}' % ("0" * 400),
+        "x: an integer of more than 64",
+    ),
+    "a lone surrogate": ("metrics.jsonl", json.dumps(TICK | {"warnings": ["\ud800"]}), "line 1, is damaged"),
+    "a lone surrogate in evaluations": ("evaluations.jsonl", '{"metric": "\\ud800"}\n', "is no evaluation"),
+    "an environment of other types": ("environment.jsonl", '{"versions": 5}', "versions: expected object, got int"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_told_of_in_one_line(run, tmp_path, damage):
+    file, content, said = DAMAGES[damage]
+    folder = tmp_path / "00000-new"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"recipe": "dcgan"}')
+    (folder / file).write_text(content)
+    if file == "config.json":
+        code, out, err = run("report", folder)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+        return
+    words = Page(report(run, folder)).text()
+    assert said is None or said in words
+    assert "is damaged" not in words or said
 
 
 def test_a_run_that_has_not_begun_to_train_has_a_report_too(run, tmp_path):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 DATA_SUFFIXES = (".zip", ".npy")
 
@@ -45,21 +45,27 @@ def complete_data(incomplete: str) -> list[tuple[str, str]]:
     return complete_part("dataset")(incomplete) + [each for each in paths if not Path(each[0]).name.startswith(".")]
 
 
+class _Kept(TypedDict):
+    installed: list[list[str]]
+    names: dict[str, dict[str, str]]
+
+
 def read_names() -> dict[str, dict[str, str]]:
     """For each kind of part the names of all that is installed, with their summaries."""
     from ganforge.data.cache import cache_folder
     from ganforge.errors import GanforgeError
-    from ganforge.files import write_bytes
+    from ganforge.files import read_text, write_bytes
     from ganforge.plugins import HOOKS, load_plugins
     from ganforge.registry import Registry
+    from ganforge.schema import decode
 
     installed = sorted([each.name, each.value, each.dist.version if each.dist else ""] for each in _points())
     path = cache_folder() / "names.json"
     try:
-        kept: Any = json.loads(path.read_text(encoding="utf-8"))
-        if kept["installed"] == installed:
-            return {kind: {str(name): str(text) for name, text in kept["names"][kind].items()} for kind in HOOKS}
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        kept = decode(read_text(path), _Kept)
+        if kept["installed"] == installed and kept["names"].keys() == HOOKS.keys():
+            return kept["names"]
+    except (OSError, ValueError):
         pass  # it is not there yet, or of another version
     found: dict[str, dict[str, str]] = {kind: {} for kind in HOOKS}
     for part in Registry(load_plugins()).parts():

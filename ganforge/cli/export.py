@@ -86,9 +86,12 @@ def export(
 
     import torch
 
+    from ganforge.blame import blaming
+
     generator, card = open_generator(weights, torch.device("cpu"))
     for name, exporter in exporters.items():
-        report = exporter.export(generator, card, targets[name])
+        with blaming("exporter", name):
+            report = exporter.export(generator, card, targets[name])
         say(
             f"{name}: equal to the network within {report.worst_difference:.1e} on {report.num_examples} "
             f"{report.compared}"

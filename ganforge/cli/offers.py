@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -15,8 +14,7 @@ import typer
 
 from ganforge.cli.common import console, print_result
 from ganforge.errors import GanforgeError
-from ganforge.files import read_text
-from ganforge.runs import MOST_BYTES, RunFolder
+from ganforge.runs import RunFolder
 
 MOST_LOOKED_AT = 5_000
 """Files of a folder; whoever has more has enough."""
@@ -79,11 +77,10 @@ def offer(here: Path, out: Path) -> list[str]:
 
 def _offer_run(folder: RunFolder) -> Offer:
     """To go on with a run."""
+    from ganforge.rows import read_rows
+
     training = folder.read_config().get("training", {})
-    images = 0
-    if folder.metrics.exists():
-        lines = read_text(folder.metrics, MOST_BYTES, follow=False).splitlines()
-        images = max((json.loads(line)["images"] for line in lines), default=0)
+    images = max((row.images for row in read_rows(folder.metrics)), default=0)
     minutes = training.get("minutes")
     budget = f"--minutes {2 * minutes:g}" if minutes else f"--images {2 * max(images, training.get('images') or 1)}"
     words = f"go on with {folder.path}, which has seen {images:,} images"

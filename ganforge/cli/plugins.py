@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.cli.common import JsonOption, open_registry, print_result, say
+from ganforge.cli.common import JsonOption, global_options, open_registry, print_result, say
 from ganforge.errors import OptionError, nearest
-from ganforge.plugins import HOOKS
+from ganforge.plugins import HOOKS, Plugin, load_plugins
 from ganforge.text import escape_controls
 
 if TYPE_CHECKING:
-    from ganforge.plugins import Plugin
     from ganforge.registry import Part, Registry
 
 app = typer.Typer(no_args_is_help=True, help="List plugins, describe what they offer, and find what is broken.")
@@ -88,22 +88,49 @@ def info(
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Explain what is wrong with plugins; exit code 1 if anything is."""
-    registry = open_registry()
-    broken = [plugin for plugin in registry.plugins if plugin.status == "broken"]
+    """Explain what is wrong with plugins; exit code 1 if anything is.
+
+    Plugins are imported in another process first: one that ends it, or does not return, is named. Recipes are resolved.
+    """
+    from ganforge.config import check_recipes
+    from ganforge.plugin_trial import find_fatal_plugins
+    from ganforge.registry import Registry
+
+    fatal = find_fatal_plugins(global_options.plugins, global_options.disabled)
+    files = [path for path in global_options.plugins if path.stem not in fatal]
+    registry = Registry(load_plugins(files, [*global_options.disabled, *fatal]))
+    broken = [
+        replace(plugin, status="broken", error=fatal[plugin.name]) if plugin.name in fatal else plugin
+        for plugin in registry.plugins
+        if plugin.status == "broken" or plugin.name in fatal
+    ]
+    lost = [path for path in global_options.plugins if path.stem in fatal]
+    broken += [Plugin(path.stem, str(path), "", "broken", fatal[path.stem]) for path in lost]
     clashes = registry.clashes()
+    recipes = check_recipes(registry)
+    warnings = [f"{plugin.name}: {warning}" for plugin in registry.plugins for warning in plugin.warnings]
     if as_json:
-        report = {"broken": [_as_dict(plugin) for plugin in broken], "clashes": clashes}
+        report = {
+            "broken": [_as_dict(plugin) for plugin in broken],
+            "clashes": clashes,
+            "recipes": recipes,
+            "warnings": warnings,
+        }
         print_result(json.dumps(report, indent=2))
     else:
         for plugin in broken:
-            print_result(f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}")
-        for clash in clashes:
-            print_result(clash)
-        if not broken and not clashes:
+            print_result(_shown(f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}"))
+        for line in [*clashes, *recipes, *warnings]:
+            print_result(_shown(line))
+        if not (broken or clashes or recipes or warnings):
             print_result(f"{len(registry.plugins)} plugins, all well")
-    if broken or clashes:
+    if broken or clashes or recipes or warnings:
         raise typer.Exit(1)
+
+
+def _shown(text: str) -> str:
+    """A text of a plugin as one line without control characters."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _parts_called(registry: Registry, name: str) -> list[Part]:

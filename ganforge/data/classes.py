@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from ganforge.data.wording import printable, reason_of, short
 from ganforge.errors import DataError
+from ganforge.schema import parse_json
 
 Classes = tuple[tuple[str, ...], list[int] | None]
 """Class names, and one label for each picture; ``((), None)`` for unlabelled pictures."""
@@ -62,8 +62,8 @@ def classes_from_list(content: bytes, names: Sequence[str], where: str) -> Class
         DataError: It is no JSON; or a picture has no label, two, or one that is no class number.
     """
     try:
-        listed = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        listed = parse_json(content)
+    except ValueError as error:
         raise DataError(
             f"{where}: is no whole JSON: {reason_of(error)}", "mend it, or call it by another name"
         ) from error

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, NotRequired, Self, TypedDict
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ganforge.data.writing import ArrayWriter, new_folder
 from ganforge.errors import DataError
 from ganforge.files import open_regular
 from ganforge.interfaces import DataSpec
+from ganforge.schema import Size, convert, parse_json
 
 SOURCES = "sources"
 """Where in a packed folder the images lie that its examples come with: a packed folder too."""
@@ -243,15 +244,22 @@ def is_packed(folder: Path) -> bool:
 
 
 _AGAIN = "pack the data again"
-_KEYS = {
-    "format": str,
-    "name": str,
-    "shape": list,
-    "dtype": str,
-    "class_names": list,
-    "fingerprint": str,
-    "origin": dict,
-}
+
+
+class _Origin(TypedDict, total=False):
+    left_out: dict[str, Any]
+
+
+class _Manifest(TypedDict):
+    """Fields of a manifest; further ones are free."""
+
+    name: str
+    shape: list[Size]
+    dtype: Literal["uint8", "float32"]
+    class_names: list[str]
+    fingerprint: str
+    origin: _Origin
+    sources: NotRequired[str]
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -262,31 +270,27 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             content = file.read(_MANIFEST_BYTES + 1)
         if len(content) > _MANIFEST_BYTES:
             raise ValueError(f"more than {_MANIFEST_BYTES >> 20} MiB are no manifest")
-        manifest: Any = json.loads(content.decode("utf-8"))
+        manifest = parse_json(content)
     except FileNotFoundError:
         raise DataError(
             f"{printable(str(folder))} is no packed folder: it has no manifest.json",
             "give a folder that `ganforge data pack` wrote",
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{where} cannot be read: {reason_of(error)}", _AGAIN) from None
     written = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(written, str) or not written.startswith("ganforge-data-"):
         raise DataError(f"{where} was not written by ganforge", "give a folder that `ganforge data pack` wrote")
     if written != FORMAT:
         raise DataError(f"{where} is of the format {printable(written[:40])}, this version reads {FORMAT}", _AGAIN)
-    for key, kind in _KEYS.items():
-        if not isinstance(manifest.get(key), kind):
-            raise DataError(f"{where}: '{key}' is missing or no {kind.__name__}", _AGAIN)
+    try:
+        convert(manifest, _Manifest)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}", _AGAIN) from None
     shape, dtype = manifest["shape"], manifest["dtype"]
-    whole = all(isinstance(each, int) and each > 0 for each in shape)
     images = dtype == "uint8" and len(shape) == 4 and shape[1] in (1, 3, 4)
-    if not whole or not (images or (dtype == "float32" and len(shape) == 2)):
+    if not (images or (dtype == "float32" and len(shape) == 2)):
         raise DataError(f"{where}: its shape and dtype are those of neither images nor vectors", _AGAIN)
-    if not all(isinstance(each, str) for each in manifest["class_names"]):
-        raise DataError(f"{where}: 'class_names' must all be text", _AGAIN)
-    if not isinstance(manifest["origin"].get("left_out", {}), dict):
-        raise DataError(f"{where}: 'left_out' must give a reason for each name", _AGAIN)
     return {**manifest, "name": printable(manifest["name"])}
 
 

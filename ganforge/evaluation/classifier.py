@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganforge.checkpoint import digest_tensors, read_tensors, save_tensors
+from ganforge.checkpoint import digest_tensors, read_tensors, require_card, save_tensors
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError
-from ganforge.forms import Count, find_misfit
 from ganforge.images import to_float
 from ganforge.memory import TooLargeError, bounded
+from ganforge.schema import Count, Size
 from ganforge.version import __version__
 
 ARCHITECTURE = "conv3x3-16-32-64-128"
@@ -26,14 +26,21 @@ ARCHITECTURE = "conv3x3-16-32-64-128"
 HOLDOUT = 0.1
 """Share of the images that a classifier is not trained on, but measured by."""
 
-_CARD = {
-    "data": {"name": str, "fingerprint": str, "shape": [Count], "class_names": [str]},
-    "accuracy": float,
-    "num_held_out": int,
-    "seed": int,
-    "epochs": int,
-}
-"""What a file says of itself."""
+
+class _Data(TypedDict):
+    name: str
+    fingerprint: str
+    shape: list[Size]
+    class_names: list[str]
+
+
+class _Card(TypedDict):
+    data: _Data
+    accuracy: float
+    num_held_out: Count
+    seed: int
+    epochs: int
+
 
 _BATCH = 128
 _RATE = 2e-3
@@ -155,8 +162,7 @@ def load_classifier(path: Path, *, device: torch.device | None = None) -> Classi
             f"this version reads {ARCHITECTURE}",
             "train it again: leave --classifier out",
         )
-    if misfit := find_misfit(card, _CARD, "its card"):
-        raise CheckpointError(f"{path}: {misfit}", "the file is damaged, or made by other software")
+    require_card(path, card, _Card)
     data = card["data"]
     try:
         if not data["class_names"]:

@@ -18,9 +18,9 @@ from torch import Tensor
 from ganforge.errors import CheckpointError, OptionError
 from ganforge.evaluation.subjects import Subject
 from ganforge.files import read_bytes
-from ganforge.forms import parse_json
 from ganforge.images import to_uint8
 from ganforge.sampling import draw_latents
+from ganforge.schema import parse_json
 
 DESCRIPTION = "ganforge.json"
 """Under which name a file holds what it says of itself."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
 
+import msgspec
 import torch
 
 from ganforge.errors import CheckpointError
 from ganforge.evaluation.statistics import Interval
 from ganforge.files import append_line, read_text, remove_torn_line
-from ganforge.forms import Maybe, find_misfit, parse_json
+from ganforge.schema import LONGEST_LINE, Count, convert, parse_json, to_json
 from ganforge.version import __version__
 
 FILE = "evaluations.jsonl"
@@ -24,29 +24,56 @@ FILE = "evaluations.jsonl"
 MOST_BYTES = 1 << 28
 """What such a file may have; a hundred thousand rows."""
 
-_ROW = {
-    "metric": str,
-    "value": Maybe(float),
-    "interval": Maybe({"value": float, "low": float, "high": float, "level": float}),
-    "better": Maybe(str),
-    "details": dict,
-    "protocol": {
-        "extractor": Maybe(str),
-        "weights_sha256": Maybe(str),
-        "protocol": Maybe(str),
-        "num_samples": Maybe(int),
-        "num_references": Maybe(int),
-        "data_fingerprint": Maybe(str),
-        "split": Maybe(str),
-        "truncation": Maybe(float),
-    },
-    "subject": {"kind": str, "name": str, "digest": str, "weights": Maybe(str), "images_seen": Maybe(int)},
-    "circumstances": {"data": str},
-    "notes": [str],
-}
-"""What of a row others rely on; more is free."""
-
 Better = Literal["lower", "higher"]
+
+
+class _Protocol(TypedDict, total=False):
+    extractor: str | None
+    weights_sha256: str | None
+    protocol: str | None
+    num_samples: Count | None
+    num_references: Count | None
+    data_fingerprint: str | None
+    split: str | None
+    truncation: float | None
+
+
+class _Subject(TypedDict):
+    kind: str
+    name: str
+    digest: str
+    weights: NotRequired[str | None]
+    images_seen: NotRequired[Count | None]
+
+
+class _Circumstances(TypedDict):
+    data: str
+
+
+class _Share(TypedDict):
+    name: str
+    generated: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    data: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class _Modes(TypedDict, total=False):
+    classes: list[_Share]
+
+
+class _ModesRow(TypedDict):
+    """Details of a row of the metric ``modes`` that reports rely on."""
+
+    details: _Modes
+
+
+class _Row(TypedDict):
+    """Fields of a row that others rely on; further ones are free."""
+
+    details: dict[str, Any]
+    protocol: _Protocol
+    subject: _Subject
+    circumstances: _Circumstances
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +134,13 @@ class Evaluation:
         Raises:
             ValueError: Something is missing, or of the wrong kind.
         """
-        if misfit := find_misfit(row, _ROW, "it"):
-            raise ValueError(misfit)
+        convert(row, _Row)
+        if row.get("metric") == "modes":
+            convert(row, _ModesRow)
         interval = row.get("interval")
-        known = {each.name: row.get(each.name) for each in fields(cls)}
-        if interval is not None:
-            interval = Interval(**{each.name: interval[each.name] for each in fields(Interval)})
-        known |= {"interval": interval, "notes": tuple(row["notes"])}
-        return cls(**known)
+        if isinstance(interval, dict) and None in interval.values():  # not finite when it was written
+            row = {**row, "interval": None}
+        return convert(row, cls)
 
 
 def append_rows(path: Path, rows: list[Evaluation]) -> str:
@@ -128,7 +154,7 @@ def append_rows(path: Path, rows: list[Evaluation]) -> str:
     """
     removed = remove_torn_line(path)
     for row in rows:
-        append_line(path, json.dumps(row.to_json()))
+        append_line(path, to_json(row.to_json()))
     return removed
 
 
@@ -147,7 +173,9 @@ def read_rows(path: Path) -> list[Evaluation]:
     rows = []
     for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
-            rows.append(Evaluation.from_json(parse_json(line)))
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"it is longer than {LONGEST_LINE} characters")
+            rows.append(Evaluation.from_json(parse_json(line, null_nan=True)))
         except ValueError as error:
             raise CheckpointError(f"{path}, line {number}: is no evaluation: {error}", "remove the line") from error
     return rows

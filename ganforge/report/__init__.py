@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
+import ganforge.report.evaluations as evaluations
+import ganforge.report.markup as markup
+import ganforge.report.numbers as numbers
 import ganforge.report.sections as sections
 from ganforge.evaluation.result import now
 from ganforge.files import write_bytes
@@ -46,10 +49,10 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
         sections.tell_facts(stories),
         sections.tell_warnings(stories),
         sections.show_training(stories, frames),
-        sections.section("Samples", "".join(samples)),
-        sections.show_scores(stories),
-        sections.show_curves(stories),
-        sections.show_evaluations(stories),
+        markup.section("Samples", "".join(samples)),
+        numbers.show_scores(stories),
+        numbers.show_curves(stories),
+        evaluations.show_evaluations(stories),
         sections.show_nearest(stories),
         sections.show_settings(stories),
         sections.show_origin(stories),
@@ -65,6 +68,6 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
         style=(_PAGE / "page.css").read_text(encoding="utf-8"),
         script=(_PAGE / "page.js").read_text(encoding="utf-8"),
         version=__version__,
-        date=sections.moment(now()),
+        date=markup.moment(now()),
     )
     write_bytes(path, page.encode())

@@ -13,6 +13,8 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "12 4")
 MOST_POINTS = 400
 """Of a line; more are thinned."""
+LARGEST = 1e100
+"""Largest magnitude that is drawn; the span of an axis stays finite."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Line:
 
     Attributes:
         name: What it shows.
-        points: Pairs of images and a finite number or not; others break it.
+        points: Pairs of images and a number; one that is not finite, or beyond `LARGEST`, breaks the line.
         look: Lines of equal numbers have one colour and one kind of dashes.
     """
 
@@ -35,9 +37,9 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
 
     Args:
         title: What it shows, for whoever hears the page.
-        lines: At least one with a finite point.
+        lines: At least one with a point that can be drawn; see `has_points`.
     """
-    finite = [value for line in lines for _, value in line.points if math.isfinite(value)]
+    finite = [value for line in lines for _, value in line.points if abs(value) <= LARGEST]
     low, high, steps = _axis(min(finite), max(finite))
     most = max(max(images for images, _ in line.points) for line in lines if line.points)
     _, end, images_steps = _axis(0, most)
@@ -46,7 +48,7 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
         return LEFT + (WIDTH - LEFT - RIGHT) * images / end
 
     def y(value: float) -> float:
-        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low)
+        return TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low) if abs(value) <= LARGEST else math.nan
 
     parts = []
     for step in steps:
@@ -70,6 +72,11 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
         f'<ul class="legend">{legend}</ul>'
     )
+
+
+def has_points(points: Sequence[tuple[int, float]]) -> bool:
+    """Whether any of the points can be drawn."""
+    return any(abs(value) <= LARGEST for _, value in points)
 
 
 def _style(line: Line) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ganforge.errors import GanforgeError
 from ganforge.evaluation.memorising import PICTURE
 from ganforge.evaluation.result import FILE, Evaluation, read_rows
-from ganforge.files import read_text
-from ganforge.forms import parse_json
+from ganforge.rows import Row, read_lines, read_row
 from ganforge.runs import RunFolder
-
-_MOST_BYTES = 1 << 28
+from ganforge.schema import Count, Size, decode
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,21 @@ class Grid:
     path: Path
 
 
+class Sitting(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of ``environment.jsonl``: where and with what a run was started or resumed."""
+
+    began: str = ""
+    images: Count = 0
+    device: str = ""
+    cores: Size | None = None
+    processes: Size = 1
+    plan: str = ""
+    platform: str = ""
+    python: str = ""
+    versions: dict[str, str] = {}
+    plugins: dict[str, str] = {}
+
+
 @dataclass(frozen=True)
 class Story:
     """A run as it is told of.
@@ -37,7 +53,7 @@ class Story:
     Attributes:
         folder: Where it lies.
         config: Sections with their settings.
-        ticks: Rows of metrics, oldest first, each with ``images`` and numbers by name.
+        ticks: Rows of metrics, oldest first.
         scores: Rows of scores, likewise.
         evaluations: What `ganforge eval` found, oldest first.
         grids: Oldest first.
@@ -48,12 +64,12 @@ class Story:
 
     folder: RunFolder
     config: Mapping[str, Any]
-    ticks: list[dict[str, Any]]
-    scores: list[dict[str, Any]]
+    ticks: list[Row]
+    scores: list[Row]
     evaluations: list[Evaluation]
     grids: list[Grid]
     nearest: Path | None
-    sittings: list[dict[str, Any]]
+    sittings: list[Sitting]
     problems: list[str]
 
     @property
@@ -64,27 +80,26 @@ class Story:
     @property
     def images(self) -> int:
         """Real examples shown so far, as its rows tell."""
-        return max((row["images"] for row in [*self.ticks, *self.scores]), default=0)
+        return max((row.images for row in [*self.ticks, *self.scores]), default=0)
 
     @property
-    def best(self) -> tuple[str, dict[str, Any]] | None:
+    def best(self) -> tuple[str, Row] | None:
         """The metric that says which generator is the best, and the row in which it is lowest; None without scores."""
-        rows = [(metric, row) for row in self.scores if (metric := metric_of(row))]
-        return min(rows, key=lambda each: each[1][each[0]]) if rows else None
+        rows = [
+            (value, place, metric, row)
+            for place, row in enumerate(self.scores)
+            if (metric := row.metric) and (value := row.numbers[metric]) is not None
+        ]
+        return min(rows)[2:] if rows else None
 
     @property
     def warnings(self) -> list[tuple[int, str]]:
         """What was warned of while it trained, with the images by then; of what is repeated, first and last."""
         told: dict[str, list[tuple[int, str]]] = {}
         for row in self.ticks:
-            for text in row.get("warnings", []):
-                told.setdefault(str(text).split(":")[0], []).append((row["images"], str(text)))
+            for text in row.warnings:
+                told.setdefault(text.split(":")[0], []).append((row.images, text))
         return sorted({each for found in told.values() for each in (found[0], found[-1])})
-
-
-def metric_of(row: Mapping[str, Any]) -> str | None:
-    """The metric of a row of scores: the first."""
-    return next((name for name in row if name not in ("images", "seconds")), None)
 
 
 def read_story(folder: RunFolder) -> Story:
@@ -94,7 +109,7 @@ def read_story(folder: RunFolder) -> Story:
         CheckpointError: Its configuration cannot be read, without which it is no run.
     """
     problems: list[str] = []
-    rows = [row for row in _read_json_lines(folder.metrics, problems) if isinstance(row.get("images"), int)]
+    rows = read_lines(folder.metrics, read_row, problems)
     try:
         evaluations = read_rows(folder.path / FILE)
     except GanforgeError as error:
@@ -105,37 +120,17 @@ def read_story(folder: RunFolder) -> Story:
     return Story(
         folder=folder,
         config=folder.read_config(),
-        ticks=[row for row in rows if "images_per_second" in row],
-        scores=[row for row in rows if "images_per_second" not in row],
+        ticks=[row for row in rows if row.is_tick],
+        scores=[row for row in rows if not row.is_tick],
         evaluations=evaluations,
         grids=grids,
         nearest=nearest if nearest.is_file() else None,
-        sittings=_read_json_lines(folder.environment, problems),
+        sittings=read_lines(folder.environment, lambda line: decode(line, Sitting, null_nan=True), problems),
         problems=problems,
     )
 
 
-def numbers_in(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
-    """Pairs of images and a number, of the rows that have it."""
-    found = [(row["images"], row.get(name)) for row in rows]
-    return [(images, float(value)) for images, value in found if isinstance(value, int | float)]
-
-
-def _read_json_lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
-    try:
-        lines = read_text(path, most=_MOST_BYTES).splitlines()
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        problems.append(f"{path} cannot be read: {error}")
-        return []
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = parse_json(line)
-            if not isinstance(row, dict):
-                raise ValueError("it is no object")
-            rows.append(row)
-        except ValueError as error:
-            problems.append(f"{path}, line {number}, is damaged: {error}")
-    return rows
+def numbers_in(rows: Iterable[Row], name: str) -> list[tuple[int, float]]:
+    """Pairs of images and a number, of the rows that have it; NaN where it was not finite."""
+    found = [(row.images, row.numbers[name]) for row in rows if name in row.numbers]
+    return [(images, math.nan if value is None else value) for images, value in found]

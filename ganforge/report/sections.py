@@ -4,79 +4,43 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganforge.data.decode import read_picture
 from ganforge.errors import DataError
-from ganforge.evaluation.result import Evaluation
-from ganforge.report.curves import Line, draw_chart
+from ganforge.report.markup import listing, moment, section, table
 from ganforge.report.pictures import Frame, embed, figure
-from ganforge.report.reading import Story, metric_of, numbers_in
+from ganforge.report.reading import Story
+from ganforge.rows import Row
 from ganforge.text import escape_html as escape
 
-_Rows = Sequence[Mapping[str, Any]]
 
-
-def section(title: str, body: str) -> str:
-    """A section with a heading; nothing if it has no body."""
-    key = "".join(each if each.isalnum() else "-" for each in title.lower())
-    return (
-        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>{body}</section>'
-        * bool(body)
-    )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:
-    """A table whose first column names its rows."""
-    if not rows:
-        return ""
-    top = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(each)}</td>" for each in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def listing(lines: str) -> str:
-    """What can be typed; where it is wider than the screen, keys can scroll it."""
-    return f'<pre tabindex="0"><code>{escape(lines)}</code></pre>'
-
-
-def moment(text: object) -> str:
-    """A moment of ISO 8601 as it is read: 2026-01-31 12:00:00 UTC."""
-    return str(text).replace("T", " ").replace("+00:00", " UTC")
-
-
-def tell_speed(last: Mapping[str, Any]) -> str:
+def tell_speed(last: Row | None) -> str:
     """Mean images per second over a run, and in its last tick, of the row of that tick; empty without one."""
-    if not last.get("seconds"):
+    if last is None or not last.seconds:
         return ""
-    mean = last["images"] / last["seconds"]
-    return f"{mean:,.0f} images/s on average, {last['images_per_second']:,.0f} at last"
+    speed = last.numbers.get("images_per_second")
+    mean = f"{last.images / last.seconds:,.0f} images/s on average"
+    return mean if speed is None else f"{mean}, {speed:,.0f} at last"
 
 
 def tell_facts(stories: Sequence[Story]) -> str:
     """What each run is, in a line of facts."""
     cards = []
     for story in stories:
-        config, last = story.config, (story.ticks[-1] if story.ticks else {})
+        config, last = story.config, (story.ticks[-1] if story.ticks else None)
         facts = {
             "recipe": config.get("recipe", "?"),
             "loss": config.get("loss", {}).get("name", "?"),
             "data": config.get("data", {}).get("source", "?"),
             "images shown": f"{story.images:,}",
-            "time": _clock(last.get("seconds", 0.0)),
+            "time": _clock(last.seconds if last else 0.0),
             "speed": tell_speed(last),
         }
         if story.best:
             metric, row = story.best
-            facts[f"best {metric}"] = f"{row[metric]:.4g} after {row['images']:,} images"
+            facts[f"best {metric}"] = f"{row.numbers[metric]:.4g} after {row.images:,} images"
         items = "".join(
             f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value
         )
@@ -147,177 +111,6 @@ def show_samples(story: Story, figures: Sequence[str], named: bool) -> str:
     return f'{title}<div class="columns">{"".join(figures)}</div>'
 
 
-_CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-    (
-        "Losses",
-        "What each player minimises, without penalties. They play against one another, so neither tells how good "
-        "pictures are; a discriminator's loss that falls to 0 and stays there does tell: the generator learns no more.",
-        lambda name: name in ("discriminator/loss", "generator/loss"),
-    ),
-    (
-        "Penalties",
-        "What is added to a loss, as weighed. One that outgrows the loss holds its player back.",
-        lambda name: name.startswith(("discriminator/", "generator/")) and not name.endswith("/loss"),
-    ),
-    (
-        "What the discriminator believes",
-        "Its mean probability that an example is real, of real and of generated ones. 1 and 0 mean that it has won; "
-        "near one half, both are at eye level. For critics without a sigmoid only the order counts.",
-        lambda name: name.startswith("D("),
-    ),
-    (
-        "Gap between logits",
-        "How much higher real examples are judged than generated ones. Growing without end means an ever surer "
-        "discriminator.",
-        lambda name: name == "logit_gap",
-    ),
-    (
-        "Gradients",
-        "Norms of the players' gradients. Steady is well; peaks come before a divergence.",
-        lambda name: name.startswith("gradient/"),
-    ),
-    (
-        "Skipped steps",
-        "The share of steps that were not taken since a gradient was not finite.",
-        lambda name: name.startswith("skipped/"),
-    ),
-    (
-        "Diversity",
-        "How much samples differ from one another, relative to real examples: about 1 is well, near 0 is a collapse.",
-        lambda name: name == "diversity",
-    ),
-    ("Speed", "Images a second.", lambda name: name == "images_per_second"),
-    (
-        "Other numbers",
-        "Whatever parts of this run have told besides.",
-        lambda name: name not in ("images", "seconds", "picture", "warnings"),
-    ),
-)
-
-
-def show_curves(stories: Sequence[Story]) -> str:
-    """All numbers of the ticks over images, in groups, each with a word on what it means."""
-    names = list(dict.fromkeys(name for story in stories for row in story.ticks for name in row))
-    charts = []
-    for title, words, belongs in _CURVES:
-        mine = [name for name in names if belongs(name)]
-        names = [name for name in names if name not in mine]
-        found = [_lines(stories, [name]) for name in mine] if len(stories) > 1 else [_lines(stories, mine)]
-        for name, lines in zip(mine if len(stories) > 1 else [title], found, strict=True):
-            if not any(value == value and abs(value) != float("inf") for line in lines for _, value in line.points):
-                continue
-            if title == "Skipped steps" and not any(value for line in lines for _, value in line.points):
-                continue
-            heading = f"{title}: {name}" if len(stories) > 1 and len(mine) > 1 else title
-            charts.append(_chart(heading, words, lines))
-    return section("Curves", f'<div class="charts">{"".join(charts)}</div>' if charts else "")
-
-
-def show_scores(stories: Sequence[Story]) -> str:
-    """Scores over images, best against last."""
-    metrics = list(dict.fromkeys(name for story in stories for row in story.scores for name in row))
-    charts = [
-        _chart(
-            metric,
-            "Lower is better. Of few samples: good for choosing among the states of one run, not for quoting.",
-            [
-                Line(story.name if len(stories) > 1 else metric, points, number)
-                for number, story in enumerate(stories)
-                if (points := numbers_in(story.scores, metric))
-            ],
-        )
-        for metric in metrics
-        if metric not in ("images", "seconds") and any(numbers_in(story.scores, metric) for story in stories)
-    ]
-    rows = []
-    for story in stories:
-        if story.best:
-            metric, best = story.best
-            last = next(row for row in reversed(story.scores) if metric_of(row) == metric)
-            rows.append(
-                [
-                    story.name,
-                    metric,
-                    f"{best[metric]:.4g}",
-                    f"{best['images']:,}",
-                    f"{last[metric]:.4g}",
-                    f"{last['images']:,}",
-                ]
-            )
-    head = ["run", "metric", "best", "after images", "last", "after images"]
-    body = f'<div class="charts">{"".join(charts)}</div>' if charts else ""
-    return section("Best against last", body + table(head, rows, "Best and last scores") if rows else "")
-
-
-def _lines(stories: Sequence[Story], names: Sequence[str]) -> list[Line]:
-    return [
-        Line(story.name if len(stories) > 1 else name, points, place + number)
-        for place, story in enumerate(stories)
-        for number, name in enumerate(names)
-        if (points := numbers_in(story.ticks, name))
-    ]
-
-
-def _chart(title: str, words: str, lines: Sequence[Line]) -> str:
-    return f'<div class="chart-card"><h3>{escape(title)}</h3>{draw_chart(title, lines)}<p>{escape(words)}</p></div>'
-
-
-def show_evaluations(stories: Sequence[Story]) -> str:
-    """What was measured; values stand in one row only if they were obtained in one and the same way."""
-    rows: dict[tuple[str, str], dict[int, Evaluation]] = {}
-    for number, story in enumerate(stories):
-        for each in story.evaluations:  # the newest of each last
-            rows.setdefault((each.metric, json.dumps(dict(each.protocol), sort_keys=True)), {})[number] = each
-    body = [
-        [
-            metric,
-            *(_value(found.get(number)) for number in range(len(stories))),
-            _better(next(iter(found.values()))),
-            _protocol(next(iter(found.values()))),
-        ]
-        for (metric, _), found in rows.items()
-    ]
-    head = [
-        "metric",
-        *(story.name if len(stories) > 1 else "value" for story in stories),
-        "better",
-        "how it was obtained",
-    ]
-    notes = sorted({note for story in stories for each in story.evaluations for note in each.notes})
-    listed = f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in notes)}</ul>" if notes else ""
-    found = table(head, body, "Evaluations, with intervals where they are known") + listed
-    if body:
-        return section("Evaluation", found + show_modes(stories))
-    runs = " ".join(shlex.quote(str(story.folder.path)) for story in stories)
-    hint = f"ganforge eval {runs} --all"
-    return section("Evaluation", f"<p>Not evaluated yet:</p>{listing(hint)}")
-
-
-def show_modes(stories: Sequence[Story]) -> str:
-    """How often each mode was generated, beside how often it would be."""
-    charts = []
-    for story in stories:
-        found = next((each for each in reversed(story.evaluations) if each.metric == "modes"), None)
-        shares = found.details.get("classes") if found else None
-        if not isinstance(shares, list) or not all(isinstance(each, dict) for each in shares):
-            continue
-        bars = "".join(_bar(each) for each in shares[:100])
-        charts.append(f"<h3>Modes of {escape(story.name)}</h3><dl class='bars'>{bars}</dl>" if bars else "")
-    return "".join(charts)
-
-
-def _bar(share: Mapping[str, Any]) -> str:
-    try:
-        name, ours, theirs = str(share["name"]), float(share["generated"]), float(share["data"])
-    except (KeyError, TypeError, ValueError):
-        return ""
-    width = min(100.0, 100 * ours / max(theirs * 2, 1e-9))
-    return (
-        f"<div><dt>{escape(name)}</dt><dd><span class='bar' style='width:{width:.1f}%'></span>"
-        f"<span>{ours:.1%} (data {theirs:.1%})</span></dd></div>"
-    )
-
-
 def show_nearest(stories: Sequence[Story]) -> str:
     """Samples beside the training images that they are nearest to."""
     figures = []
@@ -358,15 +151,13 @@ def show_origin(stories: Sequence[Story]) -> str:
     rows = []
     for story in stories:
         for each in story.sittings:
-            versions = {**_mapping(each.get("versions")), **_mapping(each.get("plugins"))}
+            versions = {**each.versions, **each.plugins}
             rows.append(
                 [
-                    f"{story.name}, from {each.get('images', 0):,} images"
-                    if isinstance(each.get("images"), int)
-                    else story.name,
-                    moment(each.get("began", "")),
-                    f"{each.get('device', '')}, {_processes(each.get('processes', 1))}{each.get('plan', '')}",
-                    f"{each.get('cores', '?')} cores, {each.get('platform', '')}, Python {each.get('python', '')}",
+                    f"{story.name}, from {each.images:,} images",
+                    moment(each.began),
+                    f"{each.device}, {_processes(each.processes)}{each.plan}",
+                    f"{each.cores or '?'} cores, {each.platform}, Python {each.python}",
                     ", ".join(f"{name} {version}" for name, version in versions.items()),
                 ]
             )
@@ -397,28 +188,6 @@ def show_commands(stories: Sequence[Story]) -> str:
     return section("Commands", "".join(blocks))
 
 
-def _value(each: Evaluation | None) -> str:
-    if each is None:
-        return ""
-    value = "not defined" if each.value is None else f"{each.value:.4g}"
-    return value if each.interval is None else f"{value} ({each.interval.low:.4g} to {each.interval.high:.4g})"
-
-
-def _better(each: Evaluation) -> str:
-    return each.better or ""
-
-
-def _protocol(each: Evaluation) -> str:
-    known = each.protocol
-    parts = [
-        f"{known['extractor']}" if known.get("extractor") else "",
-        f"{known['num_samples']:,} samples" if isinstance(known.get("num_samples"), int) else "",
-        f"{known['num_references']:,} real images" if isinstance(known.get("num_references"), int) else "",
-        f"split {known['split']}" if known.get("split") else "",
-    ]
-    return ", ".join(filter(None, parts))
-
-
 def _flatten(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
@@ -431,14 +200,10 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _processes(count: Any) -> str:
+def _processes(count: int) -> str:
     return "" if count == 1 else f"{count} processes, "
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _clock(seconds: Any) -> str:
-    whole = round(seconds) if isinstance(seconds, int | float) else 0
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

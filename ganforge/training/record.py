@@ -7,7 +7,6 @@ named and left out.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from ganforge.files import append_line
 from ganforge.images import to_float
 from ganforge.interfaces import Generator
 from ganforge.runs import RunFolder
+from ganforge.schema import to_json
 from ganforge.team import ALONE, Team
 from ganforge.training.checkpoints import write_checkpoint, write_frozen
 from ganforge.training.frozen import Frozen
@@ -280,7 +280,7 @@ class Record:
 
     def _write(self, row: Mapping[str, Any]) -> None:
         if self.team.leads:
-            self._submit(append_line, self.folder.metrics, json.dumps(row))
+            self._submit(append_line, self.folder.metrics, to_json(row))
             self.rows = None if self.rows is None else self.rows + 1
 
     def _submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from ganforge.checkpoint import read_card, read_tensors
 from ganforge.data.difference import describe_difference
 from ganforge.errors import CheckpointError, DivergenceError
 from ganforge.files import read_bytes, remove, remove_torn_line, write_bytes
-from ganforge.runs import MOST_BYTES, RunFolder
+from ganforge.rows import MOST_BYTES, Row, read_row
+from ganforge.runs import RunFolder
 from ganforge.training.checkpoints import share_checkpoint
 from ganforge.training.record import Record, Score
 
@@ -48,8 +48,8 @@ def resume(record: Record, device: torch.device) -> str:
     if team.leads:
         rows = _forget_rows_after(folder, record.state.images)
         for row in rows:
-            if "images_per_second" in row:  # a tick's, not a score's
-                record.watch.look(row)
+            if row.is_tick:
+                record.watch.look({name: value for name, value in row.tree().items() if value is not None})
         if record.rows is not None and len(rows) != record.rows:
             said.append(f"{folder.metrics} holds {len(rows)} rows of the {record.rows} that were written by then")
             record.rows = len(rows)
@@ -154,7 +154,7 @@ def _find_best(record: Record) -> list[str]:
     return []
 
 
-def _forget_rows_after(folder: RunFolder, images: int) -> list[dict[str, Any]]:
+def _forget_rows_after(folder: RunFolder, images: int) -> list[Row]:
     """Keep the rows of metrics up to so many images, which are given back."""
     try:
         content = read_bytes(folder.metrics, MOST_BYTES, follow=False)
@@ -164,9 +164,9 @@ def _forget_rows_after(folder: RunFolder, images: int) -> list[dict[str, Any]]:
         raise CheckpointError(f"{folder.metrics}: cannot be read: {error.strerror or error}") from error
     lines = content.decode("utf-8", errors="replace").splitlines(keepends=True)
     try:
-        rows = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-        kept = [(line, row) for line, row in rows if row["images"] <= images]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        rows = [(line, read_row(line)) for line in lines if line.endswith("\n")]
+        kept = [(line, row) for line, row in rows if row.images <= images]
+    except ValueError as error:
         raise CheckpointError(f"{folder.metrics}: a row is damaged: {error}", "remove that row") from error
     write_bytes(folder.metrics, "".join(line for line, _ in kept).encode())
     return [row for _, row in kept]

@@ -16,7 +16,8 @@ from ganforge.capabilities import Growing
 from ganforge.config import RunConfig, TrainingConfig
 from ganforge.data.cache import cache_folder
 from ganforge.errors import GanforgeError, OptionError, PluginError
-from ganforge.files import write_bytes
+from ganforge.files import read_text, write_bytes
+from ganforge.schema import decode
 from ganforge.team import ALONE, Team
 from ganforge.training.batches import Batches
 from ganforge.training.engine import Engine, EngineName, Plan, name_device
@@ -240,6 +241,6 @@ def describe_work(config: RunConfig, device: torch.device, processes: int = 1) -
 def recall(memory: Path) -> Plan | None:
     """A plan that was settled before; None if there is none that can be read."""
     try:
-        return Plan(**json.loads(memory.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return decode(read_text(memory), Plan)
+    except (OSError, ValueError):
         return None

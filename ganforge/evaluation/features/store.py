@@ -12,13 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from mmap import ACCESS_COPY, MADV_DONTNEED, mmap
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any, Literal, TypedDict
 
+import msgspec
 import torch
 from torch import Tensor
 
 from ganforge.files import cannot_write, read_text, write_bytes
-from ganforge.forms import parse_json
+from ganforge.schema import decode
 
 PART = 1024
 """Images of a part, the most that is lost when an evaluation is killed."""
@@ -29,7 +30,10 @@ FORMAT = 1
 MOST_BYTES = 12 << 30
 """What all features may take in the cache; those not used for longest make room."""
 
-_WIDEST = 1 << 31
+
+class _Manifest(TypedDict):
+    widths: dict[Literal["features", "logits"], Annotated[int, msgspec.Meta(gt=0, lt=1 << 31)]]
+    parts: list[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +159,12 @@ class FeatureFolder:
     def _read(self) -> dict[str, Any]:
         """The manifest; an empty one if it is absent, or is not what was written."""
         try:
-            manifest = parse_json(read_text(self.path / "manifest.json"))
-            widths, parts = manifest["widths"], manifest["parts"]
-            is_ours = set(widths) in ({"features"}, {"features", "logits"}) and isinstance(parts, list)
-            is_ours &= all(isinstance(width, int) and 0 < width < _WIDEST for width in widths.values())
-            is_whole = is_ours and all((self.path / name).is_file() for name in widths)
-        except (OSError, ValueError, TypeError, LookupError, AttributeError):  # it may hold anything
+            manifest = decode(read_text(self.path / "manifest.json"), _Manifest)
+            is_whole = "features" in manifest["widths"]
+            is_whole &= all((self.path / name).is_file() for name in manifest["widths"])
+        except (OSError, ValueError):
             is_whole = False
-        return {"widths": widths, "parts": parts} if is_whole else {"widths": {}, "parts": []}
+        return dict(manifest) if is_whole else {"widths": {}, "parts": []}
 
     def _write(self, digests: list[str], widths: Mapping[str, int]) -> None:
         manifest = {"identity": self._identity, "widths": dict(widths), "parts": digests}

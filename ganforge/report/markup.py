@@ -1,0 +1,42 @@
+"""HTML of sections and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ganforge.text import escape_html as escape
+
+
+def section(title: str, body: str) -> str:
+    """A section with a heading; nothing if it has no body."""
+    key = "".join(each if each.isalnum() else "-" for each in title.lower())
+    return (
+        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>{body}</section>'
+        * bool(body)
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:
+    """A table whose first column names its rows."""
+    if not rows:
+        return ""
+    top = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(each)}</td>" for each in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption>"
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def listing(lines: str) -> str:
+    """What can be typed; where it is wider than the screen, keys can scroll it."""
+    return f'<pre tabindex="0"><code>{escape(lines)}</code></pre>'
+
+
+def moment(text: object) -> str:
+    """A moment of ISO 8601 as it is read: 2026-01-31 12:00:00 UTC."""
+    return str(text).replace("T", " ").replace("+00:00", " UTC")

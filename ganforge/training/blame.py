@@ -1,0 +1,3 @@
+"""Exceptions of parts in mid-run; see `ganforge.blame`."""
+
+from ganforge.blame import blaming as blaming
