@@ -22,6 +22,7 @@ from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
 from ganforge.report.sections import tell_speed
+from ganforge.rows import Row
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 
@@ -190,7 +191,7 @@ def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
 
 
 def test_the_speed_of_a_run_is_its_mean_and_the_last():
-    row = {"images": 1000, "seconds": 4.0, "images_per_second": 62.0}
+    row = Row(images=1000, seconds=4.0, numbers={"images_per_second": 62.0})
     assert tell_speed(row) == "250 images/s on average, 62 at last"
     assert tell_speed(None) == ""
 

@@ -390,11 +390,10 @@ def test_text_in_html_is_escaped():
     assert escape_controls("\ud800\x00\x7f\x85\u2028") == r"\ud800\x00\x7f\x85\u2028"
 
 
-@pytest.mark.parametrize("command", ["list", "doctor"])
-def test_the_message_of_a_broken_plugin_is_escaped(run, monkeypatch, command):
+def test_the_message_of_a_broken_plugin_is_escaped(run, monkeypatch):
     broken = ganforge.plugins.Plugin("p", "d", "1", "broken", "x\x1b[2J[bold]")
     monkeypatch.setattr("ganforge.plugins.load_plugins", lambda *_: [broken])
-    _, out, _ = run("plugins", command)
+    _, out, _ = run("plugins", "list")
     assert "\x1b" not in out
     assert r"x\x1b[2J[bold]" in out
 

@@ -119,18 +119,13 @@ def doctor(as_json: JsonOption = False) -> None:
         print_result(json.dumps(report, indent=2))
     else:
         for plugin in broken:
-            print_result(_shown(f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}"))
+            print_result(escape_controls(f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}"))
         for line in [*clashes, *recipes, *warnings]:
-            print_result(_shown(line))
+            print_result(escape_controls(line))
         if not (broken or clashes or recipes or warnings):
             print_result(f"{len(registry.plugins)} plugins, all well")
     if broken or clashes or recipes or warnings:
         raise typer.Exit(1)
-
-
-def _shown(text: str) -> str:
-    """A text of a plugin as one line without control characters."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _parts_called(registry: Registry, name: str) -> list[Part]:
