@@ -104,17 +104,21 @@ class Laboratory:
 
         draw_photos(self.root / "photos")
         (self.root / "none").mkdir()
-        self._run("warm", "none", COMMANDS["train"])  # the cache is filled
-        self._run("half", "none", f"{TRAIN} --images 48")
-        self._run("trained", "none", COMMANDS["train"])
-        return {name: self._run(f"whole-{name}", self.before(name), COMMANDS[name]) for name in names}
+        self._run("whole-train", "none", COMMANDS["train"])
+        traces = {"train": self._run("whole-train", "none", COMMANDS["train"])}  # the cache is filled by now
+        if "resume" in names:
+            self._run("half", "none", f"{TRAIN} --images 48")
+        for name in {*names} - {"train"}:
+            traces[name] = self._run(f"whole-{name}", self.before(name), COMMANDS[name])
+        return traces
 
     def before(self, name: str) -> str:
         """Return the folder that a command starts from."""
-        return {"train": "none", "resume": "half"}.get(name, "trained")
+        return {"train": "none", "resume": "half"}.get(name, "whole-train")
 
     def _run(self, place: str, before: str, command: str) -> list[str]:
         folder, trace = self.root / place, self.root / f"{place}.txt"
+        shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.root / before, folder)
         done = run_child(act(command, trace=trace), folder, SECONDS)
         if done.code:
@@ -208,12 +212,18 @@ def main() -> int:
         for each in wrong:
             place = operations[case.name][case.number]
             found.setdefault(f"{case.name}, {case.fault}: {each}", []).append(place)
-    print(f"{sum(map(len, operations.values()))} operations, {len(cases)} cases, {time.monotonic() - began:.0f} s\n")
+    total = sum(len(operations[name]) for name in arguments.only)
+    print(f"{total} operations, {len(cases)} cases, {time.monotonic() - began:.0f} s\n")
     print("| command | operations | fault | cases | killed | one line | done | wrong |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     for (name, fault), counts in sorted(ends.items(), key=lambda each: list(COMMANDS).index(each[0][0])):
-        total = sum(counts.values()) - counts["wrong"]
-        row = [total, counts["killed"], counts["exit code 2"], counts["exit code 0"], counts["wrong"]]
+        row = [
+            sum(counts.values()) - counts["wrong"],
+            counts["killed"],
+            counts["exit code 2"],
+            counts["exit code 0"],
+            counts["wrong"],
+        ]
         print(f"| {name} | {len(operations[name])} | {fault} | {' | '.join(map(str, row))} |")
     for each, places in found.items():
         print(f"\n{each}\n  {len(places)} times, at: " + "; ".join(places[:4]))

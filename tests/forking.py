@@ -68,8 +68,6 @@ def import_everything() -> None:
     for each in pkgutil.walk_packages(ganforge.__path__, "ganforge."):
         if not any(part in each.name for part in skipped):
             importlib.import_module(each.name)
-    import torch._dynamo
-    import torch.jit
     import torchvision  # noqa: F401
 
 

@@ -42,10 +42,26 @@ RAW = ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1" + "0" * 400, "9" *
 
 NAMES = [
     "1e9", "-1", "+5", "0", "000000000", "999999999", "9" * 18, "9" * 200, "²", "٣٤", "..", ". .", " 1", "1 ", "nul",
-    "--help", "-rf", "a\nb", ESCAPES, BIDI, SCRIPT.replace("/", "-")[:80], "x" * 200, "000000016\n", "0000000016", "%s", "[red]",
-    "$(touch owned)", "a;b", "é", "\ufeff1",
+    "--help", "-rf", "a\nb", ESCAPES, BIDI, SCRIPT.replace("/", "-")[:80], "x" * 200, "000000016\n", "0000000016", "%s",
+    "[red]", "$(touch owned)", "a;b", "é", "\ufeff1",
 ]  # fmt: skip
 """Stems of files and names of folders."""
+
+
+HUGE = [
+    "generator.width",
+    "generator.max_width",
+    "generator.z_dim",
+    "discriminator.width",
+    "data.resolution",
+    "training.batch",
+    "training.samples",
+    "training.eval_samples",
+    "training.threads",
+    "training.keep_checkpoints",
+    "training.d_steps",
+]
+"""Numbers that cost memory or time."""
 
 
 class Raw(str):
@@ -375,10 +391,8 @@ class Forgery:
             return "nothing"
         if not isinstance(tree, dict):
             return "nothing"
-        if path.name == "config.json" and self.source.random() < 0.2:
-            done = self.lead_out(tree)
-        else:
-            done = self.poison(tree)
+        leads_out = path.name == "config.json" and self.source.random() < 0.2
+        done = self.lead_out(tree) if leads_out else self.poison(tree)
         lines[number] = write_json(tree, self.source)
         path.write_text("\n".join(lines) + "\n", errors="surrogatepass")
         return f"{path.relative_to(self.run).as_posix()}: {done}"
@@ -395,13 +409,7 @@ class Forgery:
         elif how == "part":
             tree[self.source.choice(("generator", "discriminator", "loss"))] = {"name": outside, "path": outside}
         else:
-            section, key = self.source.choice(
-                [
-                    ("generator", "width"), ("generator", "max_width"), ("discriminator", "width"), ("data", "resolution"),
-                    ("training", "batch"), ("training", "samples"), ("training", "eval_samples"), ("training", "threads"),
-                    ("training", "keep_checkpoints"), ("generator", "z_dim"), ("training", "d_steps"),
-                ]
-            )  # fmt: skip
+            section, key = self.source.choice(HUGE).split(".")
             if isinstance(tree.get(section), dict):
                 tree[section][key] = self.source.choice((10**5, 10**9, 10**18))
             return f"{section}.{key} is huge"

@@ -16,7 +16,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,8 +72,10 @@ OWN = (
 )
 """What may be opened by anybody."""
 
-CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
-           "os.utime", "os.mkfifo", "os.mknod", "os.setxattr", "shutil.rmtree", "shutil.move")  # fmt: skip
+CHANGES = {
+    *(f"os.{name}" for name in ("rename", "remove", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown")),
+    *("os.utime", "os.mkfifo", "os.mknod", "os.setxattr", "shutil.rmtree", "shutil.move"),
+}
 LISTS = ("os.listdir", "os.scandir")
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.startfile", "pty.spawn")
 
@@ -107,6 +108,8 @@ def watch(place: Path, run: Path, report: Path) -> None:
 def paths_of(event: str, arguments: tuple[Any, ...]) -> list[str]:
     """The paths that an audit event tells of, without links and each on one line."""
     two = event in ("os.rename", "os.link", "shutil.move")
+    if event == "os.symlink":  # its first argument is the target
+        arguments = arguments[1:]
     folders = [each for each in arguments[1:] if isinstance(each, int)][-2 if two else -1 :]
     found = []
     for number, path in enumerate(arguments[: 2 if two else 1]):
@@ -115,7 +118,12 @@ def paths_of(event: str, arguments: tuple[Any, ...]) -> list[str]:
         if not isinstance(path, str | bytes | os.PathLike):
             continue
         path = os.fsdecode(path)
-        if event.startswith("os.") and not os.path.isabs(path) and event not in LISTS and len(folders) > number:
+        if (
+            event.startswith("os.")
+            and not os.path.isabs(path)
+            and event not in (*LISTS, "os.truncate")
+            and len(folders) > number
+        ):
             folder = folders[number]
             path = os.path.join(f"/proc/self/fd/{folder}" if folder >= 0 else os.getcwd(), path)
         parent, name = os.path.split(os.path.abspath(path))
@@ -147,9 +155,8 @@ def judge(lines: list[str], place: Path, run: Path) -> list[str]:
         elif path.startswith((f"{root}/canary", f"{root}/runs/.thesis", f"{root}/out/.thesis")):
             what = {"list": "lists", "change": "changes"}.get(kind, "")
             found.append(f"{what or ('writes' if int(kind) & 3 else 'reads')} {path[len(root) + 1 :]}")
-        elif kind == "change" or (kind != "list" and int(kind) & 3):
-            if not path.startswith(free):
-                found.append(f"writes {path}")
+        elif (kind == "change" or (kind != "list" and int(kind) & 3)) and not path.startswith(free):
+            found.append(f"writes {path}")
     return found
 
 
@@ -241,8 +248,9 @@ def name_cause(wrong: str) -> str:
     """What findings of one cause have in common."""
     if place := re.search(r"\[ganforge/.*\]$", wrong):
         return f"{re.sub(r':.*', '', wrong.removeprefix('traceback: '))} {place[0]}"
-    text = re.sub(r"/\S+/", ".../", wrong)
-    return re.sub(r"\d+", "N", text)[:120]
+    if " canary/" in wrong:
+        wrong = re.sub(r"/\.[^/]*\.tmp(/.*)?$", "/(a draft)", wrong)
+    return re.sub(r"\d+", "N", re.sub(r" /\S+/", " .../", wrong))[:120]
 
 
 def make_templates(root: Path) -> list[Path]:
