@@ -125,18 +125,24 @@ class Laboratory:
             sys.exit(f"error: '{command}' fails undisturbed: {done.err}")
         return trace.read_text().splitlines()
 
-    def check(self, case: Case) -> tuple[Case, str, list[str]]:
+    def check(self, case: Case) -> tuple[Case, str, str, list[str]]:
         """Break one operation and mend what came of it.
 
         Returns:
-            The case, how the broken command ended, and what is wrong.
+            The case, the operation, how the broken command ended, and what is wrong.
         """
         from killer import Place
 
         command, whole = COMMANDS[case.name], self.root / f"whole-{case.name}"
         folder = self.root / f"{case.name}-{case.fault.replace(' ', '-')}-{case.number:04d}"
         shutil.copytree(self.root / self.before(case.name), folder)
-        broken = run_child(act(command, case.number, FAULTS[case.fault]), folder, SECONDS)
+        trace = self.root / f"{folder.name}.txt"
+        broken = run_child(act(command, case.number, FAULTS[case.fault], trace), folder, SECONDS)
+        # Threads may do their operations in another order than undisturbed.
+        operation = next(
+            (each for each in trace.read_text().splitlines() if each.startswith(f"{case.number} ")), "none"
+        )
+        trace.unlink()
         killed = broken.code == -9 and case.fault in ("killed", "torn") and not broken.timed_out
         wrong = [] if killed else list(filter(None, [broken.describe_failure()]))
         if case.name == "train" and Place(folder).folder():
@@ -154,7 +160,7 @@ class Laboratory:
         else:
             (folder / "first.txt").write_text(broken.err)
             (folder / "second.txt").write_text(mended.err)
-        return case, "killed" if killed else f"exit code {broken.code}", wrong
+        return case, operation, "killed" if killed else f"exit code {broken.code}", wrong
 
 
 DATE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*( UTC)?")
@@ -205,13 +211,14 @@ def main() -> int:
     ends: dict[tuple[str, str], Counter[str]] = {}
     found: dict[str, list[str]] = {}
     began = time.monotonic()
-    for case, end, wrong in map_forked(laboratory.check, cases, arguments.jobs):
+    for case, operation, end, wrong in map_forked(laboratory.check, cases, arguments.jobs):
         counts = ends.setdefault((case.name, case.fault), Counter())
         counts[end] += 1
         counts["wrong"] += bool(wrong)
         for each in wrong:
-            place = operations[case.name][case.number]
-            found.setdefault(f"{case.name}, {case.fault}: {each}", []).append(place)
+            cause = re.sub(r"\.[0-9a-f]{8}\.tmp", ".X.tmp", f"{case.name}, {case.fault}: {each}")
+            found.setdefault(cause, []).append(operation)
+            print(f"{cause} | {operation}", file=sys.stderr, flush=True)
     total = sum(len(operations[name]) for name in arguments.only)
     print(f"{total} operations, {len(cases)} cases, {time.monotonic() - began:.0f} s\n")
     print("| command | operations | fault | cases | killed | one line | done | wrong |")
