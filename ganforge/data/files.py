@@ -223,7 +223,8 @@ class ZipImages(ImageFiles):
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(open_regular(self.path))
+            with open_regular(self.path):  # a pipe would be waited for
+                return zipfile.ZipFile(self.path)
         except Exception as error:  # a broken directory may raise anything
             raise DataError(
                 f"{self.title}: the zip cannot be opened: {reason_of(error)}", "make or download it again"
