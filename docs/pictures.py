@@ -54,7 +54,7 @@ STABILITY = {
     "r1 + r2": "--loss nonsat --reg r1:weight=0.1 --reg r2:weight=0.1",
 }
 
-AVATARS = """--data avatars --resolution 32 --images 24k --batch 32 --loss hinge
+AVATARS = """--arch dcgan --data avatars --resolution 32 --images 24k --batch 32 --loss hinge
     --set generator.width=16 --set discriminator.width=16 --set training.samples=36 --set training.tick_images=24k"""
 
 LANDSCAPE = """--arch mlp --loss rpgan --data ring-8 --images 300k --batch 256

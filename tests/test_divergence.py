@@ -272,7 +272,7 @@ def test_the_command_leaves_with_a_code_of_its_own(run, here, image_folder):
     lines = err.strip().splitlines()
     assert lines[-1].startswith("error: training diverged: gradients were not finite")
     assert "Traceback" not in err
-    log = (here / "runs" / "00000-dcgan-hopeless-photos" / "log.txt").read_text()
+    log = (here / "runs" / "00000-rpgan-hopeless-photos" / "log.txt").read_text()
     assert log.count("going back to the checkpoint of 0 images") == MOST_ROLLBACKS
     code, _, err = run(*arguments, *small, "--on-divergence", "stop", "--name", "stopped")
     assert code == 3

@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
 ]
 
+DCGAN = {"recipe": "dcgan"}
 SETTINGS = ["generator.width=8", "discriminator.width=8", "training.batch=16", "training.tick_images=64"]
 
 
@@ -56,7 +57,9 @@ class Watcher:
 
 def run(data, folder, images, device, resume=False):
     registry = Registry.installed()
-    config = resolve(registry, *load_layers(None, None, ["r1:every=3"], [*SETTINGS, f"training.images={images}"]))
+    config = resolve(
+        registry, DCGAN, *load_layers(None, None, ["r1:every=3"], [*SETTINGS, f"training.images={images}"])
+    )
     state = build_state(config, registry, data.spec, device)
     record = open_record(config, registry, data, folder, state)
     if resume:
@@ -146,7 +149,7 @@ def test_every_feeder_brings_the_same_batches_without_waiting(feeder):
 @pytest.mark.parametrize("engine", ["eager", "graph"])
 def test_a_step_that_is_not_finite_is_skipped_and_leaves_no_trace(data, engine):
     registry, device = Registry.installed(), torch.device("cuda")
-    config = resolve(registry, *load_layers(None, None, [], SETTINGS))
+    config = resolve(registry, DCGAN, *load_layers(None, None, [], SETTINGS))
     state = build_state(config, registry, data.spec, device)
     how, batches = Engine(Plan(engine=engine), device), Batches(data, 0, device)
     step, skipped = make_stepper(how), []

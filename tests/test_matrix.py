@@ -45,7 +45,8 @@ def train_two_steps(generator, discriminator, loss, regularizer, extra):
     """What the second step logged, and whether the generator moved."""
     settings = [f"generator.name={generator}", f"discriminator.name={discriminator}", f"loss.name={loss}"]
     settings += ["training.batch=4", *small("generator", generator), *small("discriminator", discriminator), *extra]
-    config = resolve(REGISTRY, *load_layers(None, None, [f"{regularizer}:weight=1"] if regularizer else [], settings))
+    penalties = [f"{regularizer}:weight=1"] if regularizer else []
+    config = resolve(REGISTRY, {"recipe": "dcgan"}, *load_layers(None, None, penalties, settings))
     state = build_state(config, REGISTRY, IMAGES, torch.device("cpu"))
     before = [parameter.clone() for parameter in state.generator.parameters()]
     for index in range(2):

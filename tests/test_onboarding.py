@@ -128,7 +128,7 @@ def test_a_check_of_data_ends_with_a_command_that_trains_on_them(run, here, imag
     code, out, err = run("data", "check", "photos")
     assert code == 0, err
     (command,) = re.findall(r"^next +(ganforge .*)", out, re.MULTILINE)
-    assert command == "ganforge train --data photos --augment ada --reg r1"
+    assert command == "ganforge train --data photos --augment ada"
     assert "--arch projection" in out  # there are two classes
     tiny = ["--batch", "8", "--images", "16", "--set", "generator.width=4", "--set", "discriminator.width=4"]
     code, _, err = run(*shlex.split(command)[1:], *tiny, "--device", "cpu", "--engine", "eager")

@@ -52,7 +52,7 @@ def find_offers(here: Path, out: Path) -> list[Offer]:
     ][:MOST_OFFERED]
     with suppress(GanforgeError, OSError, ValueError, TypeError, KeyError):  # none is there, or it is damaged
         offers.append(_offer_run(RunFolder.find(None, out)))
-    faces = "faces that ganforge draws itself: nothing to download, about a minute on a CPU"
+    faces = "faces that ganforge draws itself: nothing to download, one or two minutes on a CPU"
     return [*offers, Offer(faces, "ganforge train --arch dcgan --loss nonsat --images 10k")]
 
 

@@ -54,8 +54,8 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
         command += ["--resolution", str(small)]
         words.append(f"begin at {small} x {small}: what works there works at larger sizes, which take far longer")
     if report.count < FEW:
-        command += ["--augment", "ada", "--reg", "r1"]
-        words.append(f"{report.count} are few, so the discriminator is kept from learning them by heart: ada, r1")
+        command += ["--augment", "ada"]
+        words.append(f"{report.count} are few, so the discriminator is kept from learning them by heart: ada")
     if report.count < VERY_FEW:
         words.append("so few give little more than copies of themselves; --init-from a run on similar images helps")
     if len(report.classes) > 1:
