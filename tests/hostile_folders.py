@@ -226,7 +226,10 @@ class Forgery:
             (self.change_card, 5),
             (self.change_header, 2),
         ]
-        return self.source.choices([each for each, _ in kinds], [weight for _, weight in kinds])[0]()
+        done = "nothing"
+        while done == "nothing":
+            done = self.source.choices([each for each, _ in kinds], [weight for _, weight in kinds])[0]()
+        return done
 
     def pick(self) -> Path:
         """A place in the run: what is there, or what a command would write."""
@@ -383,7 +386,8 @@ class Forgery:
         if not files:
             return "nothing"
         path = self.source.choice([*files, *[each for each in files if each.name == "config.json"]])
-        lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+        text = path.read_text(errors="replace")
+        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
         number = self.source.randrange(len(lines)) if lines else 0
         try:
             tree = json.loads(lines[number])
