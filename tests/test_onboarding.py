@@ -103,7 +103,7 @@ def test_flags_go_into_a_written_configuration_and_nothing_is_overwritten(run, h
     assert run("init", "mine.toml", *flags)[0] == 0
     tree = tomllib.loads((here / "mine.toml").read_text())
     assert tree["data"] == {"source": "photos"}
-    assert tree["regularizers"]["r1"] == {"weight": 3.0}
+    assert tree["regularizers"]["r1"] == {"weight": 3.0, "every": 4}
     assert tree["augmentations"] == {"ada": {}}
     assert tree["generator"] == {"name": "dcgan", "width": 9}
     before = (here / "mine.toml").read_bytes()
