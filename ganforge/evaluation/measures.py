@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from ganforge.evaluation.statistics import (
     inception_score,
     kernel_distance,
     precision_recall_density_coverage,
-    spread_interval,
+    share_interval,
     student_quantile,
 )
 
@@ -59,9 +60,17 @@ def measure_frechet(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
 def measure_frechet_infinity(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     """The Frechet distance freed of the bias by the number of generated images; see `frechet_infinity`."""
     smallest = max(fakes.features.shape[1] + 1, len(fakes) // 10)
-    found = frechet_infinity(GroupedMoments(reals.features).whole, fakes.features, smallest=smallest, points=POINTS)
-    reach = student_quantile(_LEVEL, len(found.sizes) - 2) * found.standard_error
-    interval = Interval(value=found.value, low=found.value - reach, high=found.value + reach, level=_LEVEL)
+    moments = GroupedMoments(reals.features), GroupedMoments(fakes.features)
+    found = frechet_infinity(moments[0].whole, fakes.features, smallest=smallest, points=POINTS)
+    for each in (reals, fakes):
+        each.release()
+    interval = None
+    if min(moments[0].whole.count, moments[1].whole.count) >= FEW:
+        # Two independent errors: that of the distance of all images, and that of the line through the subsets.
+        sampled = frechet_interval(*moments, level=_LEVEL)
+        fitted = student_quantile(_LEVEL, len(found.sizes) - 2) * found.standard_error
+        reach = math.hypot((sampled.high - sampled.low) / 2, fitted)
+        interval = Interval(value=found.value, low=found.value - reach, high=found.value + reach, level=_LEVEL)
     parameters = {"smallest": smallest, "points": len(found.sizes)}
     return [
         Measured(
@@ -126,17 +135,26 @@ def measure_manifold(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     found = asdict(precision_recall_density_coverage(*sets))
     halves = half_samples(*sets) if min(map(len, sets)) >= FEW else ()
     draws = [asdict(precision_recall_density_coverage(*half)) for half in halves]
-    parameters = {"num_searched": [len(each) for each in sets], "neighbours": 3, "coverage_neighbours": 5}
-    most = {"density": math.inf}  # how many balls lie about an image has no end; the others are shares
+    parameters: dict[str, Any] = {
+        "num_searched": [len(each) for each in sets],
+        "neighbours": 3,
+        "coverage_neighbours": 5,
+    }
     return [
         Measured(
             name=name,
             value=value,
-            interval=spread_interval(value, [each[name] for each in draws], level=_LEVEL).within(0, most.get(name, 1))
+            interval=share_interval(
+                value,
+                len(sets[name in ("precision", "density")]),
+                draws=[each[name] for each in draws],
+                most=math.inf if name == "density" else 1.0,  # how many balls hold an image has no end
+                level=_LEVEL,
+            )
             if draws
             else None,
             better="higher",
-            parameters=parameters,
+            parameters=parameters | ({"balls": "open"} if name in ("density", "coverage") else {}),
         )
         for name, value in found.items()
     ]
