@@ -320,7 +320,7 @@ def test_subsets_that_give_no_line_are_refused(options, said):
 def test_kernel_distance_equals_that_of_torch_fidelity():
     reals, fakes = draw(80, 12, 28), draw(60, 12, 29, shift=0.3)
     found = kernel_distance(reals, fakes, subsets=7, subset_size=40, seed=5)
-    theirs = kid_features_to_metric(reals, fakes, kid_subsets=7, kid_subset_size=40, rng_seed=5, verbose=False)
+    theirs = kid_features_to_metric(fakes, reals, kid_subsets=7, kid_subset_size=40, rng_seed=5, verbose=False)
     assert found.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
     assert found.deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-9)
     assert found == kernel_distance(reals, fakes, subsets=7, subset_size=40, seed=5)

@@ -26,6 +26,7 @@ from ganforge.evaluation.statistics import (
     kernel_distance,
     precision_recall_density_coverage,
     share_interval,
+    spread_interval,
     student_quantile,
 )
 
@@ -39,6 +40,9 @@ POINTS = 15
 """Subsets by which a distance is extrapolated; so many generated images more than dimensions are needed."""
 
 _LEVEL = 0.95
+
+_DEPENDENCE = 1.12
+"""Factor of the spread of halves for precision, recall, density and coverage, which may rest on few images."""
 
 
 def measure_frechet(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
@@ -71,7 +75,8 @@ def measure_frechet_infinity(reals: FeatureSet, fakes: FeatureSet) -> list[Measu
         fitted = student_quantile(_LEVEL, len(found.sizes) - 2) * found.standard_error
         reach = math.hypot((sampled.high - sampled.low) / 2, fitted)
         interval = Interval(value=found.value, low=found.value - reach, high=found.value + reach, level=_LEVEL)
-    parameters = {"smallest": smallest, "points": len(found.sizes)}
+    # Earlier intervals were those of the line alone, and too narrow to be compared with.
+    parameters = {"smallest": smallest, "points": len(found.sizes), "interval": "of distance and line"}
     return [
         Measured(
             name="fid-infinity",
@@ -111,9 +116,9 @@ def measure_inception_score(reals: FeatureSet, fakes: FeatureSet) -> list[Measur
     found = inception_score(fakes.logits, splits=splits)
     interval = None
     if len(fakes) >= FEW:
-        interval = half_sample_interval(
-            lambda logits: inception_score(logits, splits=splits).mean, fakes.logits, level=_LEVEL
-        ).within(1)
+        # Halves have half the splits, so that these are as large: the score grows with the images of a split.
+        draws = [inception_score(half, splits=splits // 2).mean for (half,) in half_samples(fakes.logits)]
+        interval = spread_interval(found.mean, draws, level=_LEVEL).within(1)
     return [
         Measured(
             name="is",
@@ -135,6 +140,7 @@ def measure_manifold(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     found = asdict(precision_recall_density_coverage(*sets))
     halves = half_samples(*sets) if min(map(len, sets)) >= FEW else ()
     draws = [asdict(precision_recall_density_coverage(*half)) for half in halves]
+    means = {name: float(np.mean([each[name] for each in draws or [found]])) for name in found}
     parameters: dict[str, Any] = {
         "num_searched": [len(each) for each in sets],
         "neighbours": 3,
@@ -147,7 +153,7 @@ def measure_manifold(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
             interval=share_interval(
                 value,
                 len(sets[name in ("precision", "density")]),
-                draws=[each[name] for each in draws],
+                draws=[means[name] + _DEPENDENCE * (each[name] - means[name]) for each in draws],
                 most=math.inf if name == "density" else 1.0,  # how many balls hold an image has no end
                 level=_LEVEL,
             )

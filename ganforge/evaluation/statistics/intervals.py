@@ -159,9 +159,10 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
 def share_interval(
     share: float, count: int, *, draws: Sequence[float] = (), most: float = 1.0, level: float = 0.95
 ) -> Interval:
-    """Wilson's score interval of a share, which has no zero width at 0 and 1.
+    """Wilson's score interval of a share with continuity correction, which has no zero width at 0 and 1.
 
-    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference". Where the share depends on more
+    Newcombe 1998, "Two-Sided Confidence Intervals for the Single Proportion", method 4: without the correction shares
+    near 0 and 1 are covered too rarely. Where the share depends on more
     than `count` independent trials, `draws` tell its variance, and the effective number of trials takes the place of
     `count` (Korn and Graubard 1998, "Confidence Intervals for Proportions with Small Expected Number of Positive
     Counts"). Without an upper end of the range it is the score interval of a Poisson mean.
@@ -186,11 +187,14 @@ def share_interval(
         reach, mean = student_quantile(level, len(draws) - 1), float(np.mean(draws))
         variance = float(np.var(draws, ddof=1))
         unit = max(unit, variance / (mean * (1 - mean / most))) if variance > 0 and 0 < mean < most else unit
-    # The ends are the roots of (share - x)^2 = reach^2 unit x (1 - x / most).
-    wide = reach**2 * unit
-    width = math.sqrt(wide * (wide + 4 * share * (1 - share / most)))
-    low, high = ((2 * share + wide + sign * width) / (2 + 2 * wide / most) for sign in (-1, 1))
-    return Interval(value=share, low=min(share, max(0.0, low)), high=max(share, min(most, high)), level=level)
+
+    def end(sign: int) -> float:
+        """A root x of ``(center - x)^2 = reach^2 unit x (1 - x / most)``."""
+        center, wide = min(max(share + sign * unit / 2, 0.0), most), reach**2 * unit
+        width = math.sqrt(wide * (wide + 4 * center * (1 - center / most)))
+        return (2 * center + wide + sign * width) / (2 + 2 * wide / most)
+
+    return Interval(value=share, low=min(share, max(0.0, end(-1))), high=max(share, min(most, end(1))), level=level)
 
 
 def student_quantile(level: float, freedom: int) -> float:
