@@ -34,6 +34,9 @@ PROTOCOL = (
     "the highest 1 % are left out, as the authors' code does"
 )
 
+LEAST_WAYS = 100
+"""Ways below which no interval is given."""
+
 _BATCH = 16
 
 
@@ -106,14 +109,16 @@ class PathLengthResult:
         return "\n".join(lines)
 
 
-def path_length_interval(mean: float, error: float, count: int) -> Interval:
-    """Student's interval of 95 % of a mean length.
+def path_length_interval(mean: float, error: float, count: int) -> Interval | None:
+    """Student's interval of 95 % of a mean length; None below 100 ways, of which a few long ones decide the mean.
 
     Args:
         mean: Over ways.
         error: Its standard error.
         count: Number of ways, 2 or more.
     """
+    if count < LEAST_WAYS:
+        return None
     reach = student_quantile(0.95, count - 1) * error
     return Interval(value=mean, low=mean - reach, high=mean + reach, level=0.95).within(0)
 

@@ -226,7 +226,7 @@ def _student(angle: float, freedom: int) -> float:
 def _check_draws(value: float, draws: Sequence[float]) -> None:
     if len(draws) < 2:
         raise OptionError(
-            f"{len(draws)} draw{'s' * (len(draws) != 1)} give no interval", "take 2 or more; 20 are usual"
+            f"{len(draws)} draws give no interval", "take 2 or more; 20 are usual"
         )
     if not np.isfinite([value, *draws]).all():
         raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
