@@ -259,7 +259,8 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         registry: Where its architecture is looked up; None for the installed plugins.
 
     Raises:
-        CheckpointError: The file is not of that kind, damaged, or does not fit its architecture.
+        CheckpointError: The file is not of that kind, damaged, or does not fit its architecture; or weights are not
+            finite.
         OptionError: Its architecture is in no plugin that is installed or named.
     """
     card = read_card(path)
@@ -282,4 +283,11 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
     except RuntimeError as error:
         text = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights do not fit generator '{part['name']}': {text}") from error
+    broken = [name for name, each in tensors.items() if each.is_floating_point() and not each.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: weights are not finite (NaN or infinite) in {len(broken)} of {len(tensors)} tensors, "
+            f"first in {broken[0]!r}",
+            "its training diverged; take an older checkpoint, or train again with a lower learning rate",
+        )
     return generator.eval(), card

@@ -263,13 +263,13 @@ def test_the_central_square_is_cropped(width, height):
     pixels = np.arange(width * height, dtype=np.uint32).reshape(height, width) % 251
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    fitted = fit(Image.fromarray(pixels.astype(np.uint8)), side)
+    fitted = fit(Image.fromarray(pixels.astype(np.uint8)), (side, side))
     assert np.array_equal(fitted, pixels[top : top + side, left : left + side])
 
 
 def test_shrinking_does_not_alias():
     fine = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
-    assert np.asarray(fit(Image.fromarray(fine), 37)).std() < 3
+    assert np.asarray(fit(Image.fromarray(fine), (37, 37))).std() < 3
 
 
 def test_resizing_is_the_lanczos_filter():
@@ -281,4 +281,4 @@ def test_resizing_is_the_lanczos_filter():
     weights = np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0)
     weights /= weights.sum(1, keepdims=True)
     expected = (weights @ source @ weights.T).clip(0, 255)
-    assert np.abs(np.asarray(fit(Image.fromarray(source), 12)) - expected).max() <= 1.5
+    assert np.abs(np.asarray(fit(Image.fromarray(source), (12, 12))) - expected).max() <= 1.5

@@ -94,13 +94,13 @@ def test_images_of_different_sizes_come_to_the_default(tmp_path):
     assert "default" in data.origin["size_is"]
     assert (data.origin["crop"], data.origin["resize"]) == ("center", "lanczos")
     assert np.array_equal(images_of(data)[1], images["b.png"])
-    assert np.array_equal(images_of(data)[0], decode.fit(images["a.png"], 64))
+    assert np.array_equal(images_of(data)[0], decode.fit(images["a.png"], (64, 64)))
 
 
 def test_a_resolution_crops_and_resizes(tmp_path):
     image = random_image(0, (40, 30))
     data = open_data(str(write_images(tmp_path, {"a.png": image})), resolution=16)
-    assert np.array_equal(images_of(data)[0], decode.fit(image, 16))
+    assert np.array_equal(images_of(data)[0], decode.fit(image, (16, 16)))
     assert data.origin["size_is"] == "as asked for"
 
 
@@ -164,7 +164,9 @@ def test_an_image_may_come_in_each_form_of_the_contract(item):
     data = open_items([image])
     assert np.array_equal(images_of(data)[0], colour if data.spec.shape[0] == 3 else grey[..., None])
     smaller = open_items([image], resolution=4)
-    assert np.array_equal(images_of(smaller)[0].squeeze(), decode.fit(Image.fromarray(images_of(data)[0].squeeze()), 4))
+    assert np.array_equal(
+        images_of(smaller)[0].squeeze(), decode.fit(Image.fromarray(images_of(data)[0].squeeze()), (4, 4))
+    )
 
 
 def test_arrays_of_four_channels_keep_them():

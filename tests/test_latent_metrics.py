@@ -138,7 +138,8 @@ def test_a_hundredth_at_both_ends_is_left_out_of_the_mean():
     assert 980 <= len(kept) < 1003
     mean, error = mean_without_outliers(lengths)
     assert mean == pytest.approx(np.mean(kept), rel=1e-12)
-    assert error == pytest.approx(np.std(kept, ddof=1) / math.sqrt(len(kept)), rel=1e-12)
+    winsorized = np.std(np.clip(lengths, min(kept), max(kept)), ddof=1)
+    assert error == pytest.approx(winsorized * math.sqrt(1003) / len(kept), rel=1e-12)
     assert mean_without_outliers(torch.tensor([1.0, 5.0]).double()) == pytest.approx((3.0, 2.0))
 
 
@@ -577,9 +578,8 @@ def test_the_command_measures_path_lengths_in_both_spaces_and_keeps_the_result(r
     assert kept(here / folder) == rows
     assert [row["metric"] for row in rows] == ["ppl-z", "ppl-w"]
     for row in rows:
-        found, interval = row["details"], row["interval"]
-        assert row["value"] == found["full"] == interval["value"]
-        assert (interval["high"] - interval["low"]) / 2 == pytest.approx(1.96 * found["full_error"])
+        assert row["value"] == row["details"]["full"]
+        assert row["interval"] is None  # of so few ways
         assert row["protocol"]["distance"] == "squared distance of features of avatars-classifier"
         assert {"num_samples": 6, "truncation": 1.0, "computed_in": "float64"}.items() <= row["protocol"].items()
         assert row["circumstances"]["seed"] == 0

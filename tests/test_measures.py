@@ -12,6 +12,8 @@ from test_feature_store import Toy
 from ganforge.data.store import PackedData
 from ganforge.errors import DataError, OptionError
 from ganforge.evaluation.comparison import Comparison, Protocol, Reference, describe_protocol
+from ganforge.evaluation.features import FeatureSet
+from ganforge.evaluation.measures import MEASURES
 from ganforge.evaluation.result import Evaluation
 from ganforge.evaluation.statistics import Interval, inception_score
 from ganforge.evaluation.subjects import GeneratorSubject, ImagesSubject, SubjectImages
@@ -93,8 +95,8 @@ def balls(reals, fakes, near=3, far=5):
     return {
         "precision": (between <= around_reals[:, None]).any(0).mean(),
         "recall": (between <= around_fakes[None]).any(1).mean(),
-        "density": (between <= wide[:, None]).sum() / (far * len(fakes)),
-        "coverage": (between <= wide[:, None]).any(1).mean(),
+        "density": (between < wide[:, None]).sum() / (far * len(fakes)),
+        "coverage": (between < wide[:, None]).any(1).mean(),
     }
 
 
@@ -133,14 +135,15 @@ def test_the_kernel_distance_is_that_of_torch_fidelitys_subsets_and_of_its_defin
     comparison = compare(tmp_path)
     row, features = one(comparison, "kid"), features_of(comparison)
     told = kid_features_to_metric(
-        *map(torch.from_numpy, features), kid_subsets=100, kid_subset_size=130, kid_kernel="poly", rng_seed=2020,
-        verbose=False,
+        *map(torch.from_numpy, reversed(features)),  # its first input is the generated images, as for its IS
+        kid_subsets=100, kid_subset_size=130, kid_kernel="poly", rng_seed=2020, verbose=False,
     )  # fmt: skip
     assert row.value == pytest.approx(told["kernel_inception_distance_mean"], rel=1e-6)
     assert row.details["deviation_of_subsets"] == pytest.approx(told["kernel_inception_distance_std"], rel=1e-5)
     source = np.random.RandomState(2020)
     values = [
-        discrepancy(*(each[source.choice(len(each), 130, replace=False)] for each in features)) for _ in range(100)
+        discrepancy(*(each[source.choice(len(each), 130, replace=False)] for each in reversed(features)))
+        for _ in range(100)
     ]
     assert row.value == pytest.approx(np.mean(values), rel=1e-6)
     assert (row.metric, row.protocol["subset_size"], row.protocol["subsets"]) == ("kd_toy", 130, 100)
@@ -263,8 +266,9 @@ def test_some_of_the_images_of_a_folder_are_not_its_first_ones(tmp_path):
     assert some.read(40, 60)[:, 0, 0, 0].tolist() == drawn[40:60] == again.read(40, 60)[:, 0, 0, 0].tolist()
     assert others.read(0, 100)[:, 0, 0, 0].tolist() != drawn
     assert some.identity == again.identity != others.identity
-    everything = SubjectImages(subject, 200).read(0, 200)[:, 0, 0, 0].tolist()
-    assert sorted(everything) == list(range(200))
+    assert drawn == sorted(drawn)
+    for seed in (0, 1):  # all of them, as other programs read them
+        assert SubjectImages(subject, 200, seed=seed).read(0, 200)[:, 0, 0, 0].tolist() == list(range(200))
 
 
 def test_all_metrics_share_one_pass_over_the_images(tmp_path):
@@ -342,3 +346,29 @@ def test_a_generator_is_asked_for_classes_in_the_proportions_of_the_real_images(
     unlabelled = Reference.choose(packed("one", pixels(20, 1)), split="all")
     shares = unlabelled.draw_labels(3000, 0, 3).bincount(minlength=3) / 3000
     assert all(share == pytest.approx(1 / 3, abs=0.04) for share in shares.tolist())
+
+
+def from_features(metric, reals, fakes):
+    return MEASURES[metric](FeatureSet(reals), FeatureSet(fakes, logits=fakes))
+
+
+def test_no_interval_is_without_width_at_the_ends_of_the_range_or_of_constant_images():
+    source = torch.Generator().manual_seed(0)
+    reals, within, away = (torch.randn(50, 8, generator=source) * scale for scale in (1, 0.1, 1))
+    for fakes, ends in ((within, {"precision": 1}), (away + 100, {"recall": 0, "density": 0, "coverage": 0})):
+        found = {row.name: row for row in from_features("prc", reals, fakes)}
+        for name, end in ends.items():
+            assert found[name].value == end
+            assert abs((found[name].interval.low + found[name].interval.high) / 2 - end) > 0.02
+    for metric in MEASURES:
+        for row in from_features(metric, torch.ones(60, 3), torch.ones(60, 3)):
+            assert row.interval is None or row.interval.low < row.interval.high
+
+
+def test_density_and_coverage_have_open_balls_where_precision_and_recall_have_closed_ones():
+    rows = torch.randn(40, 4, generator=torch.Generator().manual_seed(1))
+    values = {row.name: row.value for row in from_features("prc", rows, rows)}
+    assert values == {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
+    twice = torch.cat([rows] * 6)  # balls of radius 0, which hold nothing if they are open
+    values = {row.name: row.value for row in from_features("prc", twice, twice)}
+    assert values == {"precision": 1, "recall": 1, "density": 0, "coverage": 0}

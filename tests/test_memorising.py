@@ -130,7 +130,8 @@ def test_half_of_the_copies_is_half_of_the_rate_with_the_interval_of_a_share(dat
     mixed = torch.cat([data.examples[:50], torch.full((50, 1, SIZE, SIZE), 255, dtype=torch.uint8)])
     row = measure(mixed, data, home=tmp_path)
     assert (row.metric, row.value, row.better) == ("memorization_pixels", 0.5, "lower")
-    assert row.interval == share_interval(0.5, 100)
+    assert row.interval.low < 0.5 < row.interval.high
+    assert row.interval.high >= share_interval(0.5, 100).high - 0.01
     assert Evaluation.from_json(json.loads(json.dumps(row.to_json()))) == row
 
 
@@ -168,15 +169,15 @@ def test_where_a_twentieth_of_the_data_are_twins_a_note_says_that_copies_are_not
     assert not any("equal a training image" in note for note in single.notes)
 
 
-def test_only_the_first_samples_are_searched_and_only_some_images_calibrate(data, tmp_path, monkeypatch):
+def test_only_some_samples_are_searched_and_only_some_images_calibrate(data, tmp_path, monkeypatch):
     monkeypatch.setattr(memorising, "MOST_IMAGES", 40)
     shown = torch.cat([data.examples[:40], paint(200, seed=9)])
     for holdout in (0.0, 0.3):
         row = measure(shown, data, home=tmp_path, holdout=holdout)
         assert row.protocol["searched"] == row.details["calibrating"] == 40
         assert row.protocol["num_samples"] == 240
-        assert row.interval == share_interval(row.value, 40)
-    assert measure(shown, data, home=tmp_path).value == 1
+        assert row.interval.low <= row.value <= row.interval.high
+        assert 0 < row.value < 1  # some of all: the first may be of one class
 
 
 def test_images_that_are_left_out_of_the_search_are_told(data, tmp_path):
@@ -204,7 +205,7 @@ def test_how_far_each_search_is_can_be_watched(data, tmp_path, monkeypatch):
     comparison = compare(paint(250, seed=11), data, tmp_path, holdout=0.3)
     measure_memorisation(comparison, tmp_path / "nearest.png", progress=Bar)
     assert seen["training images near samples"] == [(0, 250), (100, 250), (200, 250)]
-    assert len(seen) == 2
+    assert len(seen) == 4
 
 
 # The picture
@@ -279,7 +280,7 @@ def test_words_tell_distances_judgement_and_where_the_picture_is(data, tmp_path)
         words = describe_memorisation(measure(samples, data, home=tmp_path), picture)
         assert judgement in words
         assert "of 2,000 training images, each without itself" in words
-        assert f"{picture}: left the 8 samples nearest to a training image" in words
+        assert f"{picture}: left the 8 samples nearest to training images, copies before others" in words
     held_out = measure(paint(50, seed=2), data, home=tmp_path, holdout=0.3)
     assert f"of {held_out.details['calibrating']} held-out images: samples are" in describe_memorisation(
         held_out, picture

@@ -109,7 +109,7 @@ class SourceFiles:
                 f"{printable(str(path))} holds no picture files", "give a folder or zip of pictures, or one"
             )
         self.names = found.names
-        self._files, self._mode, self._edge = found, _MODES[shape[0]], shape[1]
+        self._files, self._mode, self._size = found, _MODES[shape[0]], (shape[1], shape[2])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -128,7 +128,7 @@ class SourceFiles:
         """One image ``[H, W, C]``."""
         item = self._files[index]
         image = item[0] if isinstance(item, tuple) else item  # it lies in the folder of a class
-        return np.atleast_3d(np.asarray(fit(image, self._edge).convert(self._mode)))
+        return np.atleast_3d(np.asarray(fit(image, self._size).convert(self._mode)))
 
 
 class _OnePicture(FolderImages):

@@ -141,14 +141,26 @@ def normalise(image: Image.Image, name: str) -> Image.Image:
         raise _unreadable(name, error) from error
 
 
-def fit(image: Image.Image, edge: int) -> Image.Image:
-    """Crop the largest square out of the centre and bring it to `edge` pixels, with antialiasing."""
-    if image.size == (edge, edge):
-        return image
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    return square.resize((edge, edge), Image.Resampling.LANCZOS)
+def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Crop the largest rectangle of the aspect ratio of `size` out of the center and resize it, with antialiasing.
+
+    Args:
+        image: Of any size.
+        size: Height and width in pixels.
+    """
+    height, width = crop_size((image.height, image.width), size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    if (height, width) == size:
+        return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
+    return image.crop((left, top, left + width, top + height)).resize(size[::-1], Image.Resampling.LANCZOS)
+
+
+def crop_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the largest rectangle within `image` that has the aspect ratio of `size`."""
+    height, width = image
+    if width * size[0] <= height * size[1]:
+        return max(1, round(width * size[0] / size[1])), width
+    return height, max(1, round(height * size[1] / size[0]))
 
 
 @contextmanager

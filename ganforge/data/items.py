@@ -24,6 +24,9 @@ from ganforge.interfaces import Dataset, Paired
 Shape = tuple[int, ...]
 """One example as it is yielded: ``(H, W, C)`` for an image, ``(D,)`` for a vector."""
 
+Size = tuple[int, int]
+"""Height and width of an image in pixels."""
+
 _SURVEYED = 64
 _CONTRACT = (
     "an example is a PIL image, uint8 [H, W] or [H, W, C] with C of 1, 3 or 4, or a float vector [D]; "
@@ -123,13 +126,13 @@ class Reader:
         self._sides = 1
         return shapes
 
-    def read(self, indices: Sequence[int], edge: int | None = None, source_edge: int | None = None) -> list[Example]:
+    def read(self, indices: Sequence[int], size: Size | None = None, source_size: Size | None = None) -> list[Example]:
         """Fetch examples, without those that are left out.
 
         Args:
             indices: Which.
-            edge: Crop and resize images to this many pixels along an edge; None to leave them.
-            source_edge: The same of the images that they come with.
+            size: Height and width that images are cropped and resized to; None to leave them.
+            source_size: The same of the images that they come with.
 
         Raises:
             PluginError: The data set fails or breaks the contract.
@@ -142,9 +145,9 @@ class Reader:
             where = self.call(index)[1]
             item, label, source = _split(item, where)
             try:
-                example = _example(item, label, where, edge)
+                example = _example(item, label, where, size)
                 if source is not None:
-                    example = replace(example, source=_example(source, None, where, source_edge))
+                    example = replace(example, source=_example(source, None, where, source_size))
                 examples.append(self._check_sides(example, where))
             except DataError as error:
                 self._leave_out(index, error, label)
@@ -214,15 +217,15 @@ def _split(item: Any, where: str) -> tuple[Any, int | None, Any]:
     return item[0], _read_label(item[1], where), None
 
 
-def _example(item: Any, label: int | None, where: str, edge: int | None) -> Example:
+def _example(item: Any, label: int | None, where: str, size: Size | None) -> Example:
     if isinstance(item, Image.Image):
         image = normalise(item, where)
         shape: Shape = (image.height, image.width, len(image.getbands()))
-        return Example(shape, _pixels(image if edge is None else fit(image, edge)), label)
+        return Example(shape, _pixels(image if size is None else fit(image, size)), label)
     array = _read_array(item, where)
     shape = array.shape
-    if array.ndim == 3 and edge is not None and shape[:2] != (edge, edge):
-        array = _pixels(fit(Image.fromarray(array[:, :, 0] if shape[2] == 1 else array), edge))
+    if array.ndim == 3 and size is not None and shape[:2] != size:
+        array = _pixels(fit(Image.fromarray(array[:, :, 0] if shape[2] == 1 else array), size))
     return Example(shape, array, label)
 
 

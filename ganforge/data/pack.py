@@ -15,7 +15,9 @@ from typing import Any
 from ganforge.data.bad import describe_left_out, refusal
 from ganforge.data.cache import cache_folder
 from ganforge.data.files import ImageFiles
+from ganforge.data.items import Size
 from ganforge.data.packer import Progress, pack
+from ganforge.data.plan import size_of
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
 from ganforge.data.wording import printable, short
@@ -26,7 +28,7 @@ from ganforge.registry import Registry
 def open_data(
     source: str,
     *,
-    resolution: int | None = None,
+    resolution: int | Size | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     cache: Path | None = None,
@@ -42,8 +44,9 @@ def open_data(
     Args:
         source: A folder or zip of images, an ``.npy`` file or a packed folder; else the name of a registered data set.
             If it could be both, it is the data set, and the note says so; ``./name`` is always a path.
-        resolution: Pixels along an edge. A data set with an option ``resolution`` draws at that size itself; all else
-            is cropped to the central square and resized. None for the size that all images share, else 64.
+        resolution: Pixels along an edge, or height and width. A data set with an option ``resolution`` draws squares
+            of that size itself; all else is cropped at the center to that aspect ratio and resized. None for the size
+            that all images share, else 64.
         options: Of a registered data set.
         registry: Where names are looked up; None for paths only.
         cache: Folder of packed data; None for the user's cache.
@@ -136,7 +139,7 @@ class Found:
     dataset: Any
     name: str
     title: str
-    resolution: int | None
+    resolution: int | Size | None
     origin: Mapping[str, Any]
     skip_bad: bool
     note: str = ""
@@ -183,10 +186,10 @@ class Found:
 
 
 def find_source(
-    source: str, resolution: int | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
+    source: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
 ) -> Found:
     """What is meant by a word: a path or the name of a data set; see `open_data` for the arguments and errors."""
-    if resolution is not None and resolution < 1:
+    if resolution is not None and min(size_of(resolution)) < 1:
         raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
     if not source:
         raise OptionError("the data have an empty name", "give a path, or the name of a data set")
@@ -207,9 +210,9 @@ def find_source(
 
 
 def _find_registered(
-    name: str, resolution: int | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
+    name: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
 ) -> Found:
-    if resolution is not None and "resolution" in registry.options("dataset", name):
+    if isinstance(resolution, int) and "resolution" in registry.options("dataset", name):
         if options.get("resolution", resolution) != resolution:
             raise OptionError(f"dataset '{name}' is asked for two resolutions", "give it once")
         options = {**options, "resolution": resolution}
@@ -219,11 +222,11 @@ def _find_registered(
     return Found(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
 
 
-def _as_it_is(dataset: Any, resolution: int | None) -> PackedData | None:
+def _as_it_is(dataset: Any, resolution: int | Size | None) -> PackedData | None:
     """Packed data that need no resizing."""
     if isinstance(dataset, PackedFolder):
         data, spec = dataset.data, dataset.data.spec
         shapes = [spec.shape] + [spec.source_shape] * (data.sources is not None)
-        if resolution is None or all(shape[1:] == (resolution, resolution) for shape in shapes):
+        if resolution is None or all(shape[1:] == size_of(resolution) for shape in shapes):
             return data
     return None

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganforge.data.decode import strict_decoding
-from ganforge.data.items import Reader, Shape
+from ganforge.data.items import Reader, Shape, Size
 from ganforge.data.plan import Plan
 from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
 from ganforge.data.threads import in_chunks
@@ -32,7 +32,7 @@ def pack(
     name: str,
     *,
     title: str,
-    resolution: int | None = None,
+    resolution: int | Size | None = None,
     origin: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
@@ -48,7 +48,7 @@ def pack(
         dataset: Anything map-style that yields what `ganforge.Dataset` says.
         name: A short name for what comes out.
         title: What to call the data set in an error.
-        resolution: Pixels along an edge; None to leave that to the images.
+        resolution: Pixels along an edge, or height and width; None to leave that to the images.
         origin: What is known of where the examples come from.
         folder: Where to write a packed folder, which is then mapped into memory; None to pack in memory.
         progress: Told after each chunk.
@@ -118,7 +118,7 @@ def _fill(
     reader: Reader,
     plans: Sequence[Plan],
     expected: Sequence[set[Shape]],
-    resolution: int | None,
+    resolution: int | Size | None,
     writers: Sequence[ArrayWriter],
     progress: Progress | None,
 ) -> tuple[list[set[Shape]], list[int | None] | None]:
@@ -130,10 +130,10 @@ def _fill(
     pixels = sum(
         max(math.prod(shape[:2]) for shape in {*known, plan.shape}) for known, plan in zip(expected, plans, strict=True)
     )
-    edges = [plan.edge for plan in plans]
+    sizes = [plan.size for plan in plans]
     seen: list[set[Shape]] = [set() for _ in plans]
     labels: list[int | None] = []
-    chunks = in_chunks(lambda indices: (indices.stop, reader.read(indices, *edges)), reader.length, pixels)
+    chunks = in_chunks(lambda indices: (indices.stop, reader.read(indices, *sizes)), reader.length, pixels)
     for done, examples in chunks:
         sides = [[example.sides[number] for example in examples] for number in range(len(plans))]
         for shapes, side in zip(seen, sides, strict=True):

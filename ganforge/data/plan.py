@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ganforge.data.decode import FILTER
-from ganforge.data.items import Example, Shape
+from ganforge.data.decode import FILTER, crop_size
+from ganforge.data.items import Example, Shape, Size
 from ganforge.errors import DataError
 
 DEFAULT_RESOLUTION = 64
 """Pixels along an edge for images that differ in size, when nothing else is asked for."""
+
+
+def size_of(resolution: int | Size) -> Size:
+    """Height and width of a resolution: an int is of a square."""
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
 @dataclass(frozen=True)
@@ -29,12 +34,12 @@ class Plan:
     chosen: str
 
     @classmethod
-    def of(cls, shapes: Collection[Shape], resolution: int | None, name: str) -> Plan:
+    def of(cls, shapes: Collection[Shape], resolution: int | Size | None, name: str) -> Plan:
         """Settle on a form.
 
         Args:
             shapes: All that occur.
-            resolution: Pixels along an edge that were asked for, or None.
+            resolution: Pixels along an edge, or height and width, that were asked for; or None.
             name: What to call the data in an error.
 
         Raises:
@@ -53,7 +58,7 @@ class Plan:
             raise DataError(f"{name} mixes images of 4 channels with others", "give all of them the same channels")
         sizes = {shape[:2] for shape in shapes}
         if resolution is not None:
-            return cls((resolution, resolution, max(channels)), "as asked for")
+            return cls((*size_of(resolution), max(channels)), "as asked for")
         if len(sizes) == 1:
             return cls((*sizes.pop(), max(channels)), "the size of all images")
         return cls((DEFAULT_RESOLUTION, DEFAULT_RESOLUTION, max(channels)), "the default, as the images differ in size")
@@ -64,9 +69,9 @@ class Plan:
         return len(self.shape) == 3
 
     @property
-    def edge(self) -> int | None:
-        """What images are cropped and resized to; None where all of them have one oblong size."""
-        return self.shape[0] if self.is_image and self.shape[0] == self.shape[1] else None
+    def size(self) -> Size | None:
+        """Height and width that images are cropped and resized to; None for vectors."""
+        return (self.shape[0], self.shape[1]) if self.is_image else None
 
     @property
     def row_shape(self) -> Shape:
@@ -89,11 +94,12 @@ class Plan:
 
     def describe(self, shapes: Collection[Shape]) -> dict[str, Any]:
         """How examples of these shapes were prepared, for `PackedData.origin`."""
-        if not self.is_image:
+        if self.size is None:
             return {}
+        sizes = {(height, width): crop_size((height, width), self.size) for height, width, _ in shapes}
         return {
             "size": list(self.shape[:2]),
             "size_is": self.chosen,
-            "crop": "none" if all(height == width for height, width, _ in shapes) or self.edge is None else "center",
-            "resize": "none" if all(min(shape[:2]) == self.edge for shape in shapes) or self.edge is None else FILTER,
+            "crop": "none" if all(size == crop for size, crop in sizes.items()) else "center",
+            "resize": "none" if all(crop == self.size for crop in sizes.values()) else FILTER,
         }

@@ -56,7 +56,7 @@ class DataImages(ImageSet):
         self.count = len(indices)
         channels, height, width = data.spec.shape
         self.shape = (channels, height, width)
-        self.identity = {"data": data.fingerprint, "indices": _digest(indices)}
+        self.identity = {"data": data.fingerprint, "indices": digest_indices(indices)}
 
     def read(self, start: int, stop: int) -> Tensor:
         """See `ImageSet.read`."""
@@ -104,5 +104,6 @@ def choose_some(indices: Tensor, count: int | None, seed: int) -> Tensor:
     return indices[order[:count]].sort().values
 
 
-def _digest(indices: Tensor) -> str:
+def digest_indices(indices: Tensor) -> str:
+    """SHA-256 of int64 ``[N]``, as hexadecimal text."""
     return hashlib.sha256(indices.to(torch.int64).numpy().astype("<i8").tobytes()).hexdigest()

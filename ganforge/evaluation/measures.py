@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from ganforge.evaluation.statistics import (
     inception_score,
     kernel_distance,
     precision_recall_density_coverage,
+    share_interval,
     spread_interval,
     student_quantile,
 )
@@ -38,6 +40,9 @@ POINTS = 15
 """Subsets by which a distance is extrapolated; so many generated images more than dimensions are needed."""
 
 _LEVEL = 0.95
+
+_DEPENDENCE = 1.12
+"""Factor of the spread of halves for precision, recall, density and coverage, which may rest on few images."""
 
 
 def measure_frechet(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
@@ -59,10 +64,19 @@ def measure_frechet(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
 def measure_frechet_infinity(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     """The Frechet distance freed of the bias by the number of generated images; see `frechet_infinity`."""
     smallest = max(fakes.features.shape[1] + 1, len(fakes) // 10)
-    found = frechet_infinity(GroupedMoments(reals.features).whole, fakes.features, smallest=smallest, points=POINTS)
-    reach = student_quantile(_LEVEL, len(found.sizes) - 2) * found.standard_error
-    interval = Interval(value=found.value, low=found.value - reach, high=found.value + reach, level=_LEVEL)
-    parameters = {"smallest": smallest, "points": len(found.sizes)}
+    moments = GroupedMoments(reals.features), GroupedMoments(fakes.features)
+    found = frechet_infinity(moments[0].whole, fakes.features, smallest=smallest, points=POINTS)
+    for each in (reals, fakes):
+        each.release()
+    interval = None
+    if min(moments[0].whole.count, moments[1].whole.count) >= FEW:
+        # Two independent errors: that of the distance of all images, and that of the line through the subsets.
+        sampled = frechet_interval(*moments, level=_LEVEL)
+        fitted = student_quantile(_LEVEL, len(found.sizes) - 2) * found.standard_error
+        reach = math.hypot((sampled.high - sampled.low) / 2, fitted)
+        interval = Interval(value=found.value, low=found.value - reach, high=found.value + reach, level=_LEVEL)
+    # Earlier intervals were those of the line alone, and too narrow to be compared with.
+    parameters = {"smallest": smallest, "points": len(found.sizes), "interval": "of distance and line"}
     return [
         Measured(
             name="fid-infinity",
@@ -102,9 +116,9 @@ def measure_inception_score(reals: FeatureSet, fakes: FeatureSet) -> list[Measur
     found = inception_score(fakes.logits, splits=splits)
     interval = None
     if len(fakes) >= FEW:
-        interval = half_sample_interval(
-            lambda logits: inception_score(logits, splits=splits).mean, fakes.logits, level=_LEVEL
-        ).within(1)
+        # Halves have half the splits, so that these are as large: the score grows with the images of a split.
+        draws = [inception_score(half, splits=splits // 2).mean for (half,) in half_samples(fakes.logits)]
+        interval = spread_interval(found.mean, draws, level=_LEVEL).within(1)
     return [
         Measured(
             name="is",
@@ -126,17 +140,27 @@ def measure_manifold(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]:
     found = asdict(precision_recall_density_coverage(*sets))
     halves = half_samples(*sets) if min(map(len, sets)) >= FEW else ()
     draws = [asdict(precision_recall_density_coverage(*half)) for half in halves]
-    parameters = {"num_searched": [len(each) for each in sets], "neighbours": 3, "coverage_neighbours": 5}
-    most = {"density": math.inf}  # how many balls lie about an image has no end; the others are shares
+    means = {name: float(np.mean([each[name] for each in draws or [found]])) for name in found}
+    parameters: dict[str, Any] = {
+        "num_searched": [len(each) for each in sets],
+        "neighbours": 3,
+        "coverage_neighbours": 5,
+    }
     return [
         Measured(
             name=name,
             value=value,
-            interval=spread_interval(value, [each[name] for each in draws], level=_LEVEL).within(0, most.get(name, 1))
+            interval=share_interval(
+                value,
+                len(sets[name in ("precision", "density")]),
+                draws=[means[name] + _DEPENDENCE * (each[name] - means[name]) for each in draws],
+                most=math.inf if name == "density" else 1.0,  # how many balls hold an image has no end
+                level=_LEVEL,
+            )
             if draws
             else None,
             better="higher",
-            parameters=parameters,
+            parameters=parameters | ({"balls": "open"} if name in ("density", "coverage") else {}),
         )
         for name, value in found.items()
     ]

@@ -19,7 +19,7 @@ from ganforge.evaluation.narration import Progress, Say, no_progress
 from ganforge.evaluation.result import Measured, describe_device
 from ganforge.evaluation.runs import RunProvenance, TrainedRun
 from ganforge.evaluation.spaces import chosen_spaces
-from ganforge.evaluation.statistics import Interval
+from ganforge.evaluation.statistics import Interval, student_quantile
 from ganforge.evaluation.ways import mean_without_outliers, path_lengths, w_way, z_way
 from ganforge.interfaces import Generator
 from ganforge.sampling import draw_latents, truncation_options
@@ -33,6 +33,9 @@ PROTOCOL = (
     "length sqrt(z_dim), in w straight; fixed noise, both ends with one label from the data; no crop; the lowest and "
     "the highest 1 % are left out, as the authors' code does"
 )
+
+LEAST_WAYS = 100
+"""Ways below which no interval is given."""
 
 _BATCH = 16
 
@@ -89,12 +92,7 @@ class PathLengthResult:
             Measured(
                 name=f"ppl-{each.space}",
                 value=each.full,
-                interval=Interval(
-                    value=each.full,
-                    low=each.full - 1.96 * each.full_error,
-                    high=each.full + 1.96 * each.full_error,
-                    level=0.95,
-                ),
+                interval=path_length_interval(each.full, each.full_error, self.provenance.num_samples),
                 better="lower",
                 parameters=parameters,
                 details=asdict(each),
@@ -109,6 +107,20 @@ class PathLengthResult:
             full, end = (f"{mean:.5g} ± {error:.2g}" for mean, error in _pairs(each))
             lines.append(f"  {each.space}           full {full}   end {end}")
         return "\n".join(lines)
+
+
+def path_length_interval(mean: float, error: float, count: int) -> Interval | None:
+    """Student's interval of 95 % of a mean length; None below 100 ways, of which a few long ones decide the mean.
+
+    Args:
+        mean: Over ways.
+        error: Its standard error.
+        count: Number of ways, 2 or more.
+    """
+    if count < LEAST_WAYS:
+        return None
+    reach = student_quantile(0.95, count - 1) * error
+    return Interval(value=mean, low=mean - reach, high=mean + reach, level=0.95).within(0)
 
 
 def path_length_of_run(

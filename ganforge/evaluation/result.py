@@ -83,7 +83,8 @@ class Measured:
     Attributes:
         name: What it is called; a distance of features is called as it is for those of the published Inception.
         value: The number; None where it is not defined.
-        interval: Of confidence; None where none is known.
+        interval: Of confidence; None where none is known. One without width becomes None: values that never differ, as
+            those of constant images, do not tell how far off they are.
         better: Which way is better; None where neither is.
         parameters: What of its definition could be another: values are compared where they agree.
         details: Whatever else was found.
@@ -95,6 +96,10 @@ class Measured:
     better: Better | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.interval is not None and self.interval.high - self.interval.low <= 1e-12 * abs(self.interval.value):
+            object.__setattr__(self, "interval", None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ganforge.checkpoint import read_spec
 from ganforge.data.conditions import Labels, SourceImages
 from ganforge.data.store import PackedData
 from ganforge.errors import OptionError
-from ganforge.evaluation.image_sets import ImageSet
+from ganforge.evaluation.image_sets import ImageSet, choose_some, digest_indices
 from ganforge.images import to_uint8
 from ganforge.interfaces import Generator
 from ganforge.sampling import generate_batches
@@ -97,9 +96,7 @@ class GeneratorSubject(Subject):
 
 
 class ImagesSubject(Subject):
-    """Images that are there already, in a folder or a zip; they come in an order that follows from the seed.
-
-    A folder may hold one class after another, so that the first images would not be like all of them.
+    """Images that exist already, in a folder or a zip, in the order of their names.
 
     Args:
         data: The images.
@@ -118,17 +115,15 @@ class ImagesSubject(Subject):
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
         """See `Subject.draw`."""
         images = torch.empty(count, *self.shape, dtype=torch.uint8)
-        self.data.gather(_shuffled(len(self.data), seed)[start : start + count], images)
+        self.data.gather(torch.arange(start, start + count), images)
         return images
-
-
-@lru_cache(maxsize=1)
-def _shuffled(count: int, seed: int) -> Tensor:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 class SubjectImages(ImageSet):
     """So many images of a subject.
+
+    Of a folder or zip with more images, some are chosen from the seed and keep their order: its first images may all be
+    of one class. All of them come as torch-fidelity reads them, sorted by name.
 
     Args:
         subject: What draws them.
@@ -157,6 +152,7 @@ class SubjectImages(ImageSet):
         self.shape = (channels, height, width)
         self.labels = labels
         self._subject, self._seed, self._truncation = subject, seed, truncation
+        self._rows = None if subject.most is None else choose_some(torch.arange(subject.most), count, seed)
         told = None
         if isinstance(labels, SourceImages):
             told = labels.digest
@@ -169,9 +165,15 @@ class SubjectImages(ImageSet):
             "seed": seed,
             "truncation": truncation,
             "labels": told,
+            **({} if self._rows is None else {"rows": digest_indices(self._rows)}),
         }
 
     def read(self, start: int, stop: int) -> Tensor:
         """See `ImageSet.read`."""
         labels = None if self.labels is None else self.labels[start:stop]
-        return self._subject.draw(start, stop - start, seed=self._seed, labels=labels, truncation=self._truncation)
+        if self._rows is not None:
+            return torch.cat([self._draw(row, 1, None) for row in self._rows[start:stop].tolist()])
+        return self._draw(start, stop - start, labels)
+
+    def _draw(self, start: int, count: int, labels: Tensor | None) -> Tensor:
+        return self._subject.draw(start, count, seed=self._seed, labels=labels, truncation=self._truncation)

@@ -143,7 +143,8 @@ def _load_raw(folder: RunFolder, generator: Generator) -> dict[str, Any]:
 
 
 def _open_like(source: str, spec: DataSpec, registry: Registry) -> PackedData:
-    """Data in the size of images that they are compared with."""
+    """Data brought to the size of images that they are compared with."""
     if not spec.is_image:
         raise OptionError("--data: vectors are compared with the run's own data alone", "leave it out")
-    return open_data(source, resolution=spec.shape[1], registry=registry)
+    height, width = spec.shape[1:]
+    return open_data(source, resolution=height if height == width else (height, width), registry=registry)

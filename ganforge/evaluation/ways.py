@@ -51,12 +51,13 @@ def mean_without_outliers(lengths: Tensor) -> tuple[float, float]:
     """Mean of lengths ``[N]`` and its standard error, without the lowest and the highest hundredth.
 
     As in the code of the paper's authors, of which their text does not speak: what lies below the 1 % quantile, rounded
-    down to one of the lengths, or above the 99 % quantile, rounded up, is left out. Of fewer than 100 all are kept.
+    down to one of the lengths, or above the 99 % quantile, rounded up, is left out. Of fewer than 100 all are kept. The
+    error is that of a trimmed mean, by the Winsorized deviation (Tukey and McLaughlin 1963).
     """
     low, high = lengths.quantile(0.01, interpolation="lower"), lengths.quantile(0.99, interpolation="higher")
     kept = lengths[(low <= lengths) & (lengths <= high)]
-    error = float(kept.std()) / math.sqrt(len(kept)) if len(kept) > 1 else math.nan
-    return float(kept.mean()), error
+    deviation = float(lengths.clamp(low, high).std()) if len(lengths) > 1 else math.nan
+    return float(kept.mean()), deviation * math.sqrt(len(lengths)) / len(kept)
 
 
 def z_way(start: Tensor, end: Tensor) -> Callable[[Tensor], Tensor]:

@@ -35,7 +35,7 @@ def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
     if image.size != (width, height):
         if height != width:
             raise DataError(f"{path}: is {image.width}x{image.height}, but must be {width}x{height}", "crop it")
-        image = fit(image, height)
+        image = fit(image, (height, width))
     if channels not in (1, 3):
         raise DataError(
             f"{path}: this generator makes images of {channels} channels", "take one of the data: --index 0"

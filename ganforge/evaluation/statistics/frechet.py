@@ -65,7 +65,8 @@ class FrechetInfinity:
 
     Attributes:
         value: Intercept of the line through `distances` by 1/N; it may be below 0.
-        standard_error: Of the intercept, by least squares. Larger subsets share images, so the true one is larger.
+        standard_error: Of the intercept about the line of these images, by least squares. The error of the distance by
+            the choice of the images comes on top; see `frechet_interval`.
         slope: Of the line: the bias at N images is about ``slope / N``.
         sizes: N of each subset.
         distances: Their Frechet distances.

@@ -129,10 +129,7 @@ def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95
         OptionError: There are fewer than 2 draws, or `level` is out of range.
     """
     _check_level(level)
-    if len(draws) < 2:
-        raise OptionError(f"{len(draws)} draws give no interval", "take 2 or more; 20 are usual")
-    if not np.isfinite([value, *draws]).all():
-        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
+    _check_draws(value, draws)
     reach = student_quantile(level, len(draws) - 1) * float(np.std(draws, ddof=1))
     return Interval(value=value, low=value - reach, high=value + reach, level=level)
 
@@ -159,28 +156,45 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     return Interval(value=mean, low=mean - reach, high=mean + reach, level=level)
 
 
-def share_interval(share: float, count: int, *, level: float = 0.95) -> Interval:
-    """Wilson's interval of a share.
+def share_interval(
+    share: float, count: int, *, draws: Sequence[float] = (), most: float = 1.0, level: float = 0.95
+) -> Interval:
+    """Wilson's score interval of a share with continuity correction, which has no zero width at 0 and 1.
 
-    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+    Newcombe 1998, "Two-Sided Confidence Intervals for the Single Proportion", method 4: without the correction shares
+    near 0 and 1 are covered too rarely. Where the share depends on more
+    than `count` independent trials, `draws` tell its variance, and the effective number of trials takes the place of
+    `count` (Korn and Graubard 1998, "Confidence Intervals for Proportions with Small Expected Number of Positive
+    Counts"). Without an upper end of the range it is the score interval of a Poisson mean.
 
     Args:
-        share: In [0, 1].
-        count: Of how many, 1 or more.
+        share: In [0, `most`].
+        count: Number of trials, 1 or more.
+        draws: Values of random halves, see `half_samples`; 2 or more, or none for independent trials.
+        most: Upper end of the range, above 0; infinite for a mean count.
         level: Confidence in (0, 1).
 
     Raises:
-        DataError: The share is of nothing.
-        OptionError: `level` is out of range.
+        DataError: The share is of nothing or out of range, or a draw is not finite.
+        OptionError: `level` is out of range, or there is 1 draw.
     """
     _check_level(level)
-    if count < 1 or not 0 <= share <= 1:
-        raise DataError(f"a share of {share} of {count}", "it must be in [0, 1], of 1 or more")
-    reach = NormalDist().inv_cdf((1 + level) / 2)
-    centre = (share + reach**2 / (2 * count)) / (1 + reach**2 / count)
-    width = reach / (1 + reach**2 / count) * math.sqrt(share * (1 - share) / count + reach**2 / (4 * count**2))
-    low, high = min(share, max(0.0, centre - width)), max(share, min(1.0, centre + width))  # but for rounding
-    return Interval(value=share, low=low, high=high, level=level)
+    if count < 1 or not 0 <= share <= most:
+        raise DataError(f"a share of {share} of {count}", f"it must be in [0, {most:g}], of 1 or more")
+    reach, unit = NormalDist().inv_cdf((1 + level) / 2), 1 / count
+    if draws:
+        _check_draws(share, draws)
+        reach, mean = student_quantile(level, len(draws) - 1), float(np.mean(draws))
+        variance = float(np.var(draws, ddof=1))
+        unit = max(unit, variance / (mean * (1 - mean / most))) if variance > 0 and 0 < mean < most else unit
+
+    def end(sign: int) -> float:
+        """A root x of ``(center - x)^2 = reach^2 unit x (1 - x / most)``."""
+        center, wide = min(max(share + sign * unit / 2, 0.0), most), reach**2 * unit
+        width = math.sqrt(wide * (wide + 4 * center * (1 - center / most)))
+        return (2 * center + wide + sign * width) / (2 + 2 * wide / most)
+
+    return Interval(value=share, low=min(share, max(0.0, end(-1))), high=max(share, min(most, end(1))), level=level)
 
 
 def student_quantile(level: float, freedom: int) -> float:
@@ -207,6 +221,13 @@ def _student(angle: float, freedom: int) -> float:
         term *= cosine * cosine * (power + 1) / (power + 2)
     total *= math.sin(angle)
     return 2 / math.pi * (angle + total) if odd else total
+
+
+def _check_draws(value: float, draws: Sequence[float]) -> None:
+    if len(draws) < 2:
+        raise OptionError(f"{len(draws)} draws give no interval", "take 2 or more; 20 are usual")
+    if not np.isfinite([value, *draws]).all():
+        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
 
 
 def _check_level(level: float) -> None:

@@ -42,9 +42,10 @@ def kernel_distance(
     """The unbiased squared MMD by the kernel ``(x.y / D + 1)^3``.
 
     Binkowski et al. 2018, "Demystifying MMD GANs" (arXiv:1801.01401). Mean and deviation are taken over random subsets,
-    those that torch-fidelity draws from an equal seed, with its defaults. Such subsets share images, so their spread
-    says little of how far the mean is off. The interval is therefore Student's over disjoint blocks, whose values are
-    independent (Zaremba et al. 2013, "B-test"): 10 blocks, or as many of `subset_size` as there are if that is more.
+    those that torch-fidelity draws from an equal seed, with its defaults and generated images as its first input. Such
+    subsets share images, so their spread says little of how far the mean is off. The interval is therefore Student's
+    over disjoint blocks, whose values are independent (Zaremba et al. 2013, "B-test"): 10 blocks, or as many of
+    `subset_size` as there are if that is more.
 
     Args:
         reals: Features ``[N, D]`` of any float type, 4 rows or more.
@@ -70,12 +71,12 @@ def kernel_distance(
     source = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):
-        chosen = [source.choice(len(features), subset_size, replace=False) for features in (reals, fakes)]
-        values.append(_discrepancy(_rows(reals, chosen[0]), _rows(fakes, chosen[1])))
+        ours, theirs = (source.choice(len(features), subset_size, replace=False) for features in (fakes, reals))
+        values.append(_discrepancy(_rows(reals, theirs), _rows(fakes, ours)))
     count = min(max(_BLOCKS, smaller // subset_size), smaller // 2)
     parts = [source.permutation(len(features))[: smaller // count * count] for features in (reals, fakes)]
     blocks = zip(*(np.split(part, count) for part in parts), strict=True)
-    apart = [_discrepancy(_rows(reals, ours), _rows(fakes, theirs)) for ours, theirs in blocks]
+    apart = [_discrepancy(_rows(reals, theirs), _rows(fakes, ours)) for theirs, ours in blocks]
     return KernelDistance(
         mean=float(np.mean(values)), deviation=float(np.std(values)), interval=seed_interval(apart, level=level)
     )

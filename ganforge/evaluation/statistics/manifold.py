@@ -19,10 +19,10 @@ class ManifoldScores:
     """How two sets lie to each other, where the ball of an image reaches to its k-th nearest neighbour in its own set.
 
     Attributes:
-        precision: Share of generated images that lie in a real image's ball.
-        recall: Share of real images that lie in a generated image's ball.
-        density: In how many balls of real images a generated one lies, on average, divided by k; it may exceed 1.
-        coverage: Share of real images in whose ball a generated one lies.
+        precision: Share of generated images that lie in a real image's ball, closed.
+        recall: Share of real images that lie in a generated image's ball, closed.
+        density: In how many open balls of real images a generated one lies, on average, divided by k; it may exceed 1.
+        coverage: Share of real images in whose open ball a generated one lies.
     """
 
     precision: float
@@ -40,9 +40,9 @@ def precision_recall_density_coverage(
     Models" (arXiv:1904.06991). Density and coverage: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for
     Generative Models" (arXiv:2002.09797). The defaults are those of the papers.
 
-    Balls are closed: an image as far as the k-th neighbour lies inside, and a copy of an image lies in its ball even if
-    that has radius 0 by duplicates. All four depend on the numbers of images: compare equal ones. Memory beside the
-    features is about 0.35 GB at D = 2048, for any number of images.
+    As in the code of the papers' authors, balls of precision and recall are closed and those of density and coverage
+    open: an image as far as the k-th neighbour lies inside the former only. All four depend on the numbers of images:
+    compare equal ones. Memory beside the features is about 0.35 GB at D = 2048, for any number of images.
 
     Args:
         reals: Features ``[N, D]`` of any float type.
@@ -73,7 +73,7 @@ def precision_recall_density_coverage(
             squares, slack = squared_distances(rows, others, centre)
             inside |= _within(squares, slack, narrow[part], rows, others).any(dim=1)
             recalled[part] |= _within(squares, slack, reach[:, None], rows, others).any(dim=0)
-            near = _within(squares, slack, wide[part], rows, others)
+            near = _within(squares, slack, wide[part], rows, others, is_open=True)
             covered[part] |= near.any(dim=0)
             dense += int(near.sum())
         precise += int(inside.sum())
@@ -85,16 +85,18 @@ def precision_recall_density_coverage(
     )
 
 
-def _within(squares: Tensor, slack: Tensor, reach: Tensor, rows: Tensor, others: Tensor) -> Tensor:
-    """Which pairs ``[N, M]`` are no further apart than the root of `reach`.
+def _within(
+    squares: Tensor, slack: Tensor, reach: Tensor, rows: Tensor, others: Tensor, *, is_open: bool = False
+) -> Tensor:
+    """Which pairs ``[N, M]`` are no further apart than the root of `reach`; nearer, if balls are open.
 
     Where rounding could decide, the distance is computed anew, as those that `reach` is made of were.
     """
-    inside = squares <= reach
+    inside = squares < reach if is_open else squares <= reach
     doubtful = ((squares - reach).abs() < slack).nonzero()
     for left, right in (pairs.unbind(dim=1) for pairs in torch.split(doubtful, _PAIRS)):
-        exact = exact_squares(rows[left], others, right)
-        inside[left, right] = exact <= reach.expand_as(squares)[left, right]
+        exact, limit = exact_squares(rows[left], others, right), reach.expand_as(squares)[left, right]
+        inside[left, right] = exact < limit if is_open else exact <= limit
     return inside
 
 

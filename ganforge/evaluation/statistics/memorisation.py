@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganforge.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import check_dimensions, check_features
+from ganforge.evaluation.statistics.intervals import Interval, half_samples, share_interval
 from ganforge.evaluation.statistics.neighbours import nearest
 
 
@@ -76,14 +77,30 @@ def compare_distances(generated: Tensor, held_out: Tensor, *, quantile: float = 
     """
     _check_quantile(quantile, len(held_out))
     ours, theirs = generated.cpu(), held_out.cpu()
-    threshold = theirs.sort().values[math.ceil(quantile * len(theirs)) - 1]
     return Memorisation(
         generated=ours.mean().item(),
         held_out=theirs.mean().item(),
-        threshold=threshold.item(),
-        duplicates=(ours <= threshold).double().mean().item(),
+        threshold=_threshold(theirs, quantile).item(),
+        duplicates=_duplicates(ours, theirs, quantile),
         copying=mann_whitney(ours, theirs),
     )
+
+
+def duplicates_interval(
+    generated: Tensor, held_out: Tensor, *, quantile: float = 0.05, level: float = 0.95
+) -> Interval:
+    """The interval of `Memorisation.duplicates`, by random halves of both sets of distances; see `share_interval`.
+
+    Args:
+        generated: As for `compare_distances`, 4 or more.
+        held_out: Likewise.
+        quantile: Of `held_out`, in (0, 1).
+        level: Confidence in (0, 1).
+    """
+    columns = (each.cpu()[:, None] for each in (generated, held_out))
+    draws = [_duplicates(ours[:, 0], theirs[:, 0], quantile) for ours, theirs in half_samples(*columns)]
+    share = _duplicates(generated.cpu(), held_out.cpu(), quantile)
+    return share_interval(share, len(generated), draws=draws, level=level)
 
 
 def mann_whitney(first: Tensor, second: Tensor) -> float:
@@ -104,6 +121,14 @@ def mann_whitney(first: Tensor, second: Tensor) -> float:
     ties = torch.unique_consecutive(torch.cat([first, second]).sort().values, return_counts=True)[1].double()
     variance = pairs / 12 * (total + 1 - ((ties**3 - ties).sum().item() / (total * (total - 1))))
     return float(((below + below_or_equal - pairs) / 2) / math.sqrt(variance)) if len(ties) > 1 else 0.0
+
+
+def _threshold(held_out: Tensor, quantile: float) -> Tensor:
+    return held_out.sort().values[math.ceil(quantile * len(held_out)) - 1]
+
+
+def _duplicates(generated: Tensor, held_out: Tensor, quantile: float) -> float:
+    return (generated <= _threshold(held_out, quantile)).double().mean().item()
 
 
 def _check_quantile(quantile: float, count: int) -> None:
