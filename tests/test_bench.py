@@ -191,7 +191,7 @@ def test_kinds_of_steps_and_their_shares(registry):
 
 
 def test_kinds_where_the_discriminator_takes_more_steps(registry):
-    tree = {"regularizers": {"r1": {"every": "4"}}, "training": {"d_steps": "3"}}
+    tree = {"recipe": "dcgan", "regularizers": {"r1": {"every": "4"}}, "training": {"d_steps": "3"}}
     kinds = players_of(registry, tree).kinds()
     # Due on the discriminator's steps 0, 4, 8 of 12, and on the generator's 0 of 4.
     assert [(each.penalties, each.index, each.share) for each in kinds] == [
@@ -202,7 +202,7 @@ def test_kinds_where_the_discriminator_takes_more_steps(registry):
 
 
 def test_a_penalty_without_weight_is_not_due(registry):
-    tree = {"regularizers": {"r1": {"every": "4", "weight": "0"}}}
+    tree = {"recipe": "dcgan", "regularizers": {"r1": {"every": "4", "weight": "0"}}}
     assert [(each.penalties, each.share) for each in players_of(registry, tree).kinds()] == [((), 1.0)]
 
 
@@ -389,7 +389,7 @@ def test_the_report_has_what_it_promises(run, here, tmp_path, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    code, out, _ = run("bench", *SMALL, "--reg", "r1:every=4", "--json")
+    code, out, _ = run("bench", "--arch", "dcgan", *SMALL, "--reg", "r1:every=4", "--json")
     assert code == 0
     report = json.loads(out)
     assert not list(temporary.iterdir())

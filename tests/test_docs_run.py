@@ -151,4 +151,4 @@ def test_training_commands_in_the_docs_settle_a_run(page, words, monkeypatch):
         pytest.skip("names a part that the page teaches to write")
     with pytest.raises(Ready) as ready:
         main([*words, "--device", "cpu", "--debug"])
-    assert ready.value.args[0].recipe == options.get("--arch", "dcgan")
+    assert ready.value.args[0].recipe == options.get("--arch", "rpgan")
