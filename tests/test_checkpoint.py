@@ -165,6 +165,21 @@ def test_an_architecture_that_is_not_installed_names_its_plugin(tmp_path, genera
         load_generator(tmp_path / "other.safetensors")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_in_one_line(tmp_path, generator, value, run):
+    weights = generator.state_dict()
+    name = [*weights][-1]
+    weights[name].view(-1)[0] = value
+    save_generator(tmp_path / "generator.safetensors", weights, CARD)
+    with pytest.raises(
+        CheckpointError, match=rf"not finite \(NaN or infinite\) in 1 of {len(weights)} tensors, .*{name}"
+    ):
+        load_generator(tmp_path / "generator.safetensors")
+    code, _, err = run("sample", tmp_path / "generator.safetensors")
+    assert (code, [line for line in err.splitlines() if "not finite" in line]) == (2, err.splitlines())
+    assert not (tmp_path / "samples.png").exists()
+
+
 def test_a_checkpoint_is_not_taken_for_a_generator(tmp_path):
     save_tensors(tmp_path / "state.safetensors", {"x": torch.zeros(1)}, {"kind": "checkpoint"})
     with pytest.raises(CheckpointError, match="holds no generator but a checkpoint"):
