@@ -406,7 +406,7 @@ def brute_scores(reals, fakes, neighbours, coverage_neighbours):
         return among.sort(1).values[:, count - 1]
 
     between = brute_distances(fakes, reals)
-    wide = between <= radii(reals, coverage_neighbours)
+    wide = between < radii(reals, coverage_neighbours)  # open, as in the authors' code
     return (
         (between <= radii(reals, neighbours)).any(1).double().mean().item(),
         (between <= radii(fakes, neighbours)[:, None]).any(0).double().mean().item(),

@@ -157,8 +157,8 @@ def _root(moments: Moments) -> Tensor:
     if rank == moments.dimensions:
         triangle: Tensor
         triangle, failed = torch.linalg.cholesky_ex(covariance)
-        # Rounding may let a singular covariance pass, with pivots that are nothing else.
-        if not failed and bool((triangle.diagonal().square() > lost * covariance.diagonal()).all()):
+        # Pivots of a singular covariance may be rounding, which grows as others are small: then eigenvalues decide.
+        if not failed and bool((triangle.diagonal().square() > _EPSILON**0.5 * covariance.diagonal()).all()):
             return triangle
     values, vectors = (each[..., -rank:] for each in torch.linalg.eigh(covariance))
     kept = values > lost * values[-1]
