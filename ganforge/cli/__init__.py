@@ -26,7 +26,6 @@ from ganforge.cli.report import report
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
 from ganforge.errors import GanforgeError
-from ganforge.text import escape_controls
 from ganforge.training.signals import Interrupted, raising_interrupts
 from ganforge.version import __version__
 
@@ -170,5 +169,5 @@ def leave(code: int) -> NoReturn:
 
 def _one_line(text: str, most: int = 2000) -> str:
     """A text whose parts may come from anybody, without line feeds or what steers a terminal, and not too long."""
-    shown = escape_controls("".join(" " if each.isspace() else each for each in text))
+    shown = "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)
     return shown if len(shown) <= most else f"{shown[: most // 2]} ... {shown[-most // 2 :]}"
