@@ -54,6 +54,9 @@ class Watcher:
     def tick(self, row):
         pass
 
+    def note(self, text):
+        pass
+
 
 def run(data, folder, images, device, resume=False):
     registry = Registry.installed()
