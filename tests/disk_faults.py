@@ -151,6 +151,8 @@ class Laboratory:
         spent = mended.code == 2 and "has spent its budget" in mended.err
         if not spent and (mended.code or mended.describe_failure()):
             wrong.append(f"afterwards: {mended.describe_failure() or mended.err.strip().splitlines()[-1]}")
+        if spent:  # nothing was written, so no draft was removed; the next process that writes must remove it
+            run_child(lambda: sweep_all(folder / "runs"), folder, SECONDS)
         lost = compare(folder, whole)
         if broken.code == 0:  # done without a decoration
             lost = [each for each in lost if not each.startswith(DECORATION)]
@@ -161,6 +163,14 @@ class Laboratory:
             (folder / "first.txt").write_text(broken.err)
             (folder / "second.txt").write_text(mended.err)
         return case, operation, "killed" if killed else f"exit code {broken.code}", wrong
+
+
+def sweep_all(runs: Path) -> None:
+    """Remove drafts as a process does that writes into each of the folders."""
+    from ganforge.files import sweep
+
+    for each in [runs, *(path for path in sorted(runs.rglob("*")) if path.is_dir())]:
+        sweep(each)
 
 
 DATE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*( UTC)?")

@@ -26,6 +26,9 @@ ESCAPES = "a\x1b[31mb\x1b]0;t\x07\rc"
 BIDI = "photo\u202egnp.exe\u2066"
 SCRIPT = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
+LIKE_DRAFTS = (".thesis.tmp", ".thesis.0123abcd.ganforge-draft")
+"""Folders of the user that are named like drafts, beside runs and results."""
+
 STRANGER = 65534
 """Owner of a folder that is not the user's, where the tests may give files away."""
 
@@ -190,8 +193,9 @@ def lay_canary(place: Path, template: Path) -> None:
     (canary / "folder").mkdir()
     (canary / "folder" / "000000001.safetensors").write_bytes(b"private")
     for folder in (place / "runs", place / "out"):
-        (folder / ".thesis.tmp").mkdir(parents=True)
-        (folder / ".thesis.tmp" / "thesis.txt").write_text("private\n")
+        for name in LIKE_DRAFTS:
+            (folder / name).mkdir(parents=True)
+            (folder / name / "thesis.txt").write_text("private\n")
 
 
 def rename(run: Path, source: random.Random) -> tuple[Path, str]:
@@ -321,7 +325,7 @@ class Forgery:
         suffix = {"checkpoints": ".safetensors", "samples": ".png"}.get(parent.name, ".json")
         path = parent / (self.source.choice(NAMES)[:200] + self.source.choice((suffix, suffix, suffix, ".png", "")))
         if self.source.random() < 0.2:
-            path = parent / f".{self.source.choice(['x', 'config.json', '000000048.png'])}.0123abcd.tmp"
+            path = parent / f".{self.source.choice(['x', 'config.json', '000000048.png'])}.0123abcd.ganforge-draft"
         if os.path.lexists(path):
             return "nothing"
         files = [each for each in sorted(parent.iterdir()) if each.is_file() and each.stat().st_size < 1 << 24]

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from forking import call_main, import_everything, map_forked, open_library, preload, run_child, run_forked
-from hostile_folders import Forger
+from hostile_folders import LIKE_DRAFTS, Forger
 
 SMALL = (
     "--batch 8 --device cpu --engine eager --precision float32 --set training.layout=contiguous --images 32 "
@@ -152,6 +152,8 @@ def judge(lines: list[str], place: Path, run: Path) -> list[str]:
         if kind == "start":
             if "'uname'" not in path:
                 found.append(f"starts {path}")
+        elif kind == "list" and path.endswith(LIKE_DRAFTS[1]):  # it must be looked into to be told from a draft
+            continue
         elif path.startswith((f"{root}/canary", f"{root}/runs/.thesis", f"{root}/out/.thesis")):
             what = {"list": "lists", "change": "changes"}.get(kind, "")
             found.append(f"{what or ('writes' if int(kind) & 3 else 'reads')} {path[len(root) + 1 :]}")
@@ -163,7 +165,7 @@ def judge(lines: list[str], place: Path, run: Path) -> list[str]:
 def list_private(place: Path) -> dict[str, tuple[Any, ...]]:
     """All that lies beside the run, with what would show a change."""
     found = {}
-    for top in ("canary", "runs/.thesis.tmp", "out/.thesis.tmp"):
+    for top in ("canary", *(f"{folder}/{name}" for folder in ("runs", "out") for name in LIKE_DRAFTS)):
         for path in [place / top, *sorted((place / top).rglob("*"))]:
             if not os.path.lexists(path):
                 continue
@@ -249,7 +251,7 @@ def name_cause(wrong: str) -> str:
     if place := re.search(r"\[ganforge/.*\]$", wrong):
         return f"{re.sub(r':.*', '', wrong.removeprefix('traceback: '))} {place[0]}"
     if " canary/" in wrong:
-        wrong = re.sub(r"/\.[^/]*\.tmp(/.*)?$", "/(a draft)", wrong)
+        wrong = re.sub(r"/\.[^/]*\.(tmp|ganforge-draft)(/.*)?$", "/(a draft)", wrong)
     return re.sub(r"\d+", "N", re.sub(r" /\S+/", " .../", wrong))[:120]
 
 
