@@ -41,8 +41,13 @@ def drafting(path: Path) -> Iterator[Path]:
     while lock is None:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.ganforge-draft")
         draft.mkdir()
-        with suppress(BlockingIOError, FileNotFoundError):  # another process swept it before it was locked
+        try:
             lock = lock_file(draft / _LOCK)
+        except (BlockingIOError, FileNotFoundError):  # another process swept it before it was locked
+            continue
+        except OSError:
+            _remove_draft(draft)
+            raise
     try:
         yield draft / path.name
     finally:

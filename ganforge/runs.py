@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.errors import CheckpointError, GanforgeError, OptionError, nearest
-from ganforge.files import cannot_write, lock_file, name_kind, read_text, write_bytes
+from ganforge.files import cannot_write, lock_file, name_kind, read_text, sweep, write_bytes
 from ganforge.schema import convert, parse_json
 from ganforge.settings import ConfigTree
 from ganforge.text import escape_controls
@@ -100,6 +100,9 @@ class RunFolder:
             number = max(
                 (int(match[1]) for each in out.iterdir() if (match := NUMBER.fullmatch(each.name))), default=-1
             )
+            for each in out.iterdir():
+                if NUMBER.fullmatch(each.name) and not (each.is_symlink() or _is_run(each)):
+                    sweep(each.absolute())  # a process was killed before it had written config.json
             path = None
             while path is None:
                 number += 1

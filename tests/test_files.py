@@ -1,5 +1,6 @@
 """Files are whole or not there, and what a killed process left half made is cleared away."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -110,6 +111,16 @@ def test_where_locks_are_not_to_be_had_files_are_written_all_the_same(tmp_path, 
     (draft / "ganforge.lock").touch()
     write_bytes(tmp_path / "file", b"new")
     assert sorted(os.listdir(tmp_path)) == [draft.name, "file"]  # it could belong to somebody at work
+
+
+def test_a_draft_that_cannot_be_locked_is_removed(tmp_path, monkeypatch):
+    def fill_disk(_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ganforge.files.lock_file", fill_disk)
+    with pytest.raises(GanforgeError, match="No space left on device"):
+        write_bytes(tmp_path / "file", b"new")
+    assert os.listdir(tmp_path) == []
 
 
 def test_two_drafts_of_one_place_do_not_meet(tmp_path):

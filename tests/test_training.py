@@ -249,6 +249,16 @@ def test_run_folders_are_numbered_and_found(tmp_path):
         RunFolder.find(None, tmp_path / "nothing")
 
 
+def test_a_new_run_removes_the_draft_of_one_that_was_killed_before_it_had_a_configuration(tmp_path):
+    killed = RunFolder.create(tmp_path, "x").path
+    (killed / ".config.json.00000001.ganforge-draft").mkdir()
+    (tmp_path / "outside/.y.00000002.ganforge-draft").mkdir(parents=True)
+    (tmp_path / "00001-y").symlink_to(tmp_path / "outside")
+    assert RunFolder.create(tmp_path, "z").path.name == "00002-z"
+    assert sorted(each.name for each in killed.iterdir()) == ["checkpoints", "samples"]
+    assert list((tmp_path / "outside").iterdir())
+
+
 @pytest.mark.parametrize(
     ("settings", "best", "kept"),
     [
