@@ -21,7 +21,7 @@ from ganforge.builtin.ada import ADA
 from ganforge.builtin.augmentations import DiffAugment, Flip
 from ganforge.builtin.avatars import Avatars
 from ganforge.builtin.losses import ganforge_losses
-from ganforge.images import gif_bytes, grid, to_float, to_pil, to_uint8
+from ganforge.core.images import gif_bytes, grid, to_float, to_pil, to_uint8
 
 IMAGES = Path(__file__).parent / "images"
 RUNS = Path("runs/pictures")

@@ -14,10 +14,10 @@ from typing import Any
 import typer
 
 import ganforge
-from ganforge import hookspecs
 from ganforge.cli import app
-from ganforge.plugins import HOOKS
-from ganforge.registry import Part, Registry
+from ganforge.contract import hookspecs
+from ganforge.plugins.loading import HOOKS
+from ganforge.plugins.registry import Part, Registry
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -112,7 +112,7 @@ def base_of(kind: str) -> str:
 
 def home_of(name: str) -> str:
     """Where a public name is defined."""
-    return next(f"ganforge.{module}.{name}" for module, names in ganforge._HOMES.items() if name in names)
+    return f"ganforge.{ganforge._MODULES[name]}.{name}"
 
 
 def write_parts() -> str:
@@ -147,7 +147,6 @@ def describe_part(part: Part) -> list[str]:
 
 def write_api() -> str:
     """Every public name, for mkdocstrings to fill in."""
-    homes = {name: f"ganforge.{module}.{name}" for module, names in ganforge._HOMES.items() for name in names}
     groups = {
         "Training and runs": ["train", "open_run", "load", "generate", "Run"],
         "Parts": [
@@ -172,11 +171,11 @@ def write_api() -> str:
                 "Schedule",
                 "hookimpl",
             )
-            if each in homes
+            if each in ganforge._MODULES
         ],
     }
     told = {name for names in groups.values() for name in names}
-    functions = sorted((set(homes) - told), key=str.lower)
+    functions = sorted((set(ganforge._MODULES) - told), key=str.lower)
     groups["Errors"] = [name for name in functions if name.endswith("Error")]
     groups["Layers and helpers"] = [name for name in functions if not name.endswith("Error")]
     lines = [
@@ -190,7 +189,7 @@ def write_api() -> str:
         for name in names:
             if re.fullmatch(r"[A-Z_]+", name):
                 continue
-            lines += [f"::: {homes[name]}", ""]
+            lines += [f"::: {home_of(name)}", ""]
     lines += ["## Checks", "", "::: ganforge.testing", ""]
     return "\n".join(lines).rstrip() + "\n"
 

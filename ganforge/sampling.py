@@ -12,9 +12,10 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
-from ganforge.errors import OptionError, nearest
-from ganforge.interfaces import DataSpec, Generator
-from ganforge.shortage import in_halves
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError, nearest
+from ganforge.contract.networks import Generator
+from ganforge.core.out_of_memory import in_halves
 
 
 class Sliceable(Protocol):

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 import torch
 
-from ganforge.evaluation.agreement import judge
 from ganforge.evaluation.features import FeatureSet
-from ganforge.evaluation.measures import MEASURES
-from ganforge.evaluation.path_length import path_length_interval
-from ganforge.evaluation.result import Evaluation, Measured
+from ganforge.evaluation.metrics.measures import MEASURES
+from ganforge.evaluation.metrics.path_length import path_length_interval
+from ganforge.evaluation.metrics.paths import mean_without_outliers
+from ganforge.evaluation.results.comparability import judge
+from ganforge.evaluation.results.result import Evaluation, Measured
 from ganforge.evaluation.statistics import share_interval
-from ganforge.evaluation.statistics.memorisation import duplicates_interval
-from ganforge.evaluation.ways import mean_without_outliers
+from ganforge.evaluation.statistics.memorization import duplicates_interval
 
 LEAST = 0.92
 """Coverage below which an interval of 95 % is too narrow, over 300 repetitions."""

@@ -167,7 +167,7 @@ class Laboratory:
 
 def sweep_all(runs: Path) -> None:
     """Remove drafts as a process does that writes into each of the folders."""
-    from ganforge.files import sweep
+    from ganforge.core.atomic_files import sweep
 
     for each in [runs, *(path for path in sorted(runs.rglob("*")) if path.is_dir())]:
         sweep(each)
@@ -204,9 +204,9 @@ def main() -> int:
     arguments = parser.parse_args()
     preload()
     import_everything()
-    import ganforge.export.fresh
+    import ganforge.export.subprocess_runner
 
-    ganforge.export.fresh.subprocess = SimpleNamespace(run=run_forked)
+    ganforge.export.subprocess_runner.subprocess = SimpleNamespace(run=run_forked)
     root = Path(tempfile.mkdtemp(prefix="ganforge-disk-"))
     os.environ["GANFORGE_CACHE"] = str(root / "cache")
     laboratory = Laboratory(root)

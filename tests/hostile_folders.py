@@ -431,7 +431,7 @@ class Forgery:
 
     def change_card(self) -> str:
         """A value in the card of a file of weights, with a digest that fits."""
-        from ganforge.checkpoint import _digest_card
+        from ganforge.runs.checkpoint import _digest_card
 
         path = self.weights()
         try:

@@ -284,9 +284,9 @@ def main() -> int:
     arguments = parser.parse_args()
     preload()
     import_everything()
-    import ganforge.export.fresh
+    import ganforge.export.subprocess_runner
 
-    ganforge.export.fresh.subprocess = SimpleNamespace(run=run_forked)
+    ganforge.export.subprocess_runner.subprocess = SimpleNamespace(run=run_forked)
     platform.processor()  # asks `uname` once
     root = Path(tempfile.mkdtemp(prefix="ganforge-hostile-")).resolve()
     (root / "tmp").mkdir()

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganforge.checkpoint import read_tensors
-from ganforge.runs import RunFolder
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
 
 COMMON = (
     "--batch 8 --device cpu --engine eager --precision float32 --set training.layout=contiguous "

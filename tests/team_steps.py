@@ -12,17 +12,17 @@ import safetensors.torch
 import torch
 
 from ganforge import Regularizer, Step
-from ganforge.checkpoint import digest_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.core.distributed import TeamError, join_team
+from ganforge.core.seeding import seed_everything
 from ganforge.data.store import PackedData
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
-from ganforge.settings import load_layers
-from ganforge.team import TeamError, join_team
-from ganforge.training.average import update_average
-from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine, Plan
-from ganforge.training.randomness import seed_everything
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import digest_tensors
+from ganforge.training.ema import update_average
+from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
 

@@ -8,8 +8,8 @@ from ganforge import DataSpec, Pair
 from ganforge.builtin import ada
 from ganforge.builtin.ada import ADA
 from ganforge.builtin.augmentations import DiffAugment, Flip
-from ganforge.config import resolve
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.plugins.registry import Registry
 from ganforge.training.state import build_state
 
 RGB = DataSpec((3, 16, 16))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from ganforge.contract.errors import DataError
 from ganforge.data.rows import RowFile
 from ganforge.data.store import PackedData
-from ganforge.errors import DataError
-from ganforge.training.batches import Batches
-from ganforge.training.feeding import DirectFeeder, PrefetchingFeeder, ResidentFeeder, open_feeder
+from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder, ResidentFeeder, open_feeder
+from ganforge.training.loading.sampler import Batches
 
 CPU = torch.device("cpu")
 FEEDERS = [DirectFeeder, PrefetchingFeeder, ResidentFeeder]
@@ -137,7 +137,7 @@ READ = """
 import sys, torch
 from pathlib import Path
 from ganforge.data.store import PackedData
-from ganforge.training.feeding import DirectFeeder, PrefetchingFeeder
+from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
 before = peak()

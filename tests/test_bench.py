@@ -13,14 +13,14 @@ from ganforge.benchmark.compare import compare_players, split_variant
 from ganforge.benchmark.counting import Counter
 from ganforge.benchmark.fit import Line, fit_shape
 from ganforge.benchmark.noise import draw_noise, read_spec
-from ganforge.benchmark.players import count_step, open_players
 from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weigh
-from ganforge.config import resolve
-from ganforge.errors import OptionError
-from ganforge.interfaces import DataSpec
-from ganforge.plugins import load_plugins
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
+from ganforge.benchmark.training_setup import count_step, open_players
+from ganforge.config.schema import resolve
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
+from ganforge.plugins.loading import load_plugins
+from ganforge.plugins.registry import Registry
+from ganforge.runs.folder import RunFolder
 from ganforge.sampling import draw_latents
 from ganforge.training.loop import train
 from ganforge.training.start import open_record

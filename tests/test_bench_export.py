@@ -9,20 +9,20 @@ import sys
 import pytest
 import torch
 
-from ganforge.benchmark import serving
+from ganforge.benchmark import inference
 from ganforge.benchmark.calls import LOADERS, call_eager
+from ganforge.benchmark.inference import Served, make_row, measure_serving, time_programs
 from ganforge.benchmark.noise import draw_noise, read_spec
-from ganforge.benchmark.players import open_players
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
-from ganforge.benchmark.serving import Served, make_row, measure_serving, time_programs
 from ganforge.benchmark.timing import Timing
+from ganforge.benchmark.training_setup import open_players
 from ganforge.cli.serving import SERVING
-from ganforge.config import resolve
-from ganforge.errors import GanforgeError
+from ganforge.config.schema import resolve
+from ganforge.contract.errors import GanforgeError
 from ganforge.export.examples import Asked, make_example
 from ganforge.export.portable import Portable
-from ganforge.plugins import load_plugins
-from ganforge.registry import Registry
+from ganforge.plugins.loading import load_plugins
+from ganforge.plugins.registry import Registry
 
 COMMAND = ["bench", "--export", "--arch", "mlp", "--resolution", "8", "--seconds", "0", "--set=training.threads=1"]
 
@@ -66,7 +66,7 @@ def test_each_call_gives_what_the_network_gives_for_its_batch(registry, tmp_path
     players = players_of(registry, {"recipe": "cgan", "generator": {"hidden": "16"}, "discriminator": {"hidden": "16"}})
     generator, data = players.state.average.eval(), players.data.spec
     portable = Portable(generator, data)
-    card = serving.describe_generator(players)
+    card = inference.describe_generator(players)
     paths = {}
     for name in ("torchscript", "onnx"):
         exporter = registry.build("exporter", name, {})
@@ -105,7 +105,9 @@ def test_what_cannot_be_had_is_told_and_left_out(registry, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(serving, "FORMATS", (("onnx", "float32"), ("torchscript", "bfloat16"), ("nonsense", "float32")))
+    monkeypatch.setattr(
+        inference, "FORMATS", (("onnx", "float32"), ("torchscript", "bfloat16"), ("nonsense", "float32"))
+    )
     said = []
     report = measure_serving(players_of(registry), registry, 0.0, said.append)
     assert said == report["left_out"]
@@ -127,7 +129,7 @@ def test_what_cannot_be_had_is_told_and_left_out(registry, monkeypatch):
 def test_processors_with_bfloat16_are_known(monkeypatch, flags):
     for name in ("avx512_bf16", "amx_tile"):
         monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in flags)
-    serving.check_precision("bfloat16")
+    inference.check_precision("bfloat16")
 
 
 # In C++
@@ -161,7 +163,7 @@ def eager(monkeypatch):
     def time(calls, seconds):
         return {each: Timing(4.0 if each.batch == 1 else 2.0, 1.0, 9.0, 5) for each in calls}
 
-    monkeypatch.setattr(serving, "time_python", time)
+    monkeypatch.setattr(inference, "time_python", time)
     return {Served("eager", "float32", "Python", batch): lambda: None for batch in (1, 64)}
 
 
@@ -261,7 +263,7 @@ def test_what_excludes_export_is_refused_in_one_line(run, here, flags, message):
 
 
 def test_the_table_names_each_batch_and_file(run, here, monkeypatch):
-    monkeypatch.setattr(serving, "FORMATS", (("torchscript", "float32"),))
+    monkeypatch.setattr(inference, "FORMATS", (("torchscript", "float32"),))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     code, out, err = run(*COMMAND)
     assert code == 0
@@ -292,7 +294,7 @@ def test_all_is_measured_where_all_is_there(run, here):
         "pt2": not compiler,
     }
     expected = {("eager", "float32", "Python")}
-    for name, precision in serving.FORMATS:
+    for name, precision in inference.FORMATS:
         if missing[name] or (precision == "bfloat16" and not has_bfloat16()):
             continue
         expected.add((name, precision, "Python"))
@@ -309,7 +311,7 @@ def test_all_is_measured_where_all_is_there(run, here):
 
 def has_bfloat16():
     try:
-        serving.check_precision("bfloat16")
+        inference.check_precision("bfloat16")
     except GanforgeError:
         return False
     return True

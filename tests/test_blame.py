@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import torch
 
-from ganforge.blame import MAKERS, blaming
-from ganforge.errors import DataError, PluginError
-from ganforge.training.loggers import Loggers
+from ganforge.contract.errors import DataError, PluginError
+from ganforge.plugins.blame import MAKERS, blaming
+from ganforge.training.recording.loggers import Loggers
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A budget that buys too few steps is warned of: at the start, as soon as the speed is known, and at the end."""
 
 import ganforge
-from ganforge.config import TrainingConfig
+from ganforge.config.schema import TrainingConfig
 from ganforge.training.budget import BudgetWatcher, suggest_budget
 
 NEED = "recognizable results need about 1,000 steps"

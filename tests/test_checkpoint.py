@@ -9,7 +9,7 @@ import torch
 import ganforge
 from ganforge import CheckpointError, DataSpec, GanforgeError, OptionError
 from ganforge.builtin.mlp import MLPGenerator
-from ganforge.checkpoint import load_generator, read_tensors, save_generator, save_tensors
+from ganforge.runs.checkpoint import load_generator, read_tensors, save_generator, save_tensors
 
 CARD = {
     "generator": {"name": "mlp", "options": {"z_dim": 4, "hidden": [8]}, "plugin": "mlp"},

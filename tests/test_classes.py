@@ -11,14 +11,14 @@ from PIL import Image
 from torch import nn
 
 from ganforge.builtin.avatars import Avatars
+from ganforge.contract.errors import OptionError, PluginError
 from ganforge.data.store import PackedData
-from ganforge.errors import OptionError, PluginError
 from ganforge.evaluation.classes import attribute_bits, attribute_names, list_worst
 from ganforge.evaluation.classifier import Classifier, train_classifier
-from ganforge.evaluation.conditional import conditional_accuracy, conditional_accuracy_of_run, is_conditional
-from ganforge.evaluation.coverage import modes_of_run
-from ganforge.evaluation.modes import HasAttributes, HasModes, class_coverage, reverse_kl
-from ganforge.evaluation.runs import TrainedRun
+from ganforge.evaluation.metrics.conditional import conditional_accuracy, conditional_accuracy_of_run, is_conditional
+from ganforge.evaluation.metrics.mode_coverage import HasAttributes, HasModes, class_coverage, reverse_kl
+from ganforge.evaluation.metrics.modes import modes_of_run
+from ganforge.evaluation.subjects.runs import TrainedRun
 
 NAMES = tuple("abcdefgh")
 

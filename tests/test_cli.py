@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 import ganforge
-from ganforge.checkpoint import read_card, read_tensors
 from ganforge.cli import hoist, main
-from ganforge.runs import RunFolder
+from ganforge.runs.checkpoint import read_card, read_tensors
+from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 
 SMALL = [

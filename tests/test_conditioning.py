@@ -23,8 +23,8 @@ from ganforge import (
 )
 from ganforge.builtin.conditional import AuxiliaryClassifier
 from ganforge.cli import main
-from ganforge.config import resolve
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.plugins.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, step_discriminator, step_generator

@@ -4,9 +4,9 @@ import os
 import pytest
 
 from ganforge import OptionError
-from ganforge.config import resolve
-from ganforge.registry import Registry
-from ganforge.settings import load_layers, merge, parse_part, parse_setting, read_config
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers, merge, parse_part, parse_setting, read_config
+from ganforge.plugins.registry import Registry
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import torch
 from ganforge import Augmentation, Discriminator, FeatureDiscriminator, Generator, Loss, Regularizer
 from ganforge.builtin.dcgan import DCGANGenerator
 from ganforge.builtin.losses import NonSaturating
-from ganforge.config import resolve
-from ganforge.interfaces import DataSpec
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.contract.data import DataSpec
+from ganforge.plugins.registry import Registry
 from ganforge.testing import (
     check_augmentation,
     check_dataset,

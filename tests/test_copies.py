@@ -7,11 +7,11 @@ import torch
 from test_feature_store import Toy
 
 from ganforge.data.store import PackedData
-from ganforge.evaluation.comparison import Comparison, Protocol, Reference
-from ganforge.evaluation.copies import KINDS, find_copies
-from ganforge.evaluation.image_sets import DataImages
-from ganforge.evaluation.memorising import describe_memorisation, measure_memorisation
-from ganforge.evaluation.subjects import ImagesSubject
+from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference
+from ganforge.evaluation.metrics.copies import KINDS, find_copies
+from ganforge.evaluation.metrics.memorization import describe_memorization, measure_memorization
+from ganforge.evaluation.subjects.image_sets import DataImages
+from ganforge.evaluation.subjects.subject import ImagesSubject
 
 SIZE = 12
 
@@ -58,7 +58,7 @@ def measure(samples, training, home):
         device=torch.device("cpu"),
         cache=home / "cache",
     )
-    (row,) = measure_memorisation(comparison, home / "nearest.png")
+    (row,) = measure_memorization(comparison, home / "nearest.png")
     return row
 
 
@@ -73,7 +73,7 @@ def test_a_tenth_of_copies_is_counted_by_its_kind_with_the_images_that_were_copi
     assert any(note == f"copies of training images: 10 {kind}, more than unseen images have" for note in row.notes)
     shown = [(each["copy"], each["training_image"] - each["sample"]) for each in row.details["closest"]]
     assert shown == [(kind, 30)] * 8
-    words = describe_memorisation(row, tmp_path / "nearest.png")
+    words = describe_memorization(row, tmp_path / "nearest.png")
     assert f"{kind} copies" in words
     assert "10 of 100 samples, 0 of 200 training images, each without itself: more than usual" in words
     json.dumps(row.to_json())

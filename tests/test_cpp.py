@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganforge import DataSpec, ExportReport, GanforgeError, Generator, OptionError
+from ganforge.core.images import grid, to_uint8
 from ganforge.export import torchscript
 from ganforge.export.project import CppProjectExporter
 from ganforge.export.torchscript import export_torchscript
-from ganforge.images import grid, to_uint8
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import cycle_labels, draw_latents, generate
 
 pytestmark = pytest.mark.slow

@@ -9,12 +9,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ganforge.cli.data import app
+from ganforge.contract.data import Dataset
+from ganforge.contract.errors import DataError, PluginError
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
-from ganforge.errors import DataError, PluginError
-from ganforge.interfaces import Dataset
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
 
 
 @pytest.fixture

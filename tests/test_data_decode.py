@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganforge.contract.errors import DataError
 from ganforge.data.decode import fit, normalise, open_image, open_picture, picture_shape, strict_decoding
-from ganforge.errors import DataError
 
 
 def encode(image, format="PNG", **options):

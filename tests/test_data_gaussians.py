@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ganforge.builtin.gaussians import Gaussian1D, Grid25, Ring8
+from ganforge.contract.errors import OptionError
 from ganforge.data import open_data
-from ganforge.errors import OptionError
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 
 
 def points(dataset):

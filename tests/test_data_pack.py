@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from ganforge import Dataset, Paired
+from ganforge.contract.errors import DataError, OptionError, PluginError
 from ganforge.data import PackedData, cache_folder, decode, open_data, pack_data, packer, writing
 from ganforge.data.packer import pack
 from ganforge.data.threads import in_chunks
-from ganforge.errors import DataError, OptionError, PluginError
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
 
 
 def random_image(seed, size=(8, 8), mode="RGB"):

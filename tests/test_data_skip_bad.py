@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from ganforge import Dataset
 from ganforge.cli.data import app
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.contract.errors import DataError, PluginError
 from ganforge.data import PackedData, decode, open_data, pack_data
 from ganforge.data.check import check_data
-from ganforge.errors import DataError, PluginError
-from ganforge.evaluation.runs import open_training_data
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
+from ganforge.evaluation.subjects.runs import open_training_data
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
 
 
 def picture(seed, size=(8, 8)):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganforge.contract.errors import DataError
 from ganforge.data import files
 from ganforge.data.sources import open_source
-from ganforge.errors import DataError
 
 
 def png(grey=0, size=(4, 4)):

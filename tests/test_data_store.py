@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from ganforge.contract.errors import DataError
 from ganforge.data import PackedData
 from ganforge.data.store import fingerprint
 from ganforge.data.writing import ArrayWriter, new_folder
-from ganforge.errors import DataError
 
 
 def make(examples=None, labels=(1, 0, 1), class_names=("cat", "dog")):

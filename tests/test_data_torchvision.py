@@ -15,11 +15,11 @@ from PIL import Image
 
 import ganforge
 from ganforge.builtin import lsun, torchvision_sets
+from ganforge.contract.errors import DataError, OptionError
 from ganforge.data import open_data
-from ganforge.errors import DataError, OptionError
-from ganforge.options import read_options
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.options import read_options
+from ganforge.plugins.registry import Registry
 
 FACTORIES = torchvision_sets.ganforge_datasets()
 REGISTRY = Registry([Plugin("sets", "test", "", "ok", parts={"dataset": FACTORIES})])

@@ -7,21 +7,21 @@ import torch
 
 from ganforge import GanforgeError, Loss, Pair, Regularizer
 from ganforge.builtin.losses import NonSaturating
-from ganforge.checkpoint import read_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.contract.errors import DivergenceError
 from ganforge.data.store import PackedData
-from ganforge.errors import DivergenceError
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
-from ganforge.training.batches import Batches
-from ganforge.training.engine import EAGER, Engine, Plan
-from ganforge.training.recovery import MOST_ROLLBACKS
+from ganforge.training.execution.engine import EAGER, Engine, Plan
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording.health import TICKS, Watch, measure_diversity
+from ganforge.training.recording.recovery import MOST_ROLLBACKS
 from ganforge.training.start import open_record
 from ganforge.training.state import Penalty, build_state
 from ganforge.training.steps import read_batch, take_step
-from ganforge.training.watching import TICKS, Watch, measure_diversity
 
 CPU = torch.device("cpu")
 SMALL = [

@@ -8,10 +8,10 @@ import pytest
 import typer
 
 import ganforge
-from ganforge import hookspecs
 from ganforge.cli import app
-from ganforge.plugins import HOOKS, collect_parts
-from ganforge.registry import Registry
+from ganforge.contract import hookspecs
+from ganforge.plugins.loading import HOOKS, collect_parts
+from ganforge.plugins.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])

@@ -18,11 +18,11 @@ from test_docs import PAGES, ROOT, blocks
 from test_web import unpack
 from torchvision.models import resnet50
 
-from ganforge import plugins
 from ganforge.benchmark.ceilings import EDGES
 from ganforge.cli import main
 from ganforge.data import open_data
 from ganforge.evaluation.classifier import train_classifier
+from ganforge.plugins import loading
 
 EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
@@ -217,7 +217,7 @@ def place(tmp_path_factory, cache):
         patch.chdir(place)
         patch.setenv("GANFORGE_CACHE", str(cache))
         patch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(cache / "random.pth"))
-        patch.setattr(plugins, "load_plugins", load_small(plugins.load_plugins, patch))
+        patch.setattr(loading, "load_plugins", load_small(loading.load_plugins, patch))
         patch.setattr("ganforge.evaluation.classifier._BATCH", 16)
         patch.setitem(EDGES, "cpu", 64)
         for name in ("photos/cat", "photos/dog", "symbols/a", "symbols/b", "shown/a", "shown/b"):

@@ -138,8 +138,8 @@ class Ready(Exception):
 
 @pytest.mark.parametrize(("page", "words"), trainings())
 def test_training_commands_in_the_docs_settle_a_run(page, words, monkeypatch):
-    from ganforge import trainer
     from ganforge.cli import main
+    from ganforge.session import trainer
 
     def settled(config, *_):
         raise Ready(config)

@@ -11,16 +11,16 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganforge import Discriminator, Regularizer
-from ganforge.config import TrainingConfig, resolve
+from ganforge.config.schema import TrainingConfig, resolve
+from ganforge.contract.errors import OptionError
+from ganforge.core.seeding import seed_everything
 from ganforge.data.store import PackedData
-from ganforge.errors import OptionError
-from ganforge.plugins import load_plugins
-from ganforge.registry import Registry
-from ganforge.training import tuning
-from ganforge.training.batches import Batches
-from ganforge.training.engine import EAGER, Engine, Plan
-from ganforge.training.graphs import MOST_GRAPHS, GraphedSteps
-from ganforge.training.randomness import seed_everything
+from ganforge.plugins.loading import load_plugins
+from ganforge.plugins.registry import Registry
+from ganforge.training.execution import autotune
+from ganforge.training.execution.cuda_graphs import MOST_GRAPHS, GraphedSteps
+from ganforge.training.execution.engine import EAGER, Engine, Plan
+from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
 
@@ -348,7 +348,7 @@ def measured(times, batch=64, alone=9.0):
             raise seconds
         return seconds * size
 
-    return tuning.measure(PLANS, trial, batch, said.append, fewer_threads=True), tried, said
+    return autotune.measure(PLANS, trial, batch, said.append, fewer_threads=True), tried, said
 
 
 def test_the_quickest_plan_is_chosen_if_it_is_worth_it():
@@ -383,10 +383,10 @@ def test_what_the_simplest_plan_cannot_run_is_an_error():
 
 def test_only_what_is_left_open_is_measured():
     said = TrainingConfig(engine="eager", precision="float32", layout="contiguous", threads=3)
-    assert tuning.candidates(said, CPU) == [Plan(threads=3)]
-    some = tuning.candidates(TrainingConfig(precision="float32", threads=1), CPU)
+    assert autotune.candidates(said, CPU) == [Plan(threads=3)]
+    some = autotune.candidates(TrainingConfig(precision="float32", threads=1), CPU)
     assert some == [Plan(threads=1), Plan(layout="channels_last", threads=1)]
-    everything = tuning.candidates(TrainingConfig(), torch.device("cuda"))
+    everything = autotune.candidates(TrainingConfig(), torch.device("cuda"))
     assert everything[0] == Plan()
     assert {plan.engine for plan in everything} == {"eager", "graph"}
 
@@ -394,10 +394,10 @@ def test_only_what_is_left_open_is_measured():
 def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypatch):
     config, state = build(registry, images, RECIPES["dcgan"])
     chosen = Plan(precision="bfloat16", layout="channels_last", threads=1)
-    monkeypatch.setattr(tuning, "measure", lambda *_, **__: chosen)
-    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
-    monkeypatch.setattr(tuning, "measure", None)  # not asked again
-    again = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    monkeypatch.setattr(autotune, "measure", lambda *_, **__: chosen)
+    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    monkeypatch.setattr(autotune, "measure", None)  # not asked again
+    again = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
     assert settled == again
     assert settled.tree()["training"]["precision"] == "bfloat16"
     assert resolve(registry, json.loads(json.dumps(settled.tree()))) == settled
@@ -405,10 +405,10 @@ def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypa
 
 def test_a_cache_that_cannot_be_written_holds_up_no_run(registry, images, cache, monkeypatch):
     config, state = build(registry, images, RECIPES["dcgan"])
-    monkeypatch.setattr(tuning, "measure", lambda *_, **__: Plan(threads=1))
-    monkeypatch.setattr(tuning, "cache_folder", lambda: Path("/proc/nowhere"))
+    monkeypatch.setattr(autotune, "measure", lambda *_, **__: Plan(threads=1))
+    monkeypatch.setattr(autotune, "cache_folder", lambda: Path("/proc/nowhere"))
     said = []
-    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
+    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
     assert settled.training.threads == 1
     assert len(said) == 1
     assert said[0].startswith("how steps are computed is not remembered: cannot write /proc/nowhere")
@@ -418,7 +418,7 @@ def test_measuring_leaves_the_players_as_they_are(registry, images, cache):
     config, state = build(registry, images, RECIPES["stylegan"])
     before = {name: tensor.clone() for name, tensor in state.tensors().items()}
     threads = torch.get_num_threads()
-    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
     assert settled.training.precision in ("float32", "bfloat16")
     assert (state.images, torch.get_num_threads()) == (0, threads)
     after = state.tensors()
@@ -430,14 +430,14 @@ def test_packs_are_measured_whole(registry, images, cache):
     config, state = build(
         registry, images, {**RECIPES["dcgan"], "discriminator": {"name": "dcgan-packed", "pack": "8", "width": "8"}}
     )
-    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
     assert settled.training.engine == "eager"
 
 
 def test_graphs_need_cuda(registry, images):
     config, state = build(registry, images, {**RECIPES["dcgan"], "training": {"engine": "graph"}})
     with pytest.raises(OptionError, match="--engine graph: it records CUDA graphs"):
-        tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+        autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
 
 
 def test_compiling_needs_a_compiler(registry, images, cache, monkeypatch):
@@ -448,7 +448,7 @@ def test_compiling_needs_a_compiler(registry, images, cache, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda _: broken)
     with pytest.raises(OptionError, match=r"--engine compile: .*: InvalidCxxCompiler: none found(?!\n)"):
-        tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+        autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
 
 
 class Viewing(Discriminator):
@@ -468,7 +468,7 @@ def test_a_network_that_views_its_maps_still_trains(registry, images, cache):
     state.discriminator = Viewing(images.spec)
     state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters(), fused=True)
     said = []
-    settled = tuning.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
+    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
     assert settled.training.layout == "contiguous"
     assert any("channels_last" in line and "view size" in line for line in said)
 

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ganforge.checkpoint import digest_tensors, read_card, read_tensors
-from ganforge.cli import metrics
+from ganforge.evaluation import evaluator
 from ganforge.evaluation.extractors import inception
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
-from ganforge.evaluation.result import read_rows
+from ganforge.evaluation.results.result import read_rows
 from ganforge.evaluation.statistics import Moments, frechet_distance
+from ganforge.runs.checkpoint import digest_tensors, read_card, read_tensors
 
 FILE = "evaluations.jsonl"
 
@@ -188,8 +188,8 @@ def test_a_mistake_in_the_last_shows_before_the_first_is_evaluated(place, run, s
 
 
 def test_where_samples_are_only_searched_for_fewer_are_drawn(place, run, monkeypatch):
-    monkeypatch.setattr(metrics, "SEARCHED", 22)
-    monkeypatch.setattr(metrics, "SAMPLES", 28)
+    monkeypatch.setattr(evaluator, "SEARCHED", 22)
+    monkeypatch.setattr(evaluator, "SAMPLES", 28)
     flags = ["fakes", "--data", "reals", "--extractor", "plain.pt", "--memorization"]
     assert [row["protocol"]["num_samples"] for row in evaluate(run, *flags)] == [22]
     assert {row["protocol"]["num_samples"] for row in evaluate(run, *flags, "--kid")} == {28}

@@ -8,12 +8,12 @@ import os
 import pytest
 import torch
 
-from ganforge.checkpoint import read_card, save_tensors
 from ganforge.cli import app, hoist
-from ganforge.errors import OptionError
-from ganforge.evaluation.agreement import Contender, agree, find_differences, find_shared, judge, separate
-from ganforge.evaluation.result import FILE, Evaluation, append_rows, read_rows
+from ganforge.contract.errors import OptionError
+from ganforge.evaluation.results.comparability import Contender, agree, find_differences, find_shared, judge, separate
+from ganforge.evaluation.results.result import FILE, Evaluation, append_rows, read_rows
 from ganforge.evaluation.statistics import Interval
+from ganforge.runs.checkpoint import read_card, save_tensors
 
 PROTOCOL = {
     "extractor": "inception",

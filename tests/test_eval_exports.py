@@ -10,23 +10,23 @@ import torch
 from torch import nn
 
 from ganforge import DataSpec, NoiseInjection
-from ganforge.checkpoint import load_generator, save_generator
+from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation.comparison import Comparison, Protocol, Reference
-from ganforge.evaluation.exported import OnnxSubject, TorchScriptSubject, open_exported
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
-from ganforge.evaluation.result import read_rows
-from ganforge.evaluation.subjects import GeneratorSubject
-from ganforge.evaluation.targets import open_target
+from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference
+from ganforge.evaluation.results.result import read_rows
+from ganforge.evaluation.subjects.exported import OnnxSubject, TorchScriptSubject, open_exported
+from ganforge.evaluation.subjects.subject import GeneratorSubject
+from ganforge.evaluation.subjects.targets import open_target
 from ganforge.export import onnx as onnx_export
 from ganforge.export import torchscript
 from ganforge.export.description import describe_portable
 from ganforge.export.onnx import OnnxExporter
 from ganforge.export.portable import Portable
 from ganforge.export.torchscript import TorchScriptExporter
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator, save_generator
+from ganforge.runs.folder import RunFolder
 from ganforge.sampling import cycle_labels
 
 CPU = torch.device("cpu")

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from ganforge.errors import CheckpointError, GanforgeError
-from ganforge.evaluation.result import FILE, Evaluation, append_rows, read_rows
+from ganforge.contract.errors import CheckpointError, GanforgeError
+from ganforge.evaluation.results.result import FILE, Evaluation, append_rows, read_rows
 from ganforge.evaluation.statistics import Interval
 
 

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.core.images import to_float
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation.comparison import Comparison, Protocol, Reference, name_metric
 from ganforge.evaluation.extractors import inception
 from ganforge.evaluation.extractors.inception import InceptionExtractor, InceptionFeatures
 from ganforge.evaluation.features import extract
-from ganforge.evaluation.image_sets import DataImages
+from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference, name_metric
 from ganforge.evaluation.statistics import Moments, frechet_distance, inception_score
-from ganforge.evaluation.subjects import ImagesSubject
-from ganforge.images import to_float
-from ganforge.interfaces import DataSpec
+from ganforge.evaluation.subjects.image_sets import DataImages
+from ganforge.evaluation.subjects.subject import ImagesSubject
 
 CPU = torch.device("cpu")
 SPEC = DataSpec((3, 24, 24))

@@ -9,8 +9,11 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganforge.builtin.dcgan import DCGANGenerator
-from ganforge.capabilities import StyleGenerator
-from ganforge.errors import DataError, OptionError
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import DataError, OptionError
+from ganforge.contract.networks import Generator
+from ganforge.core.images import to_uint8
 from ganforge.explore import (
     WSpace,
     ZSpace,
@@ -42,9 +45,7 @@ from ganforge.explore.noise import PANELS
 from ganforge.explore.pictures import check_suffix, encode_animation
 from ganforge.explore.targets import read_target
 from ganforge.explore.walk import walk_latents
-from ganforge.images import to_uint8
-from ganforge.interfaces import DataSpec, Generator
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents
 
 
@@ -554,8 +555,8 @@ def test_the_class_reaches_the_generator():
 
 
 def test_what_lacks_a_capability_is_told_which_recipes_have_it():
-    from ganforge.interfaces import Recipe
-    from ganforge.plugins import Plugin
+    from ganforge.contract.parts import Recipe
+    from ganforge.plugins.loading import Plugin
 
     parts = {
         "generator": {"stripes": Stripes, "halves": Halves},

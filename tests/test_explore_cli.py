@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge.checkpoint import read_tensors
 from ganforge.cli.explore.mix import print_shares
 from ganforge.explore import Following
 from ganforge.explore.mixing import THIRDS
+from ganforge.runs.checkpoint import read_tensors
 
 PLUGIN = '''
 import torch

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganforge import DataSpec, GanforgeError, Generator, OptionError, PluginError
-from ganforge.checkpoint import load_generator, save_generator
 from ganforge.cli import main
-from ganforge.export import proving, torchscript
+from ganforge.core.images import to_uint8
+from ganforge.export import torchscript, verification
 from ganforge.export.folding import DoubleToFew, SpreadPixel, fold, quicken, replace_layers
 from ganforge.export.scripting import script
 from ganforge.export.torchscript import (
@@ -29,7 +29,7 @@ from ganforge.export.torchscript import (
     export_torchscript,
 )
 from ganforge.export.weights import SafetensorsExporter
-from ganforge.images import to_uint8
+from ganforge.runs.checkpoint import load_generator, save_generator
 from ganforge.sampling import cycle_labels, generate
 
 IMAGES = DataSpec((3, 8, 8))
@@ -290,9 +290,9 @@ def test_an_output_that_is_not_finite_or_of_another_shape_is_refused(spoil, tmp_
     original = Small()
 
     def run(content, calls, device):
-        return [spoil(proving.run_call(original, call, VECTORS)) for call in calls]
+        return [spoil(verification.run_call(original, call, VECTORS)) for call in calls]
 
-    monkeypatch.setattr(proving, "_run", run)
+    monkeypatch.setattr(verification, "_run", run)
     with pytest.raises(GanforgeError, match=r"differs from the original by (nan|inf)"):
         export_torchscript(original, card_of(VECTORS), tmp_path / "model.pt")
 
@@ -478,13 +478,13 @@ def test_pixels_are_rounded_as_ganforge_rounds_them(exported):
 
 
 def test_pixels_that_are_cut_off_instead_of_rounded_are_noticed():
-    call = proving.Call("sample_uint8", {"count": 1, "seed": 0})
+    call = verification.Call("sample_uint8", {"count": 1, "seed": 0})
     images = torch.linspace(-1.2, 1.2, 192).view(1, 3, 8, 8)
     pixels = to_uint8(images).permute(0, 2, 3, 1)
-    assert proving._difference(call, pixels, images) <= 1e-6
+    assert verification._difference(call, pixels, images) <= 1e-6
     cut = (images * 127.5 + 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    assert proving._difference(call, cut, images) > 1e-4
-    assert proving._difference(call, pixels.transpose(1, 2), images) > 1e-4
+    assert verification._difference(call, cut, images) > 1e-4
+    assert verification._difference(call, pixels.transpose(1, 2), images) > 1e-4
 
 
 def test_every_method_is_described_with_a_call_that_runs(exported):
@@ -610,12 +610,12 @@ def test_fewer_bits_compute_in_their_type_and_give_float32(precision, tmp_path):
 
 def test_noise_in_fewer_bits_is_compared_with_the_same_noise():
     network = make("noisy")
-    reduced, call = copy.deepcopy(network).bfloat16(), proving.Call("forward", {"z": torch.randn(3, 6)})
-    (output,) = proving.reference_outputs(network, [call], IMAGES, reduced)
-    assert torch.equal(output, proving.run_call(reduced, call, IMAGES))
+    reduced, call = copy.deepcopy(network).bfloat16(), verification.Call("forward", {"z": torch.randn(3, 6)})
+    (output,) = verification.reference_outputs(network, [call], IMAGES, reduced)
+    assert torch.equal(output, verification.run_call(reduced, call, IMAGES))
     quiet = make("convolutional")
-    (output,) = proving.reference_outputs(quiet, [call], IMAGES, copy.deepcopy(quiet).bfloat16())
-    assert torch.equal(output, proving.run_call(quiet, call, IMAGES))
+    (output,) = verification.reference_outputs(quiet, [call], IMAGES, copy.deepcopy(quiet).bfloat16())
+    assert torch.equal(output, verification.run_call(quiet, call, IMAGES))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from test_feature_store import Toy, image_set, only_folder, packed, pixels, take
 
-from ganforge.errors import CheckpointError, PluginError
+from ganforge.contract.errors import CheckpointError, PluginError
 from ganforge.evaluation.features.extraction import describe_features, fingerprint_of
 from ganforge.evaluation.features.store import FeatureFolder
-from ganforge.evaluation.image_sets import DataImages, choose_split
-from ganforge.evaluation.subjects import Subject, SubjectImages
+from ganforge.evaluation.subjects.image_sets import DataImages, choose_split
+from ganforge.evaluation.subjects.subject import Subject, SubjectImages
 
 
 class Drawn(Subject):

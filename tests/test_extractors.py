@@ -18,11 +18,11 @@ from ganforge.data import open_data
 from ganforge.data.splits import is_held_out
 from ganforge.evaluation import classifier as classifier_module
 from ganforge.evaluation.classifier import HOLDOUT, kept_as, load_classifier, train_classifier
-from ganforge.evaluation.comparison import name_metric
 from ganforge.evaluation.extractors.dinov2 import DinoV2
 from ganforge.evaluation.extractors.opening import open_extractor
 from ganforge.evaluation.features.extraction import fingerprint_of
-from ganforge.registry import Registry
+from ganforge.evaluation.metrics.comparison import name_metric
+from ganforge.plugins.registry import Registry
 from ganforge.testing import check_extractor
 
 COLOUR = DataSpec((3, 16, 16))
@@ -754,7 +754,7 @@ PAGE = (Path(__file__).parent.parent / "docs/guide/extractors.md").read_text()
 
 
 def test_the_plugin_of_the_guide_passes_the_check():
-    from ganforge.plugins import collect_parts
+    from ganforge.plugins.loading import collect_parts
 
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "@hookimpl" in block]
     module = types.ModuleType("thumbnail")

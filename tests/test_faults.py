@@ -22,11 +22,11 @@ from killer import compare_folders
 from PIL import Image
 
 import ganforge
-from ganforge.checkpoint import read_tensors
 from ganforge.cli import main
 from ganforge.data.pack import open_data
-from ganforge.runs import RunFolder
-from ganforge.training.pictures import write_animation
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training.recording.sample_grids import write_animation
 
 HERE = Path(__file__).parent
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
+from ganforge.contract.errors import GanforgeError
+from ganforge.contract.extractor import Extractor
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
-from ganforge.errors import GanforgeError
 from ganforge.evaluation.features import extract
 from ganforge.evaluation.features.store import PART, FeatureFolder, trim
-from ganforge.evaluation.image_sets import DataImages
 from ganforge.evaluation.statistics import Moments, frechet_distance
-from ganforge.extractor import Extractor
+from ganforge.evaluation.subjects.image_sets import DataImages
 
 CPU = torch.device("cpu")
 COUNT = 2 * PART + 300

@@ -10,13 +10,21 @@ from pathlib import Path
 import pytest
 
 from ganforge import GanforgeError
-from ganforge.data.cache import sweep_cache
-from ganforge.files import append_line, drafting, read_bytes, remove_torn_line, replacing, sweep, write_bytes
+from ganforge.core.atomic_files import (
+    append_line,
+    drafting,
+    read_bytes,
+    remove_torn_line,
+    replacing,
+    sweep,
+    write_bytes,
+)
+from ganforge.core.cache import sweep_cache
 
 HALF_WAY = """
 import sys, time
 from pathlib import Path
-from ganforge.files import replacing
+from ganforge.core.atomic_files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half of it")
     (temporary.parent / ".tmpXYZ").write_bytes(b"a file that a library made beside it")
@@ -34,7 +42,9 @@ def begin(path):
 
 def write_elsewhere(path):
     """Have a process of its own write a file."""
-    code = "import sys, pathlib, ganforge.files as files; files.write_bytes(pathlib.Path(sys.argv[1]), b'x')"
+    code = (
+        "import sys, pathlib, ganforge.core.atomic_files as files; files.write_bytes(pathlib.Path(sys.argv[1]), b'x')"
+    )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 
 
@@ -117,7 +127,7 @@ def test_a_draft_that_cannot_be_locked_is_removed(tmp_path, monkeypatch):
     def fill_disk(_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ganforge.files.lock_file", fill_disk)
+    monkeypatch.setattr("ganforge.core.atomic_files.lock_file", fill_disk)
     with pytest.raises(GanforgeError, match="No space left on device"):
         write_bytes(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == []

@@ -9,17 +9,18 @@ from torch import nn
 
 import ganforge
 from ganforge import CheckpointError, Discriminator, Generator, PluginError, Regularizer
-from ganforge.checkpoint import read_card, read_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
 from ganforge.data.store import PackedData
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.training import loop, recovery
-from ganforge.training.average import update_average
-from ganforge.training.batches import Batches
-from ganforge.training.buffers import Kept
-from ganforge.training.engine import EAGER
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_card, read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training import loop
+from ganforge.training.ema import update_average
+from ganforge.training.execution.buffers import Kept
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording import recovery
 from ganforge.training.start import begin_from, open_record
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
@@ -225,7 +226,7 @@ def test_a_run_without_its_frozen_tensors_cannot_be_resumed(registry, data, tmp_
 
 def test_a_card_leads_to_no_file_but_its_own_frozen_tensors(trained, tmp_path):
     folder, _ = trained
-    from ganforge.checkpoint import save_tensors
+    from ganforge.runs.checkpoint import save_tensors
 
     _, card = read_tensors(folder.checkpoint_path(40))
     for digest in ("../../x", "a" * 63, 7, None):

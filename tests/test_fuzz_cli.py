@@ -14,9 +14,9 @@ from PIL import Image
 
 from ganforge import OptionError
 from ganforge.cli import app
-from ganforge.config import OptimizerConfig, TrainingConfig
-from ganforge.options import coerce
-from ganforge.registry import Registry
+from ganforge.config.schema import OptimizerConfig, TrainingConfig
+from ganforge.plugins.options import coerce
+from ganforge.plugins.registry import Registry
 
 REGISTRY = Registry.installed()
 

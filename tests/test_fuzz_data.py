@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ganforge.contract.errors import GanforgeError, PluginError
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
-from ganforge.errors import GanforgeError, PluginError
 
 MOST_BYTES = 300 << 20
 """More memory than this beside that of the start, and something was believed that should not be."""

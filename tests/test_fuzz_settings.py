@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ganforge import GanforgeError
-from ganforge.config import OptimizerConfig, TrainingConfig, resolve
-from ganforge.registry import Registry
+from ganforge.config.schema import OptimizerConfig, TrainingConfig, resolve
+from ganforge.config.sources import SECTIONS, load_layers, read_config
+from ganforge.plugins.registry import Registry
 from ganforge.report.evaluations import show_evaluations
 from ganforge.report.numbers import show_curves, show_scores
 from ganforge.report.reading import read_story
 from ganforge.report.sections import show_commands, show_origin, tell_facts, tell_warnings
-from ganforge.runs import RunFolder
-from ganforge.settings import SECTIONS, load_layers, read_config
+from ganforge.runs.folder import RunFolder
 
 REGISTRY = Registry.installed()
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from ganforge import CheckpointError, DataSpec, GanforgeError
 from ganforge.builtin.mlp import MLPGenerator
-from ganforge.checkpoint import load_generator, read_card, read_tensors, save_generator, save_tensors
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import ARCHITECTURE, load_classifier, train_classifier
-from ganforge.evaluation.result import Evaluation, read_rows
-from ganforge.registry import Registry
+from ganforge.evaluation.results.result import Evaluation, read_rows
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator, read_card, read_tensors, save_generator, save_tensors
 
 REGISTRY = Registry.installed()
 

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 import ganforge
-from ganforge.checkpoint import read_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.core.seeding import seed_everything
 from ganforge.data.store import PackedData
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
-from ganforge.training import loop, recovery
-from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine, Plan
-from ganforge.training.feeding import DirectFeeder, PrefetchingFeeder, ResidentFeeder
-from ganforge.training.graphs import make_stepper
-from ganforge.training.randomness import seed_everything
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training import loop
+from ganforge.training.execution.cuda_graphs import make_stepper
+from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder, ResidentFeeder
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording import recovery
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch

@@ -11,18 +11,19 @@ import ganforge
 from ganforge import DataSpec, Growing, Growth, OptionError
 from ganforge.builtin.pggan import PGGANDiscriminator, PGGANGenerator
 from ganforge.builtin.stylegan import StyleGANDiscriminator, StyleGANGenerator
-from ganforge.checkpoint import load_generator, read_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
 from ganforge.data.store import PackedData
 from ganforge.export.scripting import script
 from ganforge.export.torchscript import export_torchscript
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator, read_tensors
+from ganforge.runs.folder import RunFolder
 from ganforge.testing import check_discriminator, check_generator
-from ganforge.training import loop, recovery
-from ganforge.training.batches import Batches
-from ganforge.training.engine import EAGER
+from ganforge.training import loop
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording import recovery
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 

@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ganforge.data.cache import cache_folder
-from ganforge.errors import CheckpointError
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError
+from ganforge.core.cache import cache_folder
 from ganforge.evaluation.extractors import inception
 from ganforge.evaluation.extractors.inception import InceptionExtractor, find_weights
-from ganforge.interfaces import DataSpec
 
 SPEC = DataSpec((3, 24, 24))
 

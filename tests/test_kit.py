@@ -8,8 +8,8 @@ import tomllib
 import pytest
 
 from ganforge import PluginError
-from ganforge.kit import USES
-from ganforge.plugins import HOOKS, load_plugins
+from ganforge.plugins.loading import HOOKS, load_plugins
+from ganforge.plugins.scaffold import USES
 from ganforge.version import API_VERSION
 
 

@@ -14,19 +14,19 @@ from torch import nn
 
 from ganforge import StyleGenerator
 from ganforge.builtin.avatars import Avatars
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation import lpips
 from ganforge.evaluation.classifier import Classifier
-from ganforge.evaluation.distances import FeatureDistance, ImageDistance, OfColour, open_distance
 from ganforge.evaluation.extractors.classifier import ClassifierExtractor
-from ganforge.evaluation.path_length import path_length_of_run
-from ganforge.evaluation.planes import conditional_entropy, entropy, fit_plane, predict_sides
-from ganforge.evaluation.runs import TrainedRun
-from ganforge.evaluation.separability import attribute_scores, separability_of_run, separate
-from ganforge.evaluation.ways import EPSILON, mean_without_outliers, path_lengths, w_way, z_way
-from ganforge.interfaces import DataSpec
-from ganforge.registry import Registry
+from ganforge.evaluation.metrics import lpips
+from ganforge.evaluation.metrics.distances import FeatureDistance, ImageDistance, OfColour, open_distance
+from ganforge.evaluation.metrics.path_length import path_length_of_run
+from ganforge.evaluation.metrics.paths import EPSILON, mean_without_outliers, path_lengths, w_way, z_way
+from ganforge.evaluation.metrics.planes import conditional_entropy, entropy, fit_plane, predict_sides
+from ganforge.evaluation.metrics.separability import attribute_scores, separability_of_run, separate
+from ganforge.evaluation.subjects.runs import TrainedRun
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents
 
 NAMES = ("smile", "hat", "glasses")
@@ -89,7 +89,7 @@ def run_of(generator, labels=None, dataset=None, num_classes=8):
 def by_pixels(monkeypatch):
     """Distances are those of pixels, so features are the images themselves."""
     judge = ImageDistance(name="pixels", network=FeatureDistance(nn.Flatten()), weights={})
-    monkeypatch.setattr("ganforge.evaluation.path_length.open_distance", lambda *_args, **_kwargs: judge)
+    monkeypatch.setattr("ganforge.evaluation.metrics.path_length.open_distance", lambda *_args, **_kwargs: judge)
 
 
 def lengths_of(generator, count=8, labels=None, **options):
@@ -265,8 +265,8 @@ def test_a_distance_that_cannot_be_had_is_refused_before_anything_is_loaded(tmp_
 
 
 def test_features_of_a_classifier_are_the_same_from_floats_as_from_pixels(tmp_path):
+    from ganforge.core.images import to_float
     from ganforge.evaluation.classifier import _build
-    from ganforge.images import to_float
 
     network = _build((3, 8, 8), 2).eval()
     judge = Classifier(
@@ -486,7 +486,7 @@ def read_pixels(monkeypatch):
             data_fingerprint="f" * 64, seed=0, epochs=1,
         )  # fmt: skip
 
-    monkeypatch.setattr("ganforge.evaluation.separability.open_for_classes", opened)
+    monkeypatch.setattr("ganforge.evaluation.metrics.separability.open_for_classes", opened)
 
 
 def separability_of(generator, said=None, **options):

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ganforge import StyleGenerator
-from ganforge.config import resolve
-from ganforge.interfaces import DataSpec
-from ganforge.registry import Registry
-from ganforge.settings import load_layers
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.contract.data import DataSpec
+from ganforge.plugins.registry import Registry
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, step_discriminator, step_generator
 

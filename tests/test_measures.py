@@ -9,14 +9,14 @@ import pytest
 import torch
 from test_feature_store import Toy
 
+from ganforge.contract.errors import DataError, OptionError
 from ganforge.data.store import PackedData
-from ganforge.errors import DataError, OptionError
-from ganforge.evaluation.comparison import Comparison, Protocol, Reference, describe_protocol
 from ganforge.evaluation.features import FeatureSet
-from ganforge.evaluation.measures import MEASURES
-from ganforge.evaluation.result import Evaluation
+from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference, describe_protocol
+from ganforge.evaluation.metrics.measures import MEASURES
+from ganforge.evaluation.results.result import Evaluation
 from ganforge.evaluation.statistics import Interval, inception_score
-from ganforge.evaluation.subjects import GeneratorSubject, ImagesSubject, SubjectImages
+from ganforge.evaluation.subjects.subject import GeneratorSubject, ImagesSubject, SubjectImages
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

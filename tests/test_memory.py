@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.contract.data import DataSpec
+from ganforge.contract.extractor import Extractor
+from ganforge.contract.networks import Generator
+from ganforge.core.out_of_memory import OutOfMemory, in_halves, is_out_of_memory
 from ganforge.evaluation.features.extraction import prepare
-from ganforge.extractor import Extractor
-from ganforge.interfaces import DataSpec, Generator
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate
-from ganforge.settings import load_layers
-from ganforge.shortage import OutOfMemory, in_halves, is_out_of_memory
 from ganforge.training import loop
 
 CPU = torch.device("cpu")
@@ -112,7 +113,7 @@ def settings(*given):
     ],
 )
 def test_remedies_are_such_as_can_be_taken(given, remedies, others):
-    from ganforge.training.memory import explaining_memory
+    from ganforge.training.execution.memory_advice import explaining_memory
 
     with pytest.raises(OutOfMemory) as error, explaining_memory(settings(*given), DataSpec((3, 64, 64))):
         too_large()
@@ -145,7 +146,7 @@ def test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with(run
 
 
 def test_another_error_is_left_as_it_is():
-    from ganforge.training.memory import explaining_memory
+    from ganforge.training.execution.memory_advice import explaining_memory
 
     with pytest.raises(RuntimeError, match="shapes"), explaining_memory(settings(), DataSpec((1, 8, 8))):
         raise RuntimeError("shapes do not match")

@@ -12,11 +12,11 @@ from PIL import Image
 import ganforge
 from ganforge.builtin.gaussians import Grid25, Ring8
 from ganforge.builtin.stacked_mnist import StackedMnist
-from ganforge.checkpoint import save_tensors
+from ganforge.contract.errors import CheckpointError, DataError, OptionError
+from ganforge.core.images import to_uint8
 from ganforge.data import open_data, pack_data
 from ganforge.data.packer import pack
 from ganforge.data.splits import is_held_out
-from ganforge.errors import CheckpointError, DataError, OptionError
 from ganforge.evaluation import classifier as classifier_module
 from ganforge.evaluation.classifier import (
     cached_classifier,
@@ -24,7 +24,7 @@ from ganforge.evaluation.classifier import (
     load_classifier,
     train_classifier,
 )
-from ganforge.evaluation.modes import (
+from ganforge.evaluation.metrics.mode_coverage import (
     HasModes,
     HasStackedModes,
     mode_coverage,
@@ -32,7 +32,7 @@ from ganforge.evaluation.modes import (
     reverse_kl,
     stacked_coverage,
 )
-from ganforge.images import to_uint8
+from ganforge.runs.checkpoint import save_tensors
 
 CORNERS = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 

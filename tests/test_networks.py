@@ -7,7 +7,7 @@ from torch import nn
 from ganforge import DataSpec, OptionError
 from ganforge.builtin.dcgan import DCGANDiscriminator, DCGANGenerator
 from ganforge.builtin.mlp import MLPDiscriminator, MLPGenerator
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 
 SIZES = [8, 16, 32, 64, 128, 256]
 
@@ -89,7 +89,7 @@ def test_layer_normalisation_is_over_all_of_an_example():
 
 
 def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
-    from ganforge.config import resolve
+    from ganforge.config.schema import resolve
 
     config = resolve(Registry.installed(), {"recipe": "dcgan"})
     rates = config.optimizer

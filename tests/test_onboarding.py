@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from ganforge.cli.completion import read_names
-from ganforge.config import resolve
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.plugins.registry import Registry
 
 REGISTRY = Registry.installed()
 
@@ -170,12 +170,12 @@ def test_a_shell_completes_parts_runs_and_data(here, image_folder):
 
 
 def test_names_are_kept_and_read_anew_when_something_else_is_installed(here, monkeypatch):
-    from ganforge import plugins
-    from ganforge.data.cache import cache_folder
+    from ganforge.core.cache import cache_folder
+    from ganforge.plugins import loading
 
     names = read_names()
     assert set(names["recipe"]) == set(REGISTRY.names("recipe"))
-    monkeypatch.setattr(plugins, "load_plugins", lambda: pytest.fail("they were known"))
+    monkeypatch.setattr(loading, "load_plugins", lambda: pytest.fail("they were known"))
     assert read_names() == names
     monkeypatch.undo()
     path = cache_folder() / "names.json"

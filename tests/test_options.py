@@ -3,7 +3,7 @@ from typing import Literal
 import pytest
 
 from ganforge import OptionError, PluginError
-from ganforge.options import check_options, coerce, read_options
+from ganforge.plugins.options import check_options, coerce, read_options
 
 
 class Example:

@@ -13,26 +13,26 @@ from torch import nn
 
 import ganforge
 from ganforge import Dataset, Discriminator, Generator, Paired, Regularizer
-from ganforge.api import Run
 from ganforge.benchmark.noise import draw_noise
-from ganforge.checkpoint import load_generator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import DataError, OptionError, PluginError
+from ganforge.core.images import to_float, to_uint8
 from ganforge.data import PackedData, open_data, pack_data, store
 from ganforge.data.conditions import SourceFiles, draw_labels, labels_of
 from ganforge.data.difference import describe_difference
 from ganforge.data.packer import pack
 from ganforge.data.splits import is_held_out
-from ganforge.errors import DataError, OptionError, PluginError
 from ganforge.evaluation.scoring import FeatureScore, FeatureScorer
 from ganforge.export.onnx import OnnxExporter
 from ganforge.export.torchscript import TorchScriptExporter
-from ganforge.images import to_float, to_uint8
-from ganforge.interfaces import DataSpec
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator
+from ganforge.session.api import Run
 from ganforge.testing import check_discriminator, check_export, check_generator
-from ganforge.training.batches import Batches
-from ganforge.training.feeding import PrefetchingFeeder, ResidentFeeder
-from ganforge.training.pairs import Pairs
+from ganforge.training.loading.prefetch import PrefetchingFeeder, ResidentFeeder
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording.pairs import Pairs
 
 CPU = torch.device("cpu")
 
@@ -299,7 +299,7 @@ def test_every_example_of_a_batch_comes_with_its_own_source(tmp_path, monkeypatc
     else:
         data = packed_pairs(7)
     if feeder:
-        monkeypatch.setattr("ganforge.training.batches.open_feeder", feeder)
+        monkeypatch.setattr("ganforge.training.loading.sampler.open_feeder", feeder)
     batches = Batches(data, 3, CPU)
     images, sources = (
         torch.cat(side) for side in zip(*(batches.read(start, 5) for start in range(0, 20, 5)), strict=True)

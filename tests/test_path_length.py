@@ -7,7 +7,7 @@ from torch import nn
 from ganforge import Discriminator, OptionError, Pair, Step, StyleGenerator
 from ganforge.builtin.mlp import MLPGenerator
 from ganforge.builtin.path_length import PathLength, jacobian_lengths
-from ganforge.interfaces import DataSpec
+from ganforge.contract.data import DataSpec
 
 
 class Styled(StyleGenerator):

@@ -4,7 +4,7 @@ import torch
 from ganforge import Discriminator, Pair, Step
 from ganforge.builtin.mlp import MLPGenerator
 from ganforge.builtin.penalties import R1, R2, Clip, Dragan, Drift, GradientPenalty, LeCam
-from ganforge.interfaces import DataSpec
+from ganforge.contract.data import DataSpec
 
 
 class Quadratic(Discriminator):

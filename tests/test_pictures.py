@@ -7,16 +7,17 @@ from PIL import Image
 from ganforge import DataSpec, Discriminator, Generator
 from ganforge.builtin.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.builtin.packing import PackedMLP
-from ganforge.checkpoint import read_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
 from ganforge.data.store import PackedData
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
-from ganforge.training.batches import Batches
-from ganforge.training.engine import EAGER
-from ganforge.training.pictures import (
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording.recorder import Record
+from ganforge.training.recording.sample_grids import (
     BLACK,
     BLUE,
     ORANGE,
@@ -26,7 +27,6 @@ from ganforge.training.pictures import (
     paint_samples,
     write_animation,
 )
-from ganforge.training.record import Record
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ganforge import OptionError, PluginError
-from ganforge.config import check_recipes, resolve
-from ganforge.plugin_trial import find_fatal_plugins
-from ganforge.plugins import load_plugins
-from ganforge.registry import Registry
+from ganforge.config.schema import check_recipes, resolve
+from ganforge.plugins.loading import load_plugins
+from ganforge.plugins.registry import Registry
+from ganforge.plugins.trial import find_fatal_plugins
 
 GOOD = """
 from ganforge import Loss, hookimpl

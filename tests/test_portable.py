@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, OptionError, StyleGenerator
-from ganforge.checkpoint import digest_tensors
 from ganforge.export.examples import Asked, list_examples, make_example
 from ganforge.export.inductor import InductorExporter
 from ganforge.export.onnx import TOLERANCE, OnnxExporter
 from ganforge.export.portable import Portable
 from ganforge.export.reading import what_it_knows
 from ganforge.export.torchscript import compile_generator
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import digest_tensors
 from ganforge.sampling import cycle_labels, draw_latents
 from ganforge.testing import check_export
 

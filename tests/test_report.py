@@ -16,13 +16,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import ganforge
-from ganforge.evaluation.result import Evaluation, append_rows
+from ganforge.evaluation.results.result import Evaluation, append_rows
 from ganforge.evaluation.statistics import Interval
 from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
 from ganforge.report.sections import tell_speed
-from ganforge.rows import Row
+from ganforge.runs.metric_rows import Row
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 
@@ -281,7 +281,7 @@ def test_a_mistake_is_one_line(run, here, runs, arguments, said):
 
 
 def test_curves_survive_any_number():
-    for values in ([], [1.0], [math.nan, 2.0, math.inf, 3.0], [5.0] * 3, [-1e30, 1e30], list(range(3000))):
+    for values in ([], [1.0], [math.nan, 2.0, math.inf, 3.0], [5.0] * 3, [1e18] * 3, [-1e30, 1e30], list(range(3000))):
         points = list(enumerate(map(float, values)))
         if not any(map(math.isfinite, values)):
             continue

@@ -17,14 +17,16 @@ from PIL import EpsImagePlugin, Image
 import ganforge
 from ganforge import CheckpointError, OptionError
 from ganforge.builtin.tensorboard import TensorBoard
-from ganforge.checkpoint import read_card
-from ganforge.cli import common, main
+from ganforge.cli import main
+from ganforge.core import console
+from ganforge.core.text import escape_controls, escape_html
 from ganforge.data.decode import read_picture
-from ganforge.evaluation import memorising, result
+from ganforge.evaluation.metrics import memorization
+from ganforge.evaluation.results import result
 from ganforge.report import FILE as REPORT
-from ganforge.runs import RunFolder
-from ganforge.text import escape_controls, escape_html
-from ganforge.training.pictures import write_animation
+from ganforge.runs.checkpoint import read_card
+from ganforge.runs.folder import RunFolder
+from ganforge.training.recording.sample_grids import write_animation
 
 SMALL = [
     "--arch", "dcgan", "--batch", "8", "--device", "cpu", "--engine", "eager", "--precision", "float32",
@@ -132,7 +134,7 @@ def test_what_is_neither_a_file_nor_a_folder_has_no_place_in_a_run(tmp_path, mon
 
 
 def test_every_file_that_a_run_gets_is_looked_at(folder):
-    assert {result.FILE, memorising.PICTURE, REPORT} <= set(RunFolder.FILES)
+    assert {result.FILE, memorization.PICTURE, REPORT} <= set(RunFolder.FILES)
     got = {each.name for each in folder.path.iterdir()}
     assert got <= {*RunFolder.FILES, *RunFolder.FOLDERS}
 
@@ -240,12 +242,12 @@ def refuse_programs(monkeypatch):
 
 def test_a_report_leaves_out_and_names_what_is_no_picture(run, folder, monkeypatch):
     names = spoil(folder)
-    shutil.copyfile(folder.samples / names[0], folder.path / memorising.PICTURE)
+    shutil.copyfile(folder.samples / names[0], folder.path / memorization.PICTURE)
     refuse_programs(monkeypatch)
     code, _, err = run("report", folder.path)
     assert code == 0, err
     page = (folder.path / REPORT).read_text()
-    assert all(f"{name}: " in page for name in [*names, memorising.PICTURE])
+    assert all(f"{name}: " in page for name in [*names, memorization.PICTURE])
 
 
 def test_no_picture_costs_a_run_its_last_checkpoint(resume, folder, monkeypatch):
@@ -305,7 +307,7 @@ def test_a_run_is_trained_by_one_process_that_is_named(resume, folder):
 
 def test_the_lock_of_a_killed_process_is_free(folder):
     code = (
-        "import sys, time, pathlib, ganforge.runs as runs\n"
+        "import sys, time, pathlib, ganforge.runs.folder as runs\n"
         "with runs.RunFolder(pathlib.Path(sys.argv[1])).hold():\n    print('held', flush=True)\n    time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, folder.path], stdout=subprocess.PIPE, text=True) as process:
@@ -378,8 +380,8 @@ def test_a_name_that_steers_a_terminal_is_refused_and_shown_escaped(run, folder,
 
 
 def test_whatever_is_printed_is_escaped_and_ordinary_names_stay(capsys):
-    common.print_result("\x1b[2J\u202e Köln/日本\u200d/a b\u3000[x]\n2")
-    common.say("\x1b]0;x\x07 [bold]")
+    console.print_result("\x1b[2J\u202e Köln/日本\u200d/a b\u3000[x]\n2")
+    console.say("\x1b]0;x\x07 [bold]")
     captured = capsys.readouterr()
     assert captured.out == "\\x1b[2J\\u202e Köln/日本\u200d/a b\u3000[x]\n2\n"
     assert captured.err == "\\x1b]0;x\\x07 [bold]\n"
@@ -391,8 +393,8 @@ def test_text_in_html_is_escaped():
 
 
 def test_the_message_of_a_broken_plugin_is_escaped(run, monkeypatch):
-    broken = ganforge.plugins.Plugin("p", "d", "1", "broken", "x\x1b[2J[bold]")
-    monkeypatch.setattr("ganforge.plugins.load_plugins", lambda *_: [broken])
+    broken = ganforge.plugins.loading.Plugin("p", "d", "1", "broken", "x\x1b[2J[bold]")
+    monkeypatch.setattr("ganforge.plugins.loading.load_plugins", lambda *_: [broken])
     _, out, _ = run("plugins", "list")
     assert "\x1b" not in out
     assert r"x\x1b[2J[bold]" in out

@@ -4,8 +4,8 @@ import torch
 from ganforge import Generator, OptionError, generate
 from ganforge.builtin.dcgan import DCGANGenerator
 from ganforge.builtin.mlp import MLPGenerator
-from ganforge.images import grid, to_float, to_uint8
-from ganforge.interfaces import DataSpec
+from ganforge.contract.data import DataSpec
+from ganforge.core.images import grid, to_float, to_uint8
 from ganforge.sampling import PRECISIONS, cycle_labels, draw_latents, generate_batches
 
 

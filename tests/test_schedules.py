@@ -3,11 +3,11 @@ import math
 import pytest
 
 from ganforge import OptionError
-from ganforge.config import resolve
-from ganforge.options import coerce
-from ganforge.registry import Registry
-from ganforge.schedules import Schedule
-from ganforge.settings import load_layers
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.contract.schedules import Schedule
+from ganforge.plugins.options import coerce
+from ganforge.plugins.registry import Registry
 
 
 def test_a_constant_never_changes():

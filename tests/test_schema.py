@@ -5,12 +5,12 @@ import json
 import msgspec
 import pytest
 
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation.result import FILE, Evaluation, append_rows, read_rows
-from ganforge.rows import LONGEST_LINE, Row, read_lines, read_row
-from ganforge.runs import RunFolder
-from ganforge.schema import LONGEST_TOML, Count, decode, parse_json, parse_toml, to_json
-from ganforge.settings import read_config
+from ganforge.config.sources import read_config
+from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.core.json_schema import LONGEST_TOML, Count, decode, parse_json, parse_toml, to_json
+from ganforge.evaluation.results.result import FILE, Evaluation, append_rows, read_rows
+from ganforge.runs.folder import RunFolder
+from ganforge.runs.metric_rows import LONGEST_LINE, Row, read_lines, read_row
 
 
 class Thing(msgspec.Struct):

@@ -9,29 +9,30 @@ import torch
 from test_training import CPU, SMALL, Silent, packed, rows_without_times
 
 from ganforge import GanforgeError, OptionError
-from ganforge.checkpoint import load_generator, read_card, read_tensors
-from ganforge.cli.display import Display, describe_scores
-from ganforge.config import resolve
-from ganforge.data.cache import cache_folder
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.contract.networks import Generator
+from ganforge.core.cache import cache_folder
+from ganforge.core.distributed import Team
+from ganforge.core.images import to_float, to_uint8
 from ganforge.evaluation import scoring
 from ganforge.evaluation.classifier import train_classifier
-from ganforge.evaluation.comparison import Comparison, Protocol, Reference
 from ganforge.evaluation.extractors.classifier import ClassifierExtractor
 from ganforge.evaluation.extractors.inception import InceptionExtractor
+from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference
 from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, check_scoring
 from ganforge.evaluation.statistics import kernel_distance
-from ganforge.evaluation.subjects import GeneratorSubject
-from ganforge.images import to_float, to_uint8
-from ganforge.interfaces import Generator
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
+from ganforge.evaluation.subjects.subject import GeneratorSubject
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator, read_card, read_tensors
+from ganforge.runs.folder import RunFolder
 from ganforge.sampling import generate
-from ganforge.settings import load_layers
-from ganforge.team import Team
-from ganforge.training import loop, recovery
-from ganforge.training.batches import Batches
-from ganforge.training.engine import EAGER
-from ganforge.training.record import Score
+from ganforge.session.terminal import Display, describe_scores
+from ganforge.training import loop
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording import recovery
+from ganforge.training.recording.recorder import Score
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
 

@@ -13,15 +13,15 @@ from ganforge.builtin.dcgan import DCGANDiscriminator
 from ganforge.builtin.losses import Minimax
 from ganforge.builtin.mlp import MLPDiscriminator
 from ganforge.builtin.semi_supervised import SemiSupervised
-from ganforge.checkpoint import save_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
 from ganforge.data.splits import choose_labelled, is_held_out
 from ganforge.data.store import PackedData
-from ganforge.evaluation.discriminator import discriminator_accuracy
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
-from ganforge.training.batches import Batches
+from ganforge.evaluation.metrics.discriminator import discriminator_accuracy
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import save_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, step_discriminator
 

@@ -10,8 +10,8 @@ from ganforge.builtin.losses import Minimax, NonSaturating
 from ganforge.builtin.mlp import MLPDiscriminator, MLPGenerator
 from ganforge.builtin.packing import PackedDCGAN, PackedMLP
 from ganforge.builtin.stabilizers import FeatureMatching, HistoricalAveraging
-from ganforge.config import resolve
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.plugins.registry import Registry
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, step_discriminator, step_generator
 

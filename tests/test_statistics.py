@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from ganforge.errors import CheckpointError, DataError, OptionError
+from ganforge.contract.errors import CheckpointError, DataError, OptionError
 from ganforge.evaluation.statistics import (
     GroupedMoments,
     Moments,
@@ -20,7 +20,7 @@ from ganforge.evaluation.statistics import (
     half_samples,
     inception_score,
     kernel_distance,
-    memorisation,
+    memorization,
     nearest,
     precision_recall_density_coverage,
     seed_interval,
@@ -28,7 +28,7 @@ from ganforge.evaluation.statistics import (
     spread_interval,
 )
 from ganforge.evaluation.statistics.intervals import student_quantile
-from ganforge.evaluation.statistics.memorisation import mann_whitney
+from ganforge.evaluation.statistics.memorization import mann_whitney
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -266,7 +266,7 @@ def test_moments_that_do_not_fit_are_refused(fakes, said):
         lambda reals, fakes: inception_score(fakes),
         lambda reals, fakes: precision_recall_density_coverage(reals, fakes),
         lambda reals, fakes: nearest(fakes, reals),
-        lambda reals, fakes: memorisation(fakes, reals, reals),
+        lambda reals, fakes: memorization(fakes, reals, reals),
         lambda reals, fakes: bootstrap_interval(lambda each: 0.0, fakes),
     ],
 )
@@ -507,23 +507,23 @@ def test_neighbours_that_are_not_there_are_refused():
         nearest(draw(5, 2, 50), draw(0, 2, 51))
 
 
-# Memorisation
+# Memorization
 
 
 def test_copies_are_told_from_new_images():
     training, held_out, fresh = draw(500, 3, 52), draw(400, 3, 53), draw(300, 3, 54)
-    honest = memorisation(fresh, held_out, training)
+    honest = memorization(fresh, held_out, training)
     assert honest.generated == pytest.approx(brute_distances(fresh, training).sqrt().amin(1).mean().item(), rel=1e-12)
     assert honest.held_out == pytest.approx(brute_distances(held_out, training).sqrt().amin(1).mean().item(), rel=1e-12)
     assert 0.01 < honest.duplicates < 0.12
     assert abs(honest.copying) < 3
-    copies = memorisation(training[:300] + 1e-3 * fresh, held_out, training)
+    copies = memorization(training[:300] + 1e-3 * fresh, held_out, training)
     assert copies.duplicates == 1
     assert copies.copying < -15
-    half = memorisation(torch.cat([training[:150], fresh[:150]]), held_out, training)
+    half = memorization(torch.cat([training[:150], fresh[:150]]), held_out, training)
     assert 0.5 < half.duplicates < 0.6
-    assert memorisation(fresh * 3, held_out, training).copying > 5
-    same = memorisation(held_out, held_out, training, quantile=0.25)
+    assert memorization(fresh * 3, held_out, training).copying > 5
+    same = memorization(held_out, held_out, training, quantile=0.25)
     assert same.duplicates == 0.25
     assert same.copying == 0
 
@@ -537,13 +537,13 @@ def test_the_test_of_mann_and_whitney_counts_ties_half():
     assert mann_whitney(torch.ones(5), torch.ones(3)) == 0
 
 
-def test_memorisation_without_enough_held_out_images_is_refused():
+def test_memorization_without_enough_held_out_images_is_refused():
     with pytest.raises(DataError, match="0.05 quantile of 19 held-out images .* .hold out 20 or more"):
-        memorisation(draw(5, 2, 55), draw(19, 2, 56), draw(9, 2, 57))
+        memorization(draw(5, 2, 55), draw(19, 2, 56), draw(9, 2, 57))
     with pytest.raises(OptionError, match="quantile 1"):
-        memorisation(draw(5, 2, 55), draw(19, 2, 56), draw(9, 2, 57), quantile=1)
+        memorization(draw(5, 2, 55), draw(19, 2, 56), draw(9, 2, 57), quantile=1)
     with pytest.raises(DataError, match="3 dimensions, generated ones 2"):
-        memorisation(draw(5, 2, 55), draw(20, 3, 56), draw(9, 2, 57))
+        memorization(draw(5, 2, 55), draw(20, 3, 56), draw(9, 2, 57))
 
 
 # Intervals

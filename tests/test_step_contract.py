@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, softplus
 
 from ganforge import Discriminator, FeatureDiscriminator, Generator, Loss, Pair, Regularizer
 from ganforge.builtin.penalties import R1
-from ganforge.schedules import Schedule
+from ganforge.contract.schedules import Schedule
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.steps import Batch, step_discriminator, step_generator
 

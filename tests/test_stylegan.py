@@ -6,10 +6,10 @@ import torch
 import ganforge
 from ganforge import DataSpec, EqualizedConv2d, MinibatchDeviation, OptionError, StyleGenerator
 from ganforge.builtin.stylegan import StyleGANDiscriminator, StyleGANGenerator
-from ganforge.config import resolve
-from ganforge.export import proving, torchscript
+from ganforge.config.schema import resolve
+from ganforge.export import torchscript, verification
 from ganforge.export.scripting import script
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate, generate_batches
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
@@ -332,12 +332,12 @@ def test_an_export_whose_noise_is_another_is_refused(tmp_path, monkeypatch):
         swapped = {"only-coarse": "only-fine", "only-fine": "only-coarse"}
         noises = [call.arguments.get("noise") for call in calls]
         swap = [
-            proving.Call(call.method, {**call.arguments, "noise": swapped.get(noise, "none")}) if noise else call
+            verification.Call(call.method, {**call.arguments, "noise": swapped.get(noise, "none")}) if noise else call
             for call, noise in zip(calls, noises, strict=True)
         ]
-        return [proving.run_call(network, call, DataSpec((3, 8, 8))) for call in swap]
+        return [verification.run_call(network, call, DataSpec((3, 8, 8))) for call in swap]
 
-    monkeypatch.setattr(proving, "_run", run)
+    monkeypatch.setattr(verification, "_run", run)
     card = {"generator": {"name": "stylegan", "options": {}}, "data": {"shape": [3, 8, 8], "class_names": []}}
     with pytest.raises(ganforge.GanforgeError, match=r"differs from the original by .* with noise"):
         torchscript.export_torchscript(network, card, tmp_path / "model.pt")

@@ -7,10 +7,10 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu
 import ganforge
 from ganforge import Blur, DataSpec, Growing, OptionError, StyleGenerator
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
 from ganforge.export import torchscript
 from ganforge.export.scripting import script
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, step_discriminator, step_generator

@@ -14,16 +14,16 @@ import safetensors.torch
 import torch
 from team_steps import CASES
 
-from ganforge.checkpoint import read_tensors
-from ganforge.config import resolve
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.contract.errors import OptionError
+from ganforge.core.distributed import ALONE, Team
 from ganforge.data.store import PackedData
-from ganforge.errors import OptionError
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
-from ganforge.team import ALONE, Team
-from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine, Plan
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.loading.sampler import Batches
 from ganforge.training.signals import ECHO, StopRequest
 from ganforge.training.start import share_out
 from ganforge.training.state import build_state

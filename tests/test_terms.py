@@ -6,12 +6,12 @@ from torch import nn
 
 from ganforge import Augmentation, DataSpec, Discriminator, Loss, PluginError, Regularizer
 from ganforge.builtin.mlp import MLPGenerator
-from ganforge.config import resolve
-from ganforge.plugins import Plugin
-from ganforge.registry import Registry
-from ganforge.training.average import update_average
-from ganforge.training.engine import EAGER, Engine, Plan
-from ganforge.training.randomness import seed_everything
+from ganforge.config.schema import resolve
+from ganforge.core.seeding import seed_everything
+from ganforge.plugins.loading import Plugin
+from ganforge.plugins.registry import Registry
+from ganforge.training.ema import update_average
+from ganforge.training.execution.engine import EAGER, Engine, Plan
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, take_step
 

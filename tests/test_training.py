@@ -9,20 +9,21 @@ from torch.nn.utils import parametrizations, spectral_norm
 
 import ganforge
 from ganforge import CheckpointError, GanforgeError
-from ganforge.checkpoint import read_tensors
-from ganforge.config import TrainingConfig, resolve
+from ganforge.config.schema import TrainingConfig, resolve
+from ganforge.config.sources import load_layers
 from ganforge.data.store import PackedData
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
-from ganforge.training import loop, recovery
-from ganforge.training.average import update_average
-from ganforge.training.batches import Batches
-from ganforge.training.checkpoints import choose_old
-from ganforge.training.engine import EAGER
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training import loop
+from ganforge.training.ema import update_average
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording import recovery
+from ganforge.training.recording.checkpoints import choose_old
+from ganforge.training.recording.statistics import Statistics
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
-from ganforge.training.statistics import Statistics
 
 CPU = torch.device("cpu")
 

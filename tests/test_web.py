@@ -12,23 +12,23 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from ganforge.export.web.plugin import ganforge_exporters
 from PIL import Image
 
 from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, OptionError
+from ganforge.contract.exporter import ExportReport
+from ganforge.core.atomic_files import write_bytes
+from ganforge.core.images import to_uint8
+from ganforge.core.interpolation import lerp, slerp
 from ganforge.explore.directions import factorise, principal_components
 from ganforge.explore.mixing import mix_styles, read_layers
 from ganforge.explore.spaces import open_space
 from ganforge.export.folder import SUMS, list_files
-from ganforge.exporter import ExportReport
-from ganforge.files import write_bytes
-from ganforge.images import to_uint8
-from ganforge.interpolation import lerp, slerp
-from ganforge.registry import Registry
+from ganforge.export.web import exporter as web
+from ganforge.export.web import runtime
+from ganforge.export.web.runtime import find_runtime
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import cycle_labels, draw_latents, generate
-from ganforge.web import exporter as web
-from ganforge.web import runtime
-from ganforge.web.plugin import ganforge_exporters
-from ganforge.web.runtime import find_runtime
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 

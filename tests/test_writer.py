@@ -14,17 +14,18 @@ import torch
 from test_training import CPU, SMALL, Silent, packed, rows_without_times
 
 from ganforge import GanforgeError
-from ganforge.checkpoint import load_generator, read_tensors
-from ganforge.config import resolve
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.settings import load_layers
-from ganforge.training import loop, recovery
-from ganforge.training.batches import Batches
-from ganforge.training.engine import EAGER
+from ganforge.config.schema import resolve
+from ganforge.config.sources import load_layers
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator, read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training import loop
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording import recovery
+from ganforge.training.recording.background_writer import WAITING, Writer
 from ganforge.training.start import open_record
 from ganforge.training.state import build_state
-from ganforge.training.writer import WAITING, Writer
 
 REGISTRY = Registry.installed()
 
@@ -147,7 +148,7 @@ def test_a_keyboard_interrupt_does_not_wait_for_long_and_drops_what_was_not_begu
 @pytest.mark.parametrize("body", ["time.sleep(100)", "pass"], ids=["in the block", "while waiting"])
 def test_an_interrupted_process_ends_though_a_file_cannot_be_written_for_ever(body):
     code = (
-        "import os, signal, time\nfrom ganforge.training.writer import Writer\n"
+        "import os, signal, time\nfrom ganforge.training.recording.background_writer import Writer\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever runs the tests may ignore it
         "def hang():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(100)\n"
         f"with Writer() as writer:\n    writer.submit(hang)\n    {body}\n"

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganforge.contract.networks import Generator
 from ganforge.export.scripting import quiet
-from ganforge.interfaces import Generator
 
 
 def call_eager(generator: Generator, inputs: Mapping[str, Tensor]) -> Callable[[], Any]:

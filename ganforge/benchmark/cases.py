@@ -9,15 +9,16 @@ from collections.abc import Callable
 
 import torch
 
-from ganforge.benchmark.players import Kind, Players
 from ganforge.benchmark.timing import Case, Timing, weigh
+from ganforge.benchmark.training_setup import Kind, Players
+from ganforge.contract.data import DataSpec
+from ganforge.contract.networks import Generator
+from ganforge.core.seeding import seed_everything
 from ganforge.export.torchscript import compile_generator
-from ganforge.interfaces import DataSpec, Generator
 from ganforge.sampling import draw_latents, generate_batches, stand_in_labels
-from ganforge.training.average import update_average
-from ganforge.training.engine import EAGER
-from ganforge.training.randomness import seed_everything
-from ganforge.training.statistics import Statistics
+from ganforge.training.ema import update_average
+from ganforge.training.execution.engine import EAGER
+from ganforge.training.recording.statistics import Statistics
 
 
 def step_case(players: Players, kind: Kind) -> Case:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from ganforge.benchmark.cases import step_case
-from ganforge.benchmark.players import Players
 from ganforge.benchmark.timing import WARM_UP, alternate, time_calls
-from ganforge.errors import OptionError
+from ganforge.benchmark.training_setup import Players
+from ganforge.contract.errors import OptionError
 
 
 def split_variant(text: str) -> list[str]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from ganforge.benchmark.noise import draw_noise
-from ganforge.benchmark.players import count_step, open_players
-from ganforge.config import RunConfig
-from ganforge.errors import GanforgeError
-from ganforge.interfaces import DataSpec
-from ganforge.registry import Registry
+from ganforge.benchmark.training_setup import count_step, open_players
+from ganforge.config.schema import RunConfig
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError
+from ganforge.plugins.registry import Registry
 
 RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)
 """Tried beside the recipe's own."""

@@ -12,10 +12,10 @@ import torch
 from ganforge.benchmark.cases import LoopCase, data_case, export_case, sample_case, step_case
 from ganforge.benchmark.ceilings import ceiling_cases, copy_bytes, product_flops
 from ganforge.benchmark.counting import peak_resident_bytes
-from ganforge.benchmark.players import Players, count_step
 from ganforge.benchmark.timing import Case, Timing, measure_cases, weigh
-from ganforge.errors import GanforgeError
-from ganforge.training.engine import name_device
+from ganforge.benchmark.training_setup import Players, count_step
+from ganforge.contract.errors import GanforgeError
+from ganforge.training.execution.engine import name_device
 from ganforge.version import __version__
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from ganforge.config import RunConfig
+from ganforge.config.schema import RunConfig
+from ganforge.contract.data import DataSpec
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
-from ganforge.interfaces import DataSpec
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 
 MOST_BYTES = 1 << 26
 """Of examples, unless two batches take more."""

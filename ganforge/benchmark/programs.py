@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from ganforge.benchmark.timing import Timing
-from ganforge.errors import GanforgeError
+from ganforge.contract.errors import GanforgeError
 from ganforge.export.project import SOURCES
 
 ONNXRUNTIME_ROOT = "ONNXRUNTIME_ROOT"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ganforge.cli.bench import bench
-from ganforge.cli.common import console, global_options, print_result, process_rank
+from ganforge.cli.common import global_options
 from ganforge.cli.compare import compare
 from ganforge.cli.data import app as data_app
 from ganforge.cli.evaluate import evaluate
@@ -25,7 +25,9 @@ from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.report import report
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
-from ganforge.errors import GanforgeError
+from ganforge.contract.errors import GanforgeError
+from ganforge.core.console import console, print_result
+from ganforge.core.ranks import process_rank
 from ganforge.training.signals import Interrupted, raising_interrupts
 from ganforge.version import __version__
 
@@ -138,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         fail(f"{error.filename or 'the system says'}: {error.strerror or error}", "")
     except (MemoryError, RuntimeError) as error:
-        from ganforge.shortage import is_out_of_memory
+        from ganforge.core.out_of_memory import is_out_of_memory
 
         if "--debug" in given or not is_out_of_memory(error):
             raise

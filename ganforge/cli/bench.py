@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from ganforge.cli.common import JsonOption, choose_device, open_registry, print_result, progress_bar, read_number, say
+from ganforge.cli.common import JsonOption, open_registry, read_number
 from ganforge.cli.recipe import (
     DATA,
     ArchOption,
@@ -26,13 +26,15 @@ from ganforge.cli.recipe import (
     SettingOption,
 )
 from ganforge.cli.serving import SERVING, describe_serving, refuse_beside_export, serving_table
+from ganforge.core.console import print_result, progress_bar, say
+from ganforge.core.device import choose_device
 
 if TYPE_CHECKING:
     import torch
 
-    from ganforge.config import RunConfig
+    from ganforge.config.schema import RunConfig
     from ganforge.data.store import PackedData
-    from ganforge.registry import Registry
+    from ganforge.plugins.registry import Registry
 
 BENCH = "What of it"
 
@@ -107,7 +109,7 @@ def bench(
         flags["training"] = SERVING
 
     from ganforge.benchmark.compare import check_variants, split_variant
-    from ganforge.settings import load_layers
+    from ganforge.config.sources import load_layers
 
     variants = {text: split_variant(text) for text in compare or []}
     if compare:
@@ -120,9 +122,9 @@ def bench(
     import torch
 
     from ganforge.benchmark.fit import fit_batches, free_memory
+    from ganforge.benchmark.inference import measure_serving
     from ganforge.benchmark.measure import describe_machine, measure_recipe
-    from ganforge.benchmark.players import open_players
-    from ganforge.benchmark.serving import measure_serving
+    from ganforge.benchmark.training_setup import open_players
 
     free, threads = free_memory(torch_device), torch.get_num_threads()
     try:
@@ -182,9 +184,9 @@ def _given(tree: dict[str, Any]) -> dict[str, Any]:
 def _settle(registry: Registry, layers: list[dict[str, Any]]) -> tuple[RunConfig, PackedData]:
     """The configuration, and the data that it names if they are named by the user; else noise of that form."""
     from ganforge.benchmark.noise import draw_noise, read_spec
-    from ganforge.config import resolve
+    from ganforge.config.schema import resolve
+    from ganforge.config.sources import merge
     from ganforge.data.pack import open_data
-    from ganforge.settings import merge
 
     settled = resolve(registry, *layers)
     if "source" not in merge(*layers).get("data", {}):
@@ -212,8 +214,8 @@ def _compare(
     seconds: float,
 ) -> list[dict[str, Any]]:
     from ganforge.benchmark.compare import compare_players
-    from ganforge.benchmark.players import open_players
-    from ganforge.settings import load_layers
+    from ganforge.benchmark.training_setup import open_players
+    from ganforge.config.sources import load_layers
 
     opened = {}
     for name, settings in variants.items():

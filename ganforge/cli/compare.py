@@ -12,15 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.cli.common import JsonOption, OutOption, print_result
+from ganforge.cli.common import JsonOption, OutOption
 from ganforge.cli.runs import find_weights
-from ganforge.errors import OptionError
-from ganforge.files import read_bytes
-from ganforge.text import escape_controls
+from ganforge.contract.errors import OptionError
+from ganforge.core.atomic_files import read_bytes
+from ganforge.core.console import print_result
+from ganforge.core.text import escape_controls
 
 if TYPE_CHECKING:
-    from ganforge.evaluation.agreement import Agreement, Contender
-    from ganforge.evaluation.result import Evaluation
+    from ganforge.evaluation.results.comparability import Agreement, Contender
+    from ganforge.evaluation.results.result import Evaluation
 
 _GENERATOR = "generator.safetensors"
 
@@ -46,7 +47,7 @@ def compare(
     if len(names) < 2:
         raise OptionError(f"{names[0]}: is compared with nothing", "name two or more")
 
-    from ganforge.evaluation.agreement import agree
+    from ganforge.evaluation.results.comparability import agree
 
     contenders = open_contenders(names, out, raw)
     found = agree(contenders, metric or [])
@@ -73,7 +74,7 @@ def open_contenders(names: Sequence[str], out: Path, raw: bool) -> list[Contende
         OptionError: There is no such thing, it is named twice, was not evaluated so, or a file is about several things.
         CheckpointError: A file is missing or damaged, or a run holds no generator.
     """
-    from ganforge.evaluation.agreement import Contender, separate
+    from ganforge.evaluation.results.comparability import Contender, separate
 
     paths = [_find(name, out) for name in names]
     places = [path.resolve() for path in paths]
@@ -103,7 +104,7 @@ def _find(name: str, out: Path) -> Path:
 
 def _read(path: Path, raw: bool) -> tuple[list[Evaluation], str, int | None]:
     """Evaluations of what is named, the digest of its present weights, and how many images these have seen."""
-    from ganforge.evaluation.result import FILE, read_rows
+    from ganforge.evaluation.results.result import FILE, read_rows
 
     place = path.resolve()
     if (path / _GENERATOR).is_file():
@@ -123,7 +124,7 @@ def _read(path: Path, raw: bool) -> tuple[list[Evaluation], str, int | None]:
 
 def _know_file(path: Path) -> tuple[str | None, int | None]:
     """Digest of a file of a generator, and how many images it has seen, as far as known; of all else nothing."""
-    from ganforge.checkpoint import read_card
+    from ganforge.runs.checkpoint import read_card
 
     if path.suffix == ".safetensors":
         card = read_card(path)
@@ -140,8 +141,8 @@ def _is_of_run(row: Evaluation) -> bool:
 
 def _know_run(folder: Path, rows: Sequence[Evaluation], raw: bool) -> tuple[str, int | None]:
     """Digest of a run's present weights, and how many images they have seen, which tells raw ones apart."""
-    from ganforge.checkpoint import read_card
-    from ganforge.runs import RunFolder
+    from ganforge.runs.checkpoint import read_card
+    from ganforge.runs.folder import RunFolder
 
     if not raw:
         card = read_card(folder / _GENERATOR)
@@ -183,7 +184,7 @@ def _name(row: Evaluation) -> str:
 
 def _draw_table(contenders: Sequence[Contender], found: Agreement) -> Table:
     """A row for each metric, a column for each thing; the best comes last."""
-    from ganforge.evaluation.telling import describe_value
+    from ganforge.evaluation.results.formatting import describe_value
 
     table = Table(box=None)
     for heading in ("metric", "better", *(each.label for each in contenders), "best"):

@@ -52,12 +52,12 @@ class _Kept(TypedDict):
 
 def read_names() -> dict[str, dict[str, str]]:
     """For each kind of part the names of all that is installed, with their summaries."""
-    from ganforge.data.cache import cache_folder
-    from ganforge.errors import GanforgeError
-    from ganforge.files import read_text, write_bytes
-    from ganforge.plugins import HOOKS, load_plugins
-    from ganforge.registry import Registry
-    from ganforge.schema import decode
+    from ganforge.contract.errors import GanforgeError
+    from ganforge.core.atomic_files import read_text, write_bytes
+    from ganforge.core.cache import cache_folder
+    from ganforge.core.json_schema import decode
+    from ganforge.plugins.loading import HOOKS, load_plugins
+    from ganforge.plugins.registry import Registry
 
     installed = sorted([each.name, each.value, each.dist.version if each.dist else ""] for each in _points())
     path = cache_folder() / "names.json"

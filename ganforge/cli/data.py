@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import JsonOption, open_registry, print_result, progress_bar, say
+from ganforge.cli.common import JsonOption, open_registry
+from ganforge.core.console import print_result, progress_bar, say
 
 if TYPE_CHECKING:
     from ganforge.data.check import DataReport
@@ -39,9 +40,9 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Read every example, and say what training would do, and how to begin. Leaves with code 2 if it could not."""
+    from ganforge.contract.errors import DataError
     from ganforge.data.advice import advise
     from ganforge.data.check import check_data
-    from ganforge.errors import DataError
 
     options = _parse_options(settings or [])
     with progress_bar(f"reading {source}") as progress:
@@ -93,8 +94,8 @@ def pack(
 
 def _parse_options(settings: list[str]) -> dict[str, Any]:
     """Options of the data set by name."""
-    from ganforge.errors import OptionError
-    from ganforge.settings import parse_setting
+    from ganforge.config.sources import parse_setting
+    from ganforge.contract.errors import OptionError
 
     options: dict[str, Any] = {}
     for text in settings:

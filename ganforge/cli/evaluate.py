@@ -8,26 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganforge.cli.common import (
-    DeviceOption,
-    OutOption,
-    SeedOption,
-    choose_device,
-    global_options,
-    open_registry,
-    print_result,
-    read_number,
-    say,
-    usable_cache,
-)
+from ganforge.cli.common import DeviceOption, OutOption, SeedOption, global_options, open_registry, read_number
 from ganforge.cli.completion import complete_part
 from ganforge.cli.launch import launch
-from ganforge.cli.metrics import OPTIONS, Evaluator, Request
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
+from ganforge.core.cache import usable_cache
+from ganforge.core.console import print_result, say
+from ganforge.core.device import choose_device
+from ganforge.evaluation.evaluator import OPTIONS, Evaluator, Request
 
 if TYPE_CHECKING:
-    from ganforge.evaluation.result import Evaluation
-    from ganforge.extractor import Extractor
+    from ganforge.contract.extractor import Extractor
+    from ganforge.evaluation.results.result import Evaluation
 
 
 def evaluate(
@@ -209,16 +201,16 @@ def evaluate(
     )
     where, registry = choose_device(device), open_registry()
 
-    from ganforge.team import is_launched, join_team
+    from ganforge.core.distributed import is_launched, join_team
 
     if gpus is not None and gpus > 1 and not is_launched():
         then = "what was computed is kept, so the same command goes on"
         raise typer.Exit(launch(gpus, where, global_options.arguments, then))
     team = join_team(where.type == "cuda")
 
-    from ganforge.evaluation.result import FILE
-    from ganforge.evaluation.targets import open_target
-    from ganforge.evaluation.telling import describe_notes
+    from ganforge.evaluation.results.formatting import describe_notes
+    from ganforge.evaluation.results.result import FILE
+    from ganforge.evaluation.subjects.targets import open_target
 
     names: list[str | None] = [*runs] if runs else [None]
     found: list[Evaluation] = []
@@ -230,7 +222,14 @@ def evaluate(
                 target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
                 evaluators.append(
                     Evaluator(
-                        target, wanted, request, lenient=everything, device=where, cache=cache, extractors=extractors
+                        target,
+                        wanted,
+                        request,
+                        lenient=everything,
+                        registry=registry,
+                        device=where,
+                        cache=cache,
+                        extractors=extractors,
                     )
                 )
         if team.size > 1:  # what takes time is shared out; the rest is for the first process alone

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import OutOption, RunArgument, open_registry, print_result, say
+from ganforge.cli.common import OutOption, RunArgument, open_registry
 from ganforge.cli.completion import complete_part
 from ganforge.cli.runs import find_weights, open_generator
-from ganforge.errors import OptionError, nearest
+from ganforge.contract.errors import OptionError, nearest
+from ganforge.core.console import print_result, say
 
 if TYPE_CHECKING:
-    from ganforge.exporter import Exporter
+    from ganforge.contract.exporter import Exporter
 
 DEFAULT = "torchscript"
 """The format where none is named."""
@@ -86,7 +87,7 @@ def export(
 
     import torch
 
-    from ganforge.blame import blaming
+    from ganforge.plugins.blame import blaming
 
     generator, card = open_generator(weights, torch.device("cpu"))
     for name, exporter in exporters.items():
@@ -105,7 +106,7 @@ def make_exporters(names: list[str], settings: list[str]) -> dict[str, Exporter]
     Raises:
         OptionError: An unknown name or option, or an option of an exporter that is not asked for.
     """
-    from ganforge.settings import parse_setting
+    from ganforge.config.sources import parse_setting
 
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
     for text in settings:

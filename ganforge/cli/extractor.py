@@ -10,17 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import (
-    DeviceOption,
-    JsonOption,
-    choose_device,
-    open_registry,
-    print_result,
-    progress_bar,
-    read_number,
-    say,
-)
-from ganforge.errors import OptionError
+from ganforge.cli.common import DeviceOption, JsonOption, open_registry, read_number
+from ganforge.contract.errors import OptionError
+from ganforge.core.console import print_result, progress_bar, say
+from ganforge.core.device import choose_device
 
 app = typer.Typer(no_args_is_help=True, help="Train what turns images into features.")
 
@@ -96,8 +89,8 @@ def train(
             raise OptionError(f"--to {to}: it exists already", "remove it, or name another")
     where = choose_device(device)
 
+    from ganforge.core.cache import cache_folder
     from ganforge.data import open_data
-    from ganforge.data.cache import cache_folder
     from ganforge.evaluation.classifier import cached_classifier, kept_as, train_classifier
 
     with progress_bar(f"opening {source}") as show:
@@ -135,7 +128,7 @@ def train(
 
 def _require_writable(folder: Path) -> None:
     """Say before minutes of training that its end could not be written."""
-    from ganforge.files import cannot_write
+    from ganforge.core.atomic_files import cannot_write
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

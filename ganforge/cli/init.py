@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import open_registry, print_result, say
+from ganforge.cli.common import open_registry
 from ganforge.cli.completion import complete_data
 from ganforge.cli.recipe import (
     DATA,
@@ -19,7 +19,8 @@ from ganforge.cli.recipe import (
     ResolutionOption,
     SettingOption,
 )
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
+from ganforge.core.console import print_result, say
 
 
 def init(
@@ -43,10 +44,10 @@ def init(
     batch: BatchOption = None,
 ) -> None:
     """Write a commented TOML file with every setting, for ganforge train --config."""
-    from ganforge.commented import write_toml
-    from ganforge.config import lay_over_recipe, resolve
-    from ganforge.files import write_bytes
-    from ganforge.settings import load_layers, merge, nest
+    from ganforge.config.schema import lay_over_recipe, resolve
+    from ganforge.config.sources import load_layers, merge, nest
+    from ganforge.config.toml_writer import write_toml
+    from ganforge.core.atomic_files import write_bytes
 
     if file.suffix != ".toml":
         raise OptionError(f"{file}: a configuration is a .toml file", f"such as {file.with_suffix('.toml')}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     """Run a command line in several worker processes, one GPU each, and wait for them.
 
     Termination signals are forwarded to all workers. If a worker fails, the others are terminated. A stopped worker is
-    reported. Workers end by themselves if this process dies; see `ganforge.team.join_team`.
+    reported. Workers end by themselves if this process dies; see `ganforge.core.distributed.join_team`.
 
     Args:
         count: Number of workers.
@@ -46,7 +46,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     """
     import torch
 
-    from ganforge.team import host_team
+    from ganforge.core.distributed import host_team
     from ganforge.training.signals import restore_handlers, set_handler
 
     if device.type == "cuda" and count > torch.cuda.device_count():

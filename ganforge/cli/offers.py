@@ -12,9 +12,9 @@ from pathlib import Path
 
 import typer
 
-from ganforge.cli.common import console, print_result
-from ganforge.errors import GanforgeError
-from ganforge.runs import RunFolder
+from ganforge.contract.errors import GanforgeError
+from ganforge.core.console import console, print_result
+from ganforge.runs.folder import RunFolder
 
 MOST_LOOKED_AT = 5_000
 """Files of a folder; whoever has more has enough."""
@@ -77,7 +77,7 @@ def offer(here: Path, out: Path) -> list[str]:
 
 def _offer_run(folder: RunFolder) -> Offer:
     """To go on with a run."""
-    from ganforge.rows import read_rows
+    from ganforge.runs.metric_rows import read_rows
 
     training = folder.read_config().get("training", {})
     images = max((row.images for row in read_rows(folder.metrics)), default=0)

@@ -11,13 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ganforge.cli.common import JsonOption, global_options, open_registry, print_result, say
-from ganforge.errors import OptionError, nearest
-from ganforge.plugins import HOOKS, Plugin, load_plugins
-from ganforge.text import escape_controls
+from ganforge.cli.common import JsonOption, global_options, open_registry
+from ganforge.contract.errors import OptionError, nearest
+from ganforge.core.console import print_result, say
+from ganforge.core.text import escape_controls
+from ganforge.plugins.loading import HOOKS, Plugin, load_plugins
 
 if TYPE_CHECKING:
-    from ganforge.registry import Part, Registry
+    from ganforge.plugins.registry import Part, Registry
 
 app = typer.Typer(no_args_is_help=True, help="List plugins, describe what they offer, and find what is broken.")
 
@@ -52,7 +53,7 @@ def new(
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the package's folder is made.")] = Path("."),
 ) -> None:
     """Write a package for a part of your own, with tests, that installs and works as it is."""
-    from ganforge.kit import USES, write_package
+    from ganforge.plugins.scaffold import USES, write_package
 
     folder = write_package(name, kind, to, open_registry())
     say(f'next:  cd {folder}\n       pip install -e ".[test]" && pytest\n       {USES[kind].format(name=name)}')
@@ -92,9 +93,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Plugins are imported in another process first: one that ends it, or does not return, is named. Recipes are resolved.
     """
-    from ganforge.config import check_recipes
-    from ganforge.plugin_trial import find_fatal_plugins
-    from ganforge.registry import Registry
+    from ganforge.config.schema import check_recipes
+    from ganforge.plugins.registry import Registry
+    from ganforge.plugins.trial import find_fatal_plugins
 
     fatal = find_fatal_plugins(global_options.plugins, global_options.disabled)
     files = [path for path in global_options.plugins if path.stem not in fatal]

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import OutOption, open_registry, print_result, say
+from ganforge.cli.common import OutOption, open_registry
 from ganforge.cli.completion import complete_run
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
+from ganforge.core.console import print_result, say
 
 
 def report(
@@ -38,7 +39,7 @@ def report(
     It holds all that it shows, so it can be sent and is read without a network. Several runs stand side by side.
     """
     from ganforge.report import FILE, write_report
-    from ganforge.runs import RunFolder
+    from ganforge.runs.folder import RunFolder
 
     names: list[str | None] = [*runs] if runs else [None]
     folders = [RunFolder.find(each, out) for each in names]

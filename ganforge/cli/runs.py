@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganforge.cli.common import open_registry, say
+from ganforge.cli.common import open_registry
+from ganforge.core.console import say
 
 if TYPE_CHECKING:
     import torch
 
-    from ganforge.interfaces import Generator
+    from ganforge.contract.networks import Generator
 
 
 def find_weights(run: str | None, out: Path) -> Path:
@@ -20,7 +21,7 @@ def find_weights(run: str | None, out: Path) -> Path:
         OptionError: There is no such run.
         CheckpointError: The run has saved no generator yet.
     """
-    from ganforge.runs import RunFolder
+    from ganforge.runs.folder import RunFolder
 
     if run is not None and run.endswith(".safetensors"):
         return Path(run)
@@ -31,8 +32,8 @@ def find_weights(run: str | None, out: Path) -> Path:
 
 
 def open_generator(weights: Path, device: torch.device) -> tuple[Generator, dict[str, Any]]:
-    """A generator on a device and its card; see `ganforge.checkpoint.load_generator`."""
-    from ganforge.checkpoint import load_generator
+    """A generator on a device and its card; see `ganforge.runs.checkpoint.load_generator`."""
+    from ganforge.runs.checkpoint import load_generator
 
     generator, card = load_generator(weights, open_registry())
     return generator.to(device), card

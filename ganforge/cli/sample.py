@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import (
-    DeviceOption,
-    OutOption,
-    RunArgument,
-    SeedOption,
-    choose_device,
-    print_result,
-    process_count,
-    process_rank,
-    read_number,
-)
+from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.runs import find_weights, open_generator
-from ganforge.errors import OptionError, nearest
-from ganforge.runs import is_index
+from ganforge.contract.errors import OptionError, nearest
+from ganforge.core.console import print_result
+from ganforge.core.device import choose_device
+from ganforge.core.ranks import process_count, process_rank
+from ganforge.runs.folder import is_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -139,8 +132,8 @@ def translate(
         OptionError: There are no pictures, or the generator takes none; or two would be written to one file.
         DataError: A picture cannot be read.
     """
-    from ganforge.checkpoint import read_spec
     from ganforge.data.conditions import SourceFiles
+    from ganforge.runs.checkpoint import read_spec
 
     shape = read_spec(card).source_shape
     if source is None:
@@ -164,7 +157,7 @@ def _require_room(count: int, shape: list[int], is_image: bool) -> None:
     """Refuse what is written as one file and does not fit into memory, before hours of drawing."""
     from math import prod
 
-    from ganforge.memory import describe_bytes, machine_memory
+    from ganforge.core.memory import describe_bytes, machine_memory
 
     size = count * prod(shape) * (1 if is_image else 4)
     if size > machine_memory():
@@ -182,7 +175,7 @@ def write_array(target: Path, batches: Iterable[Tensor]) -> None:
     import numpy as np
     import torch
 
-    from ganforge.files import write_bytes
+    from ganforge.core.atomic_files import write_bytes
 
     content = io.BytesIO()
     np.save(content, torch.cat([batch.cpu() for batch in batches]).numpy())
@@ -193,16 +186,16 @@ def write_grid(target: Path, batches: Iterable[Tensor]) -> None:
     """Write images ``[n, C, H, W]`` in [-1, 1] as one PNG."""
     import torch
 
-    from ganforge.files import write_bytes
-    from ganforge.images import grid, png_bytes, to_uint8
+    from ganforge.core.atomic_files import write_bytes
+    from ganforge.core.images import grid, png_bytes, to_uint8
 
     write_bytes(target, png_bytes(grid(torch.cat([to_uint8(batch).cpu() for batch in batches]))))
 
 
 def write_singles(folder: Path, batches: Iterable[Tensor], seed: int) -> None:
     """Write images ``[n, C, H, W]`` in [-1, 1] as ``seed000007.png`` and so on, while further ones are made."""
-    from ganforge.images import to_uint8
-    from ganforge.training.writer import Writer
+    from ganforge.core.images import to_uint8
+    from ganforge.training.recording.background_writer import Writer
 
     with Writer() as writer:
         for batch in batches:
@@ -212,8 +205,8 @@ def write_singles(folder: Path, batches: Iterable[Tensor], seed: int) -> None:
 
 def write_pictures(folder: Path, pictures: Tensor, seed: int) -> None:
     """Write images, uint8 ``[n, C, H, W]``, by the seed of the first; the disk is not waited for."""
-    from ganforge.files import write_bytes
-    from ganforge.images import png_bytes
+    from ganforge.core.atomic_files import write_bytes
+    from ganforge.core.images import png_bytes
 
     for number, picture in enumerate(pictures, seed):
         write_bytes(folder / f"seed{number:06d}.png", png_bytes(picture), sync=False)
@@ -225,8 +218,8 @@ def write_translations(folder: Path, batches: Iterable[Tensor], names: list[str]
     Raises:
         OptionError: Two of them would have one name.
     """
-    from ganforge.files import write_bytes
-    from ganforge.images import png_bytes, to_uint8
+    from ganforge.core.atomic_files import write_bytes
+    from ganforge.core.images import png_bytes, to_uint8
 
     paths = [PurePosixPath(name).with_suffix(".png") for name in names]
     for path, times in Counter(paths).items():

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 
 SERVING = {"device": "cpu", "engine": "eager", "precision": "float32", "layout": "contiguous", "recompute": False}
 """How the network itself is computed, so that no plan has to be measured."""

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import (
-    OutOption,
-    choose_device,
-    global_options,
-    open_registry,
-    print_result,
-    say,
-)
+from ganforge.cli.common import OutOption, global_options, open_registry
 from ganforge.cli.completion import complete_data, complete_part, complete_run
 from ganforge.cli.launch import launch
 from ganforge.cli.recipe import (
@@ -34,11 +27,13 @@ from ganforge.cli.recipe import (
     ResolutionOption,
     SettingOption,
 )
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
+from ganforge.core.console import print_result, say
+from ganforge.core.device import choose_device
 
 if TYPE_CHECKING:
-    from ganforge.config import TrainingConfig
-    from ganforge.trainer import Finished
+    from ganforge.config.schema import TrainingConfig
+    from ganforge.session.trainer import Finished
 
 LENGTH, RUN = "How long", "The run"
 
@@ -195,7 +190,7 @@ def train(
     For instance: ganforge train --data ./photos --resolution 64 --minutes 60. To go on with the newest run:
     ganforge train --resume --images 1M.
     """
-    from ganforge.settings import load_layers, nest
+    from ganforge.config.sources import load_layers, nest
 
     given = {
         "recipe": arch,
@@ -227,9 +222,9 @@ def train(
             f"unexpected argument '{run}'", f"to go on with a run: --resume {run}; data are given as --data {run}"
         )
 
-    from ganforge.config import resolve
-    from ganforge.runs import RunFolder
-    from ganforge.team import is_launched, join_team
+    from ganforge.config.schema import resolve
+    from ganforge.core.distributed import is_launched, join_team
+    from ganforge.runs.folder import RunFolder
 
     registry = open_registry()
     if resume:
@@ -245,8 +240,8 @@ def train(
         then = f"go on with: ganforge train --resume --gpus {gpus}"
         raise typer.Exit(launch(gpus, torch_device, global_options.arguments, then))
 
-    from ganforge.cli.display import Terminal
-    from ganforge.trainer import Trainer
+    from ganforge.session.terminal import Terminal
+    from ganforge.session.trainer import Trainer
 
     trainer = Trainer(settled, registry, torch_device, Terminal(), join_team(torch_device.type == "cuda"))
     if settled.training.init_from is not None and not resume:
@@ -259,7 +254,7 @@ def train(
 
 def _find_weights(text: str, out: Path) -> Path:
     """The file that ``--init-from`` means: a file, or the newest checkpoint of a run."""
-    from ganforge.runs import RunFolder
+    from ganforge.runs.folder import RunFolder
 
     if Path(text).is_file():
         return Path(text)
@@ -288,8 +283,8 @@ def _refuse_with_resume(flags: dict[str, Any], rest: list[Any]) -> None:
 
 def _tell(finished: Finished, training: TrainingConfig) -> None:
     """Say what came of a run and what could be done next; one that was stopped leaves by its signal."""
-    from ganforge.checkpoint import read_card, read_spec
-    from ganforge.cli.display import describe_scores
+    from ganforge.runs.checkpoint import read_card, read_spec
+    from ganforge.session.terminal import describe_scores
     from ganforge.training.budget import suggest_budget
 
     folder, outcome = finished.folder, finished.outcome

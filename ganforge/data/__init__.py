@@ -1,6 +1,6 @@
 """From a user's images to one packed tensor."""
 
-from ganforge.data.cache import cache_folder
+from ganforge.core.cache import cache_folder
 from ganforge.data.pack import open_data, pack_data
 from ganforge.data.store import PackedData
 

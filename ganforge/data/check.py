@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganforge.data.bad import ONE_IN, BadExamples, may_be_left_out, too_many
+from ganforge.contract.errors import DataError
 from ganforge.data.decode import normalise, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
@@ -18,10 +18,10 @@ from ganforge.data.pack import find_source
 from ganforge.data.packer import Progress, settle_labels
 from ganforge.data.plan import Plan
 from ganforge.data.sources import ArrayFile, PackedFolder
+from ganforge.data.text import printable, short
 from ganforge.data.threads import in_chunks
-from ganforge.data.wording import printable, short
-from ganforge.errors import DataError
-from ganforge.registry import Registry
+from ganforge.data.unreadable import ONE_IN, BadExamples, may_be_left_out, too_many
+from ganforge.plugins.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ganforge.data.wording import printable, reason_of, short
-from ganforge.errors import DataError
-from ganforge.schema import parse_json
+from ganforge.contract.errors import DataError
+from ganforge.core.json_schema import parse_json
+from ganforge.data.text import printable, reason_of, short
 
 Classes = tuple[tuple[str, ...], list[int] | None]
 """Class names, and one label for each picture; ``((), None)`` for unlabelled pictures."""

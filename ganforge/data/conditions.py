@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganforge.contract.errors import DataError, OptionError
+from ganforge.core.images import to_float
 from ganforge.data.decode import fit, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
 from ganforge.data.sources import open_source
 from ganforge.data.store import PackedData
-from ganforge.data.wording import printable
-from ganforge.errors import DataError, OptionError
-from ganforge.images import to_float
+from ganforge.data.text import printable
 
 _MODES = {1: "L", 3: "RGB"}
 

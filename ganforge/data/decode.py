@@ -13,9 +13,9 @@ from typing import IO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ganforge.data.wording import printable, reason_of, short
-from ganforge.errors import DataError
-from ganforge.files import read_bytes
+from ganforge.contract.errors import DataError
+from ganforge.core.atomic_files import read_bytes
+from ganforge.data.text import printable, reason_of, short
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 """What is read, by Pillow's names. Others, such as EPS, would start a program or guess."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganforge.data.store import PackedData
-from ganforge.data.wording import printable
+from ganforge.data.text import printable
 
 _MOST_NAMED = 3
 

@@ -16,12 +16,12 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from ganforge.contract.data import Dataset
+from ganforge.contract.errors import DataError
+from ganforge.core.atomic_files import open_regular
 from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
 from ganforge.data.decode import SUFFIXES, normalise, open_image, open_picture, picture_shape
-from ganforge.data.wording import printable, reason_of, short
-from ganforge.errors import DataError
-from ganforge.files import open_regular
-from ganforge.interfaces import Dataset
+from ganforge.data.text import printable, reason_of, short
 
 LARGEST_FILE = 512 << 20
 """Bytes of the largest file that is taken for a picture."""

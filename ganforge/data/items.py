@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ganforge.data.bad import BadExamples, may_be_left_out
+from ganforge.contract.data import Dataset, Paired
+from ganforge.contract.errors import DataError, GanforgeError, PluginError
 from ganforge.data.decode import fit, normalise
 from ganforge.data.files import ImageFiles
-from ganforge.data.wording import printable, reason_of
-from ganforge.errors import DataError, GanforgeError, PluginError
-from ganforge.interfaces import Dataset, Paired
+from ganforge.data.text import printable, reason_of
+from ganforge.data.unreadable import BadExamples, may_be_left_out
 
 Shape = tuple[int, ...]
 """One example as it is yielded: ``(H, W, C)`` for an image, ``(D,)`` for a vector."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ganforge.files import open_regular
+from ganforge.core.atomic_files import open_regular
 
 _HEADER_BYTES = 1 << 16
 """Headers are far shorter; one that claims to be of gigabytes is not waited for."""

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ganforge.data.bad import describe_left_out, refusal
-from ganforge.data.cache import cache_folder
+from ganforge.contract.errors import DataError, GanforgeError, OptionError, PluginError, nearest
+from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
 from ganforge.data.items import Size
 from ganforge.data.packer import Progress, pack
 from ganforge.data.plan import size_of
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
-from ganforge.data.wording import printable, short
-from ganforge.errors import DataError, GanforgeError, OptionError, PluginError, nearest
-from ganforge.registry import Registry
+from ganforge.data.text import printable, short
+from ganforge.data.unreadable import describe_left_out, refusal
+from ganforge.plugins.registry import Registry
 
 
 def open_data(

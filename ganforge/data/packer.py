@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganforge.contract.errors import DataError, PluginError
 from ganforge.data.decode import strict_decoding
 from ganforge.data.items import Reader, Shape, Size
 from ganforge.data.plan import Plan
 from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
 from ganforge.data.threads import in_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
-from ganforge.errors import DataError, PluginError
 
 Progress = Callable[[int, int], None]
 """Called with the number of examples done and of all."""

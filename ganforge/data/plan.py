@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ganforge.contract.errors import DataError
 from ganforge.data.decode import FILTER, crop_size
 from ganforge.data.items import Example, Shape, Size
-from ganforge.errors import DataError
 
 DEFAULT_RESOLUTION = 64
 """Pixels along an edge for images that differ in size, when nothing else is asked for."""

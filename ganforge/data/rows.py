@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ganforge.errors import DataError
+from ganforge.contract.errors import DataError
 
 MAPPED_BYTES = 1 << 28
 """Up to so many bytes of examples are read through a memory map, all pages of which may come to stay in memory."""

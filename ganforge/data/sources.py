@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganforge.contract.data import Dataset, Paired
+from ganforge.contract.errors import DataError
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.npy import map_array
 from ganforge.data.store import PackedData, is_packed
-from ganforge.data.wording import printable, reason_of
-from ganforge.errors import DataError
-from ganforge.interfaces import Dataset, Paired
+from ganforge.data.text import printable, reason_of
 
 LARGEST_EXAMPLE = 1 << 28
 """Numbers of the largest example in an array; as many as the largest picture has in a file."""

@@ -7,7 +7,7 @@ import zlib
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 
 
 def is_held_out(count: int, share: float) -> Tensor:

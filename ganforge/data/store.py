@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import DataError
+from ganforge.core.atomic_files import open_regular
+from ganforge.core.json_schema import Size, convert, parse_json
 from ganforge.data.npy import map_array
 from ganforge.data.rows import MAPPED_BYTES, RowFile
-from ganforge.data.wording import printable, reason_of
+from ganforge.data.text import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
-from ganforge.errors import DataError
-from ganforge.files import open_regular
-from ganforge.interfaces import DataSpec
-from ganforge.schema import Size, convert, parse_json
 
 SOURCES = "sources"
 """Where in a packed folder the images lie that its examples come with: a packed folder too."""

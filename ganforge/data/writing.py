@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ganforge.errors import DataError
-from ganforge.files import drafting
+from ganforge.contract.errors import DataError
+from ganforge.core.atomic_files import drafting
 
 
 class ArrayWriter:

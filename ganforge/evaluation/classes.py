@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.data.cache import cache_folder
+from ganforge.contract.errors import CheckpointError, PluginError
+from ganforge.core.cache import cache_folder
+from ganforge.core.images import to_uint8
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, PluginError
 from ganforge.evaluation.classifier import Classifier, cached_classifier, load_classifier
-from ganforge.evaluation.modes import HasAttributes
-from ganforge.evaluation.narration import Progress, Say
-from ganforge.evaluation.runs import TrainedRun
-from ganforge.images import to_uint8
+from ganforge.evaluation.metrics.mode_coverage import HasAttributes
+from ganforge.evaluation.results.narration import Progress, Say
+from ganforge.evaluation.subjects.runs import TrainedRun
 
 CLASS_SAMPLES = 5_000
 """Samples of labelled images, unless the user says otherwise."""

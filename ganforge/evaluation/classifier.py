@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganforge.checkpoint import digest_tensors, read_tensors, require_card, save_tensors
+from ganforge.contract.errors import CheckpointError, DataError, GanforgeError, OptionError
+from ganforge.core.images import to_float
+from ganforge.core.json_schema import Count, Size
+from ganforge.core.memory import TooLargeError, bounded
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, DataError, GanforgeError, OptionError
-from ganforge.images import to_float
-from ganforge.memory import TooLargeError, bounded
-from ganforge.schema import Count, Size
+from ganforge.runs.checkpoint import digest_tensors, read_tensors, require_card, save_tensors
 from ganforge.version import __version__
 
 ARCHITECTURE = "conv3x3-16-32-64-128"

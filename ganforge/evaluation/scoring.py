@@ -11,24 +11,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganforge.config import TrainingConfig
+from ganforge.config.schema import TrainingConfig
+from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.extractor import Extractor
+from ganforge.contract.networks import Generator
+from ganforge.core.distributed import ALONE, Team
+from ganforge.core.images import to_uint8
 from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.evaluation.comparison import name_metric
 from ganforge.evaluation.extractors.inception import VARIABLE
 from ganforge.evaluation.extractors.opening import open_extractor
 from ganforge.evaluation.features.extraction import BATCH, extract, prepare
-from ganforge.evaluation.image_sets import DataImages, choose_some
-from ganforge.evaluation.narration import Progress, no_progress
+from ganforge.evaluation.metrics.comparison import name_metric
+from ganforge.evaluation.results.narration import Progress, no_progress
 from ganforge.evaluation.statistics import Moments, frechet_distance, kernel_distance
-from ganforge.extractor import Extractor
-from ganforge.images import to_uint8
-from ganforge.interfaces import Generator
-from ganforge.registry import Registry
+from ganforge.evaluation.subjects.image_sets import DataImages, choose_some
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate_batches
-from ganforge.team import ALONE, Team
 
 MOST_REALS = 10_000
 """Real images that a score compares with, if there are so many."""

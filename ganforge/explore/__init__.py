@@ -3,10 +3,11 @@
 Every way is a function from a `LatentSpace`, which `open_space` gives, and seeds to images, uint8 on the CPU.
 """
 
+from ganforge.core.interpolation import lerp, slerp
 from ganforge.explore.arithmetic import Arithmetic, calculate
 from ganforge.explore.attributes import AttributeMeans, DirectionScore, attribute_means, score_direction
 from ganforge.explore.directions import Directions, factorise, move, principal_components
-from ganforge.explore.following import Following, follow_layers, layout, mean_colour
+from ganforge.explore.layer_attribution import Following, follow_layers, layout, mean_colour
 from ganforge.explore.mixing import direction_in_layers, mix, mix_styles, read_layers
 from ganforge.explore.noise import NoiseStudy, power_by_frequency, study_noise
 from ganforge.explore.pictures import draw_table
@@ -14,7 +15,6 @@ from ganforge.explore.projection import Projection, project
 from ganforge.explore.spaces import LatentSpace, WSpace, ZSpace, open_space
 from ganforge.explore.truncation import truncation_sweep
 from ganforge.explore.walk import walk
-from ganforge.interpolation import lerp, slerp
 
 __all__ = [
     "Arithmetic",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.explore.mixing import direction_in_layers
 from ganforge.explore.spaces import LatentSpace, WSpace
 

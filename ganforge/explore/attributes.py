@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import LatentSpace
 
 Read = Callable[[Tensor], Tensor]

@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ganforge.capabilities import StyleGenerator
-from ganforge.errors import OptionError
-from ganforge.interfaces import DataSpec, Generator
-from ganforge.registry import Registry
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
+from ganforge.contract.networks import Generator
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import can_truncate, refuse_sources
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import LatentSpace, WSpace
 
 

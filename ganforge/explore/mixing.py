@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import WSpace
 
 THIRDS = ("coarse", "middle", "fine")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganforge.core.images import to_uint8
 from ganforge.explore.spaces import WSpace
-from ganforge.images import to_uint8
 
 PANELS = {"all": "fixed", "none": "none", "only fine": "only-fine", "only coarse": "only-coarse"}
 """The four panels of the paper's figure 5, and the noise of each."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ganforge.errors import OptionError
-from ganforge.images import to_pil
+from ganforge.contract.errors import OptionError
+from ganforge.core.images import to_pil
 
 LEAST = 64
 """Smaller images are shown enlarged, by the least whole factor that makes them as large as that."""

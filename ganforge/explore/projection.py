@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from ganforge.errors import DataError
+from ganforge.contract.errors import DataError
+from ganforge.core.images import to_float, to_uint8
 from ganforge.explore.spaces import LatentSpace
-from ganforge.images import to_float, to_uint8
 
 CANDIDATES = 64
 """Seeds that are tried before; the search begins at the best of them or at their mean."""

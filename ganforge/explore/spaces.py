@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ganforge.capabilities import StyleGenerator
-from ganforge.errors import OptionError
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.errors import OptionError
+from ganforge.contract.networks import Generator
+from ganforge.core.images import to_uint8
 from ganforge.explore.capabilities import require_styles
-from ganforge.images import to_uint8
-from ganforge.interfaces import Generator
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents
 
 _BATCH = 64

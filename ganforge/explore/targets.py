@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganforge.contract.errors import DataError
+from ganforge.core.atomic_files import open_regular
 from ganforge.data.decode import fit, normalise, open_image, strict_decoding
-from ganforge.errors import DataError
-from ganforge.files import open_regular
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:

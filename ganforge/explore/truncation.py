@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ganforge.core.images import to_uint8
 from ganforge.explore.capabilities import require_truncation
 from ganforge.explore.spaces import ZSpace
-from ganforge.images import to_uint8
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError, nearest
+from ganforge.contract.errors import OptionError, nearest
+from ganforge.core.interpolation import INTERPOLATIONS
 from ganforge.explore.spaces import LatentSpace
-from ganforge.interpolation import INTERPOLATIONS
 
 
 def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:

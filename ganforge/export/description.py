@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from ganforge.capabilities import StyleGenerator
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.networks import Generator
 from ganforge.export.portable import Portable
-from ganforge.interfaces import DataSpec, Generator
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import can_truncate
 from ganforge.version import __version__

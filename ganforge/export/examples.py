@@ -8,10 +8,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from ganforge.capabilities import StyleGenerator
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.networks import Generator
 from ganforge.export.portable import Portable
 from ganforge.export.reading import check_output
-from ganforge.interfaces import Generator
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import draw_latents, stand_in_labels
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ganforge.errors import OptionError
-from ganforge.files import cannot_write, drafting
+from ganforge.contract.errors import OptionError
+from ganforge.core.atomic_files import cannot_write, drafting
 
 SUMS = "SHA256SUMS"
 """Name of the list of what was written, as ``sha256sum -c`` reads it."""

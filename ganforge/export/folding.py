@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ganforge.interfaces import Generator
+from ganforge.contract.networks import Generator
 from ganforge.layers.conditioning import ConditionalSequential
 
 FEW = 4

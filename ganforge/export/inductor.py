@@ -12,18 +12,18 @@ from typing import Any, Literal
 import torch
 from torch.export import ExportedProgram
 
-from ganforge.checkpoint import digest_tensors, read_spec
-from ganforge.errors import GanforgeError, OptionError
+from ganforge.contract.errors import GanforgeError, OptionError
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.networks import Generator
+from ganforge.core.atomic_files import write_bytes
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import Example, list_examples
 from ganforge.export.onnx import TOLERANCE
+from ganforge.export.optimize import make_quick
 from ganforge.export.portable import Part, Portable
-from ganforge.export.proving import compare_examples
-from ganforge.export.quick import make_quick
 from ganforge.export.tracing import explain, quiet, trace
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.files import write_bytes
-from ganforge.interfaces import Generator
+from ganforge.export.verification import compare_examples
+from ganforge.runs.checkpoint import digest_tensors, read_spec
 
 TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.25}
 """Largest difference accepted by precision, beside the original in float32."""

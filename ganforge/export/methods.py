@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganforge.capabilities import StyleGenerator
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.networks import Generator
 from ganforge.export.scripting import explain, quiet, script
-from ganforge.interfaces import DataSpec, Generator
 
 BATCH = 64
 """Examples that `sample` draws at once, as `ganforge.generate` does."""

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from ganforge.checkpoint import digest_tensors, read_spec
-from ganforge.errors import GanforgeError, OptionError
+from ganforge.contract.errors import GanforgeError, OptionError
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.networks import Generator
+from ganforge.core.atomic_files import write_bytes
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import list_examples
 from ganforge.export.portable import BATCHED, Part, Portable
-from ganforge.export.proving import compare_examples
 from ganforge.export.tracing import explain, quiet, trace
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.files import write_bytes
-from ganforge.interfaces import Generator
+from ganforge.export.verification import compare_examples
+from ganforge.runs.checkpoint import digest_tensors, read_spec
 
 TOLERANCE = 1e-4
 """Largest difference accepted: another engine adds up in another order."""

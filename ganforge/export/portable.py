@@ -13,11 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganforge.capabilities import StyleGenerator
-from ganforge.errors import GanforgeError, OptionError
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError, OptionError
+from ganforge.contract.networks import Generator
+from ganforge.export.noise_input import NoisePlan
 from ganforge.export.reading import what_it_knows
-from ganforge.export.supply import NoisePlan
-from ganforge.interfaces import DataSpec, Generator
 from ganforge.sampling import can_truncate
 
 Part = Literal["whole", "mapping", "synthesis"]

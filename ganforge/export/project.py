@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganforge.checkpoint import read_spec
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.networks import Generator
 from ganforge.export.folder import list_files, replacing_folder
 from ganforge.export.torchscript import Precision, TorchScriptExporter
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.interfaces import Generator
+from ganforge.runs.checkpoint import read_spec
 from ganforge.sampling import refuse_sources
 
 MODEL = "generator.pt"

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from ganforge.errors import GanforgeError, PluginError
-from ganforge.interfaces import DataSpec, Generator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError, PluginError
+from ganforge.contract.networks import Generator
 
 
 class _Watch(TorchFunctionMode):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ganforge.errors import GanforgeError
+from ganforge.contract.errors import GanforgeError
 
 # What TorchScript says, and the rule behind it; the first one found in its message counts.
 _RULES = (

@@ -11,17 +11,18 @@ from typing import Any, Literal
 
 import torch
 
-from ganforge.checkpoint import digest_tensors, read_spec
-from ganforge.errors import OptionError
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.networks import Generator
+from ganforge.core.atomic_files import write_bytes
 from ganforge.export.description import describe, describe_methods, summarize
 from ganforge.export.methods import compile_methods
-from ganforge.export.proving import list_calls, reference_outputs, worst_difference
-from ganforge.export.quick import make_quick
+from ganforge.export.optimize import make_quick
 from ganforge.export.reading import check_output, what_it_knows
 from ganforge.export.scripting import quiet
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.files import write_bytes
-from ganforge.interfaces import DataSpec, Generator
+from ganforge.export.verification import list_calls, reference_outputs, worst_difference
+from ganforge.runs.checkpoint import digest_tensors, read_spec
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from ganforge.errors import GanforgeError
+from ganforge.contract.errors import GanforgeError
 from ganforge.export.portable import BATCHED, Portable
 
 # What torch.export says, and the rule behind it; the first one found in its message counts.

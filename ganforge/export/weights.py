@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from ganforge.checkpoint import read_tensors, save_generator
-from ganforge.errors import GanforgeError
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.files import write_bytes
-from ganforge.interfaces import Generator
+from ganforge.contract.errors import GanforgeError
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.networks import Generator
+from ganforge.core.atomic_files import write_bytes
+from ganforge.runs.checkpoint import read_tensors, save_generator
 
 
 class SafetensorsExporter(Exporter):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from ganforge.errors import OptionError
-from ganforge.interfaces import ClassifierDiscriminator, DataSpec
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
+from ganforge.contract.networks import ClassifierDiscriminator
 
 
 def label_dim(data: DataSpec, conditioning: str) -> int:

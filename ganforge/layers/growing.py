@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from ganforge.capabilities import Growing
+from ganforge.contract.capabilities import Growing
 from ganforge.layers.resample import repeat_pixels
 
 

@@ -11,14 +11,14 @@ import ganforge.report.evaluations as evaluations
 import ganforge.report.markup as markup
 import ganforge.report.numbers as numbers
 import ganforge.report.sections as sections
-from ganforge.evaluation.result import now
-from ganforge.files import write_bytes
-from ganforge.registry import Registry
+from ganforge.core.atomic_files import write_bytes
+from ganforge.core.text import escape_html
+from ganforge.evaluation.results.result import now
+from ganforge.plugins.registry import Registry
 from ganforge.report.drawing import draw_samples
 from ganforge.report.pictures import load_frames
 from ganforge.report.reading import read_story
-from ganforge.runs import RunFolder
-from ganforge.text import escape_html
+from ganforge.runs.folder import RunFolder
 from ganforge.version import __version__
 
 FILE = "report.html"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ganforge.text import escape_html
+from ganforge.core.text import escape_html
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
@@ -87,7 +87,8 @@ def _style(line: Line) -> str:
 def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
     """Round ends around two values, and the round steps between."""
     if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = low - 0.5, high + 0.5
+        margin = max(0.5, 1e-9 * abs(high))
+        low, high = low - margin, high + margin
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power >= rough)

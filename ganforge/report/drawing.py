@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 import torch
 
-from ganforge.capabilities import StyleGenerator
-from ganforge.checkpoint import load_generator, read_card, read_spec
-from ganforge.errors import GanforgeError
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError
+from ganforge.contract.networks import Generator
+from ganforge.core.images import to_uint8
 from ganforge.explore.mixing import mix, read_layers
 from ganforge.explore.spaces import ZSpace, open_space
 from ganforge.explore.truncation import truncation_sweep
-from ganforge.images import to_uint8
-from ganforge.interfaces import DataSpec, Generator
-from ganforge.registry import Registry
+from ganforge.plugins.registry import Registry
 from ganforge.report.pictures import embed_grid, figure
 from ganforge.report.reading import Story
+from ganforge.runs.checkpoint import load_generator, read_card, read_spec
 from ganforge.sampling import can_truncate, cycle_labels, generate
 
 SEEDS = range(8)

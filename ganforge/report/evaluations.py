@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganforge.evaluation.result import Evaluation
+from ganforge.core.text import escape_html as escape
+from ganforge.evaluation.results.result import Evaluation
 from ganforge.report.markup import listing, section, table
 from ganforge.report.reading import Story
-from ganforge.text import escape_html as escape
 
 
 def show_evaluations(stories: Sequence[Story]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ganforge.text import escape_html as escape
+from ganforge.core.text import escape_html as escape
 
 
 def section(title: str, body: str) -> str:

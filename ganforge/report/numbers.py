@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ganforge.core.text import escape_html as escape
 from ganforge.report.curves import Line, draw_chart, has_points
 from ganforge.report.markup import section, table
 from ganforge.report.reading import Story, numbers_in
-from ganforge.text import escape_html as escape
 
 _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (

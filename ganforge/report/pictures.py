@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganforge.contract.errors import DataError
+from ganforge.core.images import grid, to_pil
+from ganforge.core.text import escape_html
 from ganforge.data.decode import read_picture
-from ganforge.errors import DataError
-from ganforge.images import grid, to_pil
 from ganforge.report.reading import Grid
-from ganforge.text import escape_html
 
 MOST_GRIDS = 48
 """Grids of a run that can be slid through."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from ganforge.errors import GanforgeError
-from ganforge.evaluation.memorising import PICTURE
-from ganforge.evaluation.result import FILE, Evaluation, read_rows
-from ganforge.rows import Row, read_lines, read_row
-from ganforge.runs import RunFolder
-from ganforge.schema import Count, Size, decode
+from ganforge.contract.errors import GanforgeError
+from ganforge.core.json_schema import Count, Size, decode
+from ganforge.evaluation.metrics.memorization import PICTURE
+from ganforge.evaluation.results.result import FILE, Evaluation, read_rows
+from ganforge.runs.folder import RunFolder
+from ganforge.runs.metric_rows import Row, read_lines, read_row
 
 
 @dataclass(frozen=True)

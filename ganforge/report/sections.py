@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ganforge.contract.errors import DataError
+from ganforge.core.text import escape_html as escape
 from ganforge.data.decode import read_picture
-from ganforge.errors import DataError
 from ganforge.report.markup import listing, moment, section, table
 from ganforge.report.pictures import Frame, embed, figure
 from ganforge.report.reading import Story
-from ganforge.rows import Row
-from ganforge.text import escape_html as escape
+from ganforge.runs.metric_rows import Row
 
 
 def tell_speed(last: Row | None) -> str:

@@ -17,18 +17,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ganforge.capabilities import Growing
+from ganforge.contract.capabilities import Growing
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
+from ganforge.contract.networks import ClassifierDiscriminator, Discriminator, FeatureDiscriminator, Generator
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
-from ganforge.errors import OptionError
 from ganforge.export.torchscript import TorchScriptExporter
-from ganforge.interfaces import (
-    ClassifierDiscriminator,
-    DataSpec,
-    Discriminator,
-    FeatureDiscriminator,
-    Generator,
-)
 from ganforge.sampling import stand_in_labels
 from ganforge.testing.exports import check_export, prove_export
 from ganforge.testing.extractors import check_extractor

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from ganforge.checkpoint import describe_spec
-from ganforge.errors import GanforgeError
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.interfaces import DataSpec, Generator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.networks import Generator
+from ganforge.runs.checkpoint import describe_spec
 
 
 def check_export(factory: Callable[..., Generator], exporter: Exporter, data: DataSpec, **options: Any) -> ExportReport:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.extractor import Extractor
-from ganforge.interfaces import DataSpec
+from ganforge.contract.data import DataSpec
+from ganforge.contract.extractor import Extractor
 from ganforge.testing.requirements import require, require_options
 
 _IMAGES = DataSpec((3, 32, 32))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ganforge.capabilities import StyleGenerator
-from ganforge.interfaces import ClassifierDiscriminator
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.networks import ClassifierDiscriminator
 
 
 class SmallGenerator(StyleGenerator):

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Pair, Regularizer, Step
-from ganforge.registry import takes_data
+from ganforge.contract.data import DataSpec
+from ganforge.contract.networks import Discriminator, Generator
+from ganforge.contract.parts import Augmentation, Loss, Regularizer
+from ganforge.contract.step import Pair, Step
+from ganforge.plugins.registry import takes_data
 from ganforge.sampling import stand_in_labels
 from ganforge.testing.networks import SmallDiscriminator, SmallGenerator
 from ganforge.testing.requirements import IMAGES, require, require_finite, require_options

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from ganforge.config import resolve
-from ganforge.errors import GanforgeError
-from ganforge.exporter import Exporter, ExportReport
-from ganforge.images import png_bytes
-from ganforge.interfaces import Generator, Recipe
-from ganforge.logger import Logger
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.contract.errors import GanforgeError
+from ganforge.contract.exporter import Exporter, ExportReport
+from ganforge.contract.logger import Logger
+from ganforge.contract.networks import Generator
+from ganforge.contract.parts import Recipe
+from ganforge.core.images import png_bytes
+from ganforge.plugins.registry import Registry
 from ganforge.testing.networks import SmallGenerator
 from ganforge.testing.requirements import require, require_options
 

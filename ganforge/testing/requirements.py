@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ganforge.interfaces import DataSpec
-from ganforge.options import check_options, read_options
+from ganforge.contract.data import DataSpec
+from ganforge.plugins.options import check_options, read_options
 
 IMAGES = DataSpec((3, 32, 32))
 """What networks are checked on if nothing else is said."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ganforge.config import TrainingConfig
-from ganforge.training.record import Score
+from ganforge.config.schema import TrainingConfig
+from ganforge.training.recording.recorder import Score
 
 FEW = 300
 """Steps; a budget of fewer is warned of."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import copy_tensors, digest_tensors
-from ganforge.errors import PluginError
+from ganforge.contract.errors import PluginError
+from ganforge.runs.checkpoint import copy_tensors, digest_tensors
 from ganforge.training.state import TrainingState
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

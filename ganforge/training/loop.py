@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ganforge.config import RunConfig, TrainingConfig
-from ganforge.team import is_launched
-from ganforge.training.average import update_average
-from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine
-from ganforge.training.graphs import make_stepper
-from ganforge.training.randomness import seed_everything
-from ganforge.training.record import Record, Score, Scorer
-from ganforge.training.recovery import give_up, roll_back
+from ganforge.config.schema import RunConfig, TrainingConfig
+from ganforge.core.distributed import is_launched
+from ganforge.core.seeding import seed_everything
+from ganforge.training.ema import update_average
+from ganforge.training.execution.cuda_graphs import make_stepper
+from ganforge.training.execution.engine import Engine
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording.recorder import Record, Score, Scorer
+from ganforge.training.recording.recovery import give_up, roll_back
 from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch

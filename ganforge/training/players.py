@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganforge.capabilities import Growing
-from ganforge.config import RunConfig
-from ganforge.errors import GanforgeError, OptionError, PluginError
-from ganforge.interfaces import DataSpec, Discriminator, Generator
+from ganforge.config.schema import RunConfig
+from ganforge.contract.capabilities import Growing
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError, OptionError, PluginError
+from ganforge.contract.networks import Discriminator, Generator
+from ganforge.core.out_of_memory import is_out_of_memory
 from ganforge.sampling import evaluating, stand_in_labels
-from ganforge.shortage import is_out_of_memory
 
 
 def check_players(

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from ganforge.checkpoint import describe_spec, read_tensors
-from ganforge.config import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
+from ganforge.config.schema import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
+from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.core.distributed import ALONE, Team
 from ganforge.data.store import PackedData
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.registry import Registry
-from ganforge.runs import RunFolder
-from ganforge.team import ALONE, Team
-from ganforge.training.batches import Batches
-from ganforge.training.engine import Engine, Plan
-from ganforge.training.record import Record
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import describe_spec, read_tensors
+from ganforge.runs.folder import RunFolder
+from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.loading.sampler import Batches
+from ganforge.training.recording.recorder import Record
 from ganforge.training.state import TrainingState
 from ganforge.version import __version__
 

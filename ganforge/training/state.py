@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from ganforge.blame import blaming
-from ganforge.capabilities import Growing
-from ganforge.config import OptimizerConfig, RunConfig
-from ganforge.errors import CheckpointError, OptionError, PluginError
-from ganforge.interfaces import Augmentation, DataSpec, Discriminator, Generator, Loss, Regularizer
-from ganforge.registry import Registry
-from ganforge.schedules import Schedule
-from ganforge.training.buffers import find_frozen
+from ganforge.config.schema import OptimizerConfig, RunConfig
+from ganforge.contract.capabilities import Growing
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, OptionError, PluginError
+from ganforge.contract.networks import Discriminator, Generator
+from ganforge.contract.parts import Augmentation, Loss, Regularizer
+from ganforge.contract.schedules import Schedule
+from ganforge.core.seeding import seed_everything
+from ganforge.plugins.blame import blaming
+from ganforge.plugins.registry import Registry
+from ganforge.training.execution.buffers import find_frozen
 from ganforge.training.players import check_players, require_alike
-from ganforge.training.randomness import seed_everything
 
 
 @dataclass

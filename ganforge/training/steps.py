@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
-from ganforge.blame import blaming
-from ganforge.interfaces import Pair, Step
-from ganforge.training.batches import Batches
-from ganforge.training.buffers import Kept
-from ganforge.training.engine import EAGER, Engine
-from ganforge.training.parts import Parts
+from ganforge.contract.step import Pair, Step
+from ganforge.plugins.blame import blaming
+from ganforge.training.execution.buffers import Kept
+from ganforge.training.execution.engine import EAGER, Engine
+from ganforge.training.execution.microbatches import Parts
+from ganforge.training.loading.sampler import Batches
 from ganforge.training.players import require_alike, require_judged
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.terms import Terms, mean_rows

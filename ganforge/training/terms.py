@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ganforge.errors import PluginError
-from ganforge.interfaces import Step
+from ganforge.contract.errors import PluginError
+from ganforge.contract.step import Step
 from ganforge.training.state import Penalty
 
 

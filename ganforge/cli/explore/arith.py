@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import (
-    MOST_MEASURED,
-    DeviceOption,
-    OutOption,
-    RunArgument,
-    SeedOption,
-    print_result,
-    read_number,
-)
+from ganforge.cli.common import MOST_MEASURED, DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.explore.attributes import ClassifierOption, declared_attributes, open_reader
 from ganforge.cli.explore.common import (
     ClassOption,
@@ -26,10 +18,11 @@ from ganforge.cli.explore.common import (
     read_seed,
     seeds_option,
 )
-from ganforge.errors import OptionError, nearest
+from ganforge.contract.errors import OptionError, nearest
+from ganforge.core.console import print_result
 
 if TYPE_CHECKING:
-    from ganforge.evaluation.runs import TrainedRun
+    from ganforge.evaluation.subjects.runs import TrainedRun
 
 
 def arith(

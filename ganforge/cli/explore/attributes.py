@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import progress_bar, say
+from ganforge.core.console import progress_bar, say
 
 if TYPE_CHECKING:
-    from ganforge.evaluation.runs import TrainedRun
+    from ganforge.evaluation.subjects.runs import TrainedRun
     from ganforge.explore.attributes import Read
 
 ClassifierOption = Annotated[

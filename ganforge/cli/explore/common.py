@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import choose_device, global_options, open_registry, print_result, read_number
+from ganforge.cli.common import global_options, open_registry, read_number
 from ganforge.cli.runs import find_weights, open_generator
 from ganforge.cli.sample import choose_labels
+from ganforge.core.console import print_result
+from ganforge.core.device import choose_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ganforge.evaluation.runs import TrainedRun
+    from ganforge.contract.networks import Generator
+    from ganforge.evaluation.subjects.runs import TrainedRun
     from ganforge.explore import LatentSpace, WSpace
-    from ganforge.interfaces import Generator
 
 ToOption = Annotated[
     Path | None,
@@ -91,8 +93,8 @@ class Exploration:
         return WSpace(require_styles(self.generator, open_registry()), self.label)
 
     def open_run(self) -> TrainedRun:
-        """The generator with its data; see `ganforge.evaluation.runs.open_run`."""
-        from ganforge.evaluation.runs import open_run
+        """The generator with its data; see `ganforge.evaluation.subjects.runs.open_run`."""
+        from ganforge.evaluation.subjects.runs import open_run
 
         return open_run(self.weights, self.generator, self.card, open_registry())
 
@@ -106,7 +108,7 @@ class Exploration:
 
     def save(self, content: bytes, found: Mapping[str, Any]) -> None:
         """Write the picture and its JSON, and print where."""
-        from ganforge.explore.record import write_record
+        from ganforge.explore.sidecar import write_record
 
         names = self.card["data"]["class_names"]
         shown = {} if self.label is None else {"class_asked_for": names[self.label]}
@@ -140,9 +142,9 @@ def open_exploration(
     Raises:
         OptionError: The run, the class, the device or the kind of file is not to be had, or it makes no images.
     """
-    from ganforge.checkpoint import read_spec
     from ganforge.explore.capabilities import require_images
     from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
+    from ganforge.runs.checkpoint import read_spec
 
     allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
     if to is not None:

@@ -17,7 +17,7 @@ from ganforge.cli.explore.common import (
     read_numbers,
     read_seed,
 )
-from ganforge.errors import OptionError, nearest
+from ganforge.contract.errors import OptionError, nearest
 
 if TYPE_CHECKING:
     from ganforge.explore import LatentSpace

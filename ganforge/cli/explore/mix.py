@@ -11,15 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ganforge.cli.common import (
-    MOST_MEASURED,
-    DeviceOption,
-    OutOption,
-    RunArgument,
-    SeedOption,
-    progress_bar,
-    read_number,
-)
+from ganforge.cli.common import MOST_MEASURED, DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.explore.attributes import ClassifierOption, declared_attributes, open_reader
 from ganforge.cli.explore.common import (
     ClassOption,
@@ -30,7 +22,8 @@ from ganforge.cli.explore.common import (
     read_seeds,
     seeds_option,
 )
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
+from ganforge.core.console import progress_bar
 
 if TYPE_CHECKING:
     from ganforge.explore import Following, WSpace

@@ -7,17 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import (
-    DeviceOption,
-    OutOption,
-    RunArgument,
-    SeedOption,
-    print_result,
-    progress_bar,
-    read_number,
-)
+from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.explore.common import ClassOption, SpaceOption, ToOption, open_exploration, read_seed
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
+from ganforge.core.console import print_result, progress_bar
 
 
 def project(
@@ -49,10 +42,10 @@ def project(
     first = read_seed(seed)
     here = open_exploration(context, run, to, class_name, device, out, moves=True)
 
-    from ganforge.checkpoint import save_tensors
     from ganforge.explore import draw_table, project
     from ganforge.explore.pictures import encode_animation
     from ganforge.explore.targets import read_target
+    from ganforge.runs.checkpoint import save_tensors
 
     where = here.space(space)
     if image is not None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
+from ganforge.contract.extractor import Extractor
+from ganforge.core.images import to_float
 from ganforge.evaluation.classifier import load_classifier
-from ganforge.extractor import Extractor
-from ganforge.images import to_float
-from ganforge.interfaces import DataSpec
 
 
 class ClassifierExtractor(Extractor):

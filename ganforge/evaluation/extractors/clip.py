@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ganforge.errors import CheckpointError, GanforgeError
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, GanforgeError
+from ganforge.contract.extractor import Extractor
+from ganforge.core.atomic_files import read_bytes
 from ganforge.evaluation.extractors.pixels import normalise, require_photographs, resize
-from ganforge.evaluation.published import PublishedFile, read_weights
-from ganforge.extractor import Extractor
-from ganforge.files import read_bytes
-from ganforge.interfaces import DataSpec
+from ganforge.evaluation.extractors.published import PublishedFile, read_weights
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)

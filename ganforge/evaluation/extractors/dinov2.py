@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganforge.errors import CheckpointError
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError
+from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.pixels import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -17,9 +19,7 @@ from ganforge.evaluation.extractors.pixels import (
     require_photographs,
     resize,
 )
-from ganforge.evaluation.published import PublishedFile, read_weights
-from ganforge.extractor import Extractor
-from ganforge.interfaces import DataSpec
+from ganforge.evaluation.extractors.published import PublishedFile, read_weights
 
 _URL = "https://dl.fbaipublicfiles.com/dinov2"
 _NAMES = {(384, 12): "vits14", (768, 12): "vitb14", (1024, 24): "vitl14", (1536, 40): "vitg14"}

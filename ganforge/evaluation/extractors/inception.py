@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ganforge.errors import CheckpointError, OptionError
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.inception_network import Inception, quicken
-from ganforge.evaluation.published import PublishedFile, read_converted
-from ganforge.extractor import Extractor
-from ganforge.interfaces import DataSpec
+from ganforge.evaluation.extractors.published import PublishedFile, read_converted
 
 FILE_NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE_NAME}"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
+from ganforge.config.sources import parse_part
+from ganforge.contract.errors import OptionError
+from ganforge.contract.extractor import Extractor
 from ganforge.data.store import PackedData
-from ganforge.errors import OptionError
 from ganforge.evaluation.classifier import cached_classifier, kept_as
-from ganforge.evaluation.narration import Progress, Say, no_progress
-from ganforge.extractor import Extractor
-from ganforge.registry import Registry
-from ganforge.settings import parse_part
+from ganforge.evaluation.results.narration import Progress, Say, no_progress
+from ganforge.plugins.registry import Registry
 
 DEFAULT = "inception"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
-from ganforge.interfaces import DataSpec
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import OptionError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganforge.errors import CheckpointError, OptionError, nearest
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, OptionError, nearest
+from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.pixels import IMAGENET_DEVIATION, IMAGENET_MEAN, normalise, require_photographs
-from ganforge.evaluation.published import read_weights
-from ganforge.extractor import Extractor
-from ganforge.interfaces import DataSpec
+from ganforge.evaluation.extractors.published import read_weights
 
 _SHIFTED = ("googlenet", "inception_v3")
 """Networks whose published weights are of TensorFlow, and want pixels in [-1, 1]; an option of theirs sees to it."""

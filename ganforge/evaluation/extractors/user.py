@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganforge.errors import CheckpointError, OptionError
-from ganforge.extractor import Extractor
-from ganforge.files import read_bytes
-from ganforge.images import to_float
-from ganforge.interfaces import DataSpec
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.extractor import Extractor
+from ganforge.core.atomic_files import read_bytes
+from ganforge.core.images import to_float
 
 
 class TorchScriptExtractor(Extractor):

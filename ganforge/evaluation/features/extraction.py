@@ -11,13 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ganforge.checkpoint import digest_tensors
-from ganforge.errors import CheckpointError, GanforgeError, PluginError
+from ganforge.contract.errors import CheckpointError, GanforgeError, PluginError
+from ganforge.contract.extractor import Extractor
+from ganforge.core.distributed import ALONE, Team
+from ganforge.core.out_of_memory import in_halves
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
-from ganforge.evaluation.image_sets import ImageSet
-from ganforge.extractor import Extractor
-from ganforge.shortage import in_halves
-from ganforge.team import ALONE, Team
+from ganforge.evaluation.subjects.image_sets import ImageSet
+from ganforge.runs.checkpoint import digest_tensors
 from ganforge.version import __version__
 
 BATCH = 64

@@ -18,8 +18,8 @@ import msgspec
 import torch
 from torch import Tensor
 
-from ganforge.files import cannot_write, read_text, write_bytes
-from ganforge.schema import decode
+from ganforge.core.atomic_files import cannot_write, read_text, write_bytes
+from ganforge.core.json_schema import decode
 
 PART = 1024
 """Images of a part, the most that is lost when an evaluation is killed."""

@@ -15,9 +15,9 @@ from ganforge.evaluation.statistics.intervals import (
 )
 from ganforge.evaluation.statistics.kernel import KernelDistance, kernel_distance
 from ganforge.evaluation.statistics.manifold import ManifoldScores, precision_recall_density_coverage
-from ganforge.evaluation.statistics.memorisation import Memorisation, memorisation
+from ganforge.evaluation.statistics.memorization import Memorization, memorization
 from ganforge.evaluation.statistics.moments import Moments
-from ganforge.evaluation.statistics.neighbours import Nearest, nearest
+from ganforge.evaluation.statistics.neighbors import Nearest, nearest
 
 __all__ = [
     "FrechetInfinity",
@@ -26,7 +26,7 @@ __all__ = [
     "Interval",
     "KernelDistance",
     "ManifoldScores",
-    "Memorisation",
+    "Memorization",
     "Moments",
     "Nearest",
     "bootstrap_interval",
@@ -38,7 +38,7 @@ __all__ = [
     "half_samples",
     "inception_score",
     "kernel_distance",
-    "memorisation",
+    "memorization",
     "nearest",
     "precision_recall_density_coverage",
     "seed_interval",

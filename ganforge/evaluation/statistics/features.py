@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ganforge.errors import DataError
+from ganforge.contract.errors import DataError
 
 ROWS = 2048
 """Rows that are held in float64 at once; a block of distances has as many rows and columns."""

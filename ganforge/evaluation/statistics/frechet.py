@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.errors import DataError, OptionError
+from ganforge.contract.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import ROWS, check_dimensions, check_features, check_pair, to_float64
 from ganforge.evaluation.statistics.moments import Moments
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.errors import DataError
+from ganforge.contract.errors import DataError
 from ganforge.evaluation.statistics.features import check_features
 from ganforge.evaluation.statistics.frechet import frechet_distance
 from ganforge.evaluation.statistics.intervals import Interval, spread_interval

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.evaluation.statistics.features import check_features, to_float64
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.errors import DataError, OptionError
+from ganforge.contract.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import check_features
 
 

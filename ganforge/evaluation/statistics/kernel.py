@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.evaluation.statistics.features import check_pair, to_float64
 from ganforge.evaluation.statistics.intervals import Interval, seed_interval
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganforge.errors import OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.evaluation.statistics.features import blocks, check_pair
-from ganforge.evaluation.statistics.neighbours import centre_of, exact_squares, nearest_squares, squared_distances
+from ganforge.evaluation.statistics.neighbors import centre_of, exact_squares, nearest_squares, squared_distances
 
 _PAIRS = 2048
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ganforge.errors import CheckpointError, DataError
+from ganforge.contract.errors import CheckpointError, DataError
 from ganforge.evaluation.statistics.features import blocks, check_features
 
 

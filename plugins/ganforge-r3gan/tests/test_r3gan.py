@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from ganforge import DataSpec
-from ganforge.config import resolve
-from ganforge.registry import Registry
+from ganforge.config.schema import resolve
+from ganforge.plugins.registry import Registry
 from ganforge.testing import check_discriminator, check_generator
 
 from ganforge_r3gan import R3GANDiscriminator, R3GANGenerator

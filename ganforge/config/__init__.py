@@ -1,0 +1,1 @@
+"""Configuration: its schema, its sources, and TOML with comments."""

@@ -1,0 +1,190 @@
+"""How many modes of the data a generator covers, where the data say what their modes are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ganforge.contract.errors import DataError
+
+
+@runtime_checkable
+class HasModes(Protocol):
+    """A data set of vectors that is a mixture of isotropic Gaussians of equal weight.
+
+    Attributes:
+        centers: Means of the modes, ``[K, D]``.
+        sigma: Standard deviation of each mode along each axis.
+    """
+
+    centers: Tensor
+    sigma: float
+
+
+@runtime_checkable
+class HasStackedModes(Protocol):
+    """A data set of images whose every channel is an image of another, labelled data set, drawn independently.
+
+    Attributes:
+        digits: That data set: grey images with labels, and `class_names`, as `ganforge.Dataset` says.
+    """
+
+    digits: Any
+
+
+@runtime_checkable
+class HasAttributes(Protocol):
+    """A labelled data set whose classes are all combinations of attributes that an example has or has not.
+
+    Attributes:
+        attribute_names: Names of the A attributes. The label is a binary number whose bit i, counted from the least,
+            tells whether attribute i is there, so there are ``2 ** A`` classes.
+    """
+
+    attribute_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeCoverage:
+    """Which modes samples fall on.
+
+    Attributes:
+        num_samples: Number N of samples.
+        num_modes: Number K of modes of the data.
+        num_covered: Modes on which at least one sample that counts falls.
+        high_quality: Share of samples that count, in [0, 1]; None where every sample counts by definition.
+        reverse_kl: ``KL(generated || uniform)`` over the modes, or to the data's own proportions where the modes are
+            their classes, in nats; 0 is best, and of equal modes ``ln K`` is one alone. None if no sample counts, or
+            where it is infinite, as samples fall on a class of which the data have no example.
+        mean: Of samples on a line; None for others, and for samples that are not finite.
+        deviation: Standard deviation of samples on a line; None likewise.
+        counts: Samples that count, by mode.
+    """
+
+    num_samples: int
+    num_modes: int
+    num_covered: int
+    high_quality: float | None
+    reverse_kl: float | None
+    mean: float | None = None
+    deviation: float | None = None
+    counts: tuple[int, ...]
+
+
+def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverage:
+    """Count the modes of a mixture of Gaussians that samples fall on, by the protocol of PacGAN.
+
+    Lin et al. 2018, "PacGAN: The Power of Two Samples in Generative Adversarial Networks". Computed in float64. A
+    sample that is not finite is of no quality.
+
+    Args:
+        samples: ``[N, D]``.
+        centers: Means of the modes, ``[K, D]``.
+        sigma: Standard deviation of each mode along each axis; above 0.
+
+    Raises:
+        DataError: There is no sample, or samples and centres do not fit each other.
+    """
+    if samples.dim() != 2 or centers.dim() != 2 or samples.shape[1] != centers.shape[1] or not len(samples):
+        raise DataError(
+            f"samples are {list(samples.shape)}, centres of modes {list(centers.shape)}",
+            "they must be [N, D] and [K, D], with at least one sample",
+        )
+    points, means = samples.double().cpu(), centers.double().cpu()
+    # Not by a product of matrices, which loses what is small against the distance from the origin.
+    distances = torch.cdist(points, means, compute_mode="donot_use_mm_for_euclid_dist")
+    to_nearest, modes = distances.min(dim=1)
+    counts = torch.bincount(modes[to_nearest <= 3 * sigma], minlength=len(means))
+    on_a_line = points.shape[1] == 1 and bool(points.isfinite().all())
+    return ModeCoverage(
+        num_samples=len(points),
+        num_modes=len(means),
+        num_covered=int(counts.count_nonzero()),
+        high_quality=int(counts.sum()) / len(points),
+        reverse_kl=reverse_kl(counts),
+        mean=float(points.mean()) if on_a_line else None,
+        deviation=float(points.std(correction=0)) if on_a_line else None,
+        counts=tuple(counts.tolist()),
+    )
+
+
+def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
+    """Count the combinations of classes that images fall on, by the protocol of VEEGAN.
+
+    Srivastava et al. 2017, "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning".
+
+    Args:
+        labels: Class of each channel, int64 ``[N, C]`` in ``[0, num_classes)``; the first is the leading digit of the
+            mode's number.
+        num_classes: Number of classes of a channel; there are ``num_classes ** C`` modes.
+
+    Raises:
+        DataError: There is no sample, or a label out of range.
+    """
+    if labels.dim() != 2 or not labels.numel() or labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(f"labels {list(labels.shape)} do not fit {num_classes} classes", "they must be [N, C]")
+    counts = torch.bincount(mode_numbers(labels, num_classes), minlength=num_classes ** labels.shape[1])
+    return ModeCoverage(
+        num_samples=len(labels),
+        num_modes=len(counts),
+        num_covered=int(counts.count_nonzero()),
+        high_quality=None,
+        reverse_kl=reverse_kl(counts),
+        counts=tuple(counts.tolist()),
+    )
+
+
+def class_coverage(labels: Tensor, data_counts: Tensor) -> ModeCoverage:
+    """Count the classes of labelled data that images fall on.
+
+    Args:
+        labels: Class of each generated image, int64 ``[N]`` in ``[0, K)``.
+        data_counts: Examples of each class in the data, int64 ``[K]``; a class without any is no mode.
+
+    Raises:
+        DataError: There is no sample, or a label out of range.
+    """
+    if labels.dim() != 1 or not len(labels) or labels.min() < 0 or labels.max() >= len(data_counts):
+        raise DataError(f"labels {list(labels.shape)} do not fit {len(data_counts)} classes", "they must be [N]")
+    counts, there = torch.bincount(labels.cpu(), minlength=len(data_counts)), data_counts.cpu() > 0
+    divergence = reverse_kl(counts, data_counts)
+    return ModeCoverage(
+        num_samples=len(labels),
+        num_modes=int(there.sum()),
+        num_covered=int(counts[there].count_nonzero()),
+        high_quality=None,
+        reverse_kl=None if divergence == math.inf else divergence,
+        counts=tuple(counts.tolist()),
+    )
+
+
+def mode_numbers(labels: Tensor, num_classes: int) -> Tensor:
+    """Numbers ``[N]`` of the combinations ``[N, C]`` of classes: digits (3, 1, 4) are mode 314."""
+    numbers = torch.zeros(len(labels), dtype=torch.int64)
+    for channel in labels.cpu().unbind(dim=1):
+        numbers = numbers * num_classes + channel
+    return numbers
+
+
+def reverse_kl(counts: Tensor | Sequence[int], expected: Tensor | Sequence[int] | None = None) -> float | None:
+    """``KL(q || p) = sum_k q_k ln(q_k / p_k)`` of a histogram over K modes, in nats; None for an empty one.
+
+    Modes without a sample contribute 0, the limit of ``q ln q``; a sample where none is expected makes it infinite.
+
+    Args:
+        counts: Samples by mode ``[K]``; q is their shares.
+        expected: What p is proportional to ``[K]``; None for the uniform ``p_k = 1 / K``.
+    """
+    histogram = torch.as_tensor(counts, dtype=torch.float64).cpu()
+    if not histogram.sum() > 0:
+        return None
+    wanted = torch.ones_like(histogram) if expected is None else torch.as_tensor(expected, dtype=torch.float64).cpu()
+    hit = histogram > 0
+    q, p = (histogram / histogram.sum())[hit], (wanted / wanted.sum())[hit]
+    # Rounding may leave the sum of equal histograms a hair below 0.
+    return max(0.0, float((q * (q / p).log()).sum()))

@@ -1,0 +1,1 @@
+"""Results of evaluations: rows, their comparability and their text."""

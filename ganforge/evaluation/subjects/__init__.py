@@ -1,0 +1,1 @@
+"""Subjects of evaluations: runs, exported files and sets of images."""

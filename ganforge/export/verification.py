@@ -1,0 +1,250 @@
+"""The proof of an exported file: a fresh process without ganforge computes what the original computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import GanforgeError
+from ganforge.contract.networks import Generator
+from ganforge.export.examples import Example
+from ganforge.export.subprocess_runner import run_fresh
+from ganforge.layers.noise import NOISE_MODES
+from ganforge.sampling import can_truncate, cycle_labels, draw_latents, stand_in_labels
+
+# What the fresh process runs: it knows nothing of ganforge, nor of the plugin that the generator came from.
+_CONSUMER = """
+import json
+import sys
+import torch
+from safetensors.torch import load_file, save_file
+
+folder, device = sys.argv[1:]
+torch.backends.cudnn.allow_tf32 = False
+network = torch.jit.load(f"{folder}/model.pt", map_location=device)
+with open(f"{folder}/inputs.json") as file:
+    calls = json.load(file)
+for key, value in load_file(f"{folder}/inputs.safetensors").items():
+    index, name = key.split(".")
+    calls[int(index)]["arguments"][name] = value.to(device)
+outputs = {}
+for index, call in enumerate(calls):
+    torch.manual_seed(0)
+    arguments = call["arguments"]
+    with torch.no_grad():
+        if call["method"] == "synthesis":
+            noise = arguments.pop("noise")
+            output = network.synthesis(network.mapping(**arguments), noise)
+        else:
+            output = getattr(network, call["method"])(**arguments)
+        outputs[str(index)] = output.cpu().clone(memory_format=torch.contiguous_format)
+save_file(outputs, f"{folder}/outputs.safetensors")
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an exported file; ``synthesis`` stands for both halves of a generator by styles in turn.
+
+    Attributes:
+        method: Which of its methods.
+        arguments: By name: tensors, numbers and texts.
+    """
+
+    method: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def batch(self) -> int:
+        """Number of examples."""
+        return self.arguments["count"] if "count" in self.arguments else len(self.arguments["z"])
+
+
+def list_calls(network: Generator, data: DataSpec) -> list[Call]:
+    """Calls to compare: batches of 1, 7 and 64, with and without labels, truncated and not, as far as they apply.
+
+    Of a generator by styles also its two halves, with each kind of noise; then the same from seeds.
+    """
+    labelled = [True, False] if data.is_conditional else [False]
+    if data.is_conditional:
+        try:
+            run_call(network, Call("forward", {"z": draw_latents(1, network.z_dim, 0)}), data)
+        except Exception:  # a conditional network may insist on labels, in whichever way it likes
+            labelled = [True]
+    truncations: list[dict[str, float]] = [{}]
+    if can_truncate(network):
+        truncations = [{"truncation": 0.5}, {"truncation": 1.0}]
+    calls = []
+    for count, with_labels, truncation in product((1, 7, 64), labelled, truncations):
+        labels = stand_in_labels(count, data) if with_labels else None
+        chosen = {} if labels is None else {"labels": labels}
+        calls.append(Call("forward", {"z": draw_latents(count, network.z_dim, count), **chosen, **truncation}))
+    few = next(call.arguments for call in calls if call.batch == 7)
+    noises = [{"noise": noise} for noise in NOISE_MODES] if isinstance(network, StyleGenerator) else []
+    calls += [Call("synthesis", {**few, "cutoff": 1, **noise}) for noise in noises]
+
+    methods = ["sample", "sample_uint8"] if data.is_image else ["sample"]
+    for count, truncation, method in product((1, 7, 64), truncations, methods):
+        sources = {"labels": stand_in_labels(count, data)} if data.source_shape else {}
+        calls.append(Call(method, {"count": count, "seed": count, **sources, **truncation}))
+    if data.num_classes:
+        last = torch.full((7,), data.num_classes - 1)
+        calls += [Call(method, {"count": 7, "seed": 3, "labels": last}) for method in methods]
+    return [*calls, *(Call("sample", {"count": 7, "seed": 3, **noise}) for noise in noises)]
+
+
+def run_call(network: Generator, call: Call, data: DataSpec) -> Tensor:
+    """What the network itself gives for a call, float32 on the CPU; noise that it draws is that of seed 0.
+
+    Of ``sample_uint8`` it is the images from which the pixels are made.
+    """
+    return _observe(network, call, data)[0]
+
+
+def reference_outputs(
+    network: Generator, calls: Sequence[Call], data: DataSpec, reduced: Generator | None = None
+) -> list[Tensor]:
+    """What an exported file has to give for each call.
+
+    Args:
+        network: The original in float32.
+        calls: What is asked of it.
+        data: What it gives.
+        reduced: The original in fewer bits. Where noise is drawn, it is the one to compare with, for the same seed
+            gives other noise in another type.
+    """
+    outputs = []
+    for call in calls:
+        output, drew = _observe(network, call, data)
+        outputs.append(_observe(reduced, call, data)[0] if drew and reduced is not None else output)
+    return outputs
+
+
+def _observe(network: Generator, call: Call, data: DataSpec) -> tuple[Tensor, bool]:
+    """The output, and whether random numbers were drawn for it."""
+    like = next(each for each in network.state_dict().values() if each.is_floating_point())
+    arguments = dict(call.arguments)
+    if call.method in ("sample", "sample_uint8"):
+        count = arguments.pop("count")
+        arguments = {"labels": cycle_labels(count, data.num_classes), **arguments}
+        arguments["z"] = draw_latents(count, network.z_dim, arguments.pop("seed"))
+    for name, value in arguments.items():
+        if isinstance(value, Tensor):
+            arguments[name] = value.to(like.device, like.dtype if value.is_floating_point() else value.dtype)
+    on_cuda = like.device.type == "cuda"
+    with (
+        torch.random.fork_rng(devices=[like.device] if on_cuda else []),
+        torch.backends.cudnn.flags(allow_tf32=False),
+        torch.no_grad(),
+    ):
+        torch.manual_seed(0)
+        before = _random_state(on_cuda)
+        if call.method == "synthesis" and isinstance(network, StyleGenerator):
+            noise = arguments.pop("noise")
+            output = network.synthesis(network.mapping(**arguments), noise)
+        else:
+            output = network(**arguments)
+        drew = not torch.equal(before, _random_state(on_cuda))
+    return output.float().cpu(), drew
+
+
+def _random_state(on_cuda: bool) -> Tensor:
+    return torch.cuda.get_rng_state() if on_cuda else torch.get_rng_state()
+
+
+def worst_difference(
+    content: bytes, calls: Sequence[Call], expected: Sequence[Tensor], tolerance: float, device: str = "cpu"
+) -> float:
+    """Run the file in a fresh process, where neither ganforge nor a plugin can help it, and compare.
+
+    Args:
+        content: The file.
+        calls: What is asked of it.
+        expected: What the original gives; see `reference_outputs`.
+        tolerance: Largest difference accepted. Pixels are compared with what they were rounded from.
+        device: Where the file is run.
+
+    Raises:
+        GanforgeError: The file fails, or differs by more; or there is no room for the check.
+    """
+    outputs = _run(content, calls, device)
+    worst = 0.0
+    for call, output, wanted in zip(calls, outputs, expected, strict=True):
+        difference = _difference(call, output, wanted)
+        if not difference <= tolerance:  # so that NaN fails too
+            named = [f"a batch of {len(wanted)}", *(name for name in call.arguments if name not in ("z", "count"))]
+            raise GanforgeError(
+                f"the compiled network differs from the original by {difference:.2g} for {' with '.join(named)}"
+                + ("" if call.method == "forward" else f", by {call.method}"),
+                "nothing was written; look for what depends on torch.jit.is_scripting() or on Python's own state, "
+                "or, for fewer bits, export in float32",
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def _difference(call: Call, output: Tensor, wanted: Tensor) -> float:
+    """Largest absolute difference; of pixels, that which rounding does not explain, on the scale of images."""
+    if call.method != "sample_uint8":
+        return (output - wanted).abs().max().item() if output.shape == wanted.shape else math.inf
+    shades = (wanted * 127.5 + 127.5).clamp(0, 255).permute(0, 2, 3, 1)
+    if output.dtype != torch.uint8 or output.shape != shades.shape:
+        return math.inf
+    return max((output - shades).abs().max().item() - 0.5, 0.0) / 127.5
+
+
+def _run(content: bytes, calls: Sequence[Call], device: str) -> list[Tensor]:
+    """The outputs that a process gets which has torch and the file, and nothing else."""
+    tensors: dict[str, Tensor] = {}
+    plain = []
+    for index, call in enumerate(calls):
+        given = {name: value for name, value in call.arguments.items() if isinstance(value, Tensor)}
+        tensors |= {f"{index}.{name}": value for name, value in given.items()}
+        others = {name: value for name, value in call.arguments.items() if name not in given}
+        plain.append({"method": call.method, "arguments": others})
+    outputs = run_fresh(_CONSUMER, "model.pt", content, tensors, plain, device)
+    return [outputs[str(index)] for index in range(len(calls))]
+
+
+def compare_examples(
+    script: str, name: str, content: bytes, examples: Sequence[Example], tolerance: float, *arguments: str
+) -> float:
+    """Run a portable file in a fresh process and compare; the worst difference.
+
+    Args:
+        script: What the process runs; see `run_fresh`. It finds input ``x`` of example i as ``i.x``, writes output i
+            as ``i``, and finds the number of examples as JSON.
+        name: Of the file.
+        content: The file.
+        examples: What is asked of it, and what has to come of that.
+        tolerance: Largest difference accepted.
+        arguments: Further arguments of the script.
+
+    Raises:
+        GanforgeError: The file fails, or differs by more; or there is no room for the check.
+    """
+    tensors = {
+        f"{index}.{key}": value for index, example in enumerate(examples) for key, value in example.inputs.items()
+    }
+    outputs = run_fresh(script, name, content, tensors, len(examples), *arguments)
+    worst = 0.0
+    for index, example in enumerate(examples):
+        output = outputs[str(index)]
+        same_shape = output.shape == example.output.shape
+        difference = (output - example.output).abs().max().item() if same_shape else math.inf
+        if not difference <= tolerance:  # so that NaN fails too
+            raise GanforgeError(
+                f"the exported file differs from the network by {difference:.2g} for {example.asked}",
+                "nothing was written; look for what depends on torch.compiler.is_exporting(), on Python's own state, "
+                "or not linearly on truncation",
+            )
+        worst = max(worst, difference)
+    return worst

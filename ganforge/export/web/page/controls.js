@@ -1,0 +1,100 @@
+// The controls of the page: which of them this network has, and what they say. Names are set as text, never as HTML.
+"use strict";
+
+/** How modes of noise are called on the page, where not by their own names. */
+const NOISE_NAMES = { "only-coarse": "coarse layers only", "only-fine": "fine layers only" };
+
+const byId = (id) => document.getElementById(id);
+
+/** Seeds up to here are drawn where the page chooses one: short enough to be told. */
+const MOST = 100_000;
+
+ganforge.anySeed = () => Math.floor(Math.random() * MOST);
+
+/** Say what the network is, and show the controls for what it can do. */
+ganforge.prepare = function (model) {
+  const [channels, height, width] = model.shape;
+  const size = `${width} × ${height} pixels`;
+  document.title = `${model.name}: ${model.data}`;
+  byId("title").textContent = document.title;
+  byId("about").textContent =
+    `Every picture here is made up. A neural network that was trained on ${model.data} draws them from random ` +
+    `numbers, on your device.`;
+  const trained = model.images === null ? "" : `, ${model.images.toLocaleString("en")} images shown in training`;
+  byId("source").textContent =
+    `Generator ${model.name} for ${model.data}: ${size}${channels === 1 ? " in grey" : ""}${trained}. ` +
+    `Exported by ganforge ${model.version}; "ganforge sample --seed" draws the same pictures.`;
+  byId("runtime").textContent = model.runtime;
+  Object.assign(byId("picture"), { width, height });
+  byId("picture").classList.toggle("coarse", width <= 128);
+  addOptions("label", model.class_names.map((name, index) => [index, name]));
+  show("label-field", model.class_names.length > 0);
+  show("truncation-field", model.truncation);
+  addOptions("noise", Object.keys(model.noise?.modes ?? {}).map((mode) => [mode, NOISE_NAMES[mode] ?? mode]));
+  show("noise-field", model.noise !== null);
+  if (model.noise) byId("noise").value = "fixed";
+  show("look", model.class_names.length > 0 || model.truncation || model.noise !== null);
+  byId("way-hint").textContent = model.styles ? "Straight through the styles, w." : "Along the sphere of latents, z.";
+  const parts = Object.keys(model.styles?.parts ?? {});
+  parts.forEach(addPart);
+  show("mix", parts.length > 0);
+  model.directions.forEach(addDirection);
+  show("directions", model.directions.length > 0);
+};
+
+/** The `Settings` that the controls stand for. */
+ganforge.config.sources = function () {
+  return {
+    seed: readSeed("seed"),
+    label: Number(byId("label").value),
+    truncation: Number(byId("truncation").value),
+    noise: byId("noise").value,
+    towards: readSeed("towards"),
+    way: Number(byId("way").value),
+    other: readSeed("other"),
+    layers: Array.from(document.querySelectorAll("#parts input:checked"), (box) => box.value),
+    strengths: Array.from(document.querySelectorAll("#strengths input"), (slider) => Number(slider.value)),
+  };
+};
+
+/** Say beside each slider where it stands. */
+ganforge.label = function () {
+  for (const slider of document.querySelectorAll("input[type=range]")) {
+    const text = Number(slider.value).toFixed(slider.dataset.digits ?? 2);
+    slider.previousElementSibling.value = slider.min < 0 && slider.value > 0 ? `+${text}` : text;
+  }
+};
+
+/** A seed as it was typed; where that is none, the nearest one. */
+function readSeed(id) {
+  const number = Math.trunc(Number(byId(id).value));
+  return Math.min(Math.max(number || 0, 0), Number.MAX_SAFE_INTEGER);
+}
+
+function show(id, is_wanted) {
+  byId(id).hidden = !is_wanted;
+}
+
+function addOptions(id, options) {
+  byId(id).replaceChildren(...options.map(([value, name]) => new Option(name, value)));
+}
+
+function addPart(name) {
+  const label = document.createElement("label");
+  const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name });
+  label.append(box, ` ${name}`);
+  byId("parts").append(label);
+}
+
+function addDirection(_, index) {
+  const id = `direction-${index + 1}`;
+  const field = Object.assign(document.createElement("div"), { className: "field" });
+  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: `Direction ${index + 1}` });
+  const output = document.createElement("output");
+  output.htmlFor = id;
+  const slider = document.createElement("input");
+  Object.assign(slider, { id, type: "range", min: -3, max: 3, step: 0.1, value: 0 });
+  slider.dataset.digits = 1;
+  field.append(label, output, slider);
+  byId("strengths").append(field);
+}

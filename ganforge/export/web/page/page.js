@@ -1,0 +1,159 @@
+// What happens on the page: pictures are drawn one at a time, the current one before those of the grid.
+"use strict";
+
+const NUM_TILES = 12;
+
+/** Seconds of a walk from one end to the other. */
+const WALK = 4;
+
+const figure = byId("figure");
+let network;
+let tiles = []; // pictures of the grid: {seed, button, canvas}
+let waiting = []; // those of them that are still to be drawn
+let isWanted = false; // whether the current picture is to be drawn
+let isDrawing = false;
+let played = null; // while a walk is played: {since, from}
+
+/** Draw the current picture as soon as can be. */
+function redraw() {
+  ganforge.label();
+  markCurrent();
+  isWanted = true;
+  drawAll();
+}
+
+/** Draw all pictures of the grid anew. */
+function redrawGrid() {
+  waiting = [...tiles];
+  drawAll();
+}
+
+async function drawAll() {
+  if (isDrawing || !network) return;
+  isDrawing = true;
+  figure.ariaBusy = "true";
+  try {
+    while (isWanted || waiting.length) {
+      if (isWanted) {
+        isWanted = false;
+        await drawCurrent();
+      }
+      if (waiting.length) await drawTile(waiting.shift());
+      await new Promise((resolve) => setTimeout(resolve)); // lets the page answer
+    }
+  } catch (error) {
+    fail(error);
+  } finally {
+    isDrawing = false;
+    figure.ariaBusy = "false";
+  }
+}
+
+async function drawCurrent() {
+  const settings = ganforge.config.sources();
+  const start = performance.now();
+  const pixels = await network.draw(settings);
+  const time = Math.round(performance.now() - start);
+  const canvas = byId("picture");
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  canvas.ariaLabel = `Picture of seed ${settings.seed}`;
+  byId("status").ariaLive = played ? "off" : "polite";
+  byId("status").textContent = `Seed ${settings.seed}, drawn in ${time} ms`;
+  if (played) step();
+}
+
+async function drawTile({ seed, canvas }) {
+  const settings = { ...ganforge.settings(), seed, way: 0, layers: [], strengths: [] };
+  const pixels = await network.draw(settings);
+  Object.assign(canvas, { width: pixels.width, height: pixels.height });
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+/** Fill the grid with pictures of other seeds. */
+function renew(seeds) {
+  tiles = seeds.map((seed) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "tile" });
+    const canvas = document.createElement("canvas");
+    const name = Object.assign(document.createElement("span"), { textContent: seed });
+    button.ariaLabel = `Picture of seed ${seed}`;
+    button.append(canvas, name);
+    button.addEventListener("click", () => choose(seed));
+    return { seed, button, canvas };
+  });
+  byId("grid").replaceChildren(...tiles.map((tile) => tile.button));
+  markCurrent();
+  redrawGrid();
+}
+
+function choose(seed) {
+  byId("seed").value = seed;
+  redraw();
+}
+
+function markCurrent() {
+  const { seed } = ganforge.config.sources();
+  for (const tile of tiles) tile.button.ariaPressed = String(tile.seed === seed);
+}
+
+/** Play the walk to and fro, or stop it where it is. */
+function play() {
+  played = played ? null : { since: performance.now(), from: Number(byId("way").value) };
+  byId("play").textContent = played ? "Pause" : "Play";
+  byId("play").ariaPressed = String(played !== null);
+  if (played) step();
+}
+
+/** One picture further on the walk. */
+function step() {
+  const gone = (played.from + (performance.now() - played.since) / 1000 / WALK) % 2;
+  byId("way").value = gone <= 1 ? gone : 2 - gone;
+  redraw();
+}
+
+function download() {
+  const { seed } = ganforge.config.sources();
+  byId("picture").toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${ganforge.model.name}-${seed}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+}
+
+function fail(error) {
+  if (played) play();
+  byId("status").textContent = `This browser cannot run the network: ${error.message ?? error}`;
+  console.error(error);
+}
+
+function listen() {
+  document.querySelector(".controls").addEventListener("input", redraw);
+  byId("seed").addEventListener("input", redraw);
+  byId("look").addEventListener("change", redrawGrid);
+  byId("random").addEventListener("click", () => choose(ganforge.anySeed()));
+  byId("renew").addEventListener("click", () => renew(Array.from({ length: NUM_TILES }, ganforge.anySeed)));
+  byId("play").addEventListener("click", play);
+  byId("way").addEventListener("input", () => played && play());
+  byId("download").addEventListener("click", download);
+  byId("reset").addEventListener("click", () => {
+    for (const slider of document.querySelectorAll("#strengths input")) slider.value = 0;
+    redraw();
+  });
+}
+
+async function begin() {
+  try {
+    ganforge.prepare(ganforge.model);
+    listen();
+    ganforge.label();
+    network = await ganforge.Network.open();
+    isWanted = true;
+    renew(Array.from({ length: NUM_TILES }, (_, seed) => seed));
+  } catch (error) {
+    fail(error);
+    figure.ariaBusy = "false";
+  }
+}
+
+begin();

@@ -1,0 +1,217 @@
+"""Options: read off a constructor's keyword-only arguments, and brought from text to their type."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ganforge.contract.errors import OptionError, PluginError, nearest
+from ganforge.contract.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a part.
+
+    Attributes:
+        name: The argument's name.
+        annotation: Its type: bool, int, float, str, a ``Literal``, a ``tuple`` of those, or one of them ``| None``.
+        default: The value when it is not given.
+        help: Its line in the docstring's ``Args`` section; may be empty.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    help: str
+
+    @property
+    def type_name(self) -> str:
+        """The type as a user reads it, such as ``int`` or ``transposed|nearest``."""
+        return describe(self.annotation)
+
+    @property
+    def shown_default(self) -> Any:
+        """The default as a user would write it."""
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default))
+        return "none" if self.default is None else self.default
+
+
+def read_options(factory: Callable[..., Any]) -> dict[str, Option]:
+    """The options of a class or function: its keyword-only arguments.
+
+    Raises:
+        PluginError: An option has no annotation or no default.
+    """
+    function: Any = getattr(factory, "__init__") if isinstance(factory, type) else factory  # noqa: B009
+    hints = typing.get_type_hints(function)
+    lines = _argument_lines(f"{inspect.getdoc(factory) or ''}\n\n{inspect.getdoc(function) or ''}")
+    options = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if name not in hints or parameter.default is inspect.Parameter.empty:
+            raise PluginError(f"option '{name}' of {factory.__qualname__} needs an annotation and a default")
+        options[name] = Option(name, hints[name], parameter.default, lines.get(name, ""))
+    return options
+
+
+def _argument_lines(doc: str) -> dict[str, str]:
+    lines: dict[str, str] = {}
+    for section in re.findall(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, re.MULTILINE):
+        for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE):
+            lines[name] = " ".join(text.split())
+    return lines
+
+
+def describe(annotation: Any) -> str:
+    """A type as a user reads it."""
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is Literal:
+        return "|".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return "|".join(describe(each) for each in arguments)
+    if origin is tuple:
+        return f"{describe(arguments[0])},..."
+    if annotation is types.NoneType:
+        return "none"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], where: str) -> dict[str, Any]:
+    """Bring given options to their types and refuse those that do not exist.
+
+    Args:
+        options: Names and values, as text from the command line or typed from a file.
+        schema: What there is.
+        where: What the options belong to, such as ``generator 'dcgan'``.
+
+    Raises:
+        OptionError: An unknown name or a value of the wrong type.
+    """
+    checked = {}
+    for name, value in options.items():
+        if name not in schema:
+            raise OptionError(f"{where} has no option '{name}'", nearest(name, schema))
+        checked[name] = coerce(value, schema[name].annotation, f"{where}, option '{name}'")
+    return checked
+
+
+def coerce(value: Any, annotation: Any, where: str) -> Any:
+    """Bring a value to a type; text is read as a user writes it (``500k``, ``true``, ``64,128``).
+
+    Raises:
+        OptionError: The value cannot be of that type.
+    """
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is Literal:
+        for choice in arguments:
+            if value == choice or str(value) == str(choice):
+                return choice
+        raise OptionError(f"{where}: {value!r} is not to be had", nearest(str(value), map(str, arguments)))
+    if origin in (typing.Union, types.UnionType):
+        if types.NoneType in arguments and (value is None or value == "none"):
+            return None
+        (inner,) = (each for each in arguments if each is not types.NoneType)
+        return coerce(value, inner, where)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            items = [items]
+        return tuple(coerce(each, arguments[0], where) for each in items)
+    reader = _READERS.get(annotation)
+    if reader is None:
+        raise PluginError(f"{where}: options of type {describe(annotation)} cannot be given by a user")
+    try:
+        return reader(value)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        raise OptionError(
+            f"{where}: {value!r} is no {_WORDS[annotation]}", f"such as {_EXAMPLES[annotation]}"
+        ) from None
+
+
+def _read_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[str(value).lower()]
+
+
+def _read_int(value: Any) -> int:
+    number = _read_whole(value)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError  # no tensor's size and no seed can hold it
+    return number
+
+
+def _read_whole(value: Any) -> int:
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return int(value)  # exactly, where a float would round
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = _read_float(value)
+    if number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _read_float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(value, str) and value.strip()[-1:].lower() in _THOUSANDS:
+        value = float(value.strip()[:-1]) * _THOUSANDS[value.strip()[-1].lower()]
+    number = float(value)
+    if not abs(number) <= _LARGEST:
+        raise ValueError
+    return number
+
+
+_LARGEST = 3.4e38
+"""Of float32, in which networks compute."""
+
+_THOUSANDS = {"k": 1_000, "m": 1_000_000}
+
+
+def _read_str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    value.encode()  # a lone surrogate could be written to config.json, but not be read back
+    return value
+
+
+def _read_schedule(value: Any) -> Schedule:
+    if isinstance(value, Schedule):
+        return value
+    if not isinstance(value, str) or ":" not in value:
+        return Schedule.constant(_read_float(value))
+    shape, start, end, images = value.split(":")
+    length = _read_int(images)
+    if shape not in ("linear", "cosine") or length < 1:
+        raise ValueError
+    return Schedule(_read_float(start), _read_float(end), length, "cosine" if shape == "cosine" else "linear")
+
+
+_READERS: dict[Any, Callable[[Any], Any]] = {
+    bool: _read_bool,
+    int: _read_int,
+    float: _read_float,
+    str: _read_str,
+    Schedule: _read_schedule,
+}
+_WORDS = {bool: "truth value", int: "whole number", float: "finite number", str: "text", Schedule: "number or schedule"}
+_EXAMPLES = {
+    bool: "true or false",
+    int: "64 or 500k",
+    float: "0.0002",
+    str: "a word",
+    Schedule: "10, or cosine:10:1:500k",
+}

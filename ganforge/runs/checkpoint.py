@@ -1,0 +1,294 @@
+"""Weights on disk: safetensors with one JSON card, written whole, checked when read, never a pickle.
+
+The card lies under the metadata key ``ganforge`` as sorted JSON (several keys would come out in random order) and holds
+the SHA-256 of all tensors and its own, since safetensors itself does not notice a flipped bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ganforge.contract.data import DataSpec
+from ganforge.contract.errors import CheckpointError, GanforgeError
+from ganforge.contract.networks import Generator
+from ganforge.core.atomic_files import open_regular, read_bytes, replacing
+from ganforge.core.json_schema import Count, Size, convert, parse_json
+from ganforge.core.memory import describe_bytes, machine_memory
+from ganforge.plugins.registry import Registry
+
+FORMAT = 1
+
+
+class _Score(TypedDict):
+    metric: str
+    value: float
+    images: NotRequired[Count]
+
+
+class _Card(TypedDict):
+    """Fields of every card; further ones are free in each of these types."""
+
+    digest: str
+    kind: NotRequired[str | None]
+    images: NotRequired[Count | None]
+    score: NotRequired[_Score | None]
+
+
+class _Part(TypedDict):
+    name: str
+    options: dict[str, Any]
+    plugin: str
+
+
+class _Spec(TypedDict):
+    shape: list[Size]
+    class_names: list[str]
+    source_shape: NotRequired[list[Size] | None]
+    name: NotRequired[str]
+    fingerprint: NotRequired[str]
+    num_examples: NotRequired[Count]
+
+
+class _GeneratorCard(TypedDict):
+    generator: _Part
+    data: _Spec
+
+
+class _CheckpointCard(TypedDict):
+    images: Count
+    seconds: float
+    ticked: Count
+    seconds_ticked: float
+    streak: NotRequired[Count]
+    rollbacks: NotRequired[Count]
+    fingerprint: str
+    generator: _GeneratorCard
+
+
+_MOST_HEADER = 1 << 23
+"""Bytes of a file's header: room for 60,000 tensors and more, or for a card as long; one of 60 MB takes minutes."""
+
+_WIDEST = 8
+"""How many times as wide as in the file a network's numbers may be in memory."""
+
+_BESIDE = 1 << 26
+"""Bytes that a network may hold beside what is saved of it."""
+
+
+def describe_spec(data: DataSpec) -> dict[str, Any]:
+    """What a card says of the form of the data."""
+    paired = {"source_shape": list(data.source_shape)} if data.source_shape else {}
+    return {"shape": list(data.shape), "class_names": list(data.class_names), **paired}
+
+
+def read_spec(card: Mapping[str, Any]) -> DataSpec:
+    """The form of the data that a generator's card tells of."""
+    data = card["data"]
+    return DataSpec(tuple(data["shape"]), tuple(data["class_names"]), tuple(data.get("source_shape") or ()))
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, as hex; the order does not matter."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What tensors hold now, in the CPU's memory, apart from them and from each other."""
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write tensors and their card; the same content gives the same bytes.
+
+    Raises:
+        GanforgeError: The file cannot be written; an older one is as it was.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    own = {"format": FORMAT, "digest": digest_tensors(ready), "card_digest": _digest_card(card)}
+    text = json.dumps({**card, **own}, sort_keys=True)
+    with replacing(path) as temporary:
+        try:
+            # To a file and not to bytes: that would keep all other threads waiting.
+            safetensors.torch.save_file(ready, temporary, metadata={"ganforge": text})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _digest_card(card: Mapping[str, Any]) -> str:
+    """SHA-256 over a card, without what `save_tensors` adds, as hex."""
+    content = {key: value for key, value in card.items() if key not in ("format", "digest", "card_digest")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a file, without reading its tensors.
+
+    Raises:
+        CheckpointError: No such file, no safetensors, not one of ours, or a damaged card or one of another form.
+    """
+    try:
+        with open_regular(path) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            header = int.from_bytes(opened.read(8), "little")
+        if size > machine_memory():
+            raise CheckpointError(f"{path}: takes more than the {describe_bytes(machine_memory())} of memory here")
+        if _MOST_HEADER < header < size:
+            raise CheckpointError(f"{path}: its header has {header} bytes; at most {_MOST_HEADER} are read")
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("ganforge")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+    try:
+        card = parse_json(text or "")
+    except ValueError:
+        card = None
+    if not isinstance(card, dict) or "format" not in card:
+        raise CheckpointError(f"{path}: was not written by ganforge", "it must hold the metadata key 'ganforge'")
+    if card["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {card['format']!r}; this version reads format {FORMAT}", "upgrade ganforge"
+        )
+    own, expected = card.pop("card_digest", None), _digest_card(card)
+    if own != expected and (own is not None or card.get("kind") == "classifier"):  # other files once had none
+        raise CheckpointError(f"{path}: its card does not match its digest; the file is damaged")
+    require_card(path, card, _Card)
+    return card
+
+
+def require_card(path: Path, card: Mapping[str, Any], kind: Any) -> None:
+    """Check a card against a type of msgspec.
+
+    Raises:
+        CheckpointError: It does not match.
+    """
+    try:
+        convert(card, kind)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: invalid card: {error}", "the file is damaged, or made by other software"
+        ) from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors of a file and its card, checked against the card's digest.
+
+    Raises:
+        CheckpointError: As `read_card`; or the content does not match its digest.
+    """
+    card = read_card(path)
+    if card.get("kind") == "checkpoint":
+        require_card(path, card, _CheckpointCard)
+    try:
+        tensors = safetensors.torch.load(read_bytes(path))
+    except (OSError, SafetensorError) as error:  # it was changed in between
+        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+    if digest_tensors(tensors) != card.get("digest"):
+        raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
+    if card.get("kind") == "checkpoint" and "frozen" in card:
+        tensors |= _read_frozen(path, card["frozen"])
+    return tensors, card
+
+
+def frozen_path(checkpoint: Path, digest: str) -> Path:
+    """The file beside a checkpoint that holds the frozen tensors of its run."""
+    return checkpoint.with_name(f"frozen-{digest[:16]}.safetensors")
+
+
+def _read_frozen(checkpoint: Path, digest: Any) -> dict[str, Tensor]:
+    """The frozen tensors of a checkpoint's run, those of the average included.
+
+    Raises:
+        CheckpointError: The file is not found, damaged, or another.
+    """
+    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise CheckpointError(f"{checkpoint}: the digest of its frozen tensors is invalid; the file is damaged")
+    path = frozen_path(checkpoint, digest)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: not found; it holds the frozen tensors of {checkpoint.name}", "copy it to that place"
+        )
+    tensors, card = read_tensors(path)
+    if (card.get("kind"), card["digest"]) != ("frozen", digest):
+        raise CheckpointError(f"{path}: holds other tensors than those of {checkpoint.name}")
+    of_average = {
+        "average/" + name.removeprefix("generator/"): each.clone()
+        for name, each in tensors.items()
+        if name.startswith("generator/")
+    }
+    return tensors | of_average
+
+
+def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write a generator's ``state_dict`` with a card that is enough to make it again, for `ganforge.load`.
+
+    Args:
+        path: The file, a ``.safetensors``.
+        weights: By name.
+        card: What is known of it, such as an exporter is given.
+
+    Raises:
+        GanforgeError: The file cannot be written; an older one is as it was.
+    """
+    save_tensors(path, weights, {**card, "kind": "generator"})
+
+
+def load_generator(path: Path, registry: Registry | None = None) -> tuple[Generator, dict[str, Any]]:
+    """A generator ready for use, on the CPU in evaluation mode, and the card that came with it.
+
+    Args:
+        path: A ``generator.safetensors``.
+        registry: Where its architecture is looked up; None for the installed plugins.
+
+    Raises:
+        CheckpointError: The file is not of that kind, damaged, or does not fit its architecture; or weights are not
+            finite.
+        OptionError: Its architecture is in no plugin that is installed or named.
+    """
+    card = read_card(path)
+    if card.get("kind") != "generator":
+        raise CheckpointError(f"{path}: holds no generator but a {card.get('kind', 'thing of unknown kind')}")
+    require_card(path, card, _GeneratorCard)
+    tensors, card = read_tensors(path)
+    part = card["generator"]
+    # What a small file says of itself must not make a large network.
+    most = _WIDEST * sum(each.nbytes for each in tensors.values()) + _BESIDE
+    try:
+        spec = read_spec(card)
+        registry = registry or Registry.installed()
+        generator: Generator = registry.build("generator", part["name"], part["options"], spec, most_bytes=most)
+        generator.load_state_dict(tensors)
+    except GanforgeError as error:
+        raise type(error)(
+            f"{path}: {error.message}", f"it was made by plugin '{part['plugin']}'; {error.hint}"
+        ) from error
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its weights do not fit generator '{part['name']}': {text}") from error
+    broken = [name for name, each in tensors.items() if each.is_floating_point() and not each.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: weights are not finite (NaN or infinite) in {len(broken)} of {len(tensors)} tensors, "
+            f"first in {broken[0]!r}",
+            "its training diverged; take an older checkpoint, or train again with a lower learning rate",
+        )
+    return generator.eval(), card

@@ -1,0 +1,291 @@
+"""Run folders: ``runs/00007-dcgan-nonsat-avatars`` and what lies in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ganforge.config.sources import ConfigTree
+from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError, nearest
+from ganforge.core.atomic_files import cannot_write, lock_file, name_kind, read_text, sweep, write_bytes
+from ganforge.core.json_schema import convert, parse_json
+from ganforge.core.text import escape_controls
+
+NUMBER = re.compile(r"(\d{5})-.+")
+
+
+def is_index(text: str) -> bool:
+    """Whether a text is a number that `int` reads and somebody could mean: ``²`` and a thousand digits are none."""
+    return text.isdecimal() and len(text) < 10
+
+
+_CHECKED = ("checkpoints", "export", "explore", "translated")
+"""Folders of a run in which every entry is checked. Of samples, a bad one is left out alone; wandb makes links."""
+
+_SURROGATES = "".join(map(chr, range(0xDC80, 0xDD00)))
+"""How a name that is not UTF-8 is read."""
+
+
+class RunFolder:
+    """One run on disk, which may come from anybody: what lies in it is data, and nothing in it leads out of it.
+
+    The folder itself may lie behind a symbolic link.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        CheckpointError: It is a run in which a link, a named pipe, a device or a socket has the name of a file or
+            folder that ganforge reads or writes; or its path holds control characters.
+    """
+
+    FILES = (
+        *("config.json", "log.txt", "metrics.jsonl", "environment.jsonl", "evaluations.jsonl", "run.lock"),
+        *("generator.safetensors", "generator-best.safetensors", "training.gif", "nearest.png", "report.html"),
+        *("samples.png", "samples.npy", "wandb-id.txt"),
+    )
+    """Names of the files in a run that ganforge and its plugins read or write."""
+
+    FOLDERS = ("samples", "checkpoints", "export", "explore", "translated", "tensorboard", "wandb")
+    """The same of folders."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.log = path / "log.txt"
+        self.metrics = path / "metrics.jsonl"
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        self.generator = path / "generator.safetensors"
+        self.best_generator = path / "generator-best.safetensors"
+        self.animation = path / "training.gif"
+        self.environment = path / "environment.jsonl"
+        self._held: os.stat_result | None = None
+        if escape_controls(str(path), keep=_SURROGATES) != str(path):
+            raise CheckpointError(f"{escape_controls(str(path))}: the path holds control characters", "rename it")
+        if _is_run(path):
+            self._check()
+
+    def _check(self) -> None:
+        """Refuse what leads out of the run, or is waited for when it is opened."""
+        with suppress(FileNotFoundError):  # it is being written
+            for name in self.FILES:
+                _require(self.path / name, stat.S_ISREG)
+            for name in self.FOLDERS:
+                if _require(self.path / name, stat.S_ISDIR) and name in _CHECKED:
+                    for each in (self.path / name).iterdir():
+                        _require(each, lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+    @classmethod
+    def create(cls, out: Path, name: str) -> RunFolder:
+        """Make the folder of a new run under the next free number.
+
+        Args:
+            out: The folder of all runs.
+            name: What follows the number.
+
+        Raises:
+            GanforgeError: The folder cannot be made.
+        """
+        slug = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            number = max(
+                (int(match[1]) for each in out.iterdir() if (match := NUMBER.fullmatch(each.name))), default=-1
+            )
+            for each in out.iterdir():
+                if NUMBER.fullmatch(each.name) and not (each.is_symlink() or _is_run(each)):
+                    sweep(each.absolute())  # a process was killed before it had written config.json
+            path = None
+            while path is None:
+                number += 1
+                path = cls._claim(out / f"{number:05d}-{slug}")
+        except OSError as error:
+            raise GanforgeError(
+                f"--out {out}: cannot be written: {error.strerror or error}", "choose another folder"
+            ) from error
+        run = cls(path)
+        run.samples.mkdir()
+        run.checkpoints.mkdir()
+        return run
+
+    @staticmethod
+    def _claim(path: Path) -> Path | None:
+        """The folder, newly made; None if another run has its number, or takes it at the same moment."""
+        number = f"{path.name[:5]}-*"
+        if any(path.parent.glob(number)):
+            return None
+        try:
+            path.mkdir()
+        except FileExistsError:
+            return None
+        if len(list(path.parent.glob(number))) > 1:
+            path.rmdir()
+            return None
+        return path
+
+    @classmethod
+    def find(cls, text: str | None, out: Path) -> RunFolder:
+        """The run that a user means.
+
+        Args:
+            text: A path, a folder's name under `out`, or its number; None for the newest.
+            out: The folder of all runs.
+
+        Raises:
+            OptionError: There is none.
+            CheckpointError: Something in it leads out of it; see `RunFolder`.
+        """
+        runs = sorted(each for each in out.iterdir() if _is_run(each)) if out.is_dir() else []
+        if text is None:
+            if not runs:
+                raise OptionError(f"there is no run under {out}/", "train one first: ganforge train")
+            return cls(max(runs, key=lambda run: (run / "config.json").lstat().st_mtime_ns))
+        path = Path(text)
+        if _is_run(path):
+            return cls(path)
+        for run in runs:
+            if text == run.name or (is_index(text) and run.name.startswith(f"{int(text):05d}-")):
+                return cls(run)
+        raise OptionError(f"{text}: is no run, here or under {out}/", nearest(text, [run.name for run in runs]))
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the only process that trains this run, until the block or the process ends; see `lock_file`.
+
+        Raises:
+            OptionError: Another process trains it.
+            GanforgeError: The lock file cannot be written.
+        """
+        path = self.path / "run.lock"
+        try:
+            lock = lock_file(path)
+        except BlockingIOError:
+            raise OptionError(
+                f"{self.path} is being trained by {_read_holder(path)}", "wait for it, or stop it"
+            ) from None
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            with suppress(OSError):  # a full disk: the name is for people, the lock holds without it
+                os.ftruncate(lock, 0)
+                os.write(lock, f"process {os.getpid()} on {platform.node()}\n".encode())
+            self._held = self.path.stat()
+            yield
+        finally:
+            self._held = None
+            with suppress(OSError):
+                if os.path.samestat(path.lstat(), os.fstat(lock)):
+                    path.unlink()
+            os.close(lock)
+
+    def require_held(self) -> None:
+        """See that the folder that is held is still at its path.
+
+        Raises:
+            GanforgeError: It was moved or deleted, or another folder has its place.
+        """
+        if self._held is not None:
+            with suppress(OSError):
+                if os.path.samestat(self.path.stat(), self._held):
+                    return
+            raise GanforgeError(
+                f"{self.path} was moved or deleted while it was trained", "put it back at that path, and resume it"
+            )
+
+    def confirm_data(self, given: str | None) -> None:
+        """See that a resumed run may read its data: one of another user is not let at a path of this machine unasked.
+
+        Args:
+            given: The data as the user names them now; None for those of the run's configuration.
+
+        Raises:
+            OptionError: They are other data; or the run belongs to another user and its data must be named.
+            CheckpointError: The configuration is damaged.
+        """
+        data = self.read_config().get("data")
+        own = data.get("source") if isinstance(data, dict) else None
+        if not isinstance(own, str):
+            return
+        if given is not None and given != own and os.path.realpath(given) != os.path.realpath(own):
+            raise OptionError(f"--data {given}: the run was begun with {own}", "--resume goes on with the same data")
+        if given is None and os.path.exists(own) and self.path.stat().st_uid != os.geteuid():
+            raise OptionError(
+                f"{self.path} belongs to another user, and it would read {own}", f"if it may, add --data {own}"
+            )
+
+    def find_generator(self) -> Path:
+        """The file of its averaged generator.
+
+        Raises:
+            CheckpointError: It has saved none yet.
+        """
+        if not self.generator.exists():
+            raise CheckpointError(f"{self.path} holds no generator yet", f"ganforge train --resume {self.path}")
+        return self.generator
+
+    def write_config(self, tree: dict[str, Any]) -> None:
+        """Write ``config.json``."""
+        write_bytes(self.config, (json.dumps(tree, indent=2) + "\n").encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Read ``config.json``.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        try:
+            tree: dict[str, Any] = parse_json(read_text(self.config, follow=False))
+            convert(tree, ConfigTree)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.config}: cannot be read: {error}") from None
+        return tree
+
+    def sample_path(self, images: int) -> Path:
+        """The grid drawn after so many images."""
+        return self.samples / f"{images:09d}.png"
+
+    def checkpoint_path(self, images: int) -> Path:
+        """The checkpoint taken after so many images."""
+        return self.checkpoints / f"{images:09d}.safetensors"
+
+    def checkpoint_paths(self) -> list[Path]:
+        """All checkpoints, oldest first."""
+        return sorted(each for each in self.checkpoints.glob("*.safetensors") if each.stem.isdecimal())
+
+
+def _is_run(path: Path) -> bool:
+    return os.path.lexists(path / "config.json")
+
+
+def _require(path: Path, is_right: Callable[[int], bool]) -> bool:
+    """Whether something is there, of the right kind.
+
+    Raises:
+        CheckpointError: It is of another kind.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    if not is_right(mode):
+        where = escape_controls(str(path))
+        raise CheckpointError(
+            f"{where}: {name_kind(mode)} has no place in a run", "remove it, or put a copy in its place"
+        )
+    return True
+
+
+def _read_holder(path: Path) -> str:
+    """Process and host that hold a lock."""
+    try:
+        return escape_controls(read_text(path, 1 << 10, follow=False).strip()) or "another process"
+    except (OSError, ValueError):
+        return "another process"

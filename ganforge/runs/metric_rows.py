@@ -1,0 +1,116 @@
+"""Rows of ``metrics.jsonl``: one for each tick and one for each score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ganforge.contract.errors import CheckpointError
+from ganforge.core.atomic_files import read_text
+from ganforge.core.json_schema import LONGEST_LINE, Count, Seconds, convert, parse_json
+
+T = TypeVar("T")
+
+MOST_BYTES = 1 << 28
+"""Size limit of a ``.jsonl`` file of a run."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of metrics.
+
+    Attributes:
+        images: Real images shown so far.
+        seconds: Training time so far.
+        picture: Path of the sample grid of a tick.
+        warnings: Health warnings of a tick.
+        numbers: All other fields: statistics or scores by name; None where a value is not finite.
+    """
+
+    images: Count
+    seconds: Seconds = 0.0
+    picture: str | None = None
+    warnings: list[str] = []
+    numbers: dict[str, float | None] = {}
+
+    @property
+    def is_tick(self) -> bool:
+        """Whether it is a row of a tick, else of a score."""
+        return "images_per_second" in self.numbers
+
+    @property
+    def metric(self) -> str | None:
+        """The metric of a row of scores that decides which generator is the best: the first."""
+        return next(iter(self.numbers), None)
+
+    def tree(self) -> dict[str, Any]:
+        """The row as it is written, without empty fields."""
+        rest = {"picture": self.picture, "warnings": self.warnings}
+        known = {"images": self.images, "seconds": self.seconds, **self.numbers}
+        return known | {name: value for name, value in rest.items() if value}
+
+
+_NUMBER: Any = float | None
+"""Type of all fields that are not named in `Row`."""
+
+_KNOWN = {name for name in Row.__struct_fields__ if name != "numbers"}
+
+
+def read_row(line: str) -> Row:
+    """Validate one row.
+
+    Raises:
+        ValueError: Invalid JSON, or a field of a wrong type; the message names it.
+    """
+    tree = parse_json(line, null_nan=True)
+    if not isinstance(tree, dict):
+        return convert(tree, Row)
+    numbers = {name: value for name, value in tree.items() if name not in _KNOWN}
+    for name, value in numbers.items():
+        try:
+            convert(value, _NUMBER)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return convert({**{name: tree[name] for name in tree.keys() & _KNOWN}, "numbers": numbers}, Row)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a file of metrics, oldest row first; an absent file has none.
+
+    Raises:
+        CheckpointError: The file or one of its rows is invalid.
+    """
+    problems: list[str] = []
+    rows = read_lines(path, read_row, problems)
+    if problems:
+        raise CheckpointError(problems[0], "remove that row")
+    return rows
+
+
+def read_lines(path: Path, read: Callable[[str], T], problems: list[str]) -> list[T]:
+    """Read the valid rows of a ``.jsonl`` file, oldest first; an absent file has none.
+
+    Args:
+        path: The file.
+        read: Validates one line; raises ValueError.
+        problems: Gets one sentence for each row that is invalid, or for the file.
+    """
+    try:
+        lines = read_text(path, most=MOST_BYTES, follow=False).split("\n")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        problems.append(f"{path} cannot be read: {error}")
+        return []
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"it is longer than {LONGEST_LINE} characters")
+            if line:
+                rows.append(read(line))
+        except ValueError as error:
+            problems.append(f"{path}, line {number}, is damaged: {error}")
+    return rows

@@ -1,0 +1,1 @@
+"""Training and runs from Python, without the command line."""

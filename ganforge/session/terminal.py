@@ -1,0 +1,170 @@
+"""How a run is shown: live in a terminal, as plain lines elsewhere; and in the run's log in either case."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ganforge.core.atomic_files import append_line
+from ganforge.core.cache import usable_cache
+from ganforge.core.console import console, progress_bar, say
+from ganforge.core.text import escape_controls
+
+if TYPE_CHECKING:
+    from ganforge.config.schema import TrainingConfig
+    from ganforge.training.recording.recorder import Score
+
+REFRESH_SECONDS = 0.5
+
+
+class Terminal:
+    """Tells of a run at the terminal; see `ganforge.session.trainer.Teller`."""
+
+    say = staticmethod(say)
+    progress = staticmethod(progress_bar)
+    cache = staticmethod(usable_cache)
+
+    def watch(self, log: Path | None, training: TrainingConfig) -> Display:
+        """A display of the run."""
+        return Display(log, training.images, training.minutes)
+
+
+class Display:
+    """Watches a run; see `ganforge.training.loop.Watcher`.
+
+    Args:
+        log: Text file to which every line is added; None in a process that writes none.
+        images: Budget in images, or None.
+        minutes: Budget in minutes, or None.
+    """
+
+    def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
+        self._log = log
+        self._images = images
+        self._minutes = minutes
+        self._row: dict[str, Any] = {}
+        self._scores: dict[str, float] = {}
+        self._best = ""
+        self._shown = 0.0
+        self._marks: list[tuple[float, int]] = []
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal and log else None
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def step(self, images: int, seconds: float) -> None:
+        """Refresh the live display now and then."""
+        if self._live and time.perf_counter() - self._shown > REFRESH_SECONDS:
+            self._shown = time.perf_counter()
+            self._live.update(self._table(images, seconds), refresh=True)
+
+    def tick(self, row: dict[str, Any]) -> None:
+        """Write a line to the log, and show it."""
+        self._row = row
+        self._show(self.line(row), row)
+        for warning in row.get("warnings", []):
+            self.note(f"warning: {warning}")
+
+    def note(self, text: str) -> None:
+        """Write a line of words to the log, and show it above the rest."""
+        self._write(text)
+        say(text)
+
+    def score(self, row: dict[str, Any], best: Score) -> None:
+        """Write scores and the best so far to the log, and show them."""
+        self._scores = {name: value for name, value in row.items() if name not in ("images", "seconds")}
+        self._best = describe_best(best)
+        values = " ".join(f"{name} {value:.4g}" for name, value in self._scores.items())
+        self._show(f"{row['images']} images {values} ({self._best})", row)
+
+    def _show(self, line: str, row: dict[str, Any]) -> None:
+        self._write(line)
+        if self._live:
+            self._live.update(self._table(row["images"], row["seconds"]), refresh=True)
+        else:
+            say(line)
+
+    def _write(self, line: str) -> None:
+        if self._log:
+            append_line(self._log, line)
+
+    def line(self, row: dict[str, Any]) -> str:
+        """A tick as one line."""
+        if not self._log:
+            return ""
+        share = self._share(row["images"], row["seconds"])
+        values = " ".join(f"{name} {value:.3f}" for name, value in _metrics(row).items())
+        return (
+            f"{row['images']} images {share:4.0%} {row['images_per_second']:.0f} images/s "
+            f"eta {_clock(_left(share, row['seconds']))} {values} {row['picture']}"
+        )
+
+    def _share(self, images: int, seconds: float) -> float:
+        """Share of the budget that is spent, in [0, 1]; 0 if there is none."""
+        spent = [images / self._images] if self._images else []
+        spent += [seconds / 60 / self._minutes] if self._minutes else []
+        return min(max(spent, default=0.0), 1.0)
+
+    def _table(self, images: int, seconds: float) -> Table:
+        share = self._share(images, seconds)
+        self._marks = [*self._marks[-20:], (seconds, images)]
+        (then, before), (now, after) = self._marks[0], self._marks[-1]
+        rate = (after - before) / (now - then) if now > then else 0.0
+        filled = round(30 * share)
+        table = Table.grid(padding=(0, 2))
+        table.add_row("images", f"{images:,}  [green]{'━' * filled}[/][dim]{'━' * (30 - filled)}[/] {share:.0%}")
+        table.add_row("speed", f"{rate:,.0f} images/s, {_clock(seconds)} gone, {_clock(_left(share, seconds))} to go")
+        for name, value in _metrics(self._row).items():
+            table.add_row(name, f"{value:.3f}")
+        for index, (name, value) in enumerate(self._scores.items()):
+            table.add_row(name, f"{value:.4g}" + f"  ({self._best})" * (index == 0))
+        if self._row:
+            table.add_row("picture", Text(escape_controls(self._row["picture"])))
+        return table
+
+
+def describe_best(best: Score) -> str:
+    """The best score in words."""
+    return f"best {best.value:.4g} after {best.images:,} images"
+
+
+def describe_scores(best: Score, last: Score, file: str) -> str:
+    """The best and the newest score of a run in one line.
+
+    Args:
+        best: The best one.
+        last: The newest one.
+        file: Name of the file that holds the best generator.
+    """
+    line = f"{best.metric}: {describe_best(best)} ({file})"
+    if last == best:
+        return f"{line}, which is the last"
+    above = f", {last.value / best.value - 1:.1%} above the best" if best.value > 0 else ""
+    return f"{line}, last {last.value:.4g} after {last.images:,}{above}"
+
+
+def _metrics(row: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name.startswith(("discriminator/", "generator/", "D("))}
+
+
+def _left(share: float, seconds: float) -> float:
+    return seconds * (1 - share) / share if share > 0 else 0.0
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,0 +1,1 @@
+"""Execution of a step: precision, memory format, CUDA graphs, microbatches and autotuning."""

@@ -1,0 +1,199 @@
+"""Whole steps as CUDA graphs: recorded once for each set of plain numbers that they depend on, and then replayed.
+
+A graph does not run Python. So what a step takes from plain numbers, such as the weight of a penalty, is part of the
+key by which its graph is found, and parts whose own plain numbers change from step to step are not recorded at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ganforge.contract.capabilities import Growing
+from ganforge.contract.errors import PluginError
+from ganforge.training.execution.engine import Engine
+from ganforge.training.state import TrainingState
+from ganforge.training.steps import Batch, take_step
+
+Rows = list[dict[str, Tensor]]
+
+Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]
+"""As `take_step`."""
+
+MOST_GRAPHS = 8
+"""Each takes memory; steps of further kinds run as they are."""
+
+
+class Recorder(Protocol):
+    """What runs and records work on a device."""
+
+    def run(self, work: Callable[[], Rows]) -> Rows:
+        """Run work where it can be recorded later."""
+
+    def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
+        """Record work without running it; what is returned runs it on what then lies in the same tensors."""
+
+
+class CudaRecorder:
+    """Records CUDA graphs that share one pool of memory.
+
+    Args:
+        device: The CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def run(self, work: Callable[[], Rows]) -> Rows:
+        """On the stream of the recordings."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            rows = work()
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return rows
+
+    def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
+        """As `Recorder.record`; raises `RuntimeError` if the work waits for the device."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            rows = work()
+
+        def replay() -> Rows:
+            graph.replay()
+            return rows
+
+        return replay
+
+
+class GraphedSteps:
+    """Takes steps as `take_step` does: each kind as it is at first, then from a recording.
+
+    Args:
+        engine: How networks are computed; told why steps are not recorded, if they cannot be.
+        recorder: Where steps run.
+    """
+
+    def __init__(self, engine: Engine, recorder: Recorder) -> None:
+        self._engine = engine
+        self._recorder = recorder
+        self._seen: set[Hashable] = set()
+        self._graphs: dict[Hashable, tuple[list[Tensor], Callable[[], Rows]]] = {}
+        self._refused = False
+
+    def __call__(self, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
+        """As `take_step`."""
+        key = describe_step(state, shown, index)
+        if self._refused or key is None or (len(self._seen) >= MOST_GRAPHS and key not in self._seen):
+            return take_step(state, shown, index, self._engine)
+        if key not in self._seen:
+            return self._first(key, state, shown, index)
+        if key not in self._graphs and not self._record(key, state, shown, index):
+            return take_step(state, shown, index, self._engine)
+        inputs, replay = self._graphs[key]
+        for old, new in zip(inputs, tensors_of(shown), strict=True):
+            old.copy_(new, non_blocking=True)
+        state.images += sum(len(batch.real) for batch in shown)
+        return replay()
+
+    def _first(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
+        """Take a step of a new kind as it is, and watch whether it could be recorded."""
+        before = plain_state(state)
+        state.was_counted = False
+        rows = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
+        changed = [name for name, value in plain_state(state).items() if before.get(name, value) != value]
+        if changed:
+            self._refuse(f"{changed[0]} changes from step to step")
+        elif state.was_counted:
+            self._refuse("a part reads step.images_seen")
+        self._seen.add(key)
+        return rows
+
+    def _record(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> bool:
+        still = [_keep(batch) for batch in shown]
+        images = state.images
+        try:
+            replay = self._recorder.record(lambda: take_step(state, still, index, self._engine))
+        except (RuntimeError, PluginError) as error:
+            for optimizer, _ in state.optimizers().values():
+                optimizer.zero_grad()
+            self._refuse(str(error).strip().splitlines()[0])
+            return False
+        finally:
+            state.images = images
+        self._graphs[key] = tensors_of(still), replay
+        return True
+
+    def _refuse(self, reason: str) -> None:
+        self._refused = True
+        self._graphs = {}
+        self._engine.say(f"steps are not recorded as graphs, but run as they are: {reason}")
+
+
+def make_stepper(engine: Engine) -> Stepper:
+    """What takes the steps of a run."""
+    if engine.plan.engine == "graph" and engine.plan.accumulate > 1:
+        engine.say("steps are not recorded as graphs, but run as they are: parts of a batch have seeds of their own")
+    elif engine.plan.engine == "graph":
+        return GraphedSteps(engine, CudaRecorder(engine.device))
+    return lambda state, shown, index: take_step(state, shown, index, engine)
+
+
+def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:
+    """All plain numbers that a step depends on; None while a network grows, since then they change all the time."""
+    for network in (state.generator, state.discriminator):
+        if isinstance(network, Growing) and state.images < network.phases()[-1]:
+            return None
+    numbers: list[Any] = [
+        group["betas"] for optimizer, _ in state.optimizers().values() for group in optimizer.param_groups
+    ]
+    images = state.images
+    for number, batch in enumerate(shown):
+        numbers += _numbers_at(state, images, index * len(shown) + number)
+        images += len(batch.real)
+    numbers += _numbers_at(state, images, index)
+    return (*numbers, *((tuple(tensor.shape), tensor.dtype) for tensor in tensors_of(shown)))
+
+
+def _numbers_at(state: TrainingState, images: int, index: int) -> list[Any]:
+    weights = [each.weight.at(images) if index % each.every == 0 else None for each in state.penalties]
+    return [*weights, *(each.probability.at(images) for each in state.changes)]
+
+
+def plain_state(state: TrainingState) -> dict[str, Any]:
+    """By name, what a module keeps in plain numbers, and where the storage of its tensors lies."""
+    found: dict[str, Any] = {}
+    for owner, module in state.modules().items():
+        for name, part in module.named_modules():
+            where = f"{owner}.{name}" if name else owner
+            for key, value in vars(part).items():
+                if isinstance(value, (int, float, str, tuple)):
+                    found[f"{where}.{key}"] = value
+                elif isinstance(value, Tensor):
+                    found[f"{where}.{key}"] = value.data_ptr()
+            for key, buffer in part.named_buffers(recurse=False):
+                found[f"{where}.{key}"] = buffer.data_ptr()
+    return found
+
+
+def tensors_of(shown: Sequence[Batch]) -> list[Tensor]:
+    """All tensors of batches, in a fixed order."""
+    tensors: list[Tensor] = []
+    for batch in shown:
+        tensors += [batch.real, batch.latents]
+        tensors += [batch.labels] if batch.labels is not None else []
+        tensors += batch.labelled or ()
+    return tensors
+
+
+def _keep(batch: Batch) -> Batch:
+    """A batch of tensors of its own."""
+    return Batch(
+        real=batch.real.clone(),
+        latents=batch.latents.clone(),
+        labels=None if batch.labels is None else batch.labels.clone(),
+        labelled=None if batch.labelled is None else (batch.labelled[0].clone(), batch.labelled[1].clone()),
+    )

@@ -1,0 +1,118 @@
+"""Batches of real examples: a pure function of the seed and of how many were shown before."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganforge.contract.errors import OptionError
+from ganforge.core.images import to_float
+from ganforge.core.seeding import derive_seed
+from ganforge.data.splits import choose_labelled, is_held_out
+from ganforge.data.store import PackedData
+from ganforge.training.loading.prefetch import open_feeder
+
+
+class Batches:
+    """Examples in an order that is shuffled anew each epoch.
+
+    Of the M examples that are not held out, sample number n is entry ``n mod M`` of the permutation that follows from
+    the seed and the epoch ``n // M``, so one integer tells where a run stands.
+
+    Args:
+        data: Packed examples.
+        seed: The run's seed.
+        device: Where batches are wanted.
+        holdout: Share of the examples that is never shown; in [0, 1).
+        num_labels: Of how many examples the labels may be used; None for all.
+
+    Raises:
+        OptionError: Fewer or more labels than there are, or nothing left to be shown.
+    """
+
+    def __init__(
+        self,
+        data: PackedData,
+        seed: int,
+        device: torch.device,
+        *,
+        holdout: float = 0.0,
+        num_labels: int | None = None,
+    ) -> None:
+        self._data = data
+        self._seed = seed
+        self._shown = (~is_held_out(len(data), holdout)).nonzero()[:, 0]
+        if not len(self._shown):
+            raise OptionError(f"training.holdout={holdout:g} leaves none of {len(data)} examples to be shown")
+        self._labelled: Tensor | None = None
+        if num_labels is not None:
+            if data.labels is None:
+                raise OptionError(f"training.labels: {data.name} has no labels", "leave it out, or give labelled data")
+            labels = data.labels[self._shown]
+            chosen = choose_labelled(labels, data.spec.num_classes, num_labels, derive_seed(seed, "labels"))
+            self._labelled = self._shown[chosen]
+        self._orders: dict[int, Tensor] = {}
+        self._feeder = open_feeder(data, device)
+        self._sources = None if data.sources is None else open_feeder(data.sources, device)
+
+    def read(self, start: int, count: int, *, then: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """Samples number `start` to ``start + count``; where it pays, others are made ready meanwhile.
+
+        Args:
+            start: Number of the first.
+            count: How many.
+            then: Number of the first that will probably be read next; None for the one behind these.
+
+        Returns:
+            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``, and labels ``[count]``, or the sources
+            ``[count, C, H, W]`` in [-1, 1] of data in pairs; None for these if there are none, or if only those of
+            `read_labelled` may be used.
+
+        Raises:
+            DataError: The file of the examples can no longer be read.
+        """
+        chosen, following = self.indices(start, count), self.indices(start + count if then is None else then, count)
+        examples, labels = self._feeder.fetch(chosen)
+        self._feeder.prepare(following)
+        if self._sources is not None:
+            sources, _ = self._sources.fetch(chosen)
+            self._sources.prepare(following)
+            labels = _as_floats(sources)
+        return _as_floats(examples), (labels if self._labelled is None else None)
+
+    def read_labelled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:
+        """Of the few examples whose labels may be used, `count` at random, and their labels; None if all may be.
+
+        Only the `share` of them is read that is asked for.
+        """
+        if self._labelled is None:
+            return None
+        source = torch.Generator().manual_seed(derive_seed(self._seed, "labelled", start))
+        chosen = torch.randint(len(self._labelled), (count,), generator=source)
+        examples, labels = self._feeder.fetch(self._labelled[chosen[share]])
+        assert labels is not None
+        return _as_floats(examples), labels
+
+    def indices(self, start: int, count: int) -> Tensor:
+        """Which examples samples number `start` to ``start + count`` are; int64 ``[count]``."""
+        size = len(self._shown)
+        pieces = []
+        while count > 0:
+            epoch, offset = divmod(start, size)
+            piece = self._order(epoch)[offset : offset + count]
+            pieces.append(piece)
+            start, count = start + len(piece), count - len(piece)
+        return torch.cat(pieces)
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            source = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
+            order = self._shown[torch.randperm(len(self._shown), generator=source)]
+            # A batch may lie in two epochs, so the one before is kept.
+            self._orders = {number: kept for number, kept in self._orders.items() if number == epoch - 1}
+            self._orders[epoch] = order
+        return self._orders[epoch]
+
+
+def _as_floats(examples: Tensor) -> Tensor:
+    return to_float(examples) if examples.dtype == torch.uint8 else examples

@@ -1,0 +1,1 @@
+"""Recording of a run: metrics, sample grids, checkpoints, warnings and loggers."""

@@ -1,0 +1,79 @@
+"""Checkpoints as files: how one is written, which are kept, and how a team reads one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from ganforge.config.schema import TrainingConfig
+from ganforge.core.atomic_files import remove
+from ganforge.core.distributed import Team
+from ganforge.runs.checkpoint import frozen_path, save_generator, save_tensors
+from ganforge.runs.folder import RunFolder
+
+
+def share_checkpoint(
+    team: Team, found: tuple[dict[str, Tensor], dict[str, Any]] | None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A checkpoint's tensors and card, in all processes as the leading one has read them; empty if it found none."""
+    tensors, card = found or ({}, {})
+    if team.size == 1:
+        return tensors, card
+    content = team.take_over(safetensors.torch.save(tensors) if team.leads else None)
+    words = team.take_over(json.dumps(card).encode() if team.leads else None)
+    return safetensors.torch.load(content), json.loads(words)
+
+
+def write_checkpoint(
+    folder: RunFolder,
+    tensors: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+    training: TrainingConfig,
+    best: int | None,
+    frozen: Collection[str] = (),
+) -> None:
+    """Write the averaged generator and the checkpoint that holds it, and drop checkpoints that are too old.
+
+    Args:
+        folder: The run's.
+        tensors: Everything by name, but for frozen tensors of others than the average.
+        card: The checkpoint's; with ``images``, and under ``generator`` what a saved generator says of itself.
+        training: Which checkpoints are kept.
+        best: Images after which the generator scored best, or None; that checkpoint is kept, if there is one.
+        frozen: Names of frozen tensors, of which the checkpoint's card holds the digest alone.
+
+    Raises:
+        GanforgeError: A file cannot be written.
+    """
+    average = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
+    save_generator(folder.generator, average, {**card["generator"], "images": card["images"]})
+    stored = {name: each for name, each in tensors.items() if name.replace("average/", "generator/", 1) not in frozen}
+    save_tensors(folder.checkpoint_path(card["images"]), stored, card)
+    for old in choose_old(folder.checkpoint_paths(), training, best):
+        remove(old)
+
+
+def write_frozen(folder: RunFolder, tensors: Mapping[str, Tensor], digest: str) -> None:
+    """Write the frozen tensors of a run once, beside its checkpoints; see `write_checkpoint` for errors."""
+    path = frozen_path(folder.checkpoint_path(0), digest)
+    if not path.exists():
+        save_tensors(path, tensors, {"kind": "frozen"})
+
+
+def choose_old(paths: Sequence[Path], training: TrainingConfig, best: int | None) -> list[Path]:
+    """Those of the checkpoints, oldest first, that are kept no longer; see `TrainingConfig` and `write_checkpoint`."""
+    old, span = [], -1
+    for place, path in enumerate(paths):
+        images = int(path.stem)
+        newest = place >= len(paths) - training.keep_checkpoints
+        first = training.keep_images is not None and images // training.keep_images > max(span, 0)
+        if training.keep_images is not None:
+            span = max(span, images // training.keep_images)
+        if not (newest or first or images == best):
+            old.append(path)
+    return old
