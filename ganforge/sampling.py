@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.contract.networks import Generator
-from ganforge.core.out_of_memory import in_halves
+from ganforge.core.out_of_memory import run_with_halving
 
 
 class Sliceable(Protocol):
@@ -158,7 +158,7 @@ def generate_batches(
             classes = None if labels is None else labels[start : start + number].to(device)
             reduced = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
             with torch.no_grad(), reduced:
-                examples = in_halves(partial(generator, **options), z, classes, join=_behind)
+                examples = run_with_halving(partial(generator, **options), z, classes, join=_behind)
             yield examples.float() if precision == "bfloat16" else examples
 
 

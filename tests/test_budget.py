@@ -2,7 +2,7 @@
 
 import ganforge
 from ganforge.config.schema import TrainingConfig
-from ganforge.training.budget import BudgetWatcher, suggest_budget
+from ganforge.training.budget import BudgetCallback, suggest_budget
 
 NEED = "recognizable results need about 1,000 steps"
 
@@ -10,7 +10,7 @@ NEED = "recognizable results need about 1,000 steps"
 def watch(training, *steps, before=(0, 0.0)):
     """What is said of a run of these steps, each images and seconds so far: before its end, and at it."""
     said = []
-    watcher = BudgetWatcher(training, *before, said.append)
+    watcher = BudgetCallback(training, *before, said.append)
     for step in steps:
         watcher.step(*step)
     during = said.copy()

@@ -15,7 +15,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
-from ganforge.training.execution.engine import EAGER, Engine, Plan
+from ganforge.training.execution.engine import EAGER, Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording.health import TICKS, Watch, measure_diversity
 from ganforge.training.recording.recovery import MOST_ROLLBACKS
@@ -143,7 +143,7 @@ def test_gradients_that_are_not_finite_are_noticed_though_the_loss_is(registry, 
 def test_one_part_of_a_batch_is_enough_to_skip_the_step(registry, images):
     config, state = players(registry, images, Poisoned("discriminator", {3}, float("nan")))
     before = snapshot(state, "discriminator")
-    row = step(config, state, images, 0, Engine(Plan(accumulate=5), CPU))
+    row = step(config, state, images, 0, Engine(ExecutionPlan(accumulate=5), CPU))
     assert row["skipped/discriminator"] == 1
     assert same(snapshot(state, "discriminator"), before)
 

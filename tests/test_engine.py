@@ -19,7 +19,7 @@ from ganforge.plugins.loading import load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution import autotune
 from ganforge.training.execution.cuda_graphs import MOST_GRAPHS, GraphedSteps
-from ganforge.training.execution.engine import EAGER, Engine, Plan
+from ganforge.training.execution.engine import EAGER, Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
@@ -90,7 +90,7 @@ def test_layout_changes_nothing_beyond_rounding(registry, images, recipe):
     other = copy.deepcopy(plain)
     before = copy.deepcopy(plain.generator)
     rows = run(config, plain, images, EAGER)
-    others = run(config, other, images, Engine(Plan(layout="channels_last"), CPU))
+    others = run(config, other, images, Engine(ExecutionPlan(layout="channels_last"), CPU))
     for ours, theirs in zip(rows, others, strict=True):
         for one, two in zip(ours, theirs, strict=True):
             assert one == pytest.approx(two, rel=2e-3, abs=1e-4)
@@ -108,7 +108,7 @@ def test_bfloat16_follows_float32(registry, images, recipe):
     config, plain = build(registry, images, RECIPES[recipe])
     other = copy.deepcopy(plain)
     rows = run(config, plain, images, EAGER)
-    others = run(config, other, images, Engine(Plan(precision="bfloat16", layout="channels_last"), CPU))
+    others = run(config, other, images, Engine(ExecutionPlan(precision="bfloat16", layout="channels_last"), CPU))
     first, second = rows[0], others[0]
     for one, two in zip(first, second, strict=True):
         assert one.keys() == two.keys()
@@ -122,7 +122,7 @@ def test_bfloat16_follows_float32(registry, images, recipe):
 def test_a_run_resumes_bit_for_bit_in_another_layout(registry, images, precision):
     config, whole = build(registry, images, RECIPES["stylegan"])
     _, resumed = build(registry, images, RECIPES["stylegan"])
-    engine = Engine(Plan(layout="channels_last", precision=precision), CPU)
+    engine = Engine(ExecutionPlan(layout="channels_last", precision=precision), CPU)
     rows = run(config, whole, images, engine, 5)
     _, broken = build(registry, images, RECIPES["stylegan"])
     run(config, broken, images, engine, 3)
@@ -155,12 +155,12 @@ class Looking(Regularizer):
 def test_losses_and_penalties_are_given_float32(registry, images):
     config, state = build(registry, images, {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": 1}}})
     state.penalties[0].regularizer = looking = Looking()
-    run(config, state, images, Engine(Plan(precision="bfloat16"), CPU), steps=1)
+    run(config, state, images, Engine(ExecutionPlan(precision="bfloat16"), CPU), steps=1)
     assert looking.kinds == {torch.float32}
 
 
 def test_float64_stays_float64():
-    engine = Engine(Plan(precision="bfloat16"), CPU)
+    engine = Engine(ExecutionPlan(precision="bfloat16"), CPU)
     assert engine.compute(lambda x: x * 2, torch.ones(2, dtype=torch.float64)).dtype == torch.float64
     assert engine.compute(nn.Linear(2, 2), torch.ones(1, 2)).dtype == torch.float32
 
@@ -230,7 +230,7 @@ class Replaying:
 
 def graphed(config, state, data, steps, recorder=None):
     said = []
-    engine = Engine(Plan(), CPU, said.append)
+    engine = Engine(ExecutionPlan(), CPU, said.append)
     recorder = recorder or Replaying()
     stepper = GraphedSteps(engine, recorder)
 
@@ -334,7 +334,11 @@ def test_a_failed_recording_is_told_and_training_goes_on(registry, images):
     assert (len(rows), state.images) == (5, 40)
 
 
-PLANS = [Plan(threads=2), Plan(layout="channels_last", threads=2), Plan(precision="bfloat16", threads=2)]
+PLANS = [
+    ExecutionPlan(threads=2),
+    ExecutionPlan(layout="channels_last", threads=2),
+    ExecutionPlan(precision="bfloat16", threads=2),
+]
 
 
 def measured(times, batch=64, alone=9.0):
@@ -365,7 +369,7 @@ def test_long_steps_are_measured_on_few_examples_and_never_on_one_thread():
 
 def test_short_steps_are_tried_on_one_thread_and_the_rest_follows():
     plan, tried, _ = measured([1e-5, 1.0, 1.0], batch=64, alone=5e-6)
-    assert plan == Plan(threads=1)
+    assert plan == ExecutionPlan(threads=1)
     assert (PLANS[0], 64) in tried
     assert [each.threads for each, _ in tried[-3:]] == [1, 1, 1]
 
@@ -383,17 +387,17 @@ def test_what_the_simplest_plan_cannot_run_is_an_error():
 
 def test_only_what_is_left_open_is_measured():
     said = TrainingConfig(engine="eager", precision="float32", layout="contiguous", threads=3)
-    assert autotune.candidates(said, CPU) == [Plan(threads=3)]
+    assert autotune.candidates(said, CPU) == [ExecutionPlan(threads=3)]
     some = autotune.candidates(TrainingConfig(precision="float32", threads=1), CPU)
-    assert some == [Plan(threads=1), Plan(layout="channels_last", threads=1)]
+    assert some == [ExecutionPlan(threads=1), ExecutionPlan(layout="channels_last", threads=1)]
     everything = autotune.candidates(TrainingConfig(), torch.device("cuda"))
-    assert everything[0] == Plan()
+    assert everything[0] == ExecutionPlan()
     assert {plan.engine for plan in everything} == {"eager", "graph"}
 
 
 def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypatch):
     config, state = build(registry, images, RECIPES["dcgan"])
-    chosen = Plan(precision="bfloat16", layout="channels_last", threads=1)
+    chosen = ExecutionPlan(precision="bfloat16", layout="channels_last", threads=1)
     monkeypatch.setattr(autotune, "measure", lambda *_, **__: chosen)
     settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
     monkeypatch.setattr(autotune, "measure", None)  # not asked again
@@ -405,7 +409,7 @@ def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypa
 
 def test_a_cache_that_cannot_be_written_holds_up_no_run(registry, images, cache, monkeypatch):
     config, state = build(registry, images, RECIPES["dcgan"])
-    monkeypatch.setattr(autotune, "measure", lambda *_, **__: Plan(threads=1))
+    monkeypatch.setattr(autotune, "measure", lambda *_, **__: ExecutionPlan(threads=1))
     monkeypatch.setattr(autotune, "cache_folder", lambda: Path("/proc/nowhere"))
     said = []
     settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
@@ -490,7 +494,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(registry, images, rec
         plain.penalties[0].regularizer = Squares()
     other, before = copy.deepcopy(plain), copy.deepcopy(plain)
     rows = run(config, plain, images, EAGER)
-    others = run(config, other, images, Engine(Plan(accumulate=4), CPU))
+    others = run(config, other, images, Engine(ExecutionPlan(accumulate=4), CPU))
     for ours, theirs in zip(rows, others, strict=True):
         for one, two in zip(ours, theirs, strict=True):
             assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
@@ -516,7 +520,7 @@ def test_recomputing_changes_nothing_and_keeps_less(registry, images, recipe):
     config, plain = build(registry, images, {"recipe": recipe, **SMALL})
     other = copy.deepcopy(plain)
     kept = []
-    for state, plan in ((plain, Plan()), (other, Plan(recompute=True))):
+    for state, plan in ((plain, ExecutionPlan()), (other, ExecutionPlan(recompute=True))):
         sizes = []
 
         def pack(tensor, sizes=sizes):
@@ -563,7 +567,7 @@ def test_compiled_networks_train_as_they_are(registry, images, odd):
     plain.discriminator_optimizer = torch.optim.SGD(plain.discriminator.parameters(), fused=True)
     other = copy.deepcopy(plain)
     rows = run(config, plain, images, EAGER, 4)
-    others = run(config, other, images, Engine(Plan(engine="compile"), CPU), 4)
+    others = run(config, other, images, Engine(ExecutionPlan(engine="compile"), CPU), 4)
     for ours, theirs in zip(rows, others, strict=True):
         for one, two in zip(ours, theirs, strict=True):
             assert one == pytest.approx(two, rel=1e-3, abs=1e-4)

@@ -77,8 +77,8 @@ FAULTS = {
         "test_data_torchvision::test_a_cifar_pickle_of_another_digest_is_never_run",
     ],
     8: [  # resumed with another number of processes
-        "test_team::test_a_run_of_two_goes_on_alone_as_if_one_had_computed_the_parts",
-        "test_team::test_any_number_of_processes_sees_the_same_batches_and_latents_in_order",
+        "test_distributed::test_a_run_of_two_goes_on_alone_as_if_one_had_computed_the_parts",
+        "test_distributed::test_any_number_of_processes_sees_the_same_batches_and_latents_in_order",
     ],
     9: [  # gradients that are not finite
         "test_divergence::test_a_player_whose_loss_is_not_finite_does_not_move_and_goes_on_afterwards",
@@ -154,7 +154,7 @@ FAULTS = {
         "test_portable::test_the_line_that_branches_is_named",
     ],
     23: [  # a process that dies
-        "test_team::test_one_that_is_killed_ends_all_and_a_signal_stops_all_and_the_run_goes_on",
+        "test_distributed::test_one_that_is_killed_ends_all_and_a_signal_stops_all_and_the_run_goes_on",
     ],
     24: [  # no network
         "test_data_torchvision::test_offline_one_error_says_what_to_place_where",

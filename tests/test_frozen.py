@@ -17,7 +17,7 @@ from ganforge.runs.checkpoint import read_card, read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 from ganforge.training.ema import update_average
-from ganforge.training.execution.buffers import Kept
+from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
@@ -167,7 +167,7 @@ def test_what_is_frozen_stays_as_it_was_in_all_networks_and_the_rest_is_trained(
 
 def test_a_step_copies_no_constant(registry, data):
     _, state = build(registry, data)
-    kept = Kept.of(module for name, module in state.modules().items() if name != "average")
+    kept = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
     assert sum(old.numel() for *_, old in kept.entries) < 100
     average = copy.deepcopy(state.generator)
     with torch.no_grad():

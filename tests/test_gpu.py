@@ -17,7 +17,7 @@ from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 from ganforge.training.execution.cuda_graphs import make_stepper
-from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder, ResidentFeeder
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
@@ -68,7 +68,7 @@ def run(data, folder, images, device, resume=False):
     record = open_record(config, registry, data, folder, state)
     if resume:
         recovery.resume(record, device)
-    loop.train(state, Batches(data, 0, device), record, config, Watcher(), Engine(Plan(), device))
+    loop.train(state, Batches(data, 0, device), record, config, Watcher(), Engine(ExecutionPlan(), device))
     return state
 
 
@@ -102,7 +102,7 @@ def test_recorded_steps_are_the_steps_and_do_not_wait(recipe, data):
     plain, said = build_state(config, registry, data.spec, device), []
     other = copy.deepcopy(plain)
     found = []
-    for state, plan in ((plain, Plan()), (other, Plan(engine="graph"))):
+    for state, plan in ((plain, ExecutionPlan()), (other, ExecutionPlan(engine="graph"))):
         engine, batches, rows = Engine(plan, device, said.append), Batches(data, 0, device), []
         step = make_stepper(engine)
         for index in range(24):
@@ -155,7 +155,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_leaves_no_trace(data, engine):
     registry, device = Registry.installed(), torch.device("cuda")
     config = resolve(registry, DCGAN, *load_layers(None, None, [], SETTINGS))
     state = build_state(config, registry, data.spec, device)
-    how, batches = Engine(Plan(engine=engine), device), Batches(data, 0, device)
+    how, batches = Engine(ExecutionPlan(engine=engine), device), Batches(data, 0, device)
     step, skipped = make_stepper(how), []
     for index in range(6):
         seed_everything(0, "step", index)

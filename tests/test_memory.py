@@ -8,7 +8,7 @@ from ganforge.config.sources import load_layers
 from ganforge.contract.data import DataSpec
 from ganforge.contract.extractor import Extractor
 from ganforge.contract.networks import Generator
-from ganforge.core.out_of_memory import OutOfMemory, in_halves, is_out_of_memory
+from ganforge.core.out_of_memory import OutOfMemory, is_out_of_memory, run_with_halving
 from ganforge.evaluation.features.extraction import prepare
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate
@@ -49,12 +49,12 @@ def test_a_batch_that_does_not_fit_is_computed_in_halves_in_order():
         return 2 * x
 
     x = torch.arange(11)
-    assert torch.equal(in_halves(double, x, None, join=lambda a, b: torch.cat((a, b))), 2 * x)
+    assert torch.equal(run_with_halving(double, x, None, join=lambda a, b: torch.cat((a, b))), 2 * x)
     assert max(size for size in room.sizes if size <= 3) == 3
     with pytest.raises(torch.OutOfMemoryError):
-        in_halves(too_large, x, join=lambda a, b: a)
+        run_with_halving(too_large, x, join=lambda a, b: a)
     with pytest.raises(ValueError, match="another"):
-        in_halves(lambda x: (_ for _ in ()).throw(ValueError("another")), x, join=lambda a, b: a)
+        run_with_halving(lambda x: (_ for _ in ()).throw(ValueError("another")), x, join=lambda a, b: a)
 
 
 class Tight(Extractor):

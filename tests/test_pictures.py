@@ -16,7 +16,7 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.recorder import Record
+from ganforge.training.recording.recorder import Recorder
 from ganforge.training.recording.sample_grids import (
     BLACK,
     BLUE,
@@ -213,8 +213,8 @@ def test_a_run_ends_with_the_same_weights_whether_it_draws_or_not(tmp_path, monk
             with Image.open(pictures[-1]) as last:
                 assert last.size == (PIXELS, PIXELS)
                 assert len(last.getcolors(PIXELS**2)) > 10  # more than white and the two colours of points
-        monkeypatch.setattr(Record, "draw", lambda _: {})
-        monkeypatch.setattr(Record, "animate", lambda _: {})
+        monkeypatch.setattr(Recorder, "draw", lambda _: {})
+        monkeypatch.setattr(Recorder, "animate", lambda _: {})
     drawn, blind = digests
     assert drawn.keys() == blind.keys()
     assert all(torch.equal(drawn[name], blind[name]) for name in drawn)

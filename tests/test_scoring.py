@@ -13,7 +13,7 @@ from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
 from ganforge.contract.networks import Generator
 from ganforge.core.cache import cache_folder
-from ganforge.core.distributed import Team
+from ganforge.core.distributed import Workers
 from ganforge.core.images import to_float, to_uint8
 from ganforge.evaluation import scoring
 from ganforge.evaluation.classifier import train_classifier
@@ -529,7 +529,7 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
         assert not (here / "runs").exists()
 
 
-class Listening(Team):
+class Listening(Workers):
     """Keeps what it would tell the others."""
 
     def gather(self, tensor):
@@ -549,8 +549,8 @@ def test_processes_share_out_the_samples_of_a_score(registry, labelled, samples,
 
     score = FeatureScore(name="flat", statistic="fid", extract=flat, reals=torch.randn(50, 5))
     teams = [Listening(rank, size) for rank in range(size)]
-    for team in teams:
-        FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, team=team)(generator)
+    for workers in teams:
+        FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, workers=workers)(generator)
     alone = Listening()
-    FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, team=alone)(generator)
-    assert torch.equal(torch.cat([team.told for team in teams])[:samples], alone.told[:samples])
+    FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, workers=alone)(generator)
+    assert torch.equal(torch.cat([workers.told for workers in teams])[:samples], alone.told[:samples])

@@ -11,7 +11,7 @@ from ganforge.core.seeding import seed_everything
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.training.ema import update_average
-from ganforge.training.execution.engine import EAGER, Engine, Plan
+from ganforge.training.execution.engine import EAGER, Engine, ExecutionPlan
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, take_step
 
@@ -258,7 +258,7 @@ def test_a_run_with_trained_parts_goes_on_bit_for_bit(registry, loss, regularize
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_part_logs_scalars_of_its_own(registry, accumulate):
-    engine = Engine(Plan(accumulate=accumulate), CPU)
+    engine = Engine(ExecutionPlan(accumulate=accumulate), CPU)
     state = build(registry, regularizers={"inverse": {"weight": 0.25}, "logging": {}})
     row = step(state, engine=engine)
     assert row["generator/inverse/error"] * 0.25 == pytest.approx(row["generator/inverse"].item())
@@ -277,7 +277,7 @@ def test_a_queue_is_as_the_last_part_left_it_and_a_mean_is_averaged(registry):
     state = build(registry, regularizers={"queue": {}})
     seed_everything(0, "step", 0)
     halves = [each.mean() for each in torch.randn(8, 2).chunk(2)]
-    step(state, engine=Engine(Plan(accumulate=2), CPU))
+    step(state, engine=Engine(ExecutionPlan(accumulate=2), CPU))
     found = state.penalties[0].regularizer
     assert torch.equal(found.queue, torch.stack((torch.zeros(()), torch.zeros(()), halves[1])))
     assert found.mean.item() == pytest.approx((halves[0] + halves[1]).item() / 2, abs=1e-6)

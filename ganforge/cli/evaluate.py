@@ -201,12 +201,12 @@ def evaluate(
     )
     where, registry = choose_device(device), open_registry()
 
-    from ganforge.core.distributed import is_launched, join_team
+    from ganforge.core.distributed import is_launched, join_workers
 
     if gpus is not None and gpus > 1 and not is_launched():
         then = "what was computed is kept, so the same command goes on"
         raise typer.Exit(launch(gpus, where, global_options.arguments, then))
-    team = join_team(where.type == "cuda")
+    workers = join_workers(where.type == "cuda")
 
     from ganforge.evaluation.results.formatting import describe_notes
     from ganforge.evaluation.results.result import FILE
@@ -217,7 +217,7 @@ def evaluate(
     with usable_cache() as cache:
         evaluators: list[Evaluator] = []
         extractors: dict[str, Extractor] = {}
-        with team.in_turn():
+        with workers.main_first():
             for text in names:  # a mistake in the last shows before the first is evaluated
                 target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
                 evaluators.append(
@@ -232,11 +232,11 @@ def evaluate(
                         extractors=extractors,
                     )
                 )
-        if team.size > 1:  # what takes time is shared out; the rest is for the first process alone
+        if workers.size > 1:  # what takes time is shared out; the rest is for the first process alone
             for evaluator in evaluators:
-                evaluator.extract_together(team)
-            team.close()
-            if not team.leads:
+                evaluator.extract_together(workers)
+            workers.close()
+            if not workers.is_main:
                 raise typer.Exit
         for evaluator in evaluators:
             subject = evaluator.target.subject

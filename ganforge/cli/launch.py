@@ -30,7 +30,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     """Run a command line in several worker processes, one GPU each, and wait for them.
 
     Termination signals are forwarded to all workers. If a worker fails, the others are terminated. A stopped worker is
-    reported. Workers end by themselves if this process dies; see `ganforge.core.distributed.join_team`.
+    reported. Workers end by themselves if this process dies; see `ganforge.core.distributed.join_workers`.
 
     Args:
         count: Number of workers.
@@ -46,7 +46,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     """
     import torch
 
-    from ganforge.core.distributed import host_team
+    from ganforge.core.distributed import host_workers
     from ganforge.training.signals import restore_handlers, set_handler
 
     if device.type == "cuda" and count > torch.cuda.device_count():
@@ -56,7 +56,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     before = set_handler(lambda number, frame: received.append(number))
     workers = Workers(count)
     try:
-        with host_team(count) as environments:
+        with host_workers(count) as environments:
             workers.start([sys.executable, "-m", "ganforge", *arguments], environments)
             workers.wait(received)
     finally:

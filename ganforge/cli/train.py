@@ -223,7 +223,7 @@ def train(
         )
 
     from ganforge.config.schema import resolve
-    from ganforge.core.distributed import is_launched, join_team
+    from ganforge.core.distributed import is_launched, join_workers
     from ganforge.runs.folder import RunFolder
 
     registry = open_registry()
@@ -243,7 +243,7 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    trainer = Trainer(settled, registry, torch_device, Terminal(), join_team(torch_device.type == "cuda"))
+    trainer = Trainer(settled, registry, torch_device, Terminal(), join_workers(torch_device.type == "cuda"))
     if settled.training.init_from is not None and not resume:
         trainer.begin_from(_find_weights(settled.training.init_from, out))
     if dry_run:

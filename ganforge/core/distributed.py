@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganforge.contract.errors import GanforgeError
 
-SILENCE = timedelta(minutes=30)
+TIMEOUT = timedelta(minutes=30)
 """After so long without a word from another process, a process gives up. One that dies is noticed at once."""
 
 
@@ -27,13 +27,13 @@ LAUNCHED = "GANFORGE_LAUNCHED"
 """Set for processes whose standard input is a pipe from ganforge's launcher, which also hosts their store."""
 
 
-class TeamError(GanforgeError):
+class WorkerError(GanforgeError):
     """Another process of the run is gone, or has come to other numbers."""
 
     code = 1
 
 
-class Team:
+class Workers:
     """One process among those that train together.
 
     Args:
@@ -55,16 +55,16 @@ class Team:
         self._counting: dist.Work | None = None
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes files and speaks to people."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """Which of so many examples are this process's: an equal part, in order of rank."""
         each = count // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Put into each tensor its sum over all processes; one message for all tensors of a type."""
         if self.size == 1:
             return
@@ -76,7 +76,7 @@ class Team:
             for each, total in zip(these, torch.split(flat, [each.numel() for each in these]), strict=True):
                 each.detach().copy_(total.view(each.shape))
 
-    def take_from_last(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast_from_last(self, tensors: Sequence[Tensor]) -> None:
         """Put into each tensor what it holds in the process of the highest rank."""
         if self.size > 1:
             for each in tensors:
@@ -85,7 +85,7 @@ class Team:
                     dist.broadcast(message, self.size - 1)
                 each.detach().copy_(message)
 
-    def add_gradients(self, parameters: Sequence[nn.Parameter], values: Tensor) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], values: Tensor) -> None:
         """Put into each parameter's gradient, and into some values besides, the sum over all processes.
 
         It is one message. A parameter without a gradient in some of them counts as zero there, and stays without where
@@ -97,7 +97,7 @@ class Team:
         without = [index for index, each in enumerate(parameters) if each.grad is None]
         for index in without:
             parameters[index].grad = torch.zeros_like(parameters[index])
-        self.add_up([values, present, *(each.grad for each in parameters if each.grad is not None)])
+        self.all_reduce([values, present, *(each.grad for each in parameters if each.grad is not None)])
         for index in without:
             if present[index] == 0:
                 parameters[index].grad = None
@@ -111,16 +111,16 @@ class Team:
             dist.all_gather(gathered, tensor.contiguous())
         return torch.cat(gathered)
 
-    def take_over(self, content: bytes | None) -> bytes:
+    def broadcast_bytes(self, content: bytes | None) -> bytes:
         """Bytes of the leading process, in all of them; what the others give is not looked at."""
         if self.size == 1:
             assert content is not None
             return content
-        length = torch.tensor([0 if content is None or not self.leads else len(content)])
+        length = torch.tensor([0 if content is None or not self.is_main else len(content)])
         with _reaching_others():
             dist.broadcast(length, 0)
             message = torch.empty(int(length), dtype=torch.uint8)
-            if content is not None and self.leads:
+            if content is not None and self.is_main:
                 message = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else message
             dist.broadcast(message, 0)
         return message.numpy().tobytes()
@@ -156,29 +156,29 @@ class Team:
             what: What it is, for a person.
 
         Raises:
-            TeamError: They have not.
+            WorkerError: They have not.
         """
         if self.size == 1:
             return
         rows = self.gather(torch.frombuffer(bytearray(bytes.fromhex(digest)), dtype=torch.uint8)[None])
         apart = [rank for rank in range(self.size) if not torch.equal(rows[rank], rows[0])]
         if apart:
-            raise TeamError(
+            raise WorkerError(
                 f"processes have come apart: {what} of {', '.join(map(str, apart))} differ from those of process 0",
                 "this is a fault of a device, or of a plugin that draws numbers not from torch; go on from the last "
                 "checkpoint with --resume",
             )
 
     @contextmanager
-    def in_turn(self) -> Iterator[None]:
+    def main_first(self) -> Iterator[None]:
         """Let the first process of each machine run the block before the others, which find what it left behind."""
         if self.local_rank > 0:
-            self.meet()
+            self.barrier()
         yield
         if self.local_rank == 0:
-            self.meet()
+            self.barrier()
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
             with _reaching_others():
@@ -188,11 +188,11 @@ class Team:
         """Part in peace; after an error, processes just leave."""
         if self.size > 1:
             self._count()
-            self.meet()
+            self.barrier()
             dist.destroy_process_group()
 
 
-ALONE = Team()
+ALONE = Workers()
 """A process that trains by itself."""
 
 
@@ -202,7 +202,7 @@ def is_launched() -> bool:
 
 
 @contextmanager
-def host_team(size: int) -> Iterator[list[dict[str, str]]]:
+def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
     """Host the store by which the processes of this machine find one another.
 
     Args:
@@ -218,7 +218,7 @@ def host_team(size: int) -> Iterator[list[dict[str, str]]]:
     del store
 
 
-def join_team(on_cuda: bool) -> Team:
+def join_workers(on_cuda: bool) -> Workers:
     """Meet the other processes of this run, if the launcher started several.
 
     A process of ganforge's launcher gets SIGTERM when the launcher dies, however it dies: it saves and ends.
@@ -227,7 +227,7 @@ def join_team(on_cuda: bool) -> Team:
         on_cuda: Whether networks are on GPUs, whose gradients NCCL then adds up; all else goes by Gloo.
 
     Raises:
-        TeamError: They cannot be reached.
+        WorkerError: They cannot be reached.
     """
     if not is_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE
@@ -238,10 +238,10 @@ def join_team(on_cuda: bool) -> Team:
             threading.Thread(target=_follow_launcher, daemon=True).start()
             place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             store = dist.TCPStore(*place, is_master=False)  # type: ignore[attr-defined]
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=SILENCE)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
         else:
-            dist.init_process_group(backend, timeout=SILENCE)
-    return Team(rank, size, int(os.environ["LOCAL_RANK"]))
+            dist.init_process_group(backend, timeout=TIMEOUT)
+    return Workers(rank, size, int(os.environ["LOCAL_RANK"]))
 
 
 def _follow_launcher() -> None:
@@ -258,7 +258,7 @@ def _reaching_others() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TeamError(
+        raise WorkerError(
             f"another process of this run is gone or cannot be reached: {reason}",
             "go on from the last checkpoint with --resume, with as many processes as there are",
         ) from error

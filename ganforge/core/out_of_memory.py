@@ -25,7 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
 
 
-def in_halves(function: Callable[..., T], *inputs: Tensor | None, join: Callable[[T, T], T]) -> T:
+def run_with_halving(function: Callable[..., T], *inputs: Tensor | None, join: Callable[[T, T], T]) -> T:
     """``function(*inputs)``; where memory does not suffice for that, of each half, and so on.
 
     Args:
@@ -45,5 +45,5 @@ def in_halves(function: Callable[..., T], *inputs: Tensor | None, join: Callable
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     halves = zip(*((None, None) if each is None else each.tensor_split(2) for each in inputs), strict=True)
-    first, second = (in_halves(function, *half, join=join) for half in halves)
+    first, second = (run_with_halving(function, *half, join=join) for half in halves)
     return join(first, second)

@@ -16,7 +16,7 @@ from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
 from ganforge.data.pack import find_source
 from ganforge.data.packer import Progress, settle_labels
-from ganforge.data.plan import Plan
+from ganforge.data.plan import PackingPlan
 from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.text import printable, short
 from ganforge.data.threads import in_chunks
@@ -197,7 +197,7 @@ def _foresee(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
         raise DataError(f"{title}: the examples are not those of the fingerprint", "pack the data again")
     shapes = {look.shape for look in looks}
-    plan = Plan.of(shapes, None, title)
+    plan = PackingPlan.of(shapes, None, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
     told = ", in pairs" if looks[0].paired else ", no classes"
     classes = f", {len(class_names)} classes" if class_names else told

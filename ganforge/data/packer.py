@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ganforge.contract.errors import DataError, PluginError
 from ganforge.data.decode import strict_decoding
 from ganforge.data.items import Reader, Shape, Size
-from ganforge.data.plan import Plan
+from ganforge.data.plan import PackingPlan
 from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
 from ganforge.data.threads import in_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
@@ -65,14 +65,14 @@ def pack(
         shapes = reader.survey()
         folders = [partial, partial and partial / SOURCES]
         while True:
-            plans = [Plan.of(each, resolution, title) for each in shapes]
+            plans = [PackingPlan.of(each, resolution, title) for each in shapes]
             with ExitStack() as stack:
                 writers = [
                     stack.enter_context(_writer(reader, plan, where))
                     for plan, where in zip(plans, folders, strict=False)
                 ]
                 shapes, labels = _fill(reader, plans, shapes, resolution, writers, progress)
-            if labels is not None and [Plan.of(each, resolution, title) for each in shapes] == plans:
+            if labels is not None and [PackingPlan.of(each, resolution, title) for each in shapes] == plans:
                 break
         numbers, class_names = settle_labels(labels, reader.class_names, title)
         reader.bad.check_classes(labels, class_names)
@@ -116,7 +116,7 @@ def _keep(
 
 def _fill(
     reader: Reader,
-    plans: Sequence[Plan],
+    plans: Sequence[PackingPlan],
     expected: Sequence[set[Shape]],
     resolution: int | Size | None,
     writers: Sequence[ArrayWriter],
@@ -139,7 +139,7 @@ def _fill(
         for shapes, side in zip(seen, sides, strict=True):
             shapes.update(example.shape for example in side)
         for shapes, known, plan in zip(seen, expected, plans, strict=True):
-            if not shapes <= known and Plan.of(known | shapes, resolution, reader.name) != plan:
+            if not shapes <= known and PackingPlan.of(known | shapes, resolution, reader.name) != plan:
                 return seen, None
         for writer, plan, side in zip(writers, plans, sides, strict=True):
             writer.append(plan.rows(side))
@@ -149,7 +149,7 @@ def _fill(
     return seen, labels
 
 
-def _writer(reader: Reader, plan: Plan, folder: Path | None) -> ArrayWriter:
+def _writer(reader: Reader, plan: PackingPlan, folder: Path | None) -> ArrayWriter:
     shape = (reader.length, *plan.row_shape)
     needed = math.prod(shape) * plan.dtype.itemsize
     if folder:

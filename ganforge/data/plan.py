@@ -22,7 +22,7 @@ def size_of(resolution: int | Size) -> Size:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PackingPlan:
     """The common form of examples.
 
     Attributes:
@@ -34,7 +34,7 @@ class Plan:
     chosen: str
 
     @classmethod
-    def of(cls, shapes: Collection[Shape], resolution: int | Size | None, name: str) -> Plan:
+    def of(cls, shapes: Collection[Shape], resolution: int | Size | None, name: str) -> PackingPlan:
         """Settle on a form.
 
         Args:

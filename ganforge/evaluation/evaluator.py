@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ganforge.contract.extractor import Extractor
-    from ganforge.core.distributed import Team
+    from ganforge.core.distributed import Workers
     from ganforge.evaluation.metrics.comparison import Comparison
     from ganforge.evaluation.results.result import Evaluation
     from ganforge.evaluation.results.rows import RunResult
@@ -209,10 +209,10 @@ class Evaluator:
                     say(removed)
                 yield rows, words
 
-    def extract_together(self, team: Team) -> None:
+    def extract_together(self, workers: Workers) -> None:
         """Let a team compute whatever features are needed, so that they are found when metrics are computed."""
         if not FEATURE_METRICS.keys().isdisjoint(self.flags):
-            self.comparison.extract_together(team)
+            self.comparison.extract_together(workers)
 
     @property
     def comparison(self) -> Comparison:

@@ -15,7 +15,7 @@ from ganforge.config.schema import TrainingConfig
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.extractor import Extractor
 from ganforge.contract.networks import Generator
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.images import to_uint8
 from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.splits import is_held_out
@@ -79,7 +79,7 @@ class FeatureScorer:
         seed: Of the first image; the next has the next. The classes follow from it too.
         labels: Classes ``[K]`` of the data, from which those of the images are drawn, or sources; None where there are
             neither.
-        team: The processes that all score the same generator; each generates a share, and all get the same values.
+        workers: The processes that all score the same generator; each generates a share, and all get the same values.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class FeatureScorer:
         samples: int,
         seed: int,
         labels: Labels | None,
-        team: Team = ALONE,
+        workers: Workers = ALONE,
     ) -> None:
-        self._team = team
+        self._team = workers
         self._scores = scores
         self._samples = samples
         self._seed = seed
@@ -150,7 +150,7 @@ def build_scorer(
     registry: Registry,
     *,
     cache: Path,
-    team: Team = ALONE,
+    workers: Workers = ALONE,
     progress: Progress = no_progress,
     say: Callable[[str], None] = lambda text: None,
 ) -> FeatureScorer:
@@ -162,7 +162,7 @@ def build_scorer(
         device: Where features are computed.
         registry: Where extractors are looked up.
         cache: Where classifiers and features of real images are kept.
-        team: The processes that train together.
+        workers: The processes that train together.
         progress: Shows how far it is.
         say: Told where networks come from, and what forbids quoting a value.
 
@@ -201,4 +201,4 @@ def build_scorer(
             )
         )
     labels = labels_of(data, shown)
-    return FeatureScorer(scores, samples=training.eval_samples, seed=training.seed, labels=labels, team=team)
+    return FeatureScorer(scores, samples=training.eval_samples, seed=training.seed, labels=labels, workers=workers)

@@ -24,7 +24,7 @@ REFRESH_SECONDS = 0.5
 
 
 class Terminal:
-    """Tells of a run at the terminal; see `ganforge.session.trainer.Teller`."""
+    """Tells of a run at the terminal; see `ganforge.session.trainer.Console`."""
 
     say = staticmethod(say)
     progress = staticmethod(progress_bar)
@@ -36,7 +36,7 @@ class Terminal:
 
 
 class Display:
-    """Watches a run; see `ganforge.training.loop.Watcher`.
+    """Watches a run; see `ganforge.training.loop.Callback`.
 
     Args:
         log: Text file to which every line is added; None in a process that writes none.

@@ -16,7 +16,7 @@ from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.contract.errors import OptionError
 from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import sweep_cache
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.json_schema import to_json
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
@@ -24,19 +24,19 @@ from ganforge.evaluation.results.result import describe_device, now, software_ve
 from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
 from ganforge.runs.folder import RunFolder
-from ganforge.training.budget import BudgetWatcher, suggest_budget
+from ganforge.training.budget import BudgetCallback, suggest_budget
 from ganforge.training.execution.autotune import settle_plan
 from ganforge.training.execution.engine import Engine
 from ganforge.training.execution.memory_advice import explaining_memory
-from ganforge.training.loop import Outcome, Watcher, Watchers, is_spent, train
+from ganforge.training.loop import Callback, Callbacks, Outcome, is_spent, train
 from ganforge.training.recording.loggers import Loggers
-from ganforge.training.recording.recorder import Record, Score, Scorer
+from ganforge.training.recording.recorder import Recorder, Score, Scorer
 from ganforge.training.recording.recovery import resume
 from ganforge.training.start import begin_from, open_batches, open_engine, open_record, settle_budget, share_out
 from ganforge.training.state import build_state
 
 
-class Teller(Protocol):
+class Console(Protocol):
     """Whoever tells a person how a run goes."""
 
     def say(self, text: str) -> None:
@@ -48,7 +48,7 @@ class Teller(Protocol):
     def cache(self) -> AbstractContextManager[Path]:
         """Where things may be kept that can be made again."""
 
-    def watch(self, log: Path | None, training: TrainingConfig) -> AbstractContextManager[Watcher]:
+    def watch(self, log: Path | None, training: TrainingConfig) -> AbstractContextManager[Callback]:
         """Show a run while a block runs, and write it into a log, if there is one."""
 
 
@@ -76,8 +76,8 @@ class Trainer:
         config: What settles it.
         registry: Where names are looked up.
         device: Where it is computed.
-        teller: Whoever tells of it.
-        team: The processes that train together.
+        console: Whoever tells of it.
+        workers: The processes that train together.
 
     Raises:
         OptionError: What was asked for cannot be had.
@@ -89,15 +89,15 @@ class Trainer:
     """
 
     def __init__(
-        self, config: RunConfig, registry: Registry, device: torch.device, teller: Teller, team: Team = ALONE
+        self, config: RunConfig, registry: Registry, device: torch.device, console: Console, workers: Workers = ALONE
     ) -> None:
-        self._registry, self._device, self._teller, self._team = registry, device, teller, team
-        with team.in_turn():
+        self._registry, self._device, self._console, self._team = registry, device, console, workers
+        with workers.main_first():
             self._data = self._open_data(config)
         check_scoring(config.training, self._data)
-        self.config = share_out(settle_budget(config, device), team)
+        self.config = share_out(settle_budget(config, device), workers)
         self._loggers = {
-            each.name: registry.build("logger", each.name, each.options) for each in config.loggers if team.leads
+            each.name: registry.build("logger", each.name, each.options) for each in config.loggers if workers.is_main
         }
         with explaining_memory(self.config, self._data.spec):
             self._state = build_state(self.config, registry, self._data.spec, device)
@@ -113,7 +113,7 @@ class Trainer:
             CheckpointError: The file is damaged, or its networks are others.
         """
         self.config = replace(self.config, training=replace(self.config.training, init_from=str(weights.resolve())))
-        self._teller.say(begin_from(self._state, weights))
+        self._console.say(begin_from(self._state, weights))
 
     def start(self, out: Path, name: str | None = None) -> Finished:
         """Train a new run.
@@ -125,14 +125,14 @@ class Trainer:
         Raises:
             DivergenceError: Gradients or scores are finite no more.
             OutOfMemory: A step does not fit.
-            TeamError: Another process is gone.
+            WorkerError: Another process is gone.
             GanforgeError: A file cannot be written.
         """
-        team, config = self._team, self.config
+        workers, config = self._team, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
         name = name or "-".join(dict.fromkeys((config.recipe, config.loss.name, self._data.name)))
-        made = RunFolder.create(out, name).path if team.leads else out
-        folder = RunFolder(Path(team.take_over(str(made).encode()).decode()))
+        made = RunFolder.create(out, name).path if workers.is_main else out
+        folder = RunFolder(Path(workers.broadcast_bytes(str(made).encode()).decode()))
         with self._held(folder):
             return self._run(self._open_record(folder), scorer, engine)
 
@@ -145,7 +145,7 @@ class Trainer:
         """
         with self._held(folder):
             record, state = self._open_record(folder), self._state
-            self._teller.say(resume(record, self._device))
+            self._console.say(resume(record, self._device))
             if is_spent(self.config.training, state):
                 record.animate()  # it may have been killed before it could
                 spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
@@ -159,11 +159,11 @@ class Trainer:
 
     def _held(self, folder: RunFolder) -> AbstractContextManager[None]:
         """The lock of a run, for the process that writes it."""
-        return folder.hold() if self._team.leads else nullcontext()
+        return folder.hold() if self._team.is_main else nullcontext()
 
     def _open_data(self, config: RunConfig) -> PackedData:
         sweep_cache()
-        with self._teller.progress("preparing data") as progress:
+        with self._console.progress("preparing data") as progress:
             data = open_data(
                 config.data.source,
                 resolution=config.data.resolution,
@@ -173,32 +173,32 @@ class Trainer:
                 skip_bad=config.data.skip_bad,
             )
         if data.note:
-            self._teller.say(data.note)
+            self._console.say(data.note)
         return data
 
     def _open_scorer(self) -> Scorer | None:
         if self.config.training.eval_every is None:
             return None
         # What is needed of the cache later is in memory by then, or mapped.
-        with self._team.in_turn(), self._teller.cache() as cache:
+        with self._team.main_first(), self._console.cache() as cache:
             return build_scorer(
                 self.config.training,
                 self._data,
                 self._device,
                 self._registry,
                 cache=cache,
-                team=self._team,
-                progress=self._teller.progress,
-                say=self._teller.say,
+                workers=self._team,
+                progress=self._console.progress,
+                say=self._console.say,
             )
 
     def _open_engine(self) -> Engine:
         """Settle how steps are computed, if that is left open, and make what computes them."""
-        say, team = self._teller.say, self._team
-        self.config = settle_plan(self.config, self._state, self._batches, self._device, say, team)
-        return open_engine(self.config.training, self._state, self._device, say, team)
+        say, workers = self._console.say, self._team
+        self.config = settle_plan(self.config, self._state, self._batches, self._device, say, workers)
+        return open_engine(self.config.training, self._state, self._device, say, workers)
 
-    def _open_record(self, folder: RunFolder) -> Record:
+    def _open_record(self, folder: RunFolder) -> Recorder:
         return open_record(self.config, self._registry, self._data, folder, self._state, self._team)
 
     def _describe_environment(self, engine: Engine) -> dict[str, Any]:
@@ -218,29 +218,31 @@ class Trainer:
             "plugins": {name: version for name, version in plugins.items() if name != "ganforge"},
         }
 
-    def _run(self, record: Record, scorer: Scorer | None, engine: Engine) -> Finished:
-        config, state, team, folder, say = self.config, self._state, self._team, record.folder, self._teller.say
+    def _run(self, record: Recorder, scorer: Scorer | None, engine: Engine) -> Finished:
+        config, state, workers, folder, say = self.config, self._state, self._team, record.folder, self._console.say
         training, spec = config.training, self._data.spec
         with explaining_memory(config, spec):
-            if team.leads:
+            if workers.is_main:
                 folder.write_config(config.tree())
                 append_line(folder.environment, to_json(self._describe_environment(engine)))
             shape = "x".join(map(str, spec.shape))
             say(f"{config.recipe}, loss {config.loss.name}, on {len(self._data)} of {self._data.name} ({shape})")
-            say(f"on {engine.device.type}{f', {team.size} processes' * (team.size > 1)}: {engine.plan.describe()}")
+            say(
+                f"on {engine.device.type}{f', {workers.size} processes' * (workers.size > 1)}: {engine.plan.describe()}"
+            )
             if training.images is None or training.minutes is not None:
                 length = f"for {training.minutes:g} minutes; --minutes or --images sets another length"
                 say(f"{length}, Ctrl-C stops and keeps all")
             loggers = Loggers(self._loggers, record.writer, say)
             loggers.start(folder.path, config.tree(), state.images)
             try:
-                with self._teller.watch(folder.log if team.leads else None, training) as display:
-                    budget = BudgetWatcher(training, state.images, state.seconds, display.note)
-                    watcher = Watchers(display, loggers, budget)
-                    outcome = train(state, self._batches, record, config, watcher, engine, scorer)
+                with self._console.watch(folder.log if workers.is_main else None, training) as display:
+                    budget = BudgetCallback(training, state.images, state.seconds, display.note)
+                    callback = Callbacks(display, loggers, budget)
+                    outcome = train(state, self._batches, record, config, callback, engine, scorer)
                     if outcome.stopped is None:
                         budget.finish()
             finally:
                 loggers.finish()
-        team.close()
+        workers.close()
         return Finished(folder, outcome, record.best, record.last)

@@ -32,8 +32,8 @@ def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str
     return f"--images {2 * images}"
 
 
-class BudgetWatcher:
-    """Watches a run and warns of a budget worth fewer than `FEW` steps; see `ganforge.training.loop.Watcher`.
+class BudgetCallback:
+    """Watches a run and warns of a budget worth fewer than `FEW` steps; see `ganforge.training.loop.Callback`.
 
     A budget of images is judged at once, a budget of minutes after `SETTLED` seconds, and both at the end. A run that
     begins with the weights of another needs fewer steps and is not judged.
@@ -56,7 +56,7 @@ class BudgetWatcher:
             )
 
     def step(self, images: int, seconds: float) -> None:
-        """See `Watcher.step`."""
+        """See `Callback.step`."""
         self._now = (images, seconds)
         minutes, elapsed = self._training.minutes, seconds - self._start[1]
         if not self._open or minutes is None or elapsed < SETTLED:
@@ -75,13 +75,13 @@ class BudgetWatcher:
         self._warn(f"only {self._count(images)}", f"--resume {self._more(images, None if by_images else seconds / 60)}")
 
     def tick(self, row: dict[str, Any]) -> None:
-        """See `Watcher.tick`."""
+        """See `Callback.tick`."""
 
     def note(self, text: str) -> None:
-        """See `Watcher.note`."""
+        """See `Callback.note`."""
 
     def score(self, row: dict[str, Any], best: Score) -> None:
-        """See `Watcher.score`."""
+        """See `Callback.score`."""
 
     def _is_few(self, images: int) -> bool:
         return images < FEW * self._per_step

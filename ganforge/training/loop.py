@@ -14,7 +14,7 @@ from ganforge.training.ema import update_average
 from ganforge.training.execution.cuda_graphs import make_stepper
 from ganforge.training.execution.engine import Engine
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.recorder import Record, Score, Scorer
+from ganforge.training.recording.recorder import Recorder, Score, Scorer
 from ganforge.training.recording.recovery import give_up, roll_back
 from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
@@ -30,7 +30,7 @@ GO, SPENT = 0, 1
 """Votes before a step: take the step, or end since the time is up. A signal's number plus ``SPENT`` is a vote too."""
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Whoever shows a run to a person."""
 
     def step(self, images: int, seconds: float) -> None:
@@ -46,30 +46,30 @@ class Watcher(Protocol):
         """Show a row of scores, and the best so far."""
 
 
-class Watchers:
+class Callbacks:
     """Several watchers, each of which is told all."""
 
-    def __init__(self, *watchers: Watcher) -> None:
-        self._watchers = watchers
+    def __init__(self, *callbacks: Callback) -> None:
+        self._callbacks = callbacks
 
     def step(self, images: int, seconds: float) -> None:
-        """See `Watcher.step`."""
-        for each in self._watchers:
+        """See `Callback.step`."""
+        for each in self._callbacks:
             each.step(images, seconds)
 
     def tick(self, row: dict[str, Any]) -> None:
-        """See `Watcher.tick`."""
-        for each in self._watchers:
+        """See `Callback.tick`."""
+        for each in self._callbacks:
             each.tick(row)
 
     def note(self, text: str) -> None:
-        """See `Watcher.note`."""
-        for each in self._watchers:
+        """See `Callback.note`."""
+        for each in self._callbacks:
             each.note(text)
 
     def score(self, row: dict[str, Any], best: Score) -> None:
-        """See `Watcher.score`."""
-        for each in self._watchers:
+        """See `Callback.score`."""
+        for each in self._callbacks:
             each.score(row, best)
 
 
@@ -91,9 +91,9 @@ class Outcome:
 def train(
     state: TrainingState,
     batches: Batches,
-    record: Record,
+    record: Recorder,
     config: RunConfig,
-    watcher: Watcher,
+    callback: Callback,
     engine: Engine,
     scorer: Scorer | None = None,
 ) -> Outcome:
@@ -104,22 +104,22 @@ def train(
         batches: Real examples.
         record: Where everything is written.
         config: Batch, budget, seed, and what follows schedules.
-        watcher: Whoever shows the run.
+        callback: Whoever shows the run.
         engine: How steps are computed.
         scorer: Asked how good the averaged generator is, whenever a multiple of ``eval_every`` images is reached and at
             the end; None to ask nobody. It must leave torch's settings as they are; what it draws does not matter.
 
     Raises:
         DivergenceError: Gradients are finite no more, and going back did not help or is not wanted.
-        TeamError: Another process is gone.
+        WorkerError: Another process is gone.
         GanforgeError: A file cannot be written.
     """
     training = config.training
     seconds_before, start = state.seconds, time.perf_counter()
     saved = start
     take_step = make_stepper(engine)
-    team, stepped = engine.team, training.batch * training.d_steps
-    with StopRequest(watcher.note, echoes=is_launched()) as request, record.writer:
+    workers, stepped = engine.workers, training.batch * training.d_steps
+    with StopRequest(callback.note, echoes=is_launched()) as request, record.writer:
         if state.images == 0:
             record.draw()
             record.save()
@@ -127,7 +127,7 @@ def train(
         while not has_images(training, state):
             # All processes of a team stop after the same step.
             wish = request.signal + SPENT if request.signal else SPENT if has_minutes(training, state) else GO
-            if end := team.vote(wish):
+            if end := workers.vote(wish):
                 break
             iteration = state.images // stepped
             seed_everything(training.seed, "step", iteration, *[f"again {state.rollbacks}"] * bool(state.rollbacks))
@@ -152,7 +152,7 @@ def train(
 
             # Steps that had to be skipped, one after the other, will not come right by themselves.
             if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:
-                watcher.note(roll_back(record, engine.device))
+                callback.note(roll_back(record, engine.device))
                 take_step = make_stepper(engine)
                 seconds_before, start = state.seconds, time.perf_counter()
                 continue
@@ -163,19 +163,19 @@ def train(
                 engine.finish()
                 paused = time.perf_counter()
                 state.seconds = seconds_before + paused - start
-                watcher.score(*record.score(scorer))
+                callback.score(*record.score(scorer))
                 improved = record.best is record.last
                 start += time.perf_counter() - paused
 
             # What is shown and kept.
             now = time.perf_counter()
             state.seconds = seconds_before + now - start
-            watcher.step(state.images, state.seconds)
+            callback.step(state.images, state.seconds)
             ticked = record.due
             if ticked:
-                watcher.tick(record.tick())
+                callback.tick(record.tick())
                 for problem in record.take_problems():
-                    watcher.note(problem)
+                    callback.note(problem)
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
             # It comes last, so that whoever goes on from it begins with the next step. Where steps have to be skipped,
@@ -189,13 +189,13 @@ def train(
             if state.streak >= PATIENCE:
                 raise give_up(record)
             if scorer is not None and (record.last is None or record.last.images < state.images):
-                watcher.score(*record.score(scorer))
+                callback.score(*record.score(scorer))
             if record.pending:
-                watcher.tick(record.tick())
+                callback.tick(record.tick())
         record.save()
     record.animate()  # if it comes to nothing, a resume makes it
     for problem in record.take_problems():
-        watcher.note(problem)
+        callback.note(problem)
     record.writer.finish()
     return Outcome(state.images, state.seconds, stopped)
 

@@ -11,14 +11,14 @@ import torch
 
 from ganforge.config.schema import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
 from ganforge.contract.errors import CheckpointError, OptionError
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec, read_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.recorder import Record
+from ganforge.training.recording.recorder import Recorder
 from ganforge.training.state import TrainingState
 from ganforge.version import __version__
 
@@ -33,16 +33,16 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
     return replace(config, training=training)
 
 
-def share_out(config: RunConfig, team: Team) -> RunConfig:
+def share_out(config: RunConfig, workers: Workers) -> RunConfig:
     """Let a batch fall into parts that can be shared out among a team.
 
     Raises:
         OptionError: It cannot.
     """
-    batch, parts = config.training.batch, math.lcm(config.training.accumulate, team.size)
-    if team.size > 1 and batch % parts:
+    batch, parts = config.training.batch, math.lcm(config.training.accumulate, workers.size)
+    if workers.size > 1 and batch % parts:
         raise OptionError(
-            f"a batch of {batch} cannot be shared out among {team.size} processes in {parts} equal parts",
+            f"a batch of {batch} cannot be shared out among {workers.size} processes in {parts} equal parts",
             f"give --batch {max(parts, batch // parts * parts)}, or start another number of processes",
         )
     return replace(config, training=replace(config.training, accumulate=parts))
@@ -94,19 +94,19 @@ def open_engine(
     state: TrainingState,
     device: torch.device,
     say: Callable[[str], None],
-    team: Team = ALONE,
+    workers: Workers = ALONE,
 ) -> Engine:
     """Make the engine of a run that is settled, and bring its networks into the layout.
 
     Args:
-        training: With all of a `Plan` said.
+        training: With all of a `ExecutionPlan` said.
         state: The players.
         device: Where they are.
         say: Told in one line what cannot be done as planned.
-        team: The processes that train together.
+        workers: The processes that train together.
     """
-    plan = Plan(**{each.name: getattr(training, each.name) for each in fields(Plan)})
-    engine = Engine(plan, device, say, team)
+    plan = ExecutionPlan(**{each.name: getattr(training, each.name) for each in fields(ExecutionPlan)})
+    engine = Engine(plan, device, say, workers)
     for network in state.networks():
         engine.place(network)
     state.match_layouts()
@@ -119,8 +119,8 @@ def open_record(
     data: PackedData,
     folder: RunFolder,
     state: TrainingState,
-    team: Team = ALONE,
-) -> Record:
+    workers: Workers = ALONE,
+) -> Recorder:
     """Make the record of a run, with the card that its generator will carry."""
     part = registry.part("generator", config.generator.name)
     card = {
@@ -141,4 +141,4 @@ def open_record(
         "seed": config.training.seed,
         "ganforge": __version__,
     }
-    return Record(folder, state, data, card, config.training, team)
+    return Recorder(folder, state, data, card, config.training, workers)

@@ -35,7 +35,7 @@ class Penalty:
 
 
 @dataclass
-class Change:
+class AppliedAugmentation:
     """An augmentation with the share of examples that it changes."""
 
     name: str
@@ -64,7 +64,7 @@ class TrainingState:
     average: Generator
     loss: Loss
     penalties: list[Penalty]
-    changes: list[Change]
+    changes: list[AppliedAugmentation]
     generator_optimizer: Adam
     discriminator_optimizer: Adam
     images: int = 0
@@ -237,7 +237,7 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         for each in config.regularizers
     ]
     changes = [
-        Change(
+        AppliedAugmentation(
             each.name,
             registry.build("augmentation", each.name, each.options, data).to(device),
             each.probability,

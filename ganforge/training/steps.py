@@ -14,7 +14,7 @@ from torch.optim import Adam
 
 from ganforge.contract.step import Pair, Step
 from ganforge.plugins.blame import blaming
-from ganforge.training.execution.buffers import Kept
+from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER, Engine
 from ganforge.training.execution.microbatches import Parts
 from ganforge.training.loading.sampler import Batches
@@ -63,11 +63,13 @@ class Batch:
 
 def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: int, count: int) -> Batch:
     """Samples number `start` to ``start + count`` and as many latent vectors, of which this process gets its share."""
-    share = engine.team.share(count)
-    real, labels = batches.read(start + share.start, share.stop - share.start, then=start + count + share.start)
-    latents = torch.randn(count, state.generator.z_dim, device=real.device)[share]
-    labels = None if labels is None else engine.lay(labels)
-    return Batch(engine.lay(state.coarsen(real)), latents, labels, batches.read_labelled(start, count, share))
+    shard = engine.workers.shard(count)
+    real, labels = batches.read(start + shard.start, shard.stop - shard.start, then=start + count + shard.start)
+    latents = torch.randn(count, state.generator.z_dim, device=real.device)[shard]
+    labels = None if labels is None else engine.to_memory_format(labels)
+    return Batch(
+        engine.to_memory_format(state.coarsen(real)), latents, labels, batches.read_labelled(start, count, shard)
+    )
 
 
 def take_step(
@@ -87,18 +89,18 @@ def take_step(
         What happened in each player's step, by name; scalars on the device.
     """
     parts = Parts(engine)
-    before = Kept.of(module for name, module in state.modules().items() if name != "average")
+    before = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
     rows = []
     for number, batch in enumerate(shown):
         pieces, phase = batch.split(parts.count), f"generate {number}"
-        begun = Kept.of([state.generator] if parts.count > 1 else [])
+        begun = BufferSnapshot.of([state.generator] if parts.count > 1 else [])
         # The last batch serves the generator's step too, and so keeps its graph, unless it is to save memory.
         with torch.set_grad_enabled(batch is shown[-1] and parts.count == 1):
             pairs = [
                 (pieces[part], generate_for(state, pieces[part], engine)) for part in parts.each(phase, state.generator)
             ]
         rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine, parts))
-        state.images += len(batch.real) * engine.team.size
+        state.images += len(batch.real) * engine.workers.size
     if parts.count == 1:
         rows.append(step_generator(state, pairs, index, engine, parts))
     else:
@@ -171,7 +173,7 @@ def step_discriminator(
         with blaming("regularizer", penalty.name):
             penalty.regularizer.constrain(state.discriminator)
     if state.changes:
-        judged = Pair(*(engine.team.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
+        judged = Pair(*(engine.workers.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
         for change in state.changes:
             with blaming("augmentation", change.name):
                 change.augmentation.update(judged)
@@ -219,8 +221,8 @@ def _advance(
     Returns:
         The row's means over all processes, the norm of the gradient, and whether the step was skipped.
     """
-    values = torch.stack(list(row.values())) / engine.team.size
-    engine.team.add_gradients(parameters, values)
+    values = torch.stack(list(row.values())) / engine.workers.size
+    engine.workers.all_reduce_gradients(parameters, values)
     norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
     skipped = (~norm.isfinite()).float()
     # By this attribute torch's gradient scaler tells Adam the same, without waiting for the device.

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, GanforgeError, PluginError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.distributed import ALONE, Team
-from ganforge.core.out_of_memory import in_halves
+from ganforge.core.distributed import ALONE, Workers
+from ganforge.core.out_of_memory import run_with_halving
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
 from ganforge.evaluation.subjects.image_sets import ImageSet
 from ganforge.runs.checkpoint import digest_tensors
@@ -65,7 +65,7 @@ def extract(
 def extract_together(
     images: ImageSet,
     extractor: Extractor,
-    team: Team,
+    workers: Workers,
     *,
     device: torch.device,
     cache: Path,
@@ -78,8 +78,8 @@ def extract_together(
     arguments and for errors.
     """
     folder = _folder_of(images, extractor, device, cache, dtype)
-    with folder.locked() if team.leads else nullcontext():
-        _fill(folder, images, extractor, device, dtype, progress, team)
+    with folder.locked() if workers.is_main else nullcontext():
+        _fill(folder, images, extractor, device, dtype, progress, workers)
 
 
 def _folder_of(
@@ -95,39 +95,39 @@ def _fill(
     device: torch.device,
     dtype: Dtype,
     progress: Callable[[int, int], None],
-    team: Team,
+    workers: Workers,
 ) -> None:
     """Compute the parts that are missing; the leading process, which has locked the folder, writes them."""
-    parts = int(team.take_over(str(folder.check()).encode() if team.leads else None))
+    parts = int(workers.broadcast_bytes(str(folder.check()).encode() if workers.is_main else None))
     done = min(parts * PART, images.count)
     if done == images.count:
         return
     progress(done, images.count)
     run = prepare(extractor, device, dtype)
-    for start in range(done, images.count, PART * team.size):
+    for start in range(done, images.count, PART * workers.size):
         found = []
-        mine = range(start + team.rank * PART, min(start + (team.rank + 1) * PART, images.count))
+        mine = range(start + workers.rank * PART, min(start + (workers.rank + 1) * PART, images.count))
         for first in mine[::BATCH]:
             found.append(run(images.read(first, min(first + BATCH, mine.stop))))
-            progress(min(start + (first - mine.start + BATCH) * team.size, images.count), images.count)
+            progress(min(start + (first - mine.start + BATCH) * workers.size, images.count), images.count)
         columns = [torch.cat(column) for column in zip(*found, strict=True) if column[0] is not None]
-        count = min(PART * team.size, images.count - start)
-        columns = _gather(team, columns, count)
-        for first in range(0, count if team.leads else 0, PART):
+        count = min(PART * workers.size, images.count - start)
+        columns = _gather(workers, columns, count)
+        for first in range(0, count if workers.is_main else 0, PART):
             features, *logits = (column[first : first + PART] for column in columns)
             folder.append(features, logits[0] if logits else None)
 
 
-def _gather(team: Team, columns: list[Tensor], count: int) -> list[Tensor]:
+def _gather(workers: Workers, columns: list[Tensor], count: int) -> list[Tensor]:
     """The rows of all processes, `count` together, in order; one that has none gives no columns."""
-    if team.size == 1:
+    if workers.size == 1:
         return columns
     # The leading process is the last to run out of images, so it knows how wide they are.
-    widths = json.loads(team.take_over(json.dumps([each.shape[1] for each in columns]).encode()))
+    widths = json.loads(workers.broadcast_bytes(json.dumps([each.shape[1] for each in columns]).encode()))
     rooms = [torch.zeros(PART, width) for width in widths]
     for room, column in zip(rooms, columns, strict=False):
         room[: len(column)] = column
-    return [team.gather(room)[:count] for room in rooms]
+    return [workers.gather(room)[:count] for room in rooms]
 
 
 def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def prepare(
         reduced = torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16")
         with torch.no_grad(), reduced, full_float32():
             try:
-                features, logits = in_halves(lambda part: network(part.to(device)), images, join=_join)
+                features, logits = run_with_halving(lambda part: network(part.to(device)), images, join=_join)
             except GanforgeError:
                 raise
             except Exception as error:

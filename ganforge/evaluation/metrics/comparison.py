@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.distributed import Team
+from ganforge.core.distributed import Workers
 from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.store import PackedData
 from ganforge.evaluation.extractors.inception import InceptionExtractor
@@ -181,14 +181,14 @@ class Comparison:
                 progress=show,
             )
 
-    def extract_together(self, team: Team) -> None:
+    def extract_together(self, workers: Workers) -> None:
         """Let a team compute the features of both, and leave them in the leading process's cache."""
         for images in (self.real_images, self.fake_images):
             with self._progress(f"{self.extractor.label}: {images.name}") as show:
                 extract_together(
                     images,
                     self.extractor,
-                    team,
+                    workers,
                     device=self._device,
                     cache=self._cache,
                     dtype=self.protocol.dtype,

@@ -17,10 +17,10 @@ from ganforge.contract.capabilities import Growing
 from ganforge.contract.errors import GanforgeError, OptionError, PluginError
 from ganforge.core.atomic_files import read_text, write_bytes
 from ganforge.core.cache import cache_folder
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.json_schema import decode
 from ganforge.training.execution.cuda_graphs import make_stepper
-from ganforge.training.execution.engine import Engine, EngineName, Plan, name_device
+from ganforge.training.execution.engine import Engine, EngineName, ExecutionPlan, name_device
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
@@ -40,7 +40,7 @@ WORTHWHILE = 1.1
 THREADS = torch.get_num_threads()
 """Of the CPU, before a plan sets them."""
 
-Trial = Callable[[Plan, int], float]
+Trial = Callable[[ExecutionPlan, int], float]
 """Gives the seconds of a step by a plan, of so many examples."""
 
 
@@ -50,7 +50,7 @@ def settle_plan(
     batches: Batches,
     device: torch.device,
     say: Callable[[str], None],
-    team: Team = ALONE,
+    workers: Workers = ALONE,
 ) -> RunConfig:
     """Settle how a run's steps are computed: by the quickest of the plans left open, or by what was quickest before.
 
@@ -60,7 +60,7 @@ def settle_plan(
         batches: Real examples.
         device: Where the players are.
         say: Told in one line of a plan by which they cannot run.
-        team: The processes that train together; the leading one measures what each of them will do.
+        workers: The processes that train together; the leading one measures what each of them will do.
 
     Returns:
         The configuration with all of that said, the same in all processes.
@@ -75,27 +75,31 @@ def settle_plan(
     if config.training.engine == "compile":
         check_compiler(device)
     plans = candidates(config.training, device)
-    plan = plans[0] if len(plans) == 1 or not team.leads else choose(plans, config, state, batches, device, say, team)
-    settled = json.loads(team.take_over(json.dumps(asdict(plan)).encode()))
+    plan = (
+        plans[0]
+        if len(plans) == 1 or not workers.is_main
+        else choose(plans, config, state, batches, device, say, workers)
+    )
+    settled = json.loads(workers.broadcast_bytes(json.dumps(asdict(plan)).encode()))
     return replace(config, training=replace(config.training, **settled))
 
 
 def choose(
-    plans: list[Plan],
+    plans: list[ExecutionPlan],
     config: RunConfig,
     state: TrainingState,
     batches: Batches,
     device: torch.device,
     say: Callable[[str], None],
-    team: Team,
-) -> Plan:
+    workers: Workers,
+) -> ExecutionPlan:
     """The quickest of some plans, measured now or before; see `settle_plan` for the rest."""
-    memory = cache_folder() / "plans" / f"{describe_work(config, device, team.size)}.json"
+    memory = cache_folder() / "plans" / f"{describe_work(config, device, workers.size)}.json"
     plan = recall(memory)
     if plan is None:
-        trial = make_trial(config, state, batches, device, team.size)
+        trial = make_trial(config, state, batches, device, workers.size)
         fewer = config.training.threads is None and device.type == "cpu"
-        plan = measure(plans, trial, config.training.batch // team.size, say, fewer_threads=fewer)
+        plan = measure(plans, trial, config.training.batch // workers.size, say, fewer_threads=fewer)
         try:
             write_bytes(memory, json.dumps(asdict(plan)).encode())
         except GanforgeError as error:
@@ -120,24 +124,30 @@ def check_compiler(device: torch.device) -> None:
         ) from error
 
 
-def candidates(training: TrainingConfig, device: torch.device) -> list[Plan]:
+def candidates(training: TrainingConfig, device: torch.device) -> list[ExecutionPlan]:
     """The plans that a configuration leaves open, the simplest first."""
     if device.type == "cuda":
         # Parts of a batch, whichever process computes them, draw from seeds of their own, which no recording can.
         quick: EngineName = "graph" if training.accumulate == 1 else "eager"
-        plans = [Plan(), Plan(quick, "float32", "channels_last"), Plan(quick, "bfloat16", "channels_last")]
+        plans = [
+            ExecutionPlan(),
+            ExecutionPlan(quick, "float32", "channels_last"),
+            ExecutionPlan(quick, "bfloat16", "channels_last"),
+        ]
     else:
         plans = [
-            Plan("eager", "float32", "contiguous", THREADS),
-            Plan("eager", "float32", "channels_last", THREADS),
-            Plan("eager", "bfloat16", "channels_last", THREADS),
+            ExecutionPlan("eager", "float32", "contiguous", THREADS),
+            ExecutionPlan("eager", "float32", "channels_last", THREADS),
+            ExecutionPlan("eager", "bfloat16", "channels_last", THREADS),
         ]
-    said = {each.name: getattr(training, each.name) for each in fields(Plan)}
+    said = {each.name: getattr(training, each.name) for each in fields(ExecutionPlan)}
     said = {name: value for name, value in said.items() if value not in ("auto", None)}
     return list(dict.fromkeys(replace(plan, **said) for plan in plans))
 
 
-def measure(plans: list[Plan], trial: Trial, batch: int, say: Callable[[str], None], *, fewer_threads: bool) -> Plan:
+def measure(
+    plans: list[ExecutionPlan], trial: Trial, batch: int, say: Callable[[str], None], *, fewer_threads: bool
+) -> ExecutionPlan:
     """The quickest plan, where one that is less simple must be worth it.
 
     Args:
@@ -169,7 +179,7 @@ def measure(plans: list[Plan], trial: Trial, batch: int, say: Callable[[str], No
     return best
 
 
-def _choose_size(plans: list[Plan], trial: Trial, batch: int) -> tuple[int, float]:
+def _choose_size(plans: list[ExecutionPlan], trial: Trial, batch: int) -> tuple[int, float]:
     """How many examples can be afforded to all plans, and the seconds that the simplest one takes for them."""
     sizes = [batch]
     while sizes[0] % 2 == 0 and sizes[0] > SMALL_BATCH:
@@ -195,7 +205,7 @@ def make_trial(
     """
     lazy = any(penalty.every > 1 for penalty in state.penalties)
 
-    def trial(plan: Plan, batch: int) -> float:
+    def trial(plan: ExecutionPlan, batch: int) -> float:
         players = copy.deepcopy(state)
         grown = [each.phases()[-1] for each in players.networks() if isinstance(each, Growing)]
         players.images = max([state.images, *grown])
@@ -220,7 +230,7 @@ def make_trial(
         try:
             while len(times) <= unready or (sum(times) < SECONDS / 10 and len(times) < 10):
                 times.append(step(len(times) + 1))
-            if lazy and plan != Plan(threads=plan.threads):
+            if lazy and plan != ExecutionPlan(threads=plan.threads):
                 step(0)  # all lazy penalties run, only to see that they can
         finally:
             torch.set_num_threads(before)
@@ -238,9 +248,9 @@ def describe_work(config: RunConfig, device: torch.device, processes: int = 1) -
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def recall(memory: Path) -> Plan | None:
+def recall(memory: Path) -> ExecutionPlan | None:
     """A plan that was settled before; None if there is none that can be read."""
     try:
-        return decode(read_text(memory), Plan)
+        return decode(read_text(memory), ExecutionPlan)
     except (OSError, ValueError):
         return None

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Kept:
+class BufferSnapshot:
     """The buffers of modules, as they were."""
 
     modules: tuple[nn.Module, ...]
     entries: tuple[tuple[nn.Module, str, Tensor], ...]
 
     @classmethod
-    def of(cls, modules: Iterable[nn.Module]) -> Kept:
+    def of(cls, modules: Iterable[nn.Module]) -> BufferSnapshot:
         """Copy them, but for those of modules in evaluation mode."""
         modules = tuple(modules)
         return cls(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ganforge.contract.capabilities import Recomputable
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.sampling import Precision
 
 EngineName = Literal["eager", "compile", "graph"]
@@ -24,7 +24,7 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExecutionPlan:
     """What a run settles on before it begins. It changes nothing beyond rounding, but that statistics over a batch are
     those of a part where a batch is computed in parts.
 
@@ -59,25 +59,25 @@ class Engine:
         plan: How.
         device: Where the networks are.
         say: Told in one line what could not be done as planned.
-        team: The processes that compute each batch together; their number divides that of the plan's parts.
+        workers: The processes that compute each batch together; their number divides that of the plan's parts.
 
     Attributes:
         plan: As given.
         device: As given.
-        team: As given.
+        workers: As given.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ExecutionPlan,
         device: torch.device,
         say: Callable[[str], None] = lambda text: None,
-        team: Team = ALONE,
+        workers: Workers = ALONE,
     ) -> None:
         self.plan = plan
         self.say = say
         self.device = device
-        self.team = team
+        self.workers = workers
         self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)
@@ -93,7 +93,7 @@ class Engine:
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=_FORMATS[self.plan.layout])
 
-    def lay(self, examples: Tensor) -> Tensor:
+    def to_memory_format(self, examples: Tensor) -> Tensor:
         """Bring images ``[N, C, H, W]`` into the layout; vectors and classes stay as they are."""
         return examples.contiguous(memory_format=_FORMATS[self.plan.layout]) if examples.dim() == 4 else examples
 
@@ -124,7 +124,7 @@ class Engine:
             torch.cuda.synchronize(self.device)
 
 
-EAGER = Engine(Plan(), torch.device("cpu"))
+EAGER = Engine(ExecutionPlan(), torch.device("cpu"))
 """Operation by operation in float32, on any device."""
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.core.seeding import seed_everything
-from ganforge.training.execution.buffers import Kept
+from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import Engine
 
 
@@ -31,8 +31,8 @@ class Parts:
 
     def __init__(self, engine: Engine) -> None:
         self.total = engine.plan.accumulate
-        self.count = self.total // engine.team.size
-        self._team = engine.team
+        self.count = self.total // engine.workers.size
+        self._team = engine.workers
         self._seed = torch.initial_seed()
         self._at: tuple[str, int] = ("", 0)
 
@@ -46,7 +46,7 @@ class Parts:
         if self.total == 1:
             yield 0
             return
-        before = Kept.of(modules)
+        before = BufferSnapshot.of(modules)
         moved: list[Tensor] = []
         for part in range(self.count):
             if part:
@@ -55,11 +55,11 @@ class Parts:
             yield part
             changes = before.changes()
             moved = [a + b for a, b in zip(moved, changes, strict=True)] if moved else changes
-        self._team.add_up(moved)
+        self._team.all_reduce(moved)
         before.put_changed(each / self.total for each in moved)
-        self._team.take_from_last(before.unaveraged())
+        self._team.broadcast_from_last(before.unaveraged())
 
-    def repeat(self, phase: str, part: int, before: Kept, work: Callable[[], Tensor]) -> Tensor:
+    def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Tensor]) -> Tensor:
         """Do once more what an earlier phase did for a part, with the same numbers; it leaves no trace.
 
         Args:
@@ -69,7 +69,7 @@ class Parts:
             work: What it did.
         """
         here = self._at
-        now = Kept.of(before.modules)
+        now = BufferSnapshot.of(before.modules)
         before.put_back()
         self._seed_for(phase, part)
         try:

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from ganforge.config.schema import TrainingConfig
 from ganforge.core.atomic_files import remove
-from ganforge.core.distributed import Team
+from ganforge.core.distributed import Workers
 from ganforge.runs.checkpoint import frozen_path, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
 
 
 def share_checkpoint(
-    team: Team, found: tuple[dict[str, Tensor], dict[str, Any]] | None
+    workers: Workers, found: tuple[dict[str, Tensor], dict[str, Any]] | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A checkpoint's tensors and card, in all processes as the leading one has read them; empty if it found none."""
     tensors, card = found or ({}, {})
-    if team.size == 1:
+    if workers.size == 1:
         return tensors, card
-    content = team.take_over(safetensors.torch.save(tensors) if team.leads else None)
-    words = team.take_over(json.dumps(card).encode() if team.leads else None)
+    content = workers.broadcast_bytes(safetensors.torch.save(tensors) if workers.is_main else None)
+    words = workers.broadcast_bytes(json.dumps(card).encode() if workers.is_main else None)
     return safetensors.torch.load(content), json.loads(words)
 
 

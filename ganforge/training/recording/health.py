@@ -57,7 +57,7 @@ class Watch:
         """What there is to be warned of after a row: signs that have lasted for `TICKS`, and steps that were skipped.
 
         Args:
-            row: As `Record.tick` writes it.
+            row: As `Recorder.tick` writes it.
         """
         loss, gap = row.get("discriminator/loss"), row.get("logit_gap")
         signs = {

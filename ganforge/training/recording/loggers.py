@@ -13,7 +13,7 @@ from ganforge.training.recording.recorder import Score
 
 
 class Loggers:
-    """Tells loggers what a `Watcher` is told, after the files that it speaks of were written.
+    """Tells loggers what a `Callback` is told, after the files that it speaks of were written.
 
     Args:
         loggers: By name.

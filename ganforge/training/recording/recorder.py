@@ -21,7 +21,7 @@ from ganforge.config.schema import TrainingConfig
 from ganforge.contract.errors import DivergenceError, GanforgeError
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import append_line
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.images import to_float
 from ganforge.core.json_schema import to_json
 from ganforge.data.store import PackedData
@@ -64,7 +64,7 @@ class Score:
     images: int
 
 
-class Record:
+class Recorder:
     """The run folder as seen from the loop.
 
     Args:
@@ -73,7 +73,7 @@ class Record:
         data: What it is trained on.
         card: What a saved generator says of itself.
         training: The seed of the first image in a grid, how many there are, how often, and which checkpoints are kept.
-        team: The processes that train together; one of them writes.
+        workers: The processes that train together; one of them writes.
 
     Attributes:
         writer: Writes what is handed over; until it has finished, files may be missing.
@@ -90,7 +90,7 @@ class Record:
         data: PackedData,
         card: Mapping[str, Any],
         training: TrainingConfig,
-        team: Team = ALONE,
+        workers: Workers = ALONE,
     ) -> None:
         self.writer = Writer()
         self.statistics = Statistics()
@@ -102,7 +102,7 @@ class Record:
         self.data = data
         self._card = card
         self.training = training
-        self.team = team
+        self.workers = workers
         self.watch = Watch()
         self._reals = _choose_reals(data)
         self._pairs = None if data.sources is None else choose_pairs(data, training.samples, training.holdout)
@@ -128,7 +128,7 @@ class Record:
         Returns:
             For a row of metrics: how diverse they are, and the path of the picture; nothing where nothing is written.
         """
-        if not self.team.leads:
+        if not self.workers.is_main:
             return {}
         state, spec, path = self.state, self.data.spec, self.folder.sample_path(self.state.images)
         count, seed = self.training.samples, self.training.seed
@@ -153,20 +153,20 @@ class Record:
             samples are, and if there is anything to be warned of, that.
 
         Raises:
-            TeamError: Processes have come apart.
+            WorkerError: Processes have come apart.
             PluginError: A frozen tensor changed, or a buffer appeared late.
             GanforgeError: A file cannot be written.
         """
         state = self.state
         if self._frozen is not None:
             self._frozen.check()
-        if self.team.size > 1:
+        if self.workers.size > 1:
             networks = {
                 name: each
                 for name, each in state.tensors().items()
                 if "optimizer/" not in name and name not in state.frozen
             }
-            self.team.check_equal(digest_tensors(networks), "networks")
+            self.workers.check_equal(digest_tensors(networks), "networks")
         elapsed = max(state.seconds - self._seconds_ticked, 1e-9)
         row = {
             "images": state.images,
@@ -200,7 +200,7 @@ class Record:
         self.last = Score(metric, value, state.images)
         if self.best is None or value < self.best.value:
             self.best = self.last
-            if self.team.leads:
+            if self.workers.is_main:
                 card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
                 weights = self._copy(state.average.state_dict())
                 self._copied = self._submit(save_generator, self.folder.best_generator, weights, card)
@@ -213,7 +213,7 @@ class Record:
             PluginError: A frozen tensor changed, or a buffer appeared late.
             GanforgeError: A file cannot be written.
         """
-        if not self.team.leads:
+        if not self.workers.is_main:
             return
         state = self.state
         frozen = self._keep_frozen()
@@ -256,7 +256,7 @@ class Record:
 
     def animate(self) -> None:
         """Make the animation of all pictures so far; it comes after the last checkpoint, which it must not cost."""
-        if self.team.leads:
+        if self.workers.is_main:
             self._submit(self._decorate, self._animate)
             self.writer.finish()
 
@@ -278,14 +278,14 @@ class Record:
         """The frozen tensors, which are written when a run starts or resumes, and checked from then on."""
         if self._frozen is None:
             self._frozen = Frozen(self.state)
-            if self._frozen.digest and self.team.leads:
+            if self._frozen.digest and self.workers.is_main:
                 self._submit(write_frozen, self.folder, self._frozen.tensors, self._frozen.digest)
             self._frozen.tensors = {}
         self._frozen.check()
         return self._frozen
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        if self.team.leads:
+        if self.workers.is_main:
             self._submit(append_line, self.folder.metrics, to_json(row))
             self.rows = None if self.rows is None else self.rows + 1
 

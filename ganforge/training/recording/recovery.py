@@ -16,13 +16,13 @@ from ganforge.runs.checkpoint import read_card, read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import MOST_BYTES, Row, read_row
 from ganforge.training.recording.checkpoints import share_checkpoint
-from ganforge.training.recording.recorder import Record, Score
+from ganforge.training.recording.recorder import Recorder, Score
 
 MOST_ROLLBACKS = 3
 """So often a run goes back before it is given up."""
 
 
-def resume(record: Record, device: torch.device) -> str:
+def resume(record: Recorder, device: torch.device) -> str:
     """Take up the newest checkpoint that is whole.
 
     Returns:
@@ -31,21 +31,21 @@ def resume(record: Record, device: torch.device) -> str:
     Raises:
         CheckpointError: There is none, or it belongs to other data or other networks.
     """
-    folder, team = record.folder, record.team
+    folder, workers = record.folder, record.workers
     said: list[str] = []
     found = None
-    if team.leads:
+    if workers.is_main:
         record.writer.finish()
         found = _read_newest(record, said)
         if found is None and said:
             raise CheckpointError(f"{folder.path} cannot be resumed: {'; '.join(said)}", "start a new run")
-    tensors, card = share_checkpoint(team, found)
+    tensors, card = share_checkpoint(workers, found)
     if card:
         record.take_up(tensors, card, device)
         where = f"{folder.checkpoint_path(card['images'])} at {card['images']} images"
     else:  # it was killed before the first checkpoint; the start follows from the seed
         where = "the start"
-    if team.leads:
+    if workers.is_main:
         rows = _forget_rows_after(folder, record.state.images)
         for row in rows:
             if row.is_tick:
@@ -58,7 +58,7 @@ def resume(record: Record, device: torch.device) -> str:
     return "; ".join([*said, f"going on from {where}"])
 
 
-def roll_back(record: Record, device: torch.device) -> str:
+def roll_back(record: Recorder, device: torch.device) -> str:
     """Go back to a good checkpoint, an earlier one each time, with other random numbers and lower learning rates.
 
     Returns:
@@ -72,7 +72,7 @@ def roll_back(record: Record, device: torch.device) -> str:
     if record.training.on_divergence == "stop" or rollbacks >= MOST_ROLLBACKS:
         raise given_up
     found = None
-    if record.team.leads:
+    if record.workers.is_main:
         record.writer.finish()
         good = _find_good(record.folder)
         if not good:
@@ -82,9 +82,9 @@ def roll_back(record: Record, device: torch.device) -> str:
         for later in record.folder.checkpoint_paths():
             if later.name > path.name:
                 remove(later)
-    tensors, card = share_checkpoint(record.team, found)
+    tensors, card = share_checkpoint(record.workers, found)
     record.take_up(tensors, card, device)
-    if record.team.leads:
+    if record.workers.is_main:
         _forget_rows_after(record.folder, state.images)
     state.rollbacks = rollbacks + 1
     state.streak.zero_()
@@ -95,7 +95,7 @@ def roll_back(record: Record, device: torch.device) -> str:
     )
 
 
-def give_up(record: Record) -> DivergenceError:
+def give_up(record: Recorder) -> DivergenceError:
     """What there is to be said of a run whose steps have to be skipped, one after the other."""
     state = record.state
     often = f" (after going back {state.rollbacks} times)" * bool(state.rollbacks)
@@ -107,7 +107,7 @@ def give_up(record: Record) -> DivergenceError:
     )
 
 
-def _read_newest(record: Record, said: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def _read_newest(record: Recorder, said: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest checkpoint that is whole, checked against the data; `said` gets why others are passed over."""
     for path in reversed(record.folder.checkpoint_paths()):
         try:
@@ -134,7 +134,7 @@ def _find_good(folder: RunFolder) -> list[Path]:
     return found
 
 
-def _find_best(record: Record) -> list[str]:
+def _find_best(record: Recorder) -> list[str]:
     """Take up the best generator so far; one from beyond that is removed, since the run will come by it again.
 
     Returns:

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from team_steps import CASES
+from worker_steps import CASES
 
 from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
 from ganforge.contract.errors import OptionError
-from ganforge.core.distributed import ALONE, Team
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.signals import ECHO, StopRequest
 from ganforge.training.start import share_out
@@ -30,7 +30,7 @@ from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch
 
 CPU = torch.device("cpu")
-DRIVER = Path(__file__).parent / "team_steps.py"
+DRIVER = Path(__file__).parent / "worker_steps.py"
 PARTS = 4
 
 
@@ -45,11 +45,11 @@ def take_steps(folder, dtype, size):
     folder.mkdir()
     command = [sys.executable, str(DRIVER), str(folder), dtype, str(PARTS)]
     port = str(free_port())
-    team = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    workers = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
         subprocess.Popen(
             command,
-            env={**os.environ, **(team | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if size > 1 else {})},
+            env={**os.environ, **(workers | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if size > 1 else {})},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -116,11 +116,11 @@ def test_any_number_of_processes_sees_the_same_batches_and_latents_in_order(data
     state = build_state(config, Registry.installed(), data.spec, CPU)
     for start in (0, 8, 48):  # the last one lies in two epochs
         torch.manual_seed(start)
-        whole = read_batch(state, Batches(data, 3, CPU), Engine(Plan(), CPU), start, 8)
+        whole = read_batch(state, Batches(data, 3, CPU), Engine(ExecutionPlan(), CPU), start, 8)
         shares = []
         for rank in range(size):
             torch.manual_seed(start)
-            engine = Engine(Plan(accumulate=size), CPU, team=Team(rank, size))
+            engine = Engine(ExecutionPlan(accumulate=size), CPU, workers=Workers(rank, size))
             shares.append(read_batch(state, Batches(data, 3, CPU), engine, start, 8))
         for field in ("real", "latents"):
             assert torch.equal(torch.cat([getattr(each, field) for each in shares]), getattr(whole, field))
@@ -131,7 +131,7 @@ def test_a_batch_falls_into_parts_that_can_be_shared_out():
 
     def parts(batch, accumulate, size):
         config = resolve(registry, {"training": {"batch": batch, "accumulate": accumulate}})
-        return share_out(config, Team(0, size)).training.accumulate
+        return share_out(config, Workers(0, size)).training.accumulate
 
     assert [parts(64, 1, 1), parts(64, 1, 4), parts(64, 8, 4), parts(24, 2, 3)] == [1, 4, 8, 6]
     with pytest.raises(OptionError, match=r"a batch of 64 cannot be shared out among 3 .* --batch 63"):
@@ -141,14 +141,14 @@ def test_a_batch_falls_into_parts_that_can_be_shared_out():
 def test_a_process_alone_is_a_team_that_costs_nothing():
     tensor = torch.randn(3)
     before = tensor.clone()
-    ALONE.add_up([tensor])
-    ALONE.add_gradients([], tensor)
+    ALONE.all_reduce([tensor])
+    ALONE.all_reduce_gradients([], tensor)
     ALONE.check_equal("ff", "anything")
     ALONE.close()
     assert torch.equal(tensor, before)
     assert ALONE.gather(tensor) is tensor
     assert ALONE.vote(15) == 15
-    assert ALONE.take_over(b"content") == b"content"
+    assert ALONE.broadcast_bytes(b"content") == b"content"
 
 
 def test_a_signal_that_a_launcher_sends_on_is_no_second_request(monkeypatch):

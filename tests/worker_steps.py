@@ -1,6 +1,6 @@
 """Takes some steps in each case, as one process among several or alone, and writes what became of the players.
 
-Run by tests/test_team.py: python team_steps.py FOLDER DTYPE PARTS
+Run by tests/test_distributed.py: python worker_steps.py FOLDER DTYPE PARTS
 """
 
 import os
@@ -14,14 +14,14 @@ import torch
 from ganforge import Regularizer, Step
 from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
-from ganforge.core.distributed import TeamError, join_team
+from ganforge.core.distributed import WorkerError, join_workers
 from ganforge.core.seeding import seed_everything
 from ganforge.data.store import PackedData
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import digest_tensors
 from ganforge.training.ema import update_average
-from ganforge.training.execution.engine import Engine, Plan
+from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
@@ -69,7 +69,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
     torch.set_default_dtype(getattr(torch, dtype))
     torch.set_num_threads(1)
     device = torch.device("cpu")
-    team = join_team(on_cuda=False)
+    workers = join_workers(on_cuda=False)
     torch.manual_seed(7)
     examples = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
     data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")
@@ -86,7 +86,11 @@ def main(folder: Path, dtype: str, parts: int) -> None:
         config = resolve(registry, *layers)
         state = build_state(config, registry, data.spec, device)
         state.average.to(torch.get_default_dtype())
-        engine = Engine(Plan(accumulate=1 if name.endswith("whole") and team.size == 1 else parts), device, team=team)
+        engine = Engine(
+            ExecutionPlan(accumulate=1 if name.endswith("whole") and workers.size == 1 else parts),
+            device,
+            workers=workers,
+        )
         batches, rows = Batches(data, 0, device), {}
         for index in range(STEPS):
             seed_everything(0, "step", index)
@@ -100,15 +104,15 @@ def main(folder: Path, dtype: str, parts: int) -> None:
                 rows |= {f"row {index} {number} {key}": value.reshape(1).clone() for key, value in row.items()}
             update_average(state.average, state.generator, images=8, shown=state.images, half_life=20)
         tensors = {key: value.detach().clone().contiguous() for key, value in state.tensors().items()} | rows
-        team.check_equal(digest_tensors(tensors), name)
-        if team.leads:
+        workers.check_equal(digest_tensors(tensors), name)
+        if workers.is_main:
             safetensors.torch.save_file(tensors, folder / f"{name}.safetensors")
-    if team.size > 1:
+    if workers.size > 1:
         try:
-            team.check_equal(f"{team.rank % 2:064x}", "numbers")
-        except TeamError as error:
-            (folder / f"apart-{team.rank}.txt").write_text(error.message)
-    team.close()
+            workers.check_equal(f"{workers.rank % 2:064x}", "numbers")
+        except WorkerError as error:
+            (folder / f"apart-{workers.rank}.txt").write_text(error.message)
+    workers.close()
 
 
 if __name__ == "__main__":
