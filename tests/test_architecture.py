@@ -1,6 +1,7 @@
 """The house keeps its shape: imports only point down, built-ins are strangers, and --help is quick."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -12,30 +13,11 @@ from ganforge.moved import MOVED
 
 ROOT = Path(ganforge.__file__).parent
 
-FLOORS = {
-    "contract": 0,
-    "moved": 0,
-    "version": 0,
-    "core": 1,
-    "layers": 1,
-    "plugins": 2,
-    "sampling": 2,
-    "config": 3,
-    "runs": 4,
-    "data": 5,
-    "evaluation": 6,
-    "explore": 6,
-    "training": 6,
-    "export": 7,
-    "report": 7,
-    "session": 7,
-    "benchmark": 8,
-    "builtin": 8,
-    "testing": 8,
-    "cli": 9,
-    "__main__": 10,
-}
-"""A module imports from floors below it, or from its own package."""
+DOCS = ROOT.parent / "docs"
+spec = importlib.util.spec_from_file_location("architecture", DOCS / "architecture.py")
+architecture = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(architecture)
+FLOORS = {name: level for level, floor in enumerate(architecture.FLOORS) for name in floor}
 
 
 def imports():
@@ -52,14 +34,20 @@ def room(path):
     return path.parts[0].removesuffix(".py")
 
 
-def test_every_room_has_a_floor():
-    assert {room(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")} - {"__init__"} == set(FLOORS)
+def test_every_package_has_a_floor():
+    packages = {room(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")}
+    assert packages == {*FLOORS, *architecture.NOT_DRAWN}
+
+
+def test_the_drawing_and_the_table_of_the_design_are_those_of_the_code():
+    assert (DOCS / "images/architecture.svg").read_text() == architecture.draw(), "run python docs/architecture.py"
+    assert architecture.write_table() in (DOCS / "design.md").read_text()
 
 
 def test_imports_point_down():
     wrong = []
     for path, module, names in imports():
-        if room(path) == "__init__" or not module.startswith("ganforge"):
+        if room(path) in architecture.NOT_DRAWN or not module.startswith("ganforge"):
             continue
         targets = [module.split(".")[1]] if "." in module else [name for name in names if name in FLOORS]
         for target in targets:

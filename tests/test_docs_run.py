@@ -17,7 +17,7 @@ from test_docs import PAGES, ROOT, blocks, commands
 import ganforge
 
 SKETCHES = {
-    ("design.md", "class Loss(nn.Module):"): "shapes of the contract, with ... for their bodies",
+    ("decisions.md", "class Loss(nn.Module):"): "shapes of the contract, with ... for their bodies",
     ("modes.md", "class Avatars(Dataset):"): "names of classes, with ... for the rest",
 }
 """Blocks that are no whole code, by page and first line, and why."""
