@@ -17,21 +17,8 @@ import pluggy
 
 from ganforge.contract import hookspecs
 from ganforge.contract.errors import OptionError, PluginError, explain, nearest
+from ganforge.plugins.kinds import KINDS
 from ganforge.version import API_VERSION
-
-HOOKS = {
-    "generator": "ganforge_generators",
-    "discriminator": "ganforge_discriminators",
-    "loss": "ganforge_losses",
-    "regularizer": "ganforge_regularizers",
-    "augmentation": "ganforge_augmentations",
-    "dataset": "ganforge_datasets",
-    "recipe": "ganforge_recipes",
-    "exporter": "ganforge_exporters",
-    "extractor": "ganforge_extractors",
-    "logger": "ganforge_loggers",
-}
-"""The hook that brings each kind of part."""
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -170,18 +157,19 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
             f"it was written for version {written_for} of the contract, and this ganforge has {API_VERSION}",
             "upgrade the plugin" if written_for < API_VERSION else "upgrade ganforge",
         )
+    hooks = [kind.hook for kind in KINDS.values()]
     manager = pluggy.PluginManager("ganforge")
     manager.add_hookspecs(hookspecs)
     for name, value in vars(module).items():
         if name.startswith("ganforge_") and callable(value) and not hasattr(value, "ganforge_impl"):
             raise PluginError(f"{name} is not decorated: put @hookimpl above it")
-        if hasattr(value, "ganforge_impl") and name not in HOOKS.values():
-            raise PluginError(f"{name} is no hook of ganforge", nearest(name, HOOKS.values()))
+        if hasattr(value, "ganforge_impl") and name not in hooks:
+            raise PluginError(f"unknown hook {name}", nearest(name, hooks))
         if hasattr(value, "ganforge_impl") and (arguments := list(inspect.signature(value).parameters)):
             raise PluginError(f"{name} takes {', '.join(arguments)}; a hook takes no arguments")
     manager.register(module)
     parts: dict[str, dict[str, Any]] = {}
-    for kind, hook in HOOKS.items():
+    for kind, hook in zip(KINDS, hooks, strict=True):
         for offered in getattr(manager.hook, hook)():
             if not isinstance(offered, Mapping):
                 raise PluginError(
@@ -191,22 +179,12 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
                 _check_part(kind, name, part)
                 parts.setdefault(kind, {})[name] = part
     if not parts:
-        raise PluginError("it implements no hook", f"implement one of {', '.join(HOOKS.values())}")
+        raise PluginError("it implements no hook", f"implement one of {', '.join(hooks)}")
     return parts
 
 
 def _check_part(kind: str, name: object, part: object) -> None:
-    import ganforge
-
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise PluginError(f"{kind} name {name!r} must be lower-case letters, digits and hyphens")
-    if kind == "recipe":
-        if not isinstance(part, ganforge.Recipe):
-            raise PluginError(f"recipe '{name}' is a {type(part).__name__}; it must be a ganforge.Recipe")
-    elif kind == "dataset":
-        if not callable(part):
-            raise PluginError(f"dataset '{name}' is a {type(part).__name__}; it must be a class or a function")
-    else:
-        base = getattr(ganforge, kind.capitalize())
-        if not (isinstance(part, type) and issubclass(part, base)):
-            raise PluginError(f"{kind} '{name}' must be a class that derives from ganforge.{base.__name__}")
+    if error := KINDS[kind].find_error(part):
+        raise PluginError(f"{kind} '{name}' is a {type(part).__name__}; it must be {error}")

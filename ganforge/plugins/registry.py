@@ -10,7 +10,7 @@ from typing import Any
 from ganforge.contract.errors import GanforgeError, OptionError, PluginError, explain, nearest
 from ganforge.core.memory import TooLargeError, bounded, machine_memory
 from ganforge.plugins.blame import MAKERS
-from ganforge.plugins.loading import HOOKS, Plugin, load_plugins
+from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.options import Option, check_options, read_options
 
 
@@ -155,7 +155,3 @@ def _describe(part: Part, options: Mapping[str, Any]) -> str:
 def _clash(found: Sequence[Part]) -> str:
     owners = " and ".join(f"plugin '{part.plugin.name}' of {part.plugin.distribution}" for part in found)
     return f"{found[0].kind} '{found[0].name}' is offered more than once: by {owners}"
-
-
-KINDS = tuple(HOOKS)
-"""Every kind of part."""

@@ -7,7 +7,8 @@ from string import Template
 
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.atomic_files import cannot_write, write_bytes
-from ganforge.plugins.loading import HOOKS, NAME
+from ganforge.plugins.kinds import KINDS
+from ganforge.plugins.loading import NAME
 from ganforge.plugins.registry import Registry
 from ganforge.version import API_VERSION, __version__
 
@@ -15,20 +16,6 @@ _HOME = Path(__file__).parent
 
 LONGEST = 40
 """Letters of a name."""
-
-USES = {
-    "loss": "ganforge train --loss {name}",
-    "regularizer": "ganforge train --reg {name}",
-    "augmentation": "ganforge train --augment {name}",
-    "generator": "ganforge train --generator {name}",
-    "discriminator": "ganforge train --discriminator {name}",
-    "dataset": "ganforge train --data {name}",
-    "recipe": "ganforge train --arch {name}",
-    "exporter": "ganforge export --format {name}",
-    "extractor": "ganforge eval --fid --extractor {name}",
-    "logger": "ganforge train --log {name}",
-}
-"""For each kind of part, how a user asks for it."""
 
 
 def write_package(name: str, kind: str, out: Path, registry: Registry) -> Path:
@@ -48,8 +35,8 @@ def write_package(name: str, kind: str, out: Path, registry: Registry) -> Path:
         GanforgeError: The folder cannot be written.
     """
     name = name.removeprefix("ganforge-")
-    if kind not in HOOKS:
-        raise OptionError(f"--kind {kind}: there is no such kind", nearest(kind, HOOKS))
+    if kind not in KINDS:
+        raise OptionError(f"--kind {kind}: there is no such kind", nearest(kind, KINDS))
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         raise OptionError(
             f"'{name}' cannot be a name", "take lower-case letters, digits and hyphens, such as soft-loss"
@@ -68,7 +55,7 @@ def write_package(name: str, kind: str, out: Path, registry: Registry) -> Path:
         "class_name": "".join(part.capitalize() for part in name.split("-")),
         "constant": name.replace("-", "_").upper(),
         "title": f"The {kind} {name}",
-        "use": USES[kind].format(name=name),
+        "use": KINDS[kind].usage.format(name=name),
         "api": str(API_VERSION),
         **_versions(__version__),
     }
