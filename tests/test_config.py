@@ -72,7 +72,7 @@ def test_a_run_that_names_no_recipe_takes_the_default_one(registry):
 def test_settings_belong_to_the_parts_that_the_flags_name(registry):
     flags = {"data": {"source": "ring-8"}, "generator": {"name": "mlp"}}
     config = resolve(registry, *load_layers(None, flags, [], ["data.count=50", "generator.hidden=7"]))
-    assert (config.data.options, config.generator.options["hidden"]) == ({"count": "50"}, (7,))
+    assert (config.data.options["count"], config.generator.options["hidden"]) == (50, (7,))
 
 
 def test_another_part_drops_the_options_of_the_one_before():

@@ -507,7 +507,7 @@ def test_where_no_cache_can_be_written_a_run_is_scored_as_well(run, here, image_
         code, out, err = run(*arguments)
         assert code == 0, err
         rows.append(score_rows(RunFolder(here / out.strip())))
-    assert "so nothing is kept for the next time" in " ".join(err.split())
+    assert "so nothing is cached" in " ".join(err.split())
     assert rows[0] == rows[1] != []
 
 

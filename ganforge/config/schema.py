@@ -14,13 +14,13 @@ All four speak the same tree::
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.sources import merge
-from ganforge.contract.errors import GanforgeError, OptionError, nearest
+from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
 from ganforge.plugins.options import coerce
 from ganforge.plugins.registry import Registry
@@ -38,76 +38,64 @@ DEFAULT_RECIPE = "rpgan"
 """Recipe of a run that names none."""
 
 
-def _setting(
-    default: Any,
-    help: str,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
-) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "above": above, "below": below, "most": most})
-
-
 @dataclass(frozen=True)
 class OptimizerConfig:
     """Adam for both players (Kingma and Ba 2015); every number may follow a schedule."""
 
-    generator_lr: Schedule = _setting(Schedule.constant(2e-4), "learning rate of the generator", least=0)
-    discriminator_lr: Schedule = _setting(Schedule.constant(2e-4), "learning rate of the discriminator", least=0)
-    beta1: Schedule = _setting(Schedule.constant(0.5), "decay of the mean of gradients", least=0, below=1)
-    beta2: Schedule = _setting(Schedule.constant(0.999), "decay of the mean of squared gradients", least=0, below=1)
+    generator_lr: Schedule = setting(Schedule.constant(2e-4), "learning rate of the generator", least=0)
+    discriminator_lr: Schedule = setting(Schedule.constant(2e-4), "learning rate of the discriminator", least=0)
+    beta1: Schedule = setting(Schedule.constant(0.5), "decay of the mean of gradients", least=0, below=1)
+    beta2: Schedule = setting(Schedule.constant(0.999), "decay of the mean of squared gradients", least=0, below=1)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How long, how much at once, and what is kept; durations in real images shown to the discriminator."""
 
-    batch: int = _setting(64, "examples a step", least=1)
-    d_steps: int = _setting(1, "steps of the discriminator for one of the generator", least=1)
-    images: int | None = _setting(None, "stop after so many images", least=1)
-    minutes: float | None = _setting(None, "stop after so many minutes of training", above=0)
-    seed: int = _setting(0, "all random numbers follow from it", least=0)
-    device: Literal["auto", "cuda", "cpu"] = _setting("auto", "where to train; auto takes CUDA if there is one")
-    engine: Literal["auto", "eager", "compile", "graph"] = _setting(
+    batch: int = setting(64, "examples a step", least=1)
+    d_steps: int = setting(1, "steps of the discriminator for one of the generator", least=1)
+    images: int | None = setting(None, "stop after so many images", least=1)
+    minutes: float | None = setting(None, "stop after so many minutes of training", above=0)
+    seed: int = setting(0, "all random numbers follow from it", least=0)
+    device: Literal["auto", "cuda", "cpu"] = setting("auto", "where to train; auto takes CUDA if there is one")
+    engine: Literal["auto", "eager", "compile", "graph"] = setting(
         "auto", "operation by operation, compiled networks, or CUDA graphs; auto measures which is quickest"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = _setting(
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "numbers in which networks run; weights and penalties are float32 always"
     )
-    layout: Literal["auto", "contiguous", "channels_last"] = _setting("auto", "of feature maps in memory")
-    threads: int | None = _setting(None, "of the CPU; none: as many as are quickest", least=1, most=4096)
-    accumulate: int = _setting(1, "compute a batch in so many parts, which takes less memory", least=1)
-    recompute: bool = _setting(False, "compute feature maps twice instead of keeping them, where a network allows it")
-    ema_images: Schedule = _setting(
+    layout: Literal["auto", "contiguous", "channels_last"] = setting("auto", "of feature maps in memory")
+    threads: int | None = setting(None, "of the CPU; none: as many as are quickest", least=1, most=4096)
+    accumulate: int = setting(1, "compute a batch in so many parts, which takes less memory", least=1)
+    recompute: bool = setting(False, "compute feature maps twice instead of keeping them, where a network allows it")
+    ema_images: Schedule = setting(
         Schedule.constant(10_000), "half-life of the averaged generator, in images; 0 to average nothing", least=0
     )
-    tick_images: int | None = _setting(
+    tick_images: int | None = setting(
         None, "images between two grids and log rows; none: 1000, and later a twentieth of all so far", least=1
     )
-    samples: int = _setting(64, "images in a grid", least=1, most=65_536)
-    checkpoint_images: int | None = _setting(
+    samples: int = setting(64, "images in a grid", least=1, most=65_536)
+    checkpoint_images: int | None = setting(
         None, "images between two checkpoints; none: five minutes of training", least=1
     )
-    keep_checkpoints: int = _setting(2, "newest checkpoints that are kept", least=1)
-    keep_images: int | None = _setting(
+    keep_checkpoints: int = setting(2, "newest checkpoints that are kept", least=1)
+    keep_images: int | None = setting(
         None, "keep, besides, the first checkpoint of each so many images for good", least=1
     )
-    on_divergence: Literal["rollback", "stop"] = _setting(
+    on_divergence: Literal["rollback", "stop"] = setting(
         "rollback", "when gradients are finite no more: go back to a checkpoint with half the learning rates, or stop"
     )
-    init_from: str | None = _setting(None, "a run or a file of weights to begin with, instead of with random ones")
-    eval_every: int | None = _setting(None, "images between two scores of the averaged generator", least=1)
-    metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = _setting(
+    init_from: str | None = setting(None, "a run or a file of weights to begin with, instead of with random ones")
+    eval_every: int | None = setting(None, "images between two scores of the averaged generator", least=1)
+    metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = setting(
         (), "what it is scored by; the first says which is the best"
     )
-    eval_dtype: Literal["float32", "bfloat16"] = _setting(
+    eval_dtype: Literal["float32", "bfloat16"] = setting(
         "float32", "numbers of a score's network; fewer are for curves"
     )
-    eval_samples: int = _setting(5000, "images generated for a score", least=2)
-    holdout: float = _setting(0.0, "share of the examples that is never shown, for evaluation", least=0, below=1)
-    labels: int | None = _setting(
+    eval_samples: int = setting(5000, "images generated for a score", least=2)
+    holdout: float = setting(0.0, "share of the examples that is never shown, for evaluation", least=0, below=1)
+    labels: int | None = setting(
         None, "use the labels of only so many examples, as many of each class; none: of all", least=1
     )
 
@@ -253,20 +241,9 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
 def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     recipe_name, tree = lay_over_recipe(registry, *layers)
     tree = merge({"data": {"source": "avatars"}}, tree)
-    data = dict(tree["data"])
     return RunConfig(
         recipe=recipe_name,
-        data=DataConfig(
-            source=coerce(data.pop("source"), str, "data.source"),
-            resolution=_check_range(
-                "data.resolution",
-                coerce(data.pop("resolution", None), int | None, "data.resolution"),
-                least=1,
-                most=MOST_PIXELS,
-            ),
-            skip_bad=coerce(data.pop("skip_bad", False), bool, "data.skip_bad"),
-            options=data,
-        ),
+        data=_data(registry, tree["data"]),
         generator=_part(registry, tree, "generator"),
         discriminator=_part(registry, tree, "discriminator"),
         loss=_part(registry, tree, "loss"),
@@ -276,8 +253,8 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
             PartConfig(name, registry.check("logger", name, options))
             for name, options in tree.get("loggers", {}).items()
         ),
-        optimizer=_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
-        training=_settings(TrainingConfig, tree.get("training", {}), "training"),
+        optimizer=read_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
+        training=read_settings(TrainingConfig, tree.get("training", {}), "training"),
     )
 
 
@@ -310,6 +287,17 @@ def _is_cpu(device: Any) -> bool:
     return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
 
 
+def _data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
+    options = dict(settings)
+    source = coerce(options.pop("source"), str, "data.source")
+    resolution = coerce(options.pop("resolution", None), int | None, "data.resolution")
+    skip_bad = coerce(options.pop("skip_bad", False), bool, "data.skip_bad")
+    if source in registry.names("dataset"):  # options of a path are refused where the path is opened
+        checked = registry.check("dataset", source, options)
+        options = {name: value for name, value in checked.items() if name not in ("source", "resolution", "skip_bad")}
+    return DataConfig(source, check_range("data.resolution", resolution, 1, most=MOST_PIXELS), skip_bad, options)
+
+
 def _part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:
     options = dict(tree.get(kind, {}))
     if "name" not in options:
@@ -326,7 +314,7 @@ def _regularizer(registry: Registry, name: str, settings: Mapping[str, Any]) -> 
     every = coerce(options.pop("every", factory.every), int, f"{where}.every")
     checked = registry.check("regularizer", name, options)
     return RegularizerConfig(
-        name, _check_range(f"{where}.weight", weight, 0), _check_range(f"{where}.every", every, 1), checked
+        name, check_range(f"{where}.weight", weight, 0), check_range(f"{where}.every", every, 1), checked
     )
 
 
@@ -336,38 +324,4 @@ def _augmentation(registry: Registry, name: str, settings: Mapping[str, Any]) ->
     where = f"augmentations.{name}.probability"
     probability = coerce(options.pop("probability", factory.probability), Schedule, where)
     checked = registry.check("augmentation", name, options)
-    return AugmentationConfig(name, _check_range(where, probability, 0, most=1), checked)
-
-
-def _settings(kind: type[Any], given: Mapping[str, Any], section: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    known = {each.name: each for each in fields(kind)}
-    values = {}
-    for name, value in given.items():
-        if name not in known:
-            raise OptionError(f"{section} has no setting '{name}'", nearest(name, known))
-        limits = {key: limit for key, limit in known[name].metadata.items() if key != "help"}
-        values[name] = _check_range(f"{section}.{name}", coerce(value, hints[name], f"{section}.{name}"), **limits)
-    return kind(**values)
-
-
-def _check_range(
-    where: str,
-    value: Any,
-    least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
-) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    for number in (value.start, value.end) if isinstance(value, Schedule) else (value,):
-        if least is not None and number < least:
-            raise OptionError(f"{where}: {number:g} is too small", f"the least is {least}")
-        if above is not None and number <= above:
-            raise OptionError(f"{where}: {number:g} is too small", f"it must be above {above}")
-        if below is not None and number >= below:
-            raise OptionError(f"{where}: {number:g} is too large", f"it must be below {below}")
-        if most is not None and number > most:
-            raise OptionError(f"{where}: {number:g} is too large", f"the most is {most}")
-    return value
+    return AugmentationConfig(name, check_range(where, probability, 0, most=1), checked)

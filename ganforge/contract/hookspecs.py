@@ -1,8 +1,7 @@
-"""The hooks that a plugin implements.
+"""Hooks that a plugin implements.
 
-A hook takes nothing and returns a mapping from name to part; ganforge owns all state. A name is lower-case letters,
-digits and hyphens. A plugin is a module with such functions, found through the entry-point group ``ganforge`` or given
-as ``--plugin FILE.py``.
+A hook takes no arguments and returns a mapping from name to part. Names are lower-case letters, digits and hyphens.
+A plugin is a module with such functions, in the entry-point group ``ganforge`` or given as ``--plugin FILE.py``.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ def ganforge_losses() -> Mapping[str, type[Loss]]:  # type: ignore[empty-body]
 
 @hookspec
 def ganforge_regularizers() -> Mapping[str, type[Regularizer]]:  # type: ignore[empty-body]
-    """Regularisers by name.
+    """Regularizers by name.
 
     Example:
         ```python
@@ -174,7 +173,7 @@ def ganforge_augmentations() -> Mapping[str, type[Augmentation]]:  # type: ignor
 
 @hookspec
 def ganforge_recipes() -> Mapping[str, Recipe]:  # type: ignore[empty-body]
-    """Recipes by name; ``ganforge train --arch NAME`` is one word for all that a recipe settles.
+    """Recipes by name; ``ganforge train --arch NAME`` selects one.
 
     Example:
         ```python
@@ -203,7 +202,7 @@ def ganforge_recipes() -> Mapping[str, Recipe]:  # type: ignore[empty-body]
 
 @hookspec
 def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-body]
-    """Exporters by name; ``ganforge export --format NAME`` is how a user asks for one.
+    """Exporters by name; ``ganforge export --format NAME`` selects one.
 
     Example:
         ```python
@@ -233,7 +232,7 @@ def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-
 
 @hookspec
 def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empty-body]
-    """Extractors by name; ``ganforge eval --extractor NAME`` is how a user asks for one.
+    """Extractors by name; ``ganforge eval --extractor NAME`` selects one.
 
     Example:
         ```python
@@ -259,7 +258,7 @@ def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empt
 
 @hookspec
 def ganforge_loggers() -> Mapping[str, type[Logger]]:  # type: ignore[empty-body]
-    r"""Loggers by name; ``ganforge train --log NAME`` is how a user asks for one.
+    r"""Loggers by name; ``ganforge train --log NAME`` selects one.
 
     Example:
         ```python

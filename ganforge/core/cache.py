@@ -1,4 +1,4 @@
-"""Where ganforge keeps what it can make or fetch again."""
+"""Cache folder of data, features and compiled networks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ganforge.core.console import say
 
 
 def cache_folder() -> Path:
-    """The user's cache: ``$GANFORGE_CACHE``, else ``ganforge`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
+    """Return the user's cache: ``$GANFORGE_CACHE``, else ``ganforge`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
 
-    It need not exist yet. Whatever lies in it may be deleted at any time.
+    The folder may not exist yet. Its files may be deleted at any time.
     """
     if own := os.environ.get("GANFORGE_CACHE"):
         return Path(own).expanduser()
@@ -23,9 +23,9 @@ def cache_folder() -> Path:
 
 
 def sweep_cache() -> None:
-    """Remove from the cache what killed processes left half made; who only reads there would not do so otherwise."""
+    """Remove drafts of killed processes from the cache."""
     cache = cache_folder()
-    with suppress(OSError):  # it is not there, or may not be looked at
+    with suppress(OSError):  # not found, or not readable
         for folder in (cache, *cache.iterdir()):
             if folder.is_dir():
                 sweep(folder.absolute())
@@ -33,14 +33,14 @@ def sweep_cache() -> None:
 
 @contextmanager
 def usable_cache() -> Iterator[Path]:
-    """The user's cache; where it cannot be written, a folder that is gone afterwards."""
+    """Yield the user's cache; if it is not writable, a temporary folder."""
     cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        say(f"note: {cache} cannot be written ({error.strerror}), so nothing is kept for the next time")
+        say(f"note: {cache} is not writable ({error.strerror}), so nothing is cached")
         with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
             yield Path(folder)
         return

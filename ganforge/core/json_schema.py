@@ -1,7 +1,6 @@
-"""Validation of JSON and TOML that is read back: strict types by msgspec, finite numbers, a bounded depth.
+"""Validation of untrusted JSON and TOML: strict types by msgspec, finite numbers, limited depth.
 
-A file is limited by `ganforge.core.atomic_files.read_text` (16 MB unless its reader says otherwise), a line by
-`LONGEST_LINE`, a configuration in TOML by `LONGEST_TOML`.
+`ganforge.core.atomic_files.read_text` limits files to 16 MB by default, `LONGEST_LINE` lines, `LONGEST_TOML` TOML.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import msgspec
 T = TypeVar("T")
 
 DEEPEST = 16
-"""Maximum depth of objects and arrays; what ganforge writes has half as many."""
+"""Maximum depth of objects and arrays; files of ganforge have at most half as many."""
 
 LONGEST_LINE = 1 << 20
 """Characters in one row of a ``.jsonl`` file."""
@@ -43,7 +42,7 @@ _STRINGS = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
-"""Strings and comments of TOML; each match is linear, also of a string without an end."""
+"""Strings and comments of TOML; each match takes linear time, also of an unterminated string."""
 
 _DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST}}}")
 
@@ -58,7 +57,7 @@ def parse_json(text: str | bytes, *, null_nan: bool = False) -> Any:
 
     Args:
         text: JSON in UTF-8.
-        null_nan: Read NaN, Infinity and -Infinity as null, as older versions wrote them into ``.jsonl`` files.
+        null_nan: Whether to read NaN, Infinity and -Infinity as null; older versions wrote them into ``.jsonl`` files.
 
     Raises:
         ValueError: Invalid JSON, a number outside int64 or float64, a lone surrogate, or more than `DEEPEST` levels.
@@ -110,7 +109,7 @@ def convert(tree: Any, kind: type[T]) -> T:
 
 
 def to_json(value: Any) -> str:
-    """Format a value as one line of JSON that `parse_json` reads; numbers that are not finite become null."""
+    """Format a value as one line of JSON that `parse_json` reads; non-finite numbers become null."""
     return json.dumps(_without_nan(value), allow_nan=False)
 
 

@@ -18,7 +18,7 @@ from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import sweep_cache
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.json_schema import to_json
-from ganforge.data.pack import open_data
+from ganforge.data.pack import open_configured
 from ganforge.data.store import PackedData
 from ganforge.evaluation.results.result import describe_device, now, software_versions
 from ganforge.evaluation.scoring import build_scorer, check_scoring
@@ -164,14 +164,7 @@ class Trainer:
     def _open_data(self, config: RunConfig) -> PackedData:
         sweep_cache()
         with self._console.progress("preparing data") as progress:
-            data = open_data(
-                config.data.source,
-                resolution=config.data.resolution,
-                options=config.data.options,
-                registry=self._registry,
-                progress=progress,
-                skip_bad=config.data.skip_bad,
-            )
+            data = open_configured(config.data, self._registry, progress=progress)
         if data.note:
             self._console.say(data.note)
         return data
