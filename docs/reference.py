@@ -18,6 +18,7 @@ from ganforge.cli import app
 from ganforge.contract import hookspecs
 from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.registry import Part, Registry
+from ganforge.plugins.scaffold import example
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -72,7 +73,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def write_hooks() -> str:
-    """Every hook with its docstring and its example, and what an author derives from."""
+    """Every hook with its docstring, base class and example."""
     lines = [
         "# Hooks",
         "",
@@ -82,9 +83,7 @@ def write_hooks() -> str:
         "",
     ]
     for name, kind in KINDS.items():
-        doc = inspect.cleandoc(getattr(hookspecs, kind.hook).__doc__ or "")
-        words, _, example = doc.partition("\nExample:\n")
-        code = inspect.cleandoc(example.replace("```python", "").replace("```", ""))
+        words = inspect.cleandoc(getattr(hookspecs, kind.hook).__doc__ or "")
         base = f"[`ganforge.{kind.base}`](api.md#{home_of(kind.base)})"
         lines += [
             f"## `{kind.hook}`",
@@ -94,7 +93,7 @@ def write_hooks() -> str:
             f"Kind *{name}*: {'instances' if kind.form == 'instance' else 'subclasses'} of {base}.",
             "",
             "```python",
-            code,
+            example(f"my-{name}", name).rstrip(),
             "```",
             "",
         ]

@@ -79,7 +79,7 @@ def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
 
 
 def test_a_class_of_ones_own_as_a_penalty_is_refused_in_words(here, image_folder):
-    with pytest.raises(OptionError, match="--reg.*is no text"):
+    with pytest.raises(OptionError, match="--reg.*is not text"):
         train(image_folder, reg=[LeastSquares])
 
 

@@ -76,8 +76,8 @@ def test_a_package_says_which_versions_it_is_for(packages):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["My Loss"], "cannot be a name"), (["hinge"], "loss 'hinge' is there already, in ganforge"),
-    (["mine", "--kind", "los"], "did you mean 'loss'"), (["taken"], "is there already"),
+    (["My Loss"], "is an invalid name"), (["hinge"], "loss 'hinge' already exists, in ganforge"),
+    (["mine", "--kind", "los"], "did you mean 'loss'"), (["taken"], "already exists"),
 ])  # fmt: skip
 def test_what_cannot_be_written_is_one_line_and_nothing_is_lost(run, here, arguments, said):
     (here / "ganforge-taken").mkdir()

@@ -518,7 +518,7 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
         (["--data", flat, "--metrics", "fd"], "flat has no classes"),
         (["--data", "ring-8", "--metrics", "fd"], "holds vectors"),
         (["--data", flat, "--metrics", "fid"], "--metrics fid: .*there is no file .*absent.pth"),
-        (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is not to be had"),
+        (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is invalid"),
         (["--data", flat], "no metric is named"),
     ]
     for arguments, message in cases:

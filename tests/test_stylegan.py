@@ -185,7 +185,7 @@ def test_each_mode_of_noise_does_what_it_says():
                 torch.nn.init.zeros_(layer.noise.strength)
         assert torch.equal(images[half], partly(z))
     for misspelt in ("const", ""):
-        with pytest.raises(ValueError, match=f"noise={misspelt} is not to be had"):
+        with pytest.raises(ValueError, match=f"noise={misspelt} is invalid"):
             generator(z, noise=misspelt)
 
 
@@ -299,7 +299,7 @@ def test_the_compiled_network_has_all_methods_and_arguments(conditioning):
                 torch.manual_seed(1)
                 images += [network(z, labels, 0.4, 2, noise)]
             assert all(torch.allclose(images[0], each, atol=1e-5) for each in images)
-    with pytest.raises(torch.jit.Error, match="noise=const is not to be had"):
+    with pytest.raises(torch.jit.Error, match="noise=const is invalid"):
         scripted(z, labels, noise="const")
 
 

@@ -127,7 +127,7 @@ def test_each_mode_of_noise_does_what_it_says():
             torch.nn.init.zeros_(layer.noise.strength)
         assert torch.equal(images[half], partly(z))
         assert not any(torch.equal(images[half], images[other]) for other in ("none", "fixed"))
-    with pytest.raises(ValueError, match="noise=const is not to be had"):
+    with pytest.raises(ValueError, match="noise=const is invalid"):
         generator(z, noise="const")
     training = make(mixing=0.0).train()
     w = training.mapping(z)

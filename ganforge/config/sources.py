@@ -148,7 +148,7 @@ def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
     """
     if not isinstance(text, str):
         raise OptionError(
-            f"{flag}: {text!r} is no text", f"such as {flag} r1:weight=10; a part of your own goes into a plugin"
+            f"{flag}: {text!r} is not text", f"such as {flag} r1:weight=10; a part of your own goes into a plugin"
         )
     name, _, rest = text.partition(":")
     settings = {}

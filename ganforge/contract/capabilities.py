@@ -40,8 +40,8 @@ class StyleGenerator(Generator):
 
         Args:
             w: Styles ``[N, L, w_dim]``.
-            noise: ``random``, ``fixed`` (the same for every image and call), ``none``, or ``only-coarse`` and ``only-fine``
-                for fixed noise in half of the layers.
+            noise: ``random``, ``fixed`` (the same for every image and call), ``none``, or fixed in half of the layers
+                only, ``only-coarse`` or ``only-fine``.
 
         Returns:
             Images ``[N, C, H, W]`` in [-1, 1].
@@ -89,4 +89,6 @@ class Recomputable(ABC):
 
     @abstractmethod
     def recomputable(self) -> list[nn.Module]:
-        """Return the modules to recompute; each ``forward`` must leave buffers unchanged, since it may run twice per step."""
+        """Return the modules to recompute; ``forward`` must leave buffers unchanged, since it may run twice per
+        step.
+        """

@@ -71,12 +71,12 @@ class Dataset(ABC):
         """Return an example, a tuple of an example and its label, or a `Paired`.
 
         Returns:
-            Image: ``PIL.Image``, or uint8 array or tensor ``[H, W]`` or ``[H, W, C]`` with C of 1, 3 or 4. Vector: float
-            ``[D]``. Label: int in ``[0, len(class_names))``.
+            Image: ``PIL.Image``, or uint8 array or tensor ``[H, W]`` or ``[H, W, C]`` with C of 1, 3 or 4. Vector:
+                float ``[D]``. Label: int in ``[0, len(class_names))``.
         """
 
     def cache_key(self) -> str | None:
-        """Return a text that changes with the examples, by which packed data are cached; None to pack them each time."""
+        """Return a text that changes with the examples, the key of packed data in the cache; None to pack each time."""
         return None
 
     def example_name(self, index: int) -> str:

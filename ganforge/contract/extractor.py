@@ -10,7 +10,8 @@ from torch import Tensor, nn
 class Extractor(nn.Module, ABC):
     """A frozen network that computes features of images.
 
-    The constructor is ``__init__(self, data: DataSpec, *, options...)``. It may raise ``ValueError`` for unsupported data.
+    The constructor is ``__init__(self, data: DataSpec, *, options...)``. It may raise ``ValueError`` for unsupported
+    data.
 
     Attributes:
         label: Name in results: the Frechet distance is ``fd_LABEL``. Values of one label must be comparable, so include

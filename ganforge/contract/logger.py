@@ -11,8 +11,8 @@ from typing import Any
 class Logger(ABC):
     """Receives metrics, sample grids and notes of a run.
 
-    The constructor is ``__init__(self, *, options...)``. Methods are called one at a time in a background thread; the run
-    waits for it at the end. After an exception the logger is reported and not called again; training continues.
+    The constructor is ``__init__(self, *, options...)``. Methods are called one at a time in a background thread; the
+    run waits for it at the end. After an exception the logger is reported and not called again; training continues.
 
     A resumed run calls `start` again and may repeat entries after its newest checkpoint, with equal values.
     """

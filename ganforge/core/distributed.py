@@ -116,10 +116,10 @@ class Workers:
         return message.numpy().tobytes()
 
     def vote(self, wish: int) -> int:
-        """Return the maximum of all votes.
+        """Return the maximum of all votes; all workers must call this equally often.
 
-        A single worker gets its own vote. Several workers get the result of the vote before, so that none waits; the first
-        result is 0. All workers must call this equally often.
+        A single worker gets its own vote. Several workers get the result of the vote before, so that none waits; the
+        first result is 0.
         """
         if self.size == 1:
             return wish

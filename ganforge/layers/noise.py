@@ -26,7 +26,7 @@ def layer_noise(noise: str, layer: int, num_layers: int) -> str:
     if noise in ["random", "fixed", "none"]:
         return noise
     if noise not in ["only-coarse", "only-fine"]:
-        raise ValueError(f"noise={noise} is not to be had; it is random, fixed, none, only-coarse or only-fine")
+        raise ValueError(f"noise={noise} is invalid; it must be random, fixed, none, only-coarse or only-fine")
     is_coarse = layer < num_layers // 2
     return "fixed" if is_coarse == (noise == "only-coarse") else "none"
 
@@ -61,6 +61,6 @@ class NoiseInjection(nn.Module):
         if noise == "fixed":
             return torch.addcmul(x, strength, self.fixed.to(x.dtype))
         if noise != "random":
-            raise ValueError(f"noise={noise} is not to be had; a layer's is random, fixed or none")
+            raise ValueError(f"noise={noise} is invalid; it must be random, fixed or none")
         drawn = torch.randn([x.shape[0], 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
         return torch.addcmul(x, strength, drawn)

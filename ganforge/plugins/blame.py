@@ -1,4 +1,4 @@
-"""Exceptions of plugins in mid-run, as one line that names the part and its plugin."""
+"""Errors of plugins during a run, as one line with the part and its plugin."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from ganforge.contract.errors import GanforgeError, PluginError, explain
 from ganforge.core.out_of_memory import is_out_of_memory
 
 MAKERS: dict[tuple[str, str], str] = {}
-"""Name of the plugin of each part that this process built, by kind and name."""
+"""Plugin of each part that this process created, by kind and name."""
 
 
 @contextmanager
 def blaming(kind: str, name: str) -> Iterator[None]:
-    """Report what a part raises in the block as an error of its plugin.
+    """Convert exceptions of a part to `PluginError`.
+
+    Errors of ganforge, keyboard interrupts and out-of-memory errors pass unchanged.
 
     Args:
-        kind: Of the part, such as ``loss``.
-        name: Of the part, such as ``nonsat``.
+        kind: Kind of the part, such as ``loss``.
+        name: Name of the part, such as ``nonsat``.
 
     Raises:
-        PluginError: The block raised; ``--debug`` shows the traceback. A `GanforgeError`, an interrupt by the keyboard
-            and an out-of-memory error pass unchanged.
+        PluginError: The part failed.
     """
     try:
         yield

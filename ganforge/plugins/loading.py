@@ -1,4 +1,4 @@
-"""Finds plugins, loads them one by one, and says of each what it offers or why it is broken."""
+"""Plugin loading from entry points and files."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin and what became of it.
+    """A plugin and its state.
 
     Attributes:
-        name: Its entry point's name, or its file's stem.
-        distribution: The installed package that brings it, or the path of its file.
-        version: The package's version; empty for a file.
-        status: Whether it is of use.
-        error: Why it is broken, as one line.
-        parts: For each kind of part, names and what stands behind them.
-        warnings: Global settings that its import changed, and that were restored.
+        name: Name of the entry point, or stem of the file.
+        distribution: Installed package, or path of the file.
+        version: Version of the package; empty for a file.
+        status: ``ok``, ``broken`` or ``disabled``.
+        error: Reason of a broken plugin, as one line.
+        parts: Parts by kind and name.
+        warnings: Global settings that its import changed; they are restored.
     """
 
     name: str
@@ -51,16 +51,16 @@ def load_plugins(
     disabled: Collection[str] = (),
     announce: Callable[[str], None] = lambda name: None,
 ) -> list[Plugin]:
-    """Load all installed plugins in order of name, then the files. A broken one never stops another.
+    """Load all installed plugins in order of name, then the files; a broken one does not stop others.
 
     Args:
-        files: One-file plugins, by path.
-        disabled: Names of plugins that are not even imported.
-        announce: Called with the name of each plugin before it is imported.
+        files: One-file plugins.
+        disabled: Names of plugins to skip.
+        announce: Called with the name of each plugin before its import.
 
     Raises:
-        OptionError: A disabled name that no plugin has, or a file that is not there.
-        PluginError: A file is broken; it was asked for, so it is not passed over.
+        OptionError: Unknown name in `disabled`, or a file is not found.
+        PluginError: A file is broken.
     """
     found = sorted(entry_points(group="ganforge"), key=lambda point: (point.name, _distribution(point)))
     names = {point.name for point in found} | {path.stem for path in files}
@@ -80,13 +80,13 @@ def load_plugins(
 
 @contextmanager
 def _contained(warnings: list[str]) -> Iterator[None]:
-    """Import a plugin in the block: what it prints goes to standard error, and torch's defaults are restored.
+    """Import a plugin in the block, with standard output on standard error; restore torch's default dtype.
 
     Args:
-        warnings: Gets one line for each default of torch that the plugin changed.
+        warnings: Receives a line for each changed setting.
 
     Raises:
-        PluginError: The block raised anything but an interrupt by the keyboard.
+        PluginError: The block raised, except for keyboard interrupts.
     """
     torch = sys.modules.get("torch")
     before = torch.get_default_dtype() if torch else None
@@ -124,7 +124,7 @@ def _from_entry_point(point: EntryPoint, disabled: bool) -> Plugin:
 
 def _from_file(path: Path) -> Plugin:
     if path.suffix != ".py" or not path.is_file():
-        raise OptionError(f"--plugin {path}: no such Python file", "give the path of a file that ends in .py")
+        raise OptionError(f"--plugin {path}: no such Python file", "give the path of a .py file")
     name = f"ganforge_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -137,24 +137,24 @@ def _from_file(path: Path) -> Plugin:
             spec.loader.exec_module(module)
             parts = collect_parts(module)
     except PluginError as error:
-        raise PluginError(f"--plugin {path}: {error}", "mend the file, or leave the flag out") from error
+        raise PluginError(f"--plugin {path}: {error}", "correct the file, or omit the flag") from error
     return Plugin(path.stem, str(path), "", "ok", parts=parts, warnings=warnings)
 
 
 def collect_parts(module: object) -> dict[str, dict[str, Any]]:
-    """Ask a plugin for all that it offers.
+    """Collect all parts of a plugin, by kind and name.
 
     Args:
-        module: A module, or any object, with decorated hook functions.
+        module: A module or object with decorated hook functions.
 
     Raises:
-        PluginError: It was written for another version of the contract; or a hook is misspelt, undecorated, takes
-            arguments or returns something else than a mapping; or there is none.
+        PluginError: The plugin requires another version of the contract; or a hook is unknown, undecorated, takes
+            arguments or returns no mapping; or there is none.
     """
     written_for = getattr(module, "GANFORGE_API", API_VERSION)
     if written_for != API_VERSION:
         raise PluginError(
-            f"it was written for version {written_for} of the contract, and this ganforge has {API_VERSION}",
+            f"it requires version {written_for} of the contract; this ganforge has {API_VERSION}",
             "upgrade the plugin" if written_for < API_VERSION else "upgrade ganforge",
         )
     hooks = [kind.hook for kind in KINDS.values()]

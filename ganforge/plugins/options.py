@@ -1,4 +1,4 @@
-"""Options: read off a constructor's keyword-only arguments, and brought from text to their type."""
+"""Options of parts: keyword-only arguments of a constructor, and their conversion from text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Option:
     """One option of a part.
 
     Attributes:
-        name: The argument's name.
-        annotation: Its type: bool, int, float, str, a ``Literal``, a ``tuple`` of those, or one of them ``| None``.
-        default: The value when it is not given.
-        help: Its line in the docstring's ``Args`` section; may be empty.
+        name: Name of the argument.
+        annotation: Type: bool, int, float, str, `Schedule`, a ``Literal``, a ``tuple`` of those, or one of them ``|
+            None``.
+        default: Default value.
+        help: Line of the docstring's ``Args`` section; may be empty.
     """
 
     name: str
@@ -33,19 +34,19 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """The type as a user reads it, such as ``int`` or ``transposed|nearest``."""
+        """Type in a user's words, such as ``int`` or ``transposed|nearest``."""
         return describe(self.annotation)
 
     @property
     def shown_default(self) -> Any:
-        """The default as a user would write it."""
+        """Default value as a user writes it."""
         if isinstance(self.default, tuple):
             return ",".join(map(str, self.default))
         return "none" if self.default is None else self.default
 
 
 def read_options(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The options of a class or function: its keyword-only arguments.
+    """Return the options of a class or function: its keyword-only arguments.
 
     Raises:
         PluginError: An option has no annotation or no default.
@@ -72,7 +73,6 @@ def _argument_lines(doc: str) -> dict[str, str]:
 
 
 def describe(annotation: Any) -> str:
-    """A type as a user reads it."""
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Literal:
@@ -87,15 +87,15 @@ def describe(annotation: Any) -> str:
 
 
 def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], where: str) -> dict[str, Any]:
-    """Bring given options to their types and refuse those that do not exist.
+    """Convert options to their types.
 
     Args:
-        options: Names and values, as text from the command line or typed from a file.
-        schema: What there is.
-        where: What the options belong to, such as ``generator 'dcgan'``.
+        options: Values by name, as text from the command line or typed from a file.
+        schema: Known options.
+        where: Owner for messages, such as ``generator 'dcgan'``.
 
     Raises:
-        OptionError: An unknown name or a value of the wrong type.
+        OptionError: Unknown name or invalid value.
     """
     checked = {}
     for name, value in options.items():
@@ -106,10 +106,10 @@ def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], wher
 
 
 def coerce(value: Any, annotation: Any, where: str) -> Any:
-    """Bring a value to a type; text is read as a user writes it (``500k``, ``true``, ``64,128``).
+    """Convert a value to a type; text may be ``500k``, ``true``, ``64,128``.
 
     Raises:
-        OptionError: The value cannot be of that type.
+        OptionError: Invalid value.
     """
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
@@ -117,7 +117,7 @@ def coerce(value: Any, annotation: Any, where: str) -> Any:
         for choice in arguments:
             if value == choice or str(value) == str(choice):
                 return choice
-        raise OptionError(f"{where}: {value!r} is not to be had", nearest(str(value), map(str, arguments)))
+        raise OptionError(f"{where}: {value!r} is invalid", nearest(str(value), map(str, arguments)))
     if origin in (typing.Union, types.UnionType):
         if types.NoneType in arguments and (value is None or value == "none"):
             return None
@@ -130,12 +130,12 @@ def coerce(value: Any, annotation: Any, where: str) -> Any:
         return tuple(coerce(each, arguments[0], where) for each in items)
     reader = _READERS.get(annotation)
     if reader is None:
-        raise PluginError(f"{where}: options of type {describe(annotation)} cannot be given by a user")
+        raise PluginError(f"{where}: unsupported type {describe(annotation)} of an option")
     try:
         return reader(value)
     except (KeyError, ValueError, TypeError, OverflowError):
         raise OptionError(
-            f"{where}: {value!r} is no {_WORDS[annotation]}", f"such as {_EXAMPLES[annotation]}"
+            f"{where}: {value!r} is not {_WORDS[annotation]}", f"such as {_EXAMPLES[annotation]}"
         ) from None
 
 
@@ -148,14 +148,14 @@ def _read_bool(value: Any) -> bool:
 def _read_int(value: Any) -> int:
     number = _read_whole(value)
     if not -(1 << 63) <= number < 1 << 63:
-        raise ValueError  # no tensor's size and no seed can hold it
+        raise ValueError  # exceeds sizes and seeds of torch
     return number
 
 
 def _read_whole(value: Any) -> int:
     if isinstance(value, str):
         with suppress(ValueError):
-            return int(value)  # exactly, where a float would round
+            return int(value)  # exact, unlike a float
     elif isinstance(value, int) and not isinstance(value, bool):
         return value
     number = _read_float(value)
@@ -176,7 +176,7 @@ def _read_float(value: Any) -> float:
 
 
 _LARGEST = 3.4e38
-"""Of float32, in which networks compute."""
+"""Maximum of float32."""
 
 _THOUSANDS = {"k": 1_000, "m": 1_000_000}
 
@@ -184,7 +184,7 @@ _THOUSANDS = {"k": 1_000, "m": 1_000_000}
 def _read_str(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
-    value.encode()  # a lone surrogate could be written to config.json, but not be read back
+    value.encode()  # refuse lone surrogates, which config.json cannot hold
     return value
 
 
@@ -207,11 +207,17 @@ _READERS: dict[Any, Callable[[Any], Any]] = {
     str: _read_str,
     Schedule: _read_schedule,
 }
-_WORDS = {bool: "truth value", int: "whole number", float: "finite number", str: "text", Schedule: "number or schedule"}
+_WORDS = {
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Schedule: "a number or schedule",
+}
 _EXAMPLES = {
     bool: "true or false",
     int: "64 or 500k",
     float: "0.0002",
-    str: "a word",
+    str: "mnist",
     Schedule: "10, or cosine:10:1:500k",
 }
