@@ -211,7 +211,7 @@ MISTAKES = {
     "schedule of another form": (["train", "--reg", "r1:weight=quick:1:2:3"], "cosine:10:1:500k"),
     "beta of one": (["train", "--set", "optimizer.beta1=1"], "below 1"),
     "no such configuration": (["train", "--config", "absent.toml"], "no such file"),
-    "broken configuration": (["train", "--config", "broken.toml"], "is not TOML"),
+    "broken configuration": (["train", "--config", "broken.toml"], "invalid TOML"),
     "unexpected argument": (["train", "photos"], "--data photos"),
     "a network larger than memory": (
         ["train", "--data", "photos", "--arch", "mlp", "--set", "generator.z_dim=100000000000"],

@@ -35,7 +35,7 @@ class Option:
     @property
     def type_name(self) -> str:
         """Type in a user's words, such as ``int`` or ``transposed|nearest``."""
-        return describe(self.annotation)
+        return _describe(self.annotation)
 
     @property
     def shown_default(self) -> Any:
@@ -72,15 +72,15 @@ def _argument_lines(doc: str) -> dict[str, str]:
     return lines
 
 
-def describe(annotation: Any) -> str:
+def _describe(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Literal:
         return "|".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return "|".join(describe(each) for each in arguments)
+        return "|".join(_describe(each) for each in arguments)
     if origin is tuple:
-        return f"{describe(arguments[0])},..."
+        return f"{_describe(arguments[0])},..."
     if annotation is types.NoneType:
         return "none"
     return getattr(annotation, "__name__", str(annotation))
@@ -130,7 +130,7 @@ def coerce(value: Any, annotation: Any, where: str) -> Any:
         return tuple(coerce(each, arguments[0], where) for each in items)
     reader = _READERS.get(annotation)
     if reader is None:
-        raise PluginError(f"{where}: unsupported type {describe(annotation)} of an option")
+        raise PluginError(f"{where}: unsupported type {_describe(annotation)} of an option")
     try:
         return reader(value)
     except (KeyError, ValueError, TypeError, OverflowError):
