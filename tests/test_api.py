@@ -74,7 +74,7 @@ def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
     expected = trained.load()(z)
     for named in (trained, trained.path, str(trained.path), trained.path.name, 0, "0"):
         assert torch.equal(ganforge.load(named)(z), expected)
-    with pytest.raises(OptionError, match="is no run"):
+    with pytest.raises(OptionError, match="run not found"):
         ganforge.load(7)
 
 
@@ -149,6 +149,6 @@ def test_what_a_run_holds_is_escaped(trained):
 def test_mistakes_are_errors_that_say_what_to_do(here, image_folder):
     with pytest.raises(OptionError, match="unknown loss 'nonsta'.*did you mean 'nonsat'"):
         train(image_folder, loss="nonsta", images=16)
-    with pytest.raises(OptionError, match=r"there is no run"):
+    with pytest.raises(OptionError, match=r"no run found"):
         ganforge.open_run(out="nowhere")
     assert not (here / "runs").exists()

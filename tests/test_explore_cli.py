@@ -245,7 +245,7 @@ def test_what_differs_in_no_pair_has_no_share(capsys):
 
 
 MISTAKES = {
-    "walk without a run": (["walk", "nonsense"], "is no run"),
+    "walk without a run": (["walk", "nonsense"], "run not found"),
     "one seed": (["walk", "--from-seeds", "1"], "at least two seeds"),
     "seeds that are none": (["walk", "--from-seeds", "1,x"], "'x' is not a whole number"),
     "a negative seed": (["walk", "--from-seeds=-1,2"], "too small"),

@@ -129,7 +129,7 @@ def test_what_is_neither_a_file_nor_a_folder_has_no_place_in_a_run(tmp_path, mon
         if name != "config.json":
             Path(str(number), "config.json").touch()
         KINDS[kind](path)
-        with pytest.raises(CheckpointError, match=f"^{path}: {kind} has no place in a run "):
+        with pytest.raises(CheckpointError, match=f"^{path}: {kind} is invalid in a run "):
             RunFolder.find(str(number), Path())
 
 
@@ -204,7 +204,7 @@ def test_the_run_of_another_user_reads_only_data_that_the_user_names(resume, pla
     assert f"add --data {place}/photos" in err
     code, _, err = resume("--data", place)
     assert code == 2
-    assert f"the run was begun with {place}/photos" in err
+    assert f"the run was trained on {place}/photos" in err
     assert resume("--data", place / "photos")[0] == 0
 
 
@@ -403,5 +403,5 @@ def test_the_message_of_a_broken_plugin_is_escaped(run, monkeypatch):
 def test_a_header_that_takes_minutes_is_refused_before_it_is_read(tmp_path):
     header = b"{" + b" " * (9 << 20) + b"}"
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(CheckpointError, match="its header has 9437186 bytes; at most 8388608 are read"):
+    with pytest.raises(CheckpointError, match="its header has 9437186 bytes; the maximum is 8388608"):
         read_card(tmp_path / "x.safetensors")
