@@ -65,7 +65,7 @@ def test_a_run_tells_what_it_wrote(trained):
     assert repr(trained) == f"Run({str(trained.path)!r})"
     assert trained.sample(4, seed=3).size == (34, 34)
     assert ganforge.open_run().path.resolve() == trained.path.resolve()
-    with pytest.raises(CheckpointError, match="keeps no best generator"):
+    with pytest.raises(CheckpointError, match="no best generator"):
         trained.load(best=True)
 
 

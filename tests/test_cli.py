@@ -77,7 +77,7 @@ def test_resuming_a_run_that_is_done_asks_for_a_budget(run, trained):
     code, _, err = run("train", "--resume")
     assert code == 2
     assert "has spent its budget" in err
-    assert "--images is the total of all sittings: use --images 96" in err
+    assert "--images is the total, resumes included: use --images 96" in err
     assert (trained / "config.json").read_bytes() == before
 
 
@@ -86,7 +86,7 @@ def test_a_budget_of_minutes_that_is_spent_is_answered_with_a_larger_one(run, he
     assert "ganforge train --resume --minutes 1\n" in err
     code, _, err = run("train", "--resume", "--minutes", "0.0001")
     assert code == 2
-    assert "--minutes is the total of all sittings: use --minutes 1" in err
+    assert "--minutes is the total, resumes included: use --minutes 1" in err
 
 
 def test_a_dry_run_prints_the_configuration_and_writes_nothing(run, here, image_folder):

@@ -462,7 +462,7 @@ def test_the_best_and_the_last_are_told_in_one_line():
     assert describe_scores(best, last, "best.file") == (
         "fd_x: best 12.31 after 200,000 images (best.file), last 12.9 after 250,000, 4.8% above the best"
     )
-    assert describe_scores(best, best, "f") == "fd_x: best 12.31 after 200,000 images (f), which is the last"
+    assert describe_scores(best, best, "f") == "fd_x: best 12.31 after 200,000 images (f), the last"
     assert "%" not in describe_scores(Score("d", -1e-9, 10), last, "f")
 
 
