@@ -1,4 +1,4 @@
-"""What an avatar is made of, from back to front; see `avatars_drawing` for shapes, coordinates and the pen."""
+"""Parts of an avatar, from back to front; `avatars_drawing` has shapes, coordinates and the pen."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _WHITE, _INK, _ROSE, _PINK, _WINE = (
 
 
 PARTS: list[tuple[Callable[[Pen], None], tuple[float, ...], dict[str, int]]] = []
-"""From back to front: what paints a part, its window (left, top, right, bottom), and the attributes that show it."""
+"""Painting function, window (left, top, right, bottom) and required attributes of each part, from back to front."""
 
 HAIR_STYLES = ("bald", "crop", "swept", "side part", "fringe", "curtain", "curls", "afro", "bun")
-"""Names of the values of the attribute ``hair_style``."""
+"""Names of the values of ``hair_style``."""
 AFRO, BUN = HAIR_STYLES.index("afro"), HAIR_STYLES.index("bun")
 
 
 def part(*window: float, **shown_by: int) -> Callable[[Callable[[Pen], None]], Callable[[Pen], None]]:
-    """Append a function to `PARTS`; what stands further down in this file is painted further to the front."""
+    """Append a function to `PARTS`; later functions in this file paint in front."""
 
     def append(paint: Callable[[Pen], None]) -> Callable[[Pen], None]:
         PARTS.append((paint, window, shown_by))
@@ -154,12 +154,12 @@ def _eyes(pen: Pen) -> None:
 
 
 def _scalp(pen: Pen, thickness: float, bare: Tensor, sides: float) -> Tensor:
-    """Hair over the skull, but for the bare forehead; beside the face it ends at the height ``sides``."""
+    """Hair over the skull except a bare forehead; beside the face it ends at height ``sides``."""
     return meet(maximum(_head(pen, thickness), -bare), pen.y - sides, 0.03)
 
 
 def _forehead(pen: Pen, x: float, y: float, left: float, right: float) -> Tensor:
-    """What lies below a hairline that peaks at a point and bends down to both sides of it."""
+    """Area below a hairline with its peak at a point."""
     from_peak = pen.x - x
     return under(from_peak, pen.y - y, torch.where(from_peak < 0, left, right))
 
@@ -210,7 +210,7 @@ def _frames(pen: Pen) -> None:
 
 
 def _crown(pen: Pen, brim: Tensor) -> None:
-    """What beanie and cap share, and the shadow that falls from the brim on the face."""
+    """Crown of beanie and cap, and the shadow of the brim."""
     x, y, width, colour = pen.x, pen.y + 0.33, pen["head_width"] + 0.07, pen.colours["hat_colour"]
     crown = meet(box(x, y, width, 0.52, 0.42), y, 0.02)
     pen.fill(maximum(_head(pen), brim - 0.04), _INK, opacity=0.2)

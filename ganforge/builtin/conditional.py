@@ -1,4 +1,4 @@
-"""GANs that are told the class: recipes for the networks of `mlp` and `dcgan`, and the regulariser of AC-GAN."""
+"""Conditional GANs: recipes for the networks of `mlp` and `dcgan`, and the regularizer of AC-GAN."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from ganforge import ClassifierDiscriminator, OptionError, Recipe, Regularizer, 
 
 
 class AuxiliaryClassifier(Regularizer):
-    """Both players make classes easy to tell (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
+    """Auxiliary classification loss of both players (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
 
-    It needs labelled data, and a discriminator with a classifier, such as those with ``conditioning=auxiliary``.
+    It requires labeled data and a discriminator with a classifier, such as those with ``conditioning=auxiliary``.
     """
 
     def discriminator(self, step: Step) -> Tensor:
-        """Cross-entropy of the classes of real examples plus that of generated ones; a scalar."""
         return self._cross_entropy(step, "real") + self._cross_entropy(step, "fake")
 
     def generator(self, step: Step) -> Tensor:
-        """Cross-entropy of the classes of generated examples; a scalar."""
         return self._cross_entropy(step, "fake")
 
     @staticmethod
@@ -39,14 +37,12 @@ class AuxiliaryClassifier(Regularizer):
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    """Offer the regulariser."""
     return {"auxiliary": AuxiliaryClassifier}
 
 
 def _settings(
     networks: str, generator: str, discriminator: str, normalization: str | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Both networks of one architecture, each with its conditioning, and the optimiser of DCGAN."""
     return {
         "generator": {"name": networks, "conditioning": generator},
         "discriminator": {
@@ -64,7 +60,6 @@ def _settings(
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipes."""
     return {
         "cgan": Recipe(
             summary="Conditional GAN: fully connected networks, classes joined to the input of both.",

@@ -13,7 +13,6 @@ from ganforge.export.weights import SafetensorsExporter
 
 @hookimpl
 def ganforge_exporters() -> dict[str, type[Exporter]]:
-    """Offer the exporters."""
     return {
         "torchscript": TorchScriptExporter,
         "onnx": OnnxExporter,

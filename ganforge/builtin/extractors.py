@@ -13,7 +13,6 @@ from ganforge.evaluation.extractors.user import TorchScriptExtractor
 
 @hookimpl
 def ganforge_extractors() -> dict[str, type[Extractor]]:
-    """Offer the extractors."""
     return {
         "inception": InceptionExtractor,
         "classifier": ClassifierExtractor,

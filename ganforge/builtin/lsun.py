@@ -1,4 +1,4 @@
-"""LSUN from its published LMDB folders; torchvision's reader would trust a pickle that lies in the current folder."""
+"""LSUN from its published LMDB folders; torchvision's reader loads a pickle from the current folder."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CATEGORIES = {
 
 
 class Lsun(Dataset):
-    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365), from the published LMDB folder.
+    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365).
 
     Args:
-        category: Such as ``church_outdoor``.
-        root: Where that folder lies.
+        category: Category, such as ``church_outdoor``.
+        root: Parent of the LMDB folder.
         split: ``train`` or ``val``.
     """
 
@@ -61,5 +61,4 @@ class Lsun(Dataset):
             return open_picture(transaction.get(self._keys[index]), f"LSUN's picture {index}")
 
     def cache_key(self) -> str:
-        """Published sets never change."""
         return self._folder

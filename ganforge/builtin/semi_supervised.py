@@ -1,4 +1,4 @@
-"""A classifier from few labels and many images (Salimans 2016, arXiv:1606.03498, section 5)."""
+"""Semi-supervised classification (Salimans 2016, arXiv:1606.03498, section 5)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from ganforge import ClassifierDiscriminator, OptionError, Recipe, Regularizer, 
 
 
 class SemiSupervised(Regularizer):
-    """The discriminator learns the classes of the real examples whose labels may be used: E[-log P(class | x)].
+    """Classification loss on labeled real examples: E[-log P(class | x)].
 
-    With ``conditioning=joint`` the classes and "generated" share one softmax, so that all other real examples, which
-    are of some class, and generated ones, which are of none, teach the same classifier. ``training.labels`` says of how
-    many examples the labels may be used.
+    With ``conditioning=joint`` the classes and "generated" share one softmax, so that unlabeled and generated examples
+    train the same classifier. ``training.labels`` is the number of labeled examples.
     """
 
     def discriminator(self, step: Step) -> Tensor:
-        """Cross-entropy of the classes of labelled real examples; a scalar.
-
-        Raises:
-            OptionError: The discriminator has no classifier, or the data no classes.
-        """
         network = step.discriminator
         if not isinstance(network, ClassifierDiscriminator):
             raise OptionError(
@@ -38,13 +32,11 @@ class SemiSupervised(Regularizer):
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    """Offer the regulariser."""
     return {"semi-supervised": SemiSupervised}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
     return {
         "semi-supervised": Recipe(
             summary="A classifier from 100 labels and all images: K classes and 'generated' in one softmax.",

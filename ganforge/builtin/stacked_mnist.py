@@ -1,4 +1,4 @@
-"""Three digits on top of each other: a thousand modes that can be counted, of images."""
+"""Stacked MNIST: 1000 countable modes of images."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ganforge.builtin.torchvision_sets import TorchvisionSet
 class StackedMnist(Dataset):
     """Three random digits in the channels of one image: 1000 modes (Metz et al. 2017, Srivastava et al. 2017).
 
-    Image i depends on nothing but the digits, the seed and i. It has no label; `triples` tells its digits.
+    Image i depends only on the digits, the seed and i. It has no label; `triples` returns its digits.
 
     Args:
-        digits: A folder or zip with one folder of images for each digit, or a packed folder; empty for MNIST's 60,000
-            training digits, downloaded by torchvision.
+        digits: Folder or zip with one folder of images per digit, or a packed folder; empty for MNIST's 60,000 training
+            digits, downloaded by torchvision.
         count: Number of images.
-        seed: All draws follow from it.
+        seed: Random seed.
 
     Attributes:
-        digits: The labelled data set that channels are drawn from.
+        digits: Labeled source of the channels.
 
     Raises:
-        OptionError: A number is out of its range.
-        DataError: There are no such digits.
+        OptionError: A value is out of range.
+        DataError: The digits are not found.
     """
 
     def __init__(self, *, digits: str = "", count: int = 128_000, seed: int = 0) -> None:
@@ -55,7 +55,7 @@ class StackedMnist(Dataset):
 
     @cached_property
     def _source(self) -> tuple[NDArray[np.uint8], Tensor]:
-        """All digits, uint8 ``[N, H, W]``, and their labels ``[N]``."""
+        """Digits, uint8 ``[N, H, W]``, and their labels ``[N]``."""
         if len(self.digits.class_names) < 2:
             raise DataError("stacked-mnist: the digits have no classes", "put them into one folder of images a digit")
         items = [self.digits[index] for index in range(len(self.digits))]
@@ -70,7 +70,6 @@ class StackedMnist(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """One image, uint8 ``[H, W, 3]``."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
@@ -78,20 +77,19 @@ class StackedMnist(Dataset):
         return list(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
 
     def sources(self, indices: Tensor) -> Tensor:
-        """Which of the digits are the channels of images ``[N]``: int64 ``[N, 3]``."""
+        """Return indices of the digits of images ``[N]``, int64 ``[N, 3]``."""
         return torch.from_numpy(self._chosen[indices.numpy()])
 
     def triples(self, indices: Tensor) -> Tensor:
-        """The true classes of the channels of images ``[N]``: int64 ``[N, 3]``; (3, 1, 4) is mode 314."""
+        """Return classes of the channels of images ``[N]``, int64 ``[N, 3]``; (3, 1, 4) is mode 314."""
         return self._source[1][self.sources(indices)]
 
     def cache_key(self) -> str:
-        """Changes with the digits, the count and the seed."""
         return f"stacked 1 {self.digits.cache_key()} {self.count} {self.seed}"
 
 
 def _grey(image: Any, index: int) -> NDArray[np.uint8]:
-    """A digit as uint8 ``[H, W]``."""
+    """Return a digit as uint8 ``[H, W]``."""
     array: NDArray[np.uint8] = np.asarray(image)
     array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.ndim != 2:
@@ -101,5 +99,4 @@ def _grey(image: Any, index: int) -> NDArray[np.uint8]:
 
 @hookimpl
 def ganforge_datasets() -> dict[str, type[StackedMnist]]:
-    """Offer the stacked digits."""
     return {"stacked-mnist": StackedMnist}

@@ -29,7 +29,7 @@ from ganforge.builtin.stylegan_layers import NOISE_SPEED, RELU_GAIN, PyramidDisc
 
 
 class _StyledConvolution(nn.Module):
-    """A modulated convolution, noise, bias, and leaky ReLU 0.2 times sqrt(2)."""
+    """Modulated convolution, noise, bias, and leaky ReLU 0.2 times sqrt(2)."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, w_dim: int, *, up: bool) -> None:
         super().__init__()
@@ -47,21 +47,11 @@ class _StyledConvolution(nn.Module):
 
 
 class StyleGAN2Generator(MixingGenerator):
-    """Modulated convolutions from a learned 4x4 constant, one at 4 x 4 and two at each further size; a skip generator.
+    """Modulated convolutions from a learned 4x4 constant, one at 4 x 4 and two at each further size; skip connections.
 
-    Each size adds its pixels to those of the smaller ones. There is a style for each convolution, and the last one is
-    for the pixels of the full size; the pixels of a smaller size take the style of the convolution that comes next. The
-    paper ends in a sum; here a tanh keeps images in their range.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        z_dim: Length of a latent vector; the paper has 512.
-        w_dim: Length of a style vector; the paper has 512.
-        width: Channels of the largest maps; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        mapping_layers: Layers of the mapping network.
-        mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
-        conditioning: How classes enter: not at all, or by an embedding joined to the latents of the mapping network.
+    Each size adds its pixels to those of smaller ones. Each convolution has a style; the last style is for the pixels
+    of the full size. Pixels of a smaller size use the style of the next convolution. A tanh limits the range; the paper
+    ends in a sum.
     """
 
     def __init__(
@@ -101,7 +91,6 @@ class StyleGAN2Generator(MixingGenerator):
         self.upsample = BilinearUpsample()
 
     def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
-        """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
         if self.training:
             noise = "random"
         x = self.constant.expand(w.shape[0], -1, -1, -1)
@@ -118,7 +107,9 @@ class StyleGAN2Generator(MixingGenerator):
 
 
 class _ResidualHalving(nn.Module):
-    """Two convolutions, the second of which halves, beside one of 1 x 1 that halves; their sum divided by sqrt(2)."""
+    """Two convolutions, the second downsampling, plus a downsampling 1 x 1 convolution; the sum is divided by
+    sqrt(2).
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -137,17 +128,7 @@ class _ResidualHalving(nn.Module):
 
 
 class StyleGAN2Discriminator(PyramidDiscriminator):
-    """Residual blocks that halve maps down to 4 x 4, and three layers to the logit.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        width: Channels of the largest maps; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
-            that has "generated" for a class too.
-        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
-            lie.
-    """
+    """Residual blocks that halve maps down to 4 x 4, and three layers to the logit."""
 
     def __init__(
         self,
@@ -168,19 +149,16 @@ def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
     return {"stylegan2": StyleGAN2Generator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
     return {"stylegan2": StyleGAN2Discriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
     return {
         "stylegan2": Recipe(
             summary="StyleGAN without AdaIN: modulated convolutions, skips and residuals, path length regularisation.",

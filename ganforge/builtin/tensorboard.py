@@ -1,4 +1,4 @@
-"""TensorBoard as a logger."""
+"""Logger for TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Logger):
-    """Curves, pictures and words for TensorBoard: ``tensorboard --logdir runs``.
+    """Scalars, images and text for TensorBoard: ``tensorboard --logdir runs``.
 
     Args:
-        folder: A folder within the run's, where its files lie.
+        folder: Folder within the run directory.
     """
 
     def __init__(self, *, folder: str = "tensorboard") -> None:
@@ -36,7 +36,6 @@ class TensorBoard(Logger):
         self._writer: SummaryWriter | None = None
 
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
-        """Go on in the run's files; what they hold of later images is dropped, since it comes once more."""
         if not (run / self._folder).resolve().is_relative_to(run.resolve()):
             raise OptionError(f"{run / self._folder} leads out of the run", "remove the symbolic link")
         self._writer = self._open(str(run / self._folder), purge_step=images + 1 if images else None)
@@ -44,13 +43,11 @@ class TensorBoard(Logger):
         self._writer.add_text("configuration", "\n".join(lines), images)
 
     def log(self, images: int, values: Mapping[str, float]) -> None:
-        """Add a point to each curve."""
         assert self._writer is not None
         for name, value in values.items():
             self._writer.add_scalar(name, value, images)
 
     def log_picture(self, images: int, path: Path) -> None:
-        """Add a grid."""
         from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
 
         assert self._writer is not None
@@ -58,17 +55,14 @@ class TensorBoard(Logger):
         self._writer.add_image("samples", np.asarray(picture), images, dataformats="HWC")
 
     def log_text(self, images: int, text: str) -> None:
-        """Add words."""
         assert self._writer is not None
         self._writer.add_text("notes", text, images)
 
     def finish(self) -> None:
-        """Write what is still open."""
         if self._writer is not None:
             self._writer.close()
 
 
 @hookimpl
 def ganforge_loggers() -> dict[str, type[Logger]]:
-    """TensorBoard."""
     return {"tensorboard": TensorBoard}

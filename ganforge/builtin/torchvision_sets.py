@@ -1,7 +1,7 @@
-"""Well-known data sets by name, downloaded by torchvision when they are first needed.
+"""Data sets of torchvision by name, downloaded on first use.
 
-torchvision is imported no earlier than that, and not at all once a set has been packed. It compares digests of what it
-downloads, those of CIFAR's pickles whenever they are opened.
+torchvision is imported on first use, and not needed after packing. It verifies digests of downloads, and those of
+CIFAR's pickles at each opening.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ganforge.builtin.lsun import CATEGORIES, Lsun
 
 @dataclass(frozen=True)
 class _Split:
-    """One value of the option ``split``.
+    """A value of the option ``split``.
 
     Attributes:
-        arguments: For torchvision's class.
-        labelled: Whether what it yields besides an image is a class.
-        first_label: What it counts classes from.
+        arguments: Arguments of torchvision's class.
+        labelled: Whether items have a class label.
+        first_label: Smallest label.
     """
 
     arguments: Mapping[str, Any]
@@ -36,16 +36,16 @@ class _Split:
 
 @dataclass(frozen=True)
 class _Set:
-    """One of torchvision's data sets.
+    """A data set of torchvision.
 
     Attributes:
         kind: Name of torchvision's class.
-        summary: What it is, in one line.
-        splits: By the value of the option ``split``, the default first.
-        files: From the class and a split's arguments: a folder under the root, and the files that may be placed there.
-        class_names: From an instance.
-        needs: A package without which it cannot be read.
-        downloader: A package without which it cannot be downloaded.
+        summary: Description in one line.
+        splits: Splits by name, the default first.
+        files: Returns folder under the root and files for a manual download.
+        class_names: Returns names from an instance.
+        needs: Package required to read it.
+        downloader: Package required to download it.
         transposed: Whether rows and columns are interchanged.
     """
 
@@ -60,15 +60,15 @@ class _Set:
 
 
 class TorchvisionSet(Dataset):
-    """One of torchvision's data sets, not opened before something is asked of it.
+    """A data set of torchvision, opened on first use.
 
     Args:
-        name: Its name here.
-        root: Folder of downloaded files.
-        split: Which part of it.
+        name: Name in ganforge.
+        root: Folder of downloads.
+        split: Name of the split.
 
     Raises:
-        OptionError: There is no such split.
+        OptionError: Unknown split.
     """
 
     def __init__(self, name: str, root: Path, split: str) -> None:
@@ -100,7 +100,6 @@ class TorchvisionSet(Dataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Names of the classes; empty for an unlabelled split."""
         if not self._split.labelled:
             return ()
         return tuple(self._set.class_names(self._instance)[self._split.first_label :])
@@ -115,7 +114,6 @@ class TorchvisionSet(Dataset):
         return (image, int(label) - self._split.first_label) if self._split.labelled else image
 
     def cache_key(self) -> str:
-        """Published sets never change."""
         return f"{self._name} {self._split_name}"
 
 
@@ -124,7 +122,7 @@ _BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
 
 
 def _open_lazily(path: str | Path) -> Image.Image:
-    """Leave the decoding to whoever decodes a user's own pictures."""
+    """Open an image for decoding by ganforge."""
     from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
 
     return open_picture(Path(path).read_bytes(), str(path))
@@ -251,7 +249,6 @@ def _factory(summary: str, make: Callable[[Path, str], Dataset], splits: Sequenc
 
 @hookimpl
 def ganforge_datasets() -> dict[str, Callable[..., Dataset]]:
-    """Offer the sets."""
     offered = {
         name: _factory(entry.summary, partial(TorchvisionSet, name), [*entry.splits]) for name, entry in SETS.items()
     }

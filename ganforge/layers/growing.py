@@ -122,7 +122,14 @@ def _return_to_stage(growth: Growth, _: Any) -> None:
 
 
 class ProgressiveNetwork(Growing):
-    """A network that grows by its attribute ``growth``, a `Growth`."""
+    """A network that grows by its attribute ``growth``, a `Growth`.
+
+    Args:
+        growing: Whether to grow; set it for both players.
+        start_resolution: Pixels along an edge of the first stage, if growing.
+        stage_images: Real images for each resolution, if growing; the paper has 800k.
+        fade_images: Real images of each fade-in, if growing; the paper has 800k.
+    """
 
     if TYPE_CHECKING:  # TorchScript reads annotations in class bodies
         growth: Growth

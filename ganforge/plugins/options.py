@@ -53,7 +53,9 @@ def read_options(factory: Callable[..., Any]) -> dict[str, Option]:
     """
     function: Any = getattr(factory, "__init__") if isinstance(factory, type) else factory  # noqa: B009
     hints = typing.get_type_hints(function)
-    lines = _argument_lines(f"{inspect.getdoc(factory) or ''}\n\n{inspect.getdoc(function) or ''}")
+    lines: dict[str, str] = {}
+    for owner in (*reversed(getattr(factory, "__mro__", ())), factory, function):
+        lines |= _argument_lines(inspect.cleandoc(owner.__doc__ or ""))
     options = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
