@@ -285,7 +285,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, name):
         (["--class", "²"], "there is no such class"),
         (["--count", "1000000000000"], "draw fewer at once"),
         (["--to", "picture.jpg"], "picture.png"),
-        (["--precision", "bf16"], "there is no precision 'bf16'"),
+        (["--precision", "bf16"], "unknown precision 'bf16'"),
     ],
 )
 def test_mistakes_in_sampling_a_run(run, trained, arguments, message):

@@ -74,9 +74,6 @@ class Avatars(Dataset):
     Args:
         count: Number of faces.
         resolution: Height and width in pixels, from 8 to 1024.
-
-    Raises:
-        OptionError: A value is out of range.
     """
 
     class_names = ("plain", "smile", "hat", "hat+smile", "glasses", "glasses+smile", "glasses+hat", "glasses+hat+smile")
@@ -164,9 +161,6 @@ def draw(attributes: Mapping[str, Tensor], resolution: int) -> Tensor:
 
     Returns:
         uint8 ``[N, 3, resolution, resolution]``.
-
-    Raises:
-        OptionError: The resolution is out of range.
     """
     _check("resolution", resolution, 8, 1024)
     count = len(attributes["skin"])

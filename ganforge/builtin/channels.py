@@ -13,10 +13,6 @@ def channels_by_size(data: DataSpec, width: int, max_width: int, *, largest: int
         width: Channels of the largest maps.
         max_width: Maximum number of channels.
         largest: Largest supported size, a power of two.
-
-    Raises:
-        ValueError: Vectors, images that are not square with a power of two from 8 to `largest`, or with other than 1 to
-            4 channels; or a width below 1.
     """
     if not data.is_image:
         raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")

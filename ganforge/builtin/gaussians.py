@@ -28,9 +28,6 @@ class GaussianMixture(Dataset):
         count: Number of examples.
         seed: Random seed.
         class_names: Names of the modes; empty for unlabeled examples.
-
-    Raises:
-        OptionError: A value is out of range.
     """
 
     def __init__(

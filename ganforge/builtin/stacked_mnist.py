@@ -29,10 +29,6 @@ class StackedMnist(Dataset):
 
     Attributes:
         digits: Labeled source of the channels.
-
-    Raises:
-        OptionError: A value is out of range.
-        DataError: The digits are not found.
     """
 
     def __init__(self, *, digits: str = "", count: int = 128_000, seed: int = 0) -> None:

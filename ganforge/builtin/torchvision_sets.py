@@ -66,9 +66,6 @@ class TorchvisionSet(Dataset):
         name: Name in ganforge.
         root: Folder of downloads.
         split: Name of the split.
-
-    Raises:
-        OptionError: Unknown split.
     """
 
     def __init__(self, name: str, root: Path, split: str) -> None:

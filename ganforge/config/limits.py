@@ -18,11 +18,7 @@ def setting(default: Any, help: str, **limits: float) -> Any:
 
 
 def read_settings(kind: type[Any], given: Mapping[str, Any], section: str) -> Any:
-    """Create a dataclass of settings from text or typed values.
-
-    Raises:
-        OptionError: Unknown name, wrong type or out of range.
-    """
+    """Create a dataclass of settings from text or typed values."""
     hints = typing.get_type_hints(kind)
     known = {each.name: each for each in fields(kind)}
     values = {}
@@ -42,11 +38,7 @@ def check_range(
     below: float | None = None,
     most: float | None = None,
 ) -> Any:
-    """Return the value if it lies in [least, most] and in (above, below); texts and None always pass.
-
-    Raises:
-        OptionError: Out of range.
-    """
+    """Return the value if it lies in [least, most] and in (above, below); texts and None always pass."""
     if value is None or isinstance(value, str):
         return value
     for number in (value.start, value.end) if isinstance(value, Schedule) else (value,):

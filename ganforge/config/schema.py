@@ -178,15 +178,7 @@ def _plain(value: Any) -> Any:
 
 
 def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
-    """Resolve a configuration.
-
-    Args:
-        registry: Available parts.
-        layers: Configurations that override the defaults and the recipe; later ones override earlier ones.
-
-    Raises:
-        OptionError: Unknown section, name or option, or an invalid value.
-    """
+    """Resolve a configuration from layers over the defaults and the recipe; later layers override earlier ones."""
     try:
         return _resolve(registry, *layers)
     except OptionError as error:
@@ -236,11 +228,7 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
 
 
 def lay_over_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Merge a recipe with layers that override it; arguments and errors as `resolve`.
-
-    Returns:
-        Name of the recipe, and the merged configuration.
-    """
+    """Merge a recipe with layers that override it; return the recipe's name and the merged configuration."""
     given = merge(*layers)
     name = coerce(given.get("recipe", DEFAULT_RECIPE), str, "recipe")
     recipe = registry.part("recipe", name).factory

@@ -63,9 +63,6 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Merge configurations; later ones override earlier ones.
 
     Another part in a section resets the options of the earlier part; another budget resets the earlier budget.
-
-    Raises:
-        OptionError: Unknown section, or one that is not a table.
     """
     tree: dict[str, Any] = {}
     for layer in layers:
@@ -96,11 +93,7 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration file: TOML, or a run's ``config.json``.
-
-    Raises:
-        OptionError: Not found or invalid.
-    """
+    """Read a configuration file: TOML, or a run's ``config.json``."""
     try:
         text = read_text(path)
         tree = parse_json(text) if path.suffix == ".json" else parse_toml(text)
@@ -119,11 +112,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """Parse ``generator.width=96``.
-
-    Raises:
-        OptionError: Invalid form.
-    """
+    """Parse ``generator.width=96``."""
     key, equals, value = text.partition("=")
     keys = key.strip().split(".")
     if not equals or not 2 <= len(keys) <= 3 or not all(keys):
@@ -132,11 +121,7 @@ def parse_setting(text: str) -> dict[str, Any]:
 
 
 def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
-    """Parse ``r1:weight=10,every=16`` of a flag into a section.
-
-    Raises:
-        OptionError: Invalid form.
-    """
+    """Parse ``r1:weight=10,every=16`` of a flag into a section."""
     if not isinstance(text, str):
         raise OptionError(
             f"{flag}: {text!r} is not text", f"such as {flag} r1:weight=10; put your own part into a plugin"

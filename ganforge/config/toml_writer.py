@@ -30,14 +30,7 @@ _SHARED = {
 
 
 def write_toml(config: RunConfig, given: Mapping[str, Any], registry: Registry, name: str) -> str:
-    """Format a configuration as TOML with a comment for each setting.
-
-    Args:
-        config: The configuration.
-        given: Settings other than defaults; all others are commented out.
-        registry: Available parts.
-        name: Name of the file.
-    """
+    """Format a configuration as TOML with a comment for each setting; all but `given` settings are commented out."""
     tree = config.tree()
     recipe = registry.part("recipe", config.recipe)
     lines = [HEAD.format(name=name), f"recipe = {_value(config.recipe)}  # {recipe.summary}"]

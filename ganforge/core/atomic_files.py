@@ -31,9 +31,6 @@ def drafting(path: Path) -> Iterator[Path]:
 
     The process locks a file in that folder; the kernel releases the lock when the process ends. The first write into a
     folder removes its unlocked drafts.
-
-    Raises:
-        OSError: The folder is not writable.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent.absolute())
@@ -93,12 +90,8 @@ def lock_file(path: Path) -> int:
 
     On a file system without locks, the file stays unlocked.
 
-    Returns:
-        Descriptor, open for reading and writing.
-
     Raises:
         BlockingIOError: Another process holds the lock.
-        OSError: The file cannot be opened or created.
     """
     while True:
         lock = _open(path, os.O_RDWR | os.O_CREAT, follow=False)
@@ -116,14 +109,9 @@ def lock_file(path: Path) -> int:
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a temporary file that replaces `path` when the block ends.
+    """Yield a temporary file that replaces `path` when the block ends; on an error, an older file is unchanged.
 
-    Args:
-        path: The file.
-        sync: Whether to wait for the disk, so that the file survives a loss of power.
-
-    Raises:
-        GanforgeError: The folder is not writable or the disk is full; an older file is unchanged.
+    With `sync` it waits for the disk, so that the file survives a loss of power.
     """
     try:
         with drafting(path) as temporary:
@@ -141,12 +129,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def read_text(path: Path, most: int = 1 << 24, *, follow: bool = True) -> str:
-    """Read a text file, UTF-8 with or without a byte order mark.
-
-    Args:
-        path: The file.
-        most: Maximum size in bytes.
-        follow: As `open_regular`.
+    """Read a text file of at most `most` bytes, UTF-8 with or without a byte order mark.
 
     Raises:
         OSError: As `open_regular`; or the file is larger.
@@ -189,9 +172,6 @@ def append_line(path: Path, line: str) -> None:
     """Append a line to a regular file and sync it; control characters are escaped.
 
     If the last line of the file lacks its line feed, that is added first.
-
-    Raises:
-        GanforgeError: The file is not writable or is a hard link, or the disk is full.
     """
     try:
         with os.fdopen(_open_to_change(path, os.O_APPEND | os.O_CREAT), "ab") as file:
@@ -205,14 +185,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def remove_torn_line(path: Path) -> str:
-    """Remove a last line that lacks its line feed.
-
-    Returns:
-        A note about the removal; empty if there was none.
-
-    Raises:
-        GanforgeError: As `append_line`.
-    """
+    """Remove a last line that lacks its line feed; return a note about it, or an empty text."""
     try:
         with os.fdopen(_open_to_change(path, 0), "r+b") as file:
             content = file.read()
@@ -227,11 +200,7 @@ def remove_torn_line(path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if it exists.
-
-    Raises:
-        GanforgeError: The folder is not writable.
-    """
+    """Remove a file if it exists."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA if available, else the CPU.
-
-    Raises:
-        OptionError: Unknown device, or CUDA is not available.
-    """
+    """Return the device of a name; ``auto`` is CUDA if available, else the CPU."""
     import torch
 
     choices = ("auto", "cuda", "cpu")

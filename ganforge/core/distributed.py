@@ -139,15 +139,7 @@ class Workers:
         return int(self._vote)
 
     def check_equal(self, digest: str, what: str) -> None:
-        """Compare a digest over all workers.
-
-        Args:
-            digest: Hexadecimal digest, of equal length in every worker.
-            what: Name of the content, for the message.
-
-        Raises:
-            WorkerError: Digests differ.
-        """
+        """Raise a `WorkerError` unless a hexadecimal digest of `what` is equal in all workers."""
         if self.size == 1:
             return
         rows = self.gather(torch.frombuffer(bytearray(bytes.fromhex(digest)), dtype=torch.uint8)[None])
@@ -193,13 +185,9 @@ def is_launched() -> bool:
 
 @contextmanager
 def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
-    """Host the store of the workers on this machine.
+    """Host the store of `size` workers on this machine; yield the environment variables of each, by rank.
 
-    Args:
-        size: Number of workers.
-
-    Yields:
-        Environment variables of each worker, by rank. Its standard input must be a pipe from this process.
+    Standard input of a worker must be a pipe from this process.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(size), LAUNCHED: "1"}
@@ -211,13 +199,8 @@ def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
 def join_workers(on_cuda: bool) -> Workers:
     """Join the process group, if a launcher started several workers.
 
-    A worker of ganforge's launcher gets SIGTERM when the launcher ends; it then saves a checkpoint and ends.
-
-    Args:
-        on_cuda: Whether networks are on GPUs: NCCL reduces their gradients, Gloo all else.
-
-    Raises:
-        WorkerError: Other workers are unreachable.
+    A worker of ganforge's launcher gets SIGTERM when the launcher ends; it then saves a checkpoint and ends. With
+    networks on GPUs, NCCL reduces their gradients; Gloo does all else.
     """
     if not is_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE

@@ -48,16 +48,12 @@ _DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST}}
 
 
 def decode(text: str | bytes, kind: type[T], *, null_nan: bool = False) -> T:
-    """Parse JSON and convert it to a type; see `parse_json` and `convert`."""
+    """Parse JSON and convert it to a type."""
     return convert(parse_json(text, null_nan=null_nan), kind)
 
 
 def parse_json(text: str | bytes, *, null_nan: bool = False) -> Any:
-    """Parse JSON.
-
-    Args:
-        text: JSON in UTF-8.
-        null_nan: Whether to read NaN, Infinity and -Infinity as null; older versions wrote them into ``.jsonl`` files.
+    """Parse JSON; `null_nan` reads NaN and Infinity as null, as older versions wrote them into ``.jsonl`` files.
 
     Raises:
         ValueError: Invalid JSON, a number outside int64 or float64, a lone surrogate, or more than `DEEPEST` levels.

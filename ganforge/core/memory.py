@@ -53,15 +53,10 @@ def describe_bytes(size: int) -> str:
 
 @contextmanager
 def bounded(most: int) -> Iterator[None]:
-    """Limit the memory of networks that are constructed in the block.
+    """Limit weights and buffers of networks that are constructed in the block to `most` bytes, or raise
+    `TooLargeError`.
 
     A tensor that exceeds the rest of the limit is refused before it is allocated.
-
-    Args:
-        most: Maximum size of all weights and buffers together, in bytes.
-
-    Raises:
-        TooLargeError: Weights and buffers exceed the limit, or are more than `MOST_TENSORS`.
     """
     allowance = _Allowance(most)
     handles = [

@@ -32,9 +32,6 @@ def run_with_halving(function: Callable[..., T], *inputs: Tensor | None, join: C
         function: Computes each example of a batch independently.
         inputs: Tensors ``[N, ...]``, or None.
         join: Joins the results of two halves.
-
-    Raises:
-        Exception: Any other error of the function, or out of memory with one example.
     """
     try:
         return function(*inputs)

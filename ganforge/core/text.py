@@ -10,12 +10,7 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 
 
 def escape_controls(text: str, keep: str = "") -> str:
-    r"""Replace control characters by escapes such as ``\x1b``.
-
-    Args:
-        text: Untrusted text: a file name, a class name, a plugin's message.
-        keep: Control characters to keep, such as a line feed.
-    """
+    r"""Replace control characters except those in `keep` by escapes such as ``\x1b``."""
     return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 

@@ -14,16 +14,9 @@ MAKERS: dict[tuple[str, str], str] = {}
 
 @contextmanager
 def blaming(kind: str, name: str) -> Iterator[None]:
-    """Convert exceptions of a part to `PluginError`.
+    """Convert exceptions of a part, such as ``loss`` ``nonsat``, to `PluginError`.
 
     Errors of ganforge, keyboard interrupts and out-of-memory errors pass unchanged.
-
-    Args:
-        kind: Kind of the part, such as ``loss``.
-        name: Name of the part, such as ``nonsat``.
-
-    Raises:
-        PluginError: The part failed.
     """
     try:
         yield

@@ -54,13 +54,9 @@ def load_plugins(
     """Load all installed plugins in order of name, then the files; a broken one does not stop others.
 
     Args:
-        files: One-file plugins.
+        files: One-file plugins; a broken one raises a PluginError.
         disabled: Names of plugins to skip.
         announce: Called with the name of each plugin before its import.
-
-    Raises:
-        OptionError: Unknown name in `disabled`, or a file is not found.
-        PluginError: A file is broken.
     """
     found = sorted(entry_points(group="ganforge"), key=lambda point: (point.name, _distribution(point)))
     names = {point.name for point in found} | {path.stem for path in files}
@@ -82,11 +78,7 @@ def load_plugins(
 def _contained(warnings: list[str]) -> Iterator[None]:
     """Import a plugin in the block, with standard output on standard error; restore torch's default dtype.
 
-    Args:
-        warnings: Receives a line for each changed setting.
-
-    Raises:
-        PluginError: The block raised, except for keyboard interrupts.
+    Exceptions become a PluginError; `warnings` receives a line for each changed setting.
     """
     torch = sys.modules.get("torch")
     before = torch.get_default_dtype() if torch else None
@@ -142,15 +134,7 @@ def _from_file(path: Path) -> Plugin:
 
 
 def collect_parts(module: object) -> dict[str, dict[str, Any]]:
-    """Collect all parts of a plugin, by kind and name.
-
-    Args:
-        module: A module or object with decorated hook functions.
-
-    Raises:
-        PluginError: The plugin requires another version of the contract; or a hook is unknown, undecorated, takes
-            arguments or returns no mapping; or there is none.
-    """
+    """Collect all parts of a module, or any object with decorated hook functions, by kind and name."""
     written_for = getattr(module, "GANFORGE_API", API_VERSION)
     if written_for != API_VERSION:
         raise PluginError(

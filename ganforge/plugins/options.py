@@ -46,11 +46,7 @@ class Option:
 
 
 def read_options(factory: Callable[..., Any]) -> dict[str, Option]:
-    """Return the options of a class or function: its keyword-only arguments.
-
-    Raises:
-        PluginError: An option has no annotation or no default.
-    """
+    """Return the options of a class or function: its keyword-only arguments."""
     function: Any = getattr(factory, "__init__") if isinstance(factory, type) else factory  # noqa: B009
     hints = typing.get_type_hints(function)
     lines: dict[str, str] = {}
@@ -89,16 +85,7 @@ def _describe(annotation: Any) -> str:
 
 
 def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], where: str) -> dict[str, Any]:
-    """Convert options to their types.
-
-    Args:
-        options: Values by name, as text from the command line or typed from a file.
-        schema: Known options.
-        where: Owner for messages, such as ``generator 'dcgan'``.
-
-    Raises:
-        OptionError: Unknown name or invalid value.
-    """
+    """Convert options to their types; `where` is their owner for messages, such as ``generator 'dcgan'``."""
     checked = {}
     for name, value in options.items():
         if name not in schema:
@@ -108,11 +95,7 @@ def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], wher
 
 
 def coerce(value: Any, annotation: Any, where: str) -> Any:
-    """Convert a value to a type; text may be ``500k``, ``true``, ``64,128``.
-
-    Raises:
-        OptionError: Invalid value.
-    """
+    """Convert a value to a type; text may be ``500k``, ``true``, ``64,128``."""
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Literal:

@@ -64,11 +64,7 @@ class Registry:
         return [_clash(found) for found in self._parts.values() if len(found) > 1]
 
     def part(self, kind: str, name: str) -> Part:
-        """Return a part.
-
-        Raises:
-            OptionError: Unknown or ambiguous name.
-        """
+        """Return a part."""
         found = self._parts.get((kind, name), [])
         if len(found) == 1:
             return found[0]
@@ -88,11 +84,7 @@ class Registry:
         return self.part(kind, name).options
 
     def check(self, kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert options of a part to their types and add defaults.
-
-        Raises:
-            OptionError: Unknown part, unknown option or invalid value.
-        """
+        """Convert options of a part to their types and add defaults."""
         schema = self.options(kind, name)
         defaults = {option.name: option.default for option in schema.values()}
         return {**defaults, **check_options(options, schema, f"{kind} '{name}'")}
@@ -108,10 +100,6 @@ class Registry:
             options: Values other than defaults.
             arguments: A `DataSpec` for networks; ignored by regularizers without an argument ``data``.
             most_bytes: Maximum memory of its weights; None for all of the machine's memory.
-
-        Raises:
-            OptionError: Unknown part, invalid option, or weights exceed the memory.
-            PluginError: The constructor raised an error other than ``ValueError``.
         """
         part = self.part(kind, name)
         checked = self.check(kind, name, options)

@@ -70,12 +70,10 @@ def _try_plugins(files: Sequence[Path], disabled: Sequence[str], timeout: float)
 
 
 def announce_plugins(descriptor: int, count: int, given: Sequence[str]) -> None:
-    """Import all plugins, and write each name before its import, one per line; an empty line follows the last.
+    """Import all plugins, and write each name to a pipe before its import, one per line; an empty line follows the
+    last.
 
-    Args:
-        descriptor: Pipe to write to.
-        count: Number of files in `given`.
-        given: Files of plugins, then names of disabled ones.
+    `given` holds `count` files, then names of disabled plugins.
     """
 
     def announce(name: str) -> None:

@@ -116,11 +116,7 @@ def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write tensors and their card; the same content gives the same bytes.
-
-    Raises:
-        GanforgeError: The file is not writable; an older one is unchanged.
-    """
+    """Write tensors and their card; the same content gives the same bytes."""
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     own = {"format": FORMAT, "digest": digest_tensors(ready), "card_digest": _digest_card(card)}
     text = json.dumps({**card, **own}, sort_keys=True)
@@ -139,11 +135,7 @@ def _digest_card(card: Mapping[str, Any]) -> str:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """Read the card of a file, without its tensors.
-
-    Raises:
-        CheckpointError: Not found, not a safetensors file of ganforge, or invalid.
-    """
+    """Read the card of a file, without its tensors."""
     try:
         with open_regular(path) as opened:
             size = os.fstat(opened.fileno()).st_size
@@ -178,11 +170,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def require_card(path: Path, card: Mapping[str, Any], kind: Any) -> None:
-    """Validate a card against a type of msgspec.
-
-    Raises:
-        CheckpointError: Invalid card.
-    """
+    """Validate a card against a type of msgspec."""
     try:
         convert(card, kind)
     except ValueError as error:
@@ -190,7 +178,7 @@ def require_card(path: Path, card: Mapping[str, Any], kind: Any) -> None:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read all tensors of a file and its card, and verify their digest; errors as `read_card`."""
+    """Read all tensors of a file and its card, and verify their digest."""
     card = read_card(path)
     if card.get("kind") == "checkpoint":
         require_card(path, card, _CheckpointCard)
@@ -245,16 +233,7 @@ def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str,
 
 
 def load_generator(path: Path, registry: Registry | None = None) -> tuple[Generator, dict[str, Any]]:
-    """Return a generator on the CPU in evaluation mode, and its card.
-
-    Args:
-        path: A ``generator.safetensors``.
-        registry: Available parts; None for the installed plugins.
-
-    Raises:
-        CheckpointError: Not a generator's file, damaged, not matching its architecture, or with non-finite weights.
-        OptionError: No plugin provides the architecture.
-    """
+    """Return a generator on the CPU in evaluation mode, and its card; `registry` defaults to the installed plugins."""
     card = read_card(path)
     if card.get("kind") != "generator":
         raise CheckpointError(f"{path}: not a generator but a {card.get('kind', 'file of unknown kind')}")

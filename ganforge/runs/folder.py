@@ -34,16 +34,9 @@ _SURROGATES = "".join(map(chr, range(0xDC80, 0xDD00)))
 
 
 class RunFolder:
-    """A run directory with untrusted content: no file in it may lead out of it.
+    """A run directory with untrusted content: a CheckpointError if an entry leads out of it or is no file or folder.
 
-    The directory itself may be behind a symbolic link.
-
-    Args:
-        path: The directory.
-
-    Raises:
-        CheckpointError: A file or folder of the run is a link, named pipe, device or socket; or the path holds control
-            characters.
+    The directory itself may be behind a symbolic link. Its path must not hold control characters.
     """
 
     FILES = (
@@ -85,15 +78,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path, name: str) -> RunFolder:
-        """Create the directory of a new run with the next free number.
-
-        Args:
-            out: Directory of all runs.
-            name: Suffix after the number.
-
-        Raises:
-            GanforgeError: The directory is not writable.
-        """
+        """Create the directory of a new run in `out`, with the next free number before the name."""
         slug = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -133,16 +118,7 @@ class RunFolder:
 
     @classmethod
     def find(cls, text: str | None, out: Path) -> RunFolder:
-        """Find a run.
-
-        Args:
-            text: Path, name under `out`, or number; None for the newest run.
-            out: Directory of all runs.
-
-        Raises:
-            OptionError: Not found.
-            CheckpointError: The run leads out of its directory; see `RunFolder`.
-        """
+        """Find a run by its path, its name under `out`, or its number; None for the newest run."""
         runs = sorted(each for each in out.iterdir() if _is_run(each)) if out.is_dir() else []
         if text is None:
             if not runs:
@@ -158,12 +134,7 @@ class RunFolder:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Lock the run for training until the block or the process ends.
-
-        Raises:
-            OptionError: Another process trains the run.
-            GanforgeError: The lock file is not writable.
-        """
+        """Lock the run for training until the block or the process ends."""
         path = self.path / "run.lock"
         try:
             lock = lock_file(path)
@@ -197,14 +168,9 @@ class RunFolder:
             )
 
     def confirm_data(self, given: str | None) -> None:
-        """Check that a resumed run may read its data; another user's run may not name paths of this machine.
+        """Check that a resumed run may read its data; `given` is what the user names now, None for the configuration's.
 
-        Args:
-            given: Data as the user names them now; None for those of the configuration.
-
-        Raises:
-            OptionError: Other data, or another user's run without `given`.
-            CheckpointError: The configuration is damaged.
+        Another user's run may not name paths of this machine.
         """
         data = self.read_config().get("data")
         own = data.get("source") if isinstance(data, dict) else None
@@ -216,11 +182,7 @@ class RunFolder:
             raise OptionError(f"{self.path} belongs to another user and reads {own}", f"add --data {own} to allow that")
 
     def find_generator(self) -> Path:
-        """Return the file of the EMA generator.
-
-        Raises:
-            CheckpointError: Not found.
-        """
+        """Return the file of the EMA generator."""
         if not self.generator.exists():
             raise CheckpointError(f"{self.path}: no generator yet", f"ganforge train --resume {self.path}")
         return self.generator
@@ -230,11 +192,7 @@ class RunFolder:
         write_bytes(self.config, (json.dumps(tree, indent=2) + "\n").encode())
 
     def read_config(self) -> dict[str, Any]:
-        """Read ``config.json``.
-
-        Raises:
-            CheckpointError: Invalid or unreadable.
-        """
+        """Read ``config.json``."""
         try:
             tree: dict[str, Any] = parse_json(read_text(self.config, follow=False))
             convert(tree, ConfigTree)

@@ -59,11 +59,7 @@ _KNOWN = {name for name in Row.__struct_fields__ if name != "numbers"}
 
 
 def read_row(line: str) -> Row:
-    """Validate one row.
-
-    Raises:
-        ValueError: Invalid JSON, or a field of a wrong type; the message names it.
-    """
+    """Validate one row; raise a ValueError that names the invalid field."""
     tree = parse_json(line, null_nan=True)
     if not isinstance(tree, dict):
         return convert(tree, Row)
@@ -77,11 +73,7 @@ def read_row(line: str) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a file of metrics, oldest row first; empty if not found.
-
-    Raises:
-        CheckpointError: The file or a row is invalid.
-    """
+    """Read a file of metrics, oldest row first; empty if not found."""
     problems: list[str] = []
     rows = read_lines(path, read_row, problems)
     if problems:

@@ -79,11 +79,6 @@ class Trainer:
         console: Output.
         workers: Process group.
 
-    Raises:
-        OptionError: Invalid option.
-        DataError: Invalid data.
-        PluginError: A part cannot be created.
-
     Attributes:
         config: Configuration with budget and microbatches.
     """
@@ -104,11 +99,7 @@ class Trainer:
         self._batches = open_batches(self.config.training, self._data, device)
 
     def begin_from(self, weights: Path) -> None:
-        """Load initial weights from a checkpoint or a saved generator.
-
-        Raises:
-            CheckpointError: The file is damaged, or does not match the networks.
-        """
+        """Load initial weights from a checkpoint or a saved generator."""
         self.config = replace(self.config, training=replace(self.config.training, init_from=str(weights.resolve())))
         self._console.say(begin_from(self._state, weights))
 
@@ -118,12 +109,6 @@ class Trainer:
         Args:
             out: Directory of all runs.
             name: Suffix of the run directory; None for recipe, loss and data.
-
-        Raises:
-            DivergenceError: Gradients or scores became non-finite.
-            OutOfMemory: A step exceeds the memory.
-            WorkerError: Another worker is lost.
-            GanforgeError: A file is not writable.
         """
         workers, config = self._workers, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
@@ -134,12 +119,7 @@ class Trainer:
             return self._run(self._open_record(folder), scorer, engine)
 
     def resume(self, folder: RunFolder) -> Finished:
-        """Resume a run; errors as `start`.
-
-        Raises:
-            OptionError: The budget is spent, or another process trains the run.
-            CheckpointError: Checkpoints are damaged, or from other data or networks.
-        """
+        """Resume a run; errors as `start`."""
         with self._lock(folder):
             record, state = self._open_record(folder), self._state
             self._console.say(resume(record, self._device))

@@ -19,12 +19,7 @@ LONGEST = 40
 
 
 def write_package(name: str, kind: str, out: Path, registry: Registry) -> Path:
-    """Write a package with one part to ``ganforge-NAME`` in `out`, and return its folder.
-
-    Raises:
-        OptionError: The name is invalid or already exists, the kind is unknown, or the folder already exists.
-        GanforgeError: The folder is not writable.
-    """
+    """Write a package with one part to ``ganforge-NAME`` in `out`, and return its folder."""
     name = name.removeprefix("ganforge-")
     if kind not in KINDS:
         raise OptionError(f"--kind {kind}: unknown kind", nearest(kind, KINDS))
