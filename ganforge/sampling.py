@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal, Protocol, cast, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 def read_precision(name: str) -> Precision:
     """Validate the name of a precision."""
     if name in PRECISIONS:
-        return cast(Precision, name)
+        return name
     raise OptionError(f"unknown precision '{name}'", nearest(name, PRECISIONS))
 
 

@@ -340,7 +340,7 @@ def test_a_network_that_knows_nothing_of_sources_trains_on_pairs_all_the_same(pl
 
 def test_one_that_asks_for_classes_is_refused(place, run):
     said = mistake(*run(*TRAIN, "--generator", "dcgan", "--set", "generator.conditioning=input", "--images", "8"))
-    assert "needs labelled data, but these have no classes" in said
+    assert "needs labeled data, but these have no classes" in said
 
 
 def test_augmentations_are_refused_as_they_would_tear_pairs_apart(place, run):

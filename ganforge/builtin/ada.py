@@ -56,7 +56,7 @@ class _Draws:
 
     def __init__(self, images: Tensor, p: Tensor) -> None:
         self.count, self.device, self.p = len(images), images.device, p
-        # Half precision would be too coarse for a place.
+        # Half precision is too coarse for coordinates.
         self.dtype = torch.promote_types(images.dtype, torch.float32)
 
     def integer(self, many: int) -> Tensor:
@@ -87,7 +87,7 @@ def _placement(draws: _Draws, height: int, width: int) -> Tensor:
     inverse = inverse @ _shift((right * width).round(), (down * height).round())
     size = draws.normal(0.2).exp2()
     inverse = inverse @ _scaling(size, size)
-    # There are two rotations, of which one at least takes place with probability p.
+    # Two rotations, at least one with probability p.
     rare = 1 - (1 - draws.p).sqrt()
     angle = draws.uniform(math.pi, p=rare)
     inverse = inverse @ _rotation(angle.cos(), angle.sin())
@@ -160,10 +160,10 @@ def _recolor(images: Tensor, draws: _Draws) -> Tensor:
     images = images * shaped(draws.normal(0.5).exp2())
     images = images - shaped(2 * draws.integer(2)) * images.mean(1, keepdim=True)
     if images.shape[1] == 3:
-        grey, hue = images.mean(1, keepdim=True), draws.uniform(math.pi)
-        across = (images.roll(-2, 1) - images.roll(-1, 1)) / math.sqrt(3)  # the grey axis times the colour
-        images = grey.lerp(images, shaped(hue.cos())) + across * shaped(hue.sin())
-        images = grey.lerp(images, shaped(draws.normal(1.0).exp2()))
+        gray, hue = images.mean(1, keepdim=True), draws.uniform(math.pi)
+        across = (images.roll(-2, 1) - images.roll(-1, 1)) / math.sqrt(3)  # cross product of gray axis and color
+        images = gray.lerp(images, shaped(hue.cos())) + across * shaped(hue.sin())
+        images = gray.lerp(images, shaped(draws.normal(1.0).exp2()))
     return images
 
 

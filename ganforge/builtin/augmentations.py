@@ -103,7 +103,7 @@ class DiffAugment(Augmentation):
     def _cutout(self, images: Tensor) -> Tensor:
         rows, columns = _grid(images)
         high, wide = (round(side * self.hole) for side in images.shape[2:])
-        # Its centre may be any pixel, so that it may hang over the edge; the middle would be cut out always otherwise.
+        # The center may be any pixel, so that the middle is not always cut out.
         top = _whole(0, images.shape[2] - 1, images) - high // 2
         left = _whole(0, images.shape[3] - 1, images) - wide // 2
         cut = (rows >= top) & (rows < top + high) & (columns >= left) & (columns < left + wide)

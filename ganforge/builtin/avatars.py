@@ -15,22 +15,22 @@ from ganforge.builtin.avatars_drawing import Pen
 from ganforge.builtin.avatars_parts import HAIR_STYLES, PARTS
 
 
-def _colours(codes: str) -> Tensor:
+def _colors(codes: str) -> Tensor:
     return torch.tensor([list(bytes.fromhex(code)) for code in codes.split()], dtype=torch.float32)
 
 
 PALETTES = {
-    "skin": _colours("fbdfca f3c6a2 e3a981 cb8b5c a66b43 83502f 603a2a"),
-    "hair_colour": _colours("2d2528 4b3129 7b4b30 a5522f d17a3f e6ba6c b5b2b6 d9869d"),
-    "eye_colour": _colours("5a3a26 3f6f8f 4d7d58 3a2c2a"),
-    "shirt_colour": _colours("e76f5b 2a9d8f 33507d eeb44f 8a79c0 4b4659 5a8a63 c75f80"),
-    "hat_colour": _colours("e4604e 2c8f8c 35507f e9a93c 7d5a9e 4d8a5c"),
-    "glasses_colour": _colours("2b2933 c23b3f 2d5fa0 e3a233"),
-    "background": _colours("f7cdb8 fbe3a4 bfe3cc b7dcef d3caf0 f6c6d3 d3dfb4 ecdcc6"),
+    "skin": _colors("fbdfca f3c6a2 e3a981 cb8b5c a66b43 83502f 603a2a"),
+    "hair_colour": _colors("2d2528 4b3129 7b4b30 a5522f d17a3f e6ba6c b5b2b6 d9869d"),
+    "eye_colour": _colors("5a3a26 3f6f8f 4d7d58 3a2c2a"),
+    "shirt_colour": _colors("e76f5b 2a9d8f 33507d eeb44f 8a79c0 4b4659 5a8a63 c75f80"),
+    "hat_colour": _colors("e4604e 2c8f8c 35507f e9a93c 7d5a9e 4d8a5c"),
+    "glasses_colour": _colors("2b2933 c23b3f 2d5fa0 e3a233"),
+    "background": _colors("f7cdb8 fbe3a4 bfe3cc b7dcef d3caf0 f6c6d3 d3dfb4 ecdcc6"),
 }
 """Colors ``[K, 3]`` in [0, 255] of the values 0 to K - 1 of these attributes."""
 
-# Which hair colours stand out from each skin; what is listed twice is twice as frequent.
+# Hair colors that contrast with each skin; repeated colors are more frequent.
 _HAIR_ON_SKIN = torch.tensor(
     [
         [0, 1, 2, 3, 4, 5, 6, 7],
@@ -165,7 +165,7 @@ def draw(attributes: Mapping[str, Tensor], resolution: int) -> Tensor:
     _check("resolution", resolution, 8, 1024)
     count = len(attributes["skin"])
     images = torch.empty(count, 3, resolution, resolution, dtype=torch.uint8)
-    chunk = max(1, 2**18 // resolution**2)  # planes of 1 MiB stay in the cache of a core
+    chunk = max(1, 2**18 // resolution**2)  # planes of 1 MiB fit the cache of a core
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
         images[part] = _paint({name: values[part] for name, values in attributes.items()}, resolution)
@@ -174,8 +174,8 @@ def draw(attributes: Mapping[str, Tensor], resolution: int) -> Tensor:
 
 def _paint(known: Mapping[str, Tensor], resolution: int) -> Tensor:
     faces = {name: values.view(-1, 1, 1) for name, values in known.items()}
-    colours = {name: palette[known[name]].view(-1, 3, 1, 1) for name, palette in PALETTES.items()}
-    # The whole figure turns about the base of the neck. A small angle is twice the tangent of its half.
+    colors = {name: palette[known[name]].view(-1, 3, 1, 1) for name, palette in PALETTES.items()}
+    # The figure rotates about the base of the neck; a small angle is twice the tangent of its half.
     line, neck, tangent = (torch.arange(resolution) * 2 + 1) / resolution - 1, 0.7, faces["tilt"] / 2
     across, down = line.view(1, -1) - faces["shift_x"], line.view(-1, 1) - faces["shift_y"] - neck
     cosine, sine = (1 - tangent * tangent) / (1 + tangent * tangent), 2 * tangent / (1 + tangent * tangent)
@@ -186,7 +186,7 @@ def _paint(known: Mapping[str, Tensor], resolution: int) -> Tensor:
         first, last = (low - farthest + 1) / 2 * resolution, (high + farthest + 1) / 2 * resolution
         return slice(max(0, int(first) - 1), int(last) + 2)
 
-    canvas = Pen(torch.empty(len(x), 3, resolution, resolution), x, y, 2 / resolution, faces, colours)
+    canvas = Pen(torch.empty(len(x), 3, resolution, resolution), x, y, 2 / resolution, faces, colors)
     for paint, (left, top, right, bottom), shown_by in PARTS:
         shown: Tensor | slice = slice(None)
         if shown_by:

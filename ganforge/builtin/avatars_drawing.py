@@ -50,14 +50,14 @@ def stroke(x: Tensor, y: Tensor, bend: float | Tensor, width: float | Tensor, th
     return torch.where(beyond_end, circle(past, drop, 0), under(x, y, bend).abs()) - thickness
 
 
-def darker(colour: Tensor, amount: float) -> Tensor:
+def darker(color: Tensor, amount: float) -> Tensor:
     """Darken a color and shift it to red."""
-    return colour * (1 - amount * torch.tensor([0.8, 1.12, 1.12]).view(3, 1, 1))
+    return color * (1 - amount * torch.tensor([0.8, 1.12, 1.12]).view(3, 1, 1))
 
 
-def lighter(colour: Tensor, amount: float) -> Tensor:
+def lighter(color: Tensor, amount: float) -> Tensor:
     """Mix a color with white."""
-    return colour + (255 - colour) * amount
+    return color + (255 - color) * amount
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Pen:
     y: Tensor
     pixel: float
     attributes: Mapping[str, Tensor]
-    colours: Mapping[str, Tensor]
+    colors: Mapping[str, Tensor]
 
     def __getitem__(self, attribute: str) -> Tensor:
         return self.attributes[attribute]
@@ -91,10 +91,10 @@ class Pen:
             self.y[faces, rows, columns],
             self.pixel,
             {name: values[faces] for name, values in self.attributes.items()},
-            {name: values[faces] for name, values in self.colours.items()},
+            {name: values[faces] for name, values in self.colors.items()},
         )
 
-    def fill(self, shape: Tensor, colour: Tensor, opacity: float = 1, blur: float = 0) -> None:
+    def fill(self, shape: Tensor, color: Tensor, opacity: float = 1, blur: float = 0) -> None:
         """Paint the inside of a signed distance ``[N, H, W]``, with an edge of one pixel plus the blur."""
         coverage = (0.5 - shape / (self.pixel + blur)).clamp_(0, 1).mul_(opacity)
-        self.pixels.add_((colour - self.pixels).mul_(coverage.unsqueeze(1)))
+        self.pixels.add_((color - self.pixels).mul_(coverage.unsqueeze(1)))

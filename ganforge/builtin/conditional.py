@@ -28,10 +28,10 @@ class AuxiliaryClassifier(Regularizer):
         if not isinstance(network, ClassifierDiscriminator):
             raise OptionError(
                 f"regularizer 'auxiliary': {type(network).__name__} has no classifier",
-                "use a discriminator that has one, such as --discriminator dcgan",
+                "use a discriminator with a classifier, such as --discriminator dcgan",
             )
         if step.labels is None:
-            raise OptionError("regularizer 'auxiliary': the data have no classes", "give labelled data or leave it out")
+            raise OptionError("regularizer 'auxiliary': the data have no classes", "use labeled data or omit it")
         return cross_entropy(network.classify(getattr(step.features, side)), step.labels)
 
 
@@ -52,7 +52,7 @@ def _settings(
         },
         "loss": {"name": "nonsat"},
         "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
-        # Labels are learned in steps: of digits, 96 % obey after 80,000 with 32, 87 % after 130,000 with 128.
+        # Small batches learn labels faster: 96 % of digits after 80,000 images with 32, 87 % after 130,000 with 128.
         "training": {"batch": 32},
         **more,
     }
@@ -62,23 +62,23 @@ def _settings(
 def ganforge_recipes() -> dict[str, Recipe]:
     return {
         "cgan": Recipe(
-            summary="Conditional GAN: fully connected networks, classes joined to the input of both.",
+            summary="Conditional GAN: fully connected networks, classes joined to both inputs.",
             source="Mirza and Osindero 2014, Conditional Generative Adversarial Nets, arXiv:1411.1784 (Adam for SGD)",
             settings=_settings("mlp", "input", "input"),
         ),
         "cdcgan": Recipe(
-            summary="Conditional DCGAN: convolutional networks, classes joined to the input of both.",
+            summary="Conditional DCGAN: convolutional networks, classes joined to both inputs.",
             source="Mirza and Osindero 2014, arXiv:1411.1784, with the networks of DCGAN (2016)",
             settings=_settings("dcgan", "input", "input"),
         ),
         "acgan": Recipe(
-            summary="AC-GAN: a discriminator that also classifies, a generator that makes what it recognises.",
+            summary="AC-GAN: a discriminator that also classifies, and an auxiliary loss of both players.",
             source="Odena, Olah and Shlens 2017, Conditional Image Synthesis with Auxiliary Classifier GANs, "
             "arXiv:1610.09585",
             settings=_settings("dcgan", "input", "auxiliary", regularizers={"auxiliary": {"weight": 1}}),
         ),
         "projection": Recipe(
-            summary="Projection discriminator: class embeddings meet features; spectral norm; conditional batch norm.",
+            summary="Projection discriminator: class embeddings times features, spectral norm, conditional batch norm.",
             source="Miyato and Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637 "
             "(with DCGAN's networks)",
             settings=_settings("dcgan", "norm", "projection", "spectral", loss={"name": "hinge"}),

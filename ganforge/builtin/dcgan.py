@@ -39,7 +39,7 @@ def _normalize(kind: str, channels: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
 
 
-def _initialise(network: nn.Module) -> None:
+def _initialize(network: nn.Module) -> None:
     """Initialize convolutions with N(0, 0.02), scales of batch norm with N(1, 0.02), biases with 0."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -99,7 +99,7 @@ class DCGANGenerator(Generator):
             layers.append(nn.ReLU())
         layers += [*self._double(sizes[-1], data.shape[0], upsampling, bias=True), nn.Tanh()]
         self.layers = ConditionalSequential(*layers)
-        _initialise(self)
+        _initialize(self)
 
     @staticmethod
     def _double(channels_in: int, channels_out: int, upsampling: str, *, bias: bool) -> list[nn.Module]:
@@ -150,7 +150,7 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         self.minibatch = make_minibatch_statistics(minibatch, sizes[-1] * 4 * 4)
         if not self.joint:
             self.judge = nn.Conv2d(sizes[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1, 4)
-        _initialise(self)
+        _initialize(self)
         if normalization == "spectral":
             for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:
                 spectral_norm(module)

@@ -37,7 +37,7 @@ class GaussianMixture(Dataset):
             if value < least:
                 raise OptionError(f"{name} = {value} is too small", f"the least is {least}")
         if not sigma > 0:
-            raise OptionError(f"a deviation of {sigma} is too small", "it must be above 0")
+            raise OptionError(f"sigma = {sigma} is too small", "it must be above 0")
         self.centers = centers.float()
         self.sigma = sigma
         self.count = count
@@ -46,7 +46,7 @@ class GaussianMixture(Dataset):
 
     @cached_property
     def _noise(self) -> Tensor:
-        # RandomState is the one generator of numpy whose stream never changes, so fingerprints stay the same.
+        # numpy guarantees the stream of RandomState, so fingerprints stay the same.
         generator = np.random.RandomState(self.seed)
         return torch.from_numpy(generator.standard_normal((self.count, self.centers.shape[1]))).float()
 
@@ -110,8 +110,8 @@ def ganforge_datasets() -> dict[str, type[Dataset]]:
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    # Small networks and many steps: the modes are far narrower than what lies between them. Strong penalties keep all
-    # modes while points still wander; weak ones and low rates then let the discriminator see how narrow the modes are.
+    # Small networks and many steps, since modes are narrow. Strong penalties first keep all modes; weak ones and low
+    # rates then fit their width.
     weight, rate = "cosine:1:3e-5:6.7M", "cosine:1e-3:1e-5:10M"
     return {
         "mixture": Recipe(

@@ -43,7 +43,7 @@ class Lsun(Dataset):
         except lmdb.Error as error:
             raise DataError(
                 f"LSUN's folder {self._root / self._folder} is missing or damaged",
-                f"download {self._folder}.zip as www.yf.io/p/lsun tells, and unzip it in {self._root}",
+                f"download {self._folder}.zip as described at www.yf.io/p/lsun, and unzip it in {self._root}",
             ) from error
 
     @cached_property
@@ -55,7 +55,7 @@ class Lsun(Dataset):
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Any:
-        from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+        from ganforge import open_picture  # slow import
 
         with self._database.begin() as transaction:
             return open_picture(transaction.get(self._keys[index]), f"LSUN's picture {index}")

@@ -30,8 +30,8 @@ class PackedDiscriminator(FeatureDiscriminator):
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         if len(images) % self.pack:
             raise OptionError(
-                f"a batch of {len(images)} is no whole number of packs of {self.pack}",
-                f"give --batch a multiple of {self.pack}",
+                f"a batch of {len(images)} is not a multiple of the pack size {self.pack}",
+                f"set --batch to a multiple of {self.pack}",
             )
         packs = images.reshape(len(images) // self.pack, self.pack * images.shape[1], *images.shape[2:])
         return self.inner.features(packs)
@@ -61,7 +61,7 @@ class PackedDCGAN(PackedDiscriminator):
     ) -> None:
         _check_pack(pack)
         inner = DCGANDiscriminator(data, width=width, max_width=max_width, normalization=normalization)
-        # As in the paper, nothing differs but the number of channels that go into the first layer.
+        # As in the paper, only the first layer's input channels differ.
         first = nn.Conv2d(pack * data.shape[0], min(width, max_width), 4, stride=2, padding=1)
         nn.init.normal_(first.weight, 0.0, 0.02)
         nn.init.zeros_(first.bias)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ class PathLength(Regularizer):
         if not isinstance(generator, StyleGenerator):
             raise OptionError(
                 f"regularizer 'path-length' needs styles, and {type(generator).__name__} has none",
-                "a generator has them by deriving from StyleGenerator, as stylegan2 and stylegan do",
+                "use a subclass of StyleGenerator, such as stylegan2 or stylegan",
             )
         size = max(1, len(step.latents) // self.shrink)
         labels = None if step.labels is None else step.labels[:size]

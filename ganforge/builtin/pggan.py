@@ -138,11 +138,11 @@ def ganforge_recipes() -> dict[str, Recipe]:
     stages = {"stage_images": 20_000, "fade_images": 20_000}
     return {
         "pggan": Recipe(
-            summary="Progressive growing: networks that begin at 4 x 4 pixels and double while they train.",
+            summary="Progressive growing: networks start at 4 x 4 pixels and double their resolution in training.",
             source="Karras, Aila, Laine and Lehtinen 2018, Progressive Growing of GANs for Improved Quality, "
             "Stability, and Variation, arXiv:1710.10196",
             settings={
-                # A fortieth of the paper's 800k, for data and budgets that are smaller too.
+                # A fortieth of the paper's 800k, for smaller data and budgets.
                 "generator": {"name": "pggan", **stages},
                 "discriminator": {"name": "pggan", "minibatch": "deviation", **stages},
                 "loss": {"name": "wasserstein"},

@@ -20,11 +20,11 @@ class SemiSupervised(Regularizer):
         if not isinstance(network, ClassifierDiscriminator):
             raise OptionError(
                 f"regularizer 'semi-supervised': {type(network).__name__} has no classifier",
-                "use a discriminator that has one, such as --discriminator dcgan",
+                "use a discriminator with a classifier, such as --discriminator dcgan",
             )
         if step.labelled is None:
             raise OptionError(
-                "regularizer 'semi-supervised': the data have no classes", "give labelled data or leave it out"
+                "regularizer 'semi-supervised': the data have no classes", "use labeled data or omit the regularizer"
             )
         images, labels = step.labelled
         return cross_entropy(network.classify(network.features(step.augment(images), labels)), labels)
@@ -43,7 +43,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
             source="Salimans et al. 2016, Improved Techniques for Training GANs, arXiv:1606.03498 (DCGAN's networks)",
             settings={
                 "generator": {"name": "dcgan", "width": 32},
-                # Not batch norm: real, generated and labelled batches differ, and single images are classified.
+                # No batch norm: real, generated and labeled batches differ, and single images are classified.
                 "discriminator": {"name": "dcgan", "width": 32, "conditioning": "joint", "normalization": "layer"},
                 "loss": {"name": "nonsat"},
                 "regularizers": {"semi-supervised": {"weight": 1}, "feature-matching": {"weight": 1}},

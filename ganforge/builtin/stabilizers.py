@@ -20,8 +20,8 @@ class FeatureMatching(Regularizer):
     def generator(self, step: Step) -> Tensor:
         if not isinstance(step.discriminator, FeatureDiscriminator):
             raise OptionError(
-                f"regularizer 'feature-matching' needs features, and {type(step.discriminator).__name__} offers none",
-                "a discriminator offers them by deriving from FeatureDiscriminator, as dcgan and mlp do",
+                f"regularizer 'feature-matching' needs features, and {type(step.discriminator).__name__} has none",
+                "use a subclass of FeatureDiscriminator, such as dcgan or mlp",
             )
         return (step.features.real.mean(0) - step.features.fake.mean(0)).square().sum()
 
@@ -42,7 +42,7 @@ class HistoricalAveraging(Regularizer):
     def __init__(self) -> None:
         super().__init__()
         for player in ("generator", "discriminator"):
-            # How many weights there are is known at the first step, or from what is loaded.
+            # The number of weights is known at the first step or from a state dict.
             self.register_buffer(f"{player}_mean", torch.zeros(0))
             self.register_buffer(f"{player}_steps", torch.zeros((), dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]

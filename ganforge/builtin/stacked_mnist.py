@@ -45,21 +45,18 @@ class StackedMnist(Dataset):
 
     @cached_property
     def _chosen(self) -> NDArray[np.int64]:
-        # RandomState is the one generator of numpy whose stream never changes. Rows follow each other in it, so that an
-        # image does not depend on how many there are.
+        # numpy guarantees the stream of RandomState. Rows are drawn in order, so images do not depend on the count.
         return np.random.RandomState(self.seed).randint(0, len(self.digits), (self.count, 3), dtype=np.int64)
 
     @cached_property
     def _source(self) -> tuple[NDArray[np.uint8], Tensor]:
         """Digits, uint8 ``[N, H, W]``, and their labels ``[N]``."""
         if len(self.digits.class_names) < 2:
-            raise DataError("stacked-mnist: the digits have no classes", "put them into one folder of images a digit")
+            raise DataError("stacked-mnist: the digits have no classes", "use one folder of images per digit")
         items = [self.digits[index] for index in range(len(self.digits))]
-        images = [_grey(image, index) for index, (image, _) in enumerate(items)]
+        images = [_gray(image, index) for index, (image, _) in enumerate(items)]
         if len({image.shape for image in images}) > 1:
-            raise DataError(
-                "stacked-mnist: the digits differ in size", "bring them to one size with `ganforge data pack`"
-            )
+            raise DataError("stacked-mnist: the digits differ in size", "resize them with `ganforge data pack`")
         return np.stack(images), torch.tensor([int(label) for _, label in items])
 
     def __len__(self) -> int:
@@ -84,12 +81,12 @@ class StackedMnist(Dataset):
         return f"stacked 1 {self.digits.cache_key()} {self.count} {self.seed}"
 
 
-def _grey(image: Any, index: int) -> NDArray[np.uint8]:
+def _gray(image: Any, index: int) -> NDArray[np.uint8]:
     """Return a digit as uint8 ``[H, W]``."""
     array: NDArray[np.uint8] = np.asarray(image)
     array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.ndim != 2:
-        raise DataError(f"stacked-mnist: digit {index} is not grey", "give grey images")
+        raise DataError(f"stacked-mnist: digit {index} is not gray", "use gray images")
     return array
 
 

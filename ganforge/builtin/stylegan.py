@@ -66,13 +66,13 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
             mixing=mixing,
             conditioning=conditioning,
         )
-        # Not constant over its pixels: the first AdaIN would leave nothing of that.
+        # Varies over its pixels, since AdaIN removes constants.
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         layers = [StyledLayer(nn.Identity(), channels[0], 4, w_dim), self._convolve(channels[0], 4)]
         for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
             up = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="up")
             size = 8 * 2**level
-            # Blurring maps after the convolution is the same as before it, on fewer channels.
+            # The blur commutes with the convolution, and has fewer channels after it.
             layers.append(StyledLayer(nn.Sequential(up, Blur()), channels_out, size, w_dim))
             layers.append(self._convolve(channels_out, size))
         self.layers = nn.ModuleList(layers)
@@ -149,9 +149,9 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "generator": {"name": "stylegan"},
                 "discriminator": {"name": "stylegan", "minibatch": "deviation"},
                 "loss": {"name": "nonsat"},
-                # The paper has 10 for 1024 pixels. Every 16th step as in StyleGAN2, since it costs a third of a step.
+                # The paper has 10 for 1024 pixels. The interval is StyleGAN2's, since R1 takes a third of a step.
                 "regularizers": {"r1": {"weight": 2, "every": 16}},
-                # Twice the paper's rate and small batches: more is learned from few images.
+                # Twice the paper's rate and small batches learn faster from few images.
                 "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},
                 "training": {"batch": 8, "ema_images": 10_000},
             },

@@ -34,7 +34,7 @@ class _StyledConvolution(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, size: int, w_dim: int, *, up: bool) -> None:
         super().__init__()
         self.convolution = ModulatedConv2d(channels_in, channels_out, 3, w_dim, resample="up" if up else "none")
-        # Blurring maps after the convolution is the same as before it, on fewer channels.
+        # The blur commutes with the convolution, and has fewer channels after it.
         self.blur = Blur() if up else nn.Identity()
         self.noise = NoiseInjection(channels_out, size, lr_multiplier=NOISE_SPEED)
         self.bias = nn.Parameter(torch.zeros(channels_out, 1, 1))
@@ -86,7 +86,7 @@ class StyleGAN2Generator(MixingGenerator):
         self.to_pixels = nn.ModuleList(
             ModulatedConv2d(each, data.shape[0], 1, w_dim, demodulate=False) for each in channels
         )
-        # A bias at each size would come to the same: doubled, a colour stays what it is.
+        # Biases at each size are equivalent: upsampling preserves a constant.
         self.color = nn.Parameter(torch.zeros(1, data.shape[0], 1, 1))
         self.upsample = BilinearUpsample()
 
@@ -161,14 +161,13 @@ def ganforge_discriminators() -> dict[str, type[Discriminator]]:
 def ganforge_recipes() -> dict[str, Recipe]:
     return {
         "stylegan2": Recipe(
-            summary="StyleGAN without AdaIN: modulated convolutions, skips and residuals, path length regularisation.",
+            summary="StyleGAN without AdaIN: modulated convolutions, skips and residuals, path length regularization.",
             source="Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, Analyzing and Improving the Image "
             "Quality of StyleGAN, arXiv:1912.04958",
             settings={
                 "generator": {"name": "stylegan2"},
                 "discriminator": {"name": "stylegan2", "minibatch": "deviation"},
                 "loss": {"name": "nonsat"},
-                # But for the path length, what the recipe stylegan has.
                 "regularizers": {
                     "r1": {"weight": 2, "every": 16},
                     "path-length": {"weight": 2, "every": 4},

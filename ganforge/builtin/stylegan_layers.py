@@ -71,7 +71,7 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
             starts.append(len(layers))
             layers += block(channels_in, channels_out)
         self.layers = nn.Sequential(*layers)
-        # From pixels, and the blocks; no submodules of their own, but slices of `layers`.
+        # Slices of `layers`, not submodules: from pixels, then each block.
         self.parts = [self.layers[first:last] for first, last in pairwise([0, *starts, len(layers)])]
         self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
         if not self.joint:

@@ -30,14 +30,14 @@ class TensorBoard(Logger):
                 'pip install "ganforge[tensorboard]"',
             ) from error
         if Path(folder).is_absolute() or ".." in Path(folder).parts:
-            raise OptionError(f"loggers.tensorboard.folder: {folder!r} lies outside the run", "such as tensorboard")
+            raise OptionError(f"loggers.tensorboard.folder: {folder!r} is outside the run", "such as tensorboard")
         self._open = SummaryWriter
         self._folder = folder
         self._writer: SummaryWriter | None = None
 
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
         if not (run / self._folder).resolve().is_relative_to(run.resolve()):
-            raise OptionError(f"{run / self._folder} leads out of the run", "remove the symbolic link")
+            raise OptionError(f"{run / self._folder} is outside the run", "remove the symbolic link")
         self._writer = self._open(str(run / self._folder), purge_step=images + 1 if images else None)
         lines = [f"    {section}: {value}" for section, value in config.items()]
         self._writer.add_text("configuration", "\n".join(lines), images)
@@ -48,7 +48,7 @@ class TensorBoard(Logger):
             self._writer.add_scalar(name, value, images)
 
     def log_picture(self, images: int, path: Path) -> None:
-        from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+        from ganforge import open_picture  # slow import
 
         assert self._writer is not None
         picture = open_picture(path.read_bytes(), path.name).convert("RGB")

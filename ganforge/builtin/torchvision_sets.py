@@ -86,7 +86,7 @@ class TorchvisionSet(Dataset):
         kind = getattr(datasets, self._set.kind)
         try:
             return kind(root=str(self._root), download=True, **self._split.arguments)
-        except Exception as error:  # whatever network, disk and archives raise, at length
+        except Exception as error:  # any error of network, disk and archives
             folder, files = self._set.files(kind, self._split.arguments)
             tool = self._set.downloader
             again = f"pip install {tool} and try again" if tool and not find_spec(tool) else "try again with a network"
@@ -120,7 +120,7 @@ _BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
 
 def _open_lazily(path: str | Path) -> Image.Image:
     """Open an image for decoding by ganforge."""
-    from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+    from ganforge import open_picture  # slow import
 
     return open_picture(Path(path).read_bytes(), str(path))
 
@@ -142,23 +142,23 @@ def _file_name(url: str) -> str:
 
 
 SETS: Mapping[str, _Set] = {
-    "mnist": _Set("MNIST", "Handwritten digits, 28 x 28 grey (LeCun et al. 1998).", _TRAIN_TEST, _idx_files),
+    "mnist": _Set("MNIST", "Handwritten digits, 28 x 28 gray (LeCun et al. 1998).", _TRAIN_TEST, _idx_files),
     "fashion-mnist": _Set(
-        "FashionMNIST", "Articles of clothing, 28 x 28 grey (Xiao et al. 2017).", _TRAIN_TEST, _idx_files
+        "FashionMNIST", "Articles of clothing, 28 x 28 gray (Xiao et al. 2017).", _TRAIN_TEST, _idx_files
     ),
     "kmnist": _Set(
-        "KMNIST", "Cursive Japanese characters, 28 x 28 grey (Clanuwat et al. 2018).", _TRAIN_TEST, _idx_files
+        "KMNIST", "Cursive Japanese characters, 28 x 28 gray (Clanuwat et al. 2018).", _TRAIN_TEST, _idx_files
     ),
     "emnist": _Set(
         "EMNIST",
-        "Handwritten letters and digits, 28 x 28 grey (Cohen et al. 2017).",
+        "Handwritten letters and digits, 28 x 28 gray (Cohen et al. 2017).",
         _EMNIST,
         lambda kind, _: ("EMNIST/raw", [_file_name(kind.url)]),
         transposed=True,
     ),
     "qmnist": _Set(
         "QMNIST",
-        "MNIST with its lost test digits, 28 x 28 grey (Yadav and Bottou 2019).",
+        "MNIST with its lost test digits, 28 x 28 gray (Yadav and Bottou 2019).",
         _TRAIN_TEST,
         lambda kind, given: (
             "QMNIST/raw",
@@ -232,14 +232,13 @@ SETS: Mapping[str, _Set] = {
 
 def _factory(summary: str, make: Callable[[Path, str], Dataset], splits: Sequence[str]) -> Callable[..., Dataset]:
     def factory(*, root: str = "", split: str = splits[0]) -> Dataset:
-        from ganforge import cache_folder  # no earlier, since it brings all of ganforge.data
+        from ganforge import cache_folder  # slow import
 
         return make(Path(root).expanduser() if root else cache_folder() / "downloads", split)
 
     factory.__annotations__["split"] = Literal[tuple(splits)]
     factory.__doc__ = (
-        f"{summary}\n\nArgs:\n    root: Folder of downloaded files; empty for the one in the cache.\n"
-        "    split: Which part of the set.\n"
+        f"{summary}\n\nArgs:\n    root: Folder of downloads; empty for the cache.\n    split: Part of the set.\n"
     )
     return factory
 

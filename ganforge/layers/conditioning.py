@@ -28,7 +28,7 @@ def label_dim(data: DataSpec, conditioning: str) -> int:
     """
     if conditioning != "none" and not data.num_classes:
         raise ValueError(
-            f"conditioning={conditioning} needs labelled data, but these have no classes; "
+            f"conditioning={conditioning} needs labeled data, but these have no classes; "
             "sort images into one folder per class, or train without labels, as --arch dcgan and mlp do"
         )
     return data.num_classes if conditioning == "input" else 0
