@@ -40,7 +40,7 @@ def test_all_of_them_are_found_and_well(packages):
     assert told.returncode == 0, told.stdout
     command = [sys.executable, "-m", "ganforge", "plugins", "info", "my-loss"]
     told = subprocess.run(command, env=environment(packages), capture_output=True, text=True, timeout=120)
-    assert "scale: float = 1.0  What differences of logits are multiplied by." in told.stdout
+    assert "scale: float = 1.0  Factor of differences of logits." in told.stdout
 
 
 def test_their_own_tests_pass_and_so_they_train(packages):
