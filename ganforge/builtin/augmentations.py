@@ -17,15 +17,8 @@ def check_image(data: DataSpec) -> None:
 
 
 def pixels_at(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Gather pixels of images ``[N, C, H, W]``, differentiable in any order.
-
-    Args:
-        images: ``[N, C, H, W]``.
-        rows: Source rows, int64 in [0, H); broadcasts with `columns` to ``[N, H, W]``.
-        columns: Source columns, int64 in [0, W).
-
-    Returns:
-        Images ``[N, C, H, W]``.
+    """Gather pixels of images ``[N, C, H, W]`` at int64 rows and columns that broadcast to ``[N, H, W]``,
+    differentiable.
     """
     index = (rows * images.shape[3] + columns).flatten(1)[:, None].expand(-1, images.shape[1], -1)
     return images.flatten(2).gather(2, index).view_as(images)

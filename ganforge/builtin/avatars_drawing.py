@@ -62,15 +62,10 @@ def lighter(color: Tensor, amount: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Pen:
-    """Canvas of one window of N images, with the coordinates of its pixels.
+    """Canvas of one window of N images: pixels ``[N, 3, H, W]`` in [0, 255], and their coordinates x and y ``[N, H,
+    W]``.
 
-    Attributes:
-        pixels: ``[N, 3, H, W]`` in [0, 255], painted in place.
-        x: ``[N, H, W]``.
-        y: ``[N, H, W]``.
-        pixel: Width of a pixel.
-        attributes: Attributes of the faces, each ``[N, 1, 1]``.
-        colors: Color attributes, each ``[N, 3, 1, 1]``.
+    `pixel` is the width of a pixel; attributes are ``[N, 1, 1]``, colors ``[N, 3, 1, 1]``.
     """
 
     pixels: Tensor

@@ -6,13 +6,11 @@ from ganforge import DataSpec
 
 
 def channels_by_size(data: DataSpec, width: int, max_width: int, *, largest: int) -> list[int]:
-    """Return channels of maps from the image's size down to 4 x 4: `width`, doubled at each half of the size.
+    """Return channels of maps from the image's size down to 4 x 4: `width`, doubled at each half, at most `max_width`.
 
-    Args:
-        data: Shape of an image.
-        width: Channels of the largest maps.
-        max_width: Maximum number of channels.
-        largest: Largest supported size, a power of two.
+    Raises:
+        ValueError: Vectors, images that are not square with a power of two from 8 to `largest`, or with other than 1 to
+            4 channels; or a width below 1.
     """
     if not data.is_image:
         raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")

@@ -21,13 +21,7 @@ CATEGORIES = {
 
 
 class Lsun(Dataset):
-    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365).
-
-    Args:
-        category: Category, such as ``church_outdoor``.
-        root: Parent of the LMDB folder.
-        split: ``train`` or ``val``.
-    """
+    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365), from an LMDB folder in `root`."""
 
     def __init__(self, category: str, root: Path, split: str) -> None:
         self._root = root

@@ -26,7 +26,6 @@ class MixingGenerator(StyleGenerator, Recomputable):
     def __init__(
         self,
         data: DataSpec,
-        *,
         num_styles: int,
         z_dim: int,
         w_dim: int,

@@ -57,15 +57,7 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
         fade_images: int = 800_000,
     ) -> None:
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
-        super().__init__(
-            data,
-            num_styles=2 * len(channels),
-            z_dim=z_dim,
-            w_dim=w_dim,
-            mapping_layers=mapping_layers,
-            mixing=mixing,
-            conditioning=conditioning,
-        )
+        super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
         # Varies over its pixels, since AdaIN removes constants.
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         layers = [StyledLayer(nn.Identity(), channels[0], 4, w_dim), self._convolve(channels[0], 4)]

@@ -67,15 +67,7 @@ class StyleGAN2Generator(MixingGenerator):
         conditioning: Literal["none", "input"] = "none",
     ) -> None:
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
-        super().__init__(
-            data,
-            num_styles=2 * len(channels),
-            z_dim=z_dim,
-            w_dim=w_dim,
-            mapping_layers=mapping_layers,
-            mixing=mixing,
-            conditioning=conditioning,
-        )
+        super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         layers = [_StyledConvolution(channels[0], channels[0], 4, w_dim, up=False)]
         for level, (channels_in, channels_out) in enumerate(pairwise(channels)):

@@ -108,27 +108,13 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
 
 
 def make_small_pixels(data: DataSpec, channels: list[int], growth: Growth, gain: float = 1.0) -> nn.ModuleList:
-    """Return a generator's layers to pixels for all stages but the full size.
-
-    Args:
-        data: Shape of the images.
-        channels: Channels of the maps from 4 x 4 up to the image's size.
-        growth: Stages of the generator.
-        gain: Gain of each layer.
-    """
+    """Return a generator's layers to pixels for all stages but the full size; `channels` are those from 4 x 4 up."""
     first = growth.start_resolution.bit_length() - 3
     return nn.ModuleList(EqualizedConv2d(each, data.shape[0], 1, gain=gain) for each in channels[first:-1])
 
 
 class StyledLayer(nn.Module):
-    """A layer, then noise, leaky ReLU 0.2, and AdaIN.
-
-    Args:
-        before: First layer.
-        channels: Channels C of its output.
-        size: Height and width of its output.
-        w_dim: Length of a style vector.
-    """
+    """A layer `before` with `channels` output maps of an edge `size`, then noise, leaky ReLU 0.2, and AdaIN."""
 
     def __init__(self, before: nn.Module, channels: int, size: int, w_dim: int) -> None:
         super().__init__()

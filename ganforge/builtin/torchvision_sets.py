@@ -21,13 +21,7 @@ from ganforge.builtin.lsun import CATEGORIES, Lsun
 
 @dataclass(frozen=True)
 class _Split:
-    """A value of the option ``split``.
-
-    Attributes:
-        arguments: Arguments of torchvision's class.
-        labelled: Whether items have a class label.
-        first_label: Smallest label.
-    """
+    """Value of the option ``split``: arguments of torchvision's class, and the smallest label if items have labels."""
 
     arguments: Mapping[str, Any]
     labelled: bool = True
@@ -36,17 +30,10 @@ class _Split:
 
 @dataclass(frozen=True)
 class _Set:
-    """A data set of torchvision.
+    """Data set of torchvision, by the name of its class, with splits by name, the default first.
 
-    Attributes:
-        kind: Name of torchvision's class.
-        summary: Description in one line.
-        splits: Splits by name, the default first.
-        files: Returns folder under the root and files for a manual download.
-        class_names: Returns names from an instance.
-        needs: Package required to read it.
-        downloader: Package required to download it.
-        transposed: Whether rows and columns are interchanged.
+    `files` returns a folder under the root and the files for a manual download; `class_names` reads an instance.
+    `needs` and `downloader` are packages required to read and to download it.
     """
 
     kind: str
@@ -60,13 +47,7 @@ class _Set:
 
 
 class TorchvisionSet(Dataset):
-    """A data set of torchvision, opened on first use.
-
-    Args:
-        name: Name in ganforge.
-        root: Folder of downloads.
-        split: Name of the split.
-    """
+    """Data set of torchvision by its name in ganforge, opened on first use; `root` is the folder of downloads."""
 
     def __init__(self, name: str, root: Path, split: str) -> None:
         self._name = name

@@ -12,19 +12,6 @@ from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.atomic_files import read_text
 from ganforge.core.json_schema import Size, parse_json, parse_toml
 
-SECTIONS = (
-    "recipe",
-    "data",
-    "generator",
-    "discriminator",
-    "loss",
-    "regularizers",
-    "augmentations",
-    "loggers",
-    "optimizer",
-    "training",
-)
-
 
 class _Data(TypedDict, total=False):
     source: str
@@ -54,6 +41,7 @@ class ConfigTree(TypedDict, total=False):
     training: _Training
 
 
+SECTIONS = tuple(ConfigTree.__annotations__)
 _LISTS = ("regularizers", "augmentations", "loggers")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}

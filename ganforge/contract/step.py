@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 from torch import Tensor
 
@@ -32,10 +31,6 @@ class Pair:
     def fake(self) -> Tensor:
         """Value of the generated examples."""
         return self._fake if isinstance(self._fake, Tensor) else self._fake()
-
-
-def _plainly(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    return function(*inputs)
 
 
 class Step:
@@ -67,7 +62,7 @@ class Step:
         count_images: Callable[[], int] = int,
         augment: Callable[[Tensor], Tensor] = lambda images: images,
         labelled: tuple[Tensor, Tensor] | None = None,
-        compute: Callable[..., Tensor] = _plainly,
+        compute: Callable[..., Tensor] = lambda function, *inputs: function(*inputs),
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator

@@ -147,14 +147,9 @@ def read_bytes(path: Path, most: int | None = None, *, follow: bool = True) -> b
 
 
 def open_regular(path: Path, *, follow: bool = True) -> IO[bytes]:
-    """Open a regular file for reading, without blocking on a named pipe or a device.
+    """Open a regular file for reading, or raise an OSError, without blocking on a named pipe or a device.
 
-    Args:
-        path: The file.
-        follow: Whether `path` may be a symbolic link: true for a file that the user names, false for one in a run.
-
-    Raises:
-        OSError: Not found, not a regular file, or not readable.
+    With `follow` the path may be a symbolic link: true for a file that the user names, false for one in a run.
     """
     try:
         return os.fdopen(_open(path, os.O_RDONLY, follow=follow), "rb")

@@ -30,13 +30,7 @@ class WorkerError(GanforgeError):
 
 
 class Workers:
-    """One worker in a process group; collectives return at once if it is the only one.
-
-    Args:
-        rank: Rank, in [0, size).
-        size: World size.
-        local_rank: Rank on its machine.
-    """
+    """One worker in a process group; collectives return at once if it is the only one."""
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
         self.rank = rank

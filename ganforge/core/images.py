@@ -22,12 +22,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(pixels: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
-    """Arrange images in rows on black.
-
-    Args:
-        pixels: uint8 ``[N, C, H, W]``.
-        columns: Images per row; None for a square grid.
-        gap: Pixels between two images.
+    """Arrange uint8 images ``[N, C, H, W]`` in rows on black, in a square by default.
 
     Returns:
         Image, uint8 ``[C, rows * (H + gap) - gap, columns * (W + gap) - gap]``.

@@ -9,35 +9,21 @@ from torch import Tensor
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    """Interpolate linearly, ``(1 - weight) * start + weight * end``; exact at both ends.
+    """Interpolate latents ``[..., D]`` linearly, ``(1 - weight) * start + weight * end``; exact at both ends.
 
-    Args:
-        start: Latents ``[..., D]``.
-        end: Latents ``[..., D]``.
-        weight: 0 for the start, 1 for the end; a tensor broadcasts with the latents, as ``[T, 1]`` does with ``[D]``.
-
-    Returns:
-        Latents of the broadcast shape, in the dtype of `start`.
+    A weight tensor broadcasts with the latents, as ``[T, 1]`` does with ``[D]``.
     """
     weight = torch.as_tensor(weight).to(start)
     return (1 - weight) * start + weight * end
 
 
 def slerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    """Interpolate spherically (Shoemake 1985; White 2016, arXiv:1609.04468); exact at both ends.
+    """Interpolate latents ``[..., D]`` spherically (Shoemake 1985; White 2016, arXiv:1609.04468); arguments as `lerp`.
 
     The direction turns from `start` to `end` at constant speed along the shorter arc; the length grows linearly.
     Latents from N(0, 1) lie near a sphere. The midpoint of a straight line between two of them is shorter by a factor
     of about sqrt(2), which generators rarely see in training. Computed in float64. For opposite ends the arc is
     arbitrary but fixed.
-
-    Args:
-        start: Latents ``[..., D]``, rotated in the last dimension.
-        end: Latents ``[..., D]``.
-        weight: As for `lerp`.
-
-    Returns:
-        Latents of the broadcast shape, in the dtype of `start`.
     """
     p, q = start.double(), end.double()
     t = torch.as_tensor(weight, dtype=torch.float64, device=start.device)
@@ -47,7 +33,8 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     angle = 2 * torch.atan2((u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True))
     across = _perpendicular(u, v)
     is_lost = across.norm(dim=-1, keepdim=True) < 1e-14  # parallel or opposite
-    normal = _direction(torch.where(is_lost, _perpendicular(u, _farthest_axis(u)), across))
+    farthest_axis = torch.zeros_like(u).scatter_(-1, u.abs().argmin(-1, keepdim=True), 1.0)
+    normal = _direction(torch.where(is_lost, _perpendicular(u, farthest_axis), across))
     between = (torch.cos(t * angle) * u + torch.sin(t * angle) * normal) * ((1 - t) * length_p + t * length_q)
     # A latent of length 0 has no direction: interpolate linearly.
     between = torch.where((length_p == 0) | (length_q == 0), (1 - t) * p + t * q, between)
@@ -68,7 +55,3 @@ def _perpendicular(u: Tensor, x: Tensor) -> Tensor:
     for _ in range(2):  # once leaves errors where x is nearly parallel
         x = x - (u * x).sum(-1, keepdim=True) * u
     return x
-
-
-def _farthest_axis(u: Tensor) -> Tensor:
-    return torch.zeros_like(u).scatter_(-1, u.abs().argmin(-1, keepdim=True), 1.0)

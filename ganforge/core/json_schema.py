@@ -9,7 +9,6 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -125,14 +124,10 @@ def _require_limits(tree: Any, levels: int = DEEPEST, where: str = "") -> None:
     if isinstance(tree, dict | list):
         if not levels:
             raise ValueError("it is nested too deeply")
-        for key, each in _items(tree):
+        for key, each in tree.items() if isinstance(tree, dict) else enumerate(tree):
             if isinstance(each, dict | list | int | float):
                 _require_limits(each, levels - 1, f"{where}.{key}" if where else str(key))
     elif isinstance(tree, float) and not math.isfinite(tree):
         raise ValueError(f"{where or 'it'}: not a finite number")
     elif isinstance(tree, int) and not -(1 << 63) <= tree < 1 << 63:
         raise ValueError(f"{where or 'it'}: an integer of more than 64 bits")
-
-
-def _items(tree: dict[str, Any] | list[Any]) -> Iterator[tuple[object, Any]]:
-    yield from tree.items() if isinstance(tree, dict) else enumerate(tree)

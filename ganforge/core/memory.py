@@ -91,12 +91,10 @@ class _Allowance(TorchFunctionMode):
         if func in _SHAPED:
             size = kwargs.get("size", args[0] if args and isinstance(args[0], Sequence) else args)
             dtype = kwargs.get("dtype") or torch.get_default_dtype()
-            self._require(math.prod(each for each in size if isinstance(each, int)) * dtype.itemsize)
+            needed = math.prod(each for each in size if isinstance(each, int)) * dtype.itemsize
+            if self.held + needed > self.most:
+                raise TooLargeError(f"takes more than {describe_bytes(self.most)} of memory")
         return func(*args, **kwargs)
-
-    def _require(self, size: int) -> None:
-        if self.held + size > self.most:
-            raise TooLargeError(f"takes more than {describe_bytes(self.most)} of memory")
 
     def count(self, module: nn.Module, name: str, tensor: Tensor | None) -> None:
         """Count a new parameter or buffer of a module."""

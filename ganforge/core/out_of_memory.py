@@ -26,12 +26,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def run_with_halving(function: Callable[..., T], *inputs: Tensor | None, join: Callable[[T, T], T]) -> T:
-    """Return ``function(*inputs)``; when out of memory, split the batch in halves, recursively.
+    """Return ``function(*inputs)``; when out of memory, split the batch in halves, recursively, and join their results.
 
-    Args:
-        function: Computes each example of a batch independently.
-        inputs: Tensors ``[N, ...]``, or None.
-        join: Joins the results of two halves.
+    The function computes each example of inputs ``[N, ...]`` independently. Other errors, and out of memory with one
+    example, are raised.
     """
     try:
         return function(*inputs)

@@ -8,13 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of part.
+    """One kind of part: hook, name of the base class in `ganforge`, and command with ``{name}`` for a part's name.
 
-    Attributes:
-        hook: Name of the hook that returns parts of this kind.
-        base: Public name of the base class, in `ganforge`.
-        usage: Command that uses a part, with ``{name}`` for its name.
-        form: ``class`` for subclasses of the base, ``factory`` for any callable, ``instance`` for objects.
+    Its parts are subclasses of the base (``class``), any callables (``factory``), or objects (``instance``).
     """
 
     hook: str

@@ -29,9 +29,7 @@ class Plugin:
 
     Attributes:
         name: Name of the entry point, or stem of the file.
-        distribution: Installed package, or path of the file.
-        version: Version of the package; empty for a file.
-        status: ``ok``, ``broken`` or ``disabled``.
+        distribution: Installed package, or path of the file; `version` is empty for a file.
         error: Reason of a broken plugin, as one line.
         parts: Parts by kind and name.
         warnings: Global settings that its import changed; they are restored.

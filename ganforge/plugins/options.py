@@ -17,14 +17,9 @@ from ganforge.contract.schedules import Schedule
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a part.
+    """One option of a part; `help` is its line in the docstring's ``Args``.
 
-    Attributes:
-        name: Name of the argument.
-        annotation: Type: bool, int, float, str, `Schedule`, a ``Literal``, a ``tuple`` of those, or one of them ``|
-            None``.
-        default: Default value.
-        help: Line of the docstring's ``Args`` section; may be empty.
+    The annotation is bool, int, float, str, `Schedule`, a ``Literal``, a ``tuple`` of those, or one of them ``| None``.
     """
 
     name: str

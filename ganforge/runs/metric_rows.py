@@ -19,14 +19,9 @@ MOST_BYTES = 1 << 28
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of metrics.
+    """One row of metrics: a tick with its sample grid and health warnings, or scores.
 
-    Attributes:
-        images: Real images shown so far.
-        seconds: Training time so far.
-        picture: Path of a tick's sample grid.
-        warnings: Health warnings of a tick.
-        numbers: All other fields: statistics or scores by name; None where non-finite.
+    All other fields are `numbers`: statistics or scores by name, None where non-finite.
     """
 
     images: Count
@@ -37,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_tick(self) -> bool:
-        """Whether the row belongs to a tick, else to an evaluation."""
+        """Whether it is a tick, else scores."""
         return "images_per_second" in self.numbers
 
     @property
@@ -84,10 +79,7 @@ def read_rows(path: Path) -> list[Row]:
 def read_lines(path: Path, read: Callable[[str], T], problems: list[str]) -> list[T]:
     """Read the valid rows of a ``.jsonl`` file, oldest first; empty if not found.
 
-    Args:
-        path: The file.
-        read: Validates a line; raises ValueError.
-        problems: Receives a message for each invalid row, or for the file.
+    `read` validates a line or raises ValueError; `problems` receives a message for each invalid row, or for the file.
     """
     try:
         lines = read_text(path, most=MOST_BYTES, follow=False).split("\n")

@@ -35,13 +35,7 @@ class Terminal:
 
 
 class Display:
-    """Callback that shows a run; see `ganforge.training.loop.Callback`.
-
-    Args:
-        log: Log file; None in workers other than the main one.
-        images: Budget in images, or None.
-        minutes: Budget in minutes, or None.
-    """
+    """Callback that shows a run and writes its log; budgets in images and minutes may be None."""
 
     def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
         self._log = log
@@ -138,13 +132,7 @@ def describe_best(best: Score) -> str:
 
 
 def describe_scores(best: Score, last: Score, file: str) -> str:
-    """Format the best and the newest score of a run in one line.
-
-    Args:
-        best: Best score.
-        last: Newest score.
-        file: Name of the file with the best generator.
-    """
+    """Format the best and the newest score of a run in one line; `file` holds the best generator."""
     line = f"{best.metric}: {describe_best(best)} ({file})"
     if last == best:
         return f"{line}, the last"

@@ -54,14 +54,7 @@ class Console(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished or stopped run.
-
-    Attributes:
-        folder: Run directory.
-        outcome: Result of the training loop.
-        best: Best score, or None.
-        last: Newest score, or None.
-    """
+    """A finished or stopped run, with its best and newest scores."""
 
     folder: RunFolder
     outcome: Outcome
@@ -70,18 +63,7 @@ class Finished:
 
 
 class Trainer:
-    """A run with open data and built players.
-
-    Args:
-        config: Configuration.
-        registry: Available parts.
-        device: Compute device.
-        console: Output.
-        workers: Process group.
-
-    Attributes:
-        config: Configuration with budget and microbatches.
-    """
+    """A run with open data and built players; its `config` includes budget and microbatches."""
 
     def __init__(
         self, config: RunConfig, registry: Registry, device: torch.device, console: Console, workers: Workers = ALONE
@@ -104,12 +86,7 @@ class Trainer:
         self._console.say(begin_from(self._state, weights))
 
     def start(self, out: Path, name: str | None = None) -> Finished:
-        """Train a new run.
-
-        Args:
-            out: Directory of all runs.
-            name: Suffix of the run directory; None for recipe, loss and data.
-        """
+        """Train a new run in the directory of all runs; the default name is recipe, loss and data."""
         workers, config = self._workers, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
         name = name or "-".join(dict.fromkeys((config.recipe, config.loss.name, self._data.name)))
@@ -119,7 +96,7 @@ class Trainer:
             return self._run(self._open_record(folder), scorer, engine)
 
     def resume(self, folder: RunFolder) -> Finished:
-        """Resume a run; errors as `start`."""
+        """Resume a run."""
         with self._lock(folder):
             record, state = self._open_record(folder), self._state
             self._console.say(resume(record, self._device))
