@@ -79,12 +79,7 @@ class PackedMLP(PackedDiscriminator):
     """
 
     def __init__(
-        self,
-        data: DataSpec,
-        *,
-        pack: int = 2,
-        hidden: tuple[int, ...] = (1024, 512, 256),
-        dropout: float | None = None,
+        self, data: DataSpec, *, pack: int = 2, hidden: tuple[int, ...] = (1024, 512, 256), dropout: float | None = None
     ) -> None:
         _check_pack(pack)
         packed = DataSpec((pack * data.shape[0], *data.shape[1:]))

@@ -150,12 +150,4 @@ class Clip(Regularizer):
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    return {
-        "r1": R1,
-        "r2": R2,
-        "gp": GradientPenalty,
-        "dragan": Dragan,
-        "drift": Drift,
-        "lecam": LeCam,
-        "clip": Clip,
-    }
+    return {"r1": R1, "r2": R2, "gp": GradientPenalty, "dragan": Dragan, "drift": Drift, "lecam": LeCam, "clip": Clip}

@@ -23,12 +23,7 @@ from ganforge import (
     label_dim,
 )
 from ganforge.builtin.channels import channels_by_size
-from ganforge.builtin.stylegan_layers import (
-    RELU_GAIN,
-    PyramidDiscriminator,
-    make_growth,
-    make_small_pixels,
-)
+from ganforge.builtin.stylegan_layers import RELU_GAIN, PyramidDiscriminator, make_growth, make_small_pixels
 
 
 def _convolve(channels_in: int, channels_out: int, resample: Literal["none", "up"] = "none") -> list[nn.Module]:

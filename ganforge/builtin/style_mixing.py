@@ -60,12 +60,7 @@ class MixingGenerator(StyleGenerator, Recomputable):
         return styles
 
     def forward(
-        self,
-        z: Tensor,
-        labels: Tensor | None = None,
-        truncation: float = 1.0,
-        cutoff: int = -1,
-        noise: str = "fixed",
+        self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1, noise: str = "fixed"
     ) -> Tensor:
         w = self.mapping(z, labels, truncation, cutoff)
         if self.training and self.mixing > 0:

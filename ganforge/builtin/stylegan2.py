@@ -160,10 +160,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "generator": {"name": "stylegan2"},
                 "discriminator": {"name": "stylegan2", "minibatch": "deviation"},
                 "loss": {"name": "nonsat"},
-                "regularizers": {
-                    "r1": {"weight": 2, "every": 16},
-                    "path-length": {"weight": 2, "every": 4},
-                },
+                "regularizers": {"r1": {"weight": 2, "every": 16}, "path-length": {"weight": 2, "every": 4}},
                 "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},
                 "training": {"batch": 8, "ema_images": 10_000},
             },

@@ -26,8 +26,7 @@ class TensorBoard(Logger):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise OptionError(
-                f"logger 'tensorboard' needs the package tensorboard: {error}",
-                'pip install "ganforge[tensorboard]"',
+                f"logger 'tensorboard' needs the package tensorboard: {error}", 'pip install "ganforge[tensorboard]"'
             ) from error
         if Path(folder).is_absolute() or ".." in Path(folder).parts:
             raise OptionError(f"loggers.tensorboard.folder: {folder!r} is outside the run", "such as tensorboard")

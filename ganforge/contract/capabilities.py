@@ -51,12 +51,7 @@ class StyleGenerator(Generator):
         """
 
     def forward(
-        self,
-        z: Tensor,
-        labels: Tensor | None = None,
-        truncation: float = 1.0,
-        cutoff: int = -1,
-        noise: str = "fixed",
+        self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1, noise: str = "fixed"
     ) -> Tensor:
         """Generate images ``[N, C, H, W]`` in [-1, 1] from latents; arguments as `mapping` and `synthesis`."""
         return self.synthesis(self.mapping(z, labels, truncation, cutoff), noise)

@@ -45,9 +45,7 @@ class Plugin:
 
 
 def load_plugins(
-    files: Sequence[Path] = (),
-    disabled: Collection[str] = (),
-    announce: Callable[[str], None] = lambda name: None,
+    files: Sequence[Path] = (), disabled: Collection[str] = (), announce: Callable[[str], None] = lambda name: None
 ) -> list[Plugin]:
     """Load all installed plugins in order of name, then the files; a broken one does not stop others.
 

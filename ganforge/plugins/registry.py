@@ -70,8 +70,7 @@ class Registry:
             return found[0]
         if found:
             raise OptionError(
-                _clash(found),
-                f"choose one with --disable {found[0].plugin.name} or --disable {found[-1].plugin.name}",
+                _clash(found), f"choose one with --disable {found[0].plugin.name} or --disable {found[-1].plugin.name}"
             )
         broken = [plugin.name for plugin in self.plugins if plugin.status == "broken"]
         hint = nearest(name, self.names(kind))
