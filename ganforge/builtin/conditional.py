@@ -10,6 +10,19 @@ from torch.nn.functional import cross_entropy
 from ganforge import ClassifierDiscriminator, OptionError, Recipe, Regularizer, Step, hookimpl
 
 
+def require_classifier(step: Step, name: str, labels: Any) -> ClassifierDiscriminator:
+    """Return the discriminator of a step; raise an OptionError if it has no classifier, or labels are None."""
+    network = step.discriminator
+    if not isinstance(network, ClassifierDiscriminator):
+        raise OptionError(
+            f"regularizer '{name}': {type(network).__name__} has no classifier",
+            "use a discriminator with a classifier, such as --discriminator dcgan",
+        )
+    if labels is None:
+        raise OptionError(f"regularizer '{name}': the data have no classes", "use labeled data or omit it")
+    return network
+
+
 class AuxiliaryClassifier(Regularizer):
     """Auxiliary classification loss of both players (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
 
@@ -24,14 +37,8 @@ class AuxiliaryClassifier(Regularizer):
 
     @staticmethod
     def _cross_entropy(step: Step, side: str) -> Tensor:
-        network = step.discriminator
-        if not isinstance(network, ClassifierDiscriminator):
-            raise OptionError(
-                f"regularizer 'auxiliary': {type(network).__name__} has no classifier",
-                "use a discriminator with a classifier, such as --discriminator dcgan",
-            )
-        if step.labels is None:
-            raise OptionError("regularizer 'auxiliary': the data have no classes", "use labeled data or omit it")
+        network = require_classifier(step, "auxiliary", step.labels)
+        assert step.labels is not None
         return cross_entropy(network.classify(getattr(step.features, side)), step.labels)
 
 

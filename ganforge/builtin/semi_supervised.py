@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ganforge import ClassifierDiscriminator, OptionError, Recipe, Regularizer, Step, hookimpl
+from ganforge import Recipe, Regularizer, Step, hookimpl
+from ganforge.builtin.conditional import require_classifier
 
 
 class SemiSupervised(Regularizer):
@@ -16,16 +17,8 @@ class SemiSupervised(Regularizer):
     """
 
     def discriminator(self, step: Step) -> Tensor:
-        network = step.discriminator
-        if not isinstance(network, ClassifierDiscriminator):
-            raise OptionError(
-                f"regularizer 'semi-supervised': {type(network).__name__} has no classifier",
-                "use a discriminator with a classifier, such as --discriminator dcgan",
-            )
-        if step.labelled is None:
-            raise OptionError(
-                "regularizer 'semi-supervised': the data have no classes", "use labeled data or omit the regularizer"
-            )
+        network = require_classifier(step, "semi-supervised", step.labelled)
+        assert step.labelled is not None
         images, labels = step.labelled
         return cross_entropy(network.classify(network.features(step.augment(images), labels)), labels)
 

@@ -7,7 +7,7 @@ CIFAR's pickles at each opening.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,22 @@ class _Split:
     first_label: int = 0
 
 
+_TRAIN_TEST = {"train": _Split({"train": True}), "test": _Split({"train": False})}
+_BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
+
+
+def _idx_files(kind: Any, _: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    return f"{kind.__name__}/raw", [name for name, _ in kind.resources]
+
+
+def _archive(kind: Any, _: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    return "", [kind.filename]
+
+
+def _file_name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
 @dataclass(frozen=True)
 class _Set:
     """Data set of torchvision, by the name of its class, with splits by name, the default first.
@@ -38,8 +54,8 @@ class _Set:
 
     kind: str
     summary: str
-    splits: Mapping[str, _Split]
-    files: Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[str]]]
+    splits: Mapping[str, _Split] = field(default_factory=lambda: _TRAIN_TEST)
+    files: Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[str]]] = _idx_files
     class_names: Callable[[Any], Sequence[str]] = lambda instance: instance.classes
     needs: str = ""
     downloader: str = ""
@@ -95,10 +111,6 @@ class TorchvisionSet(Dataset):
         return f"{self._name} {self._split_name}"
 
 
-_TRAIN_TEST = {"train": _Split({"train": True}), "test": _Split({"train": False})}
-_BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
-
-
 def _open_lazily(path: str | Path) -> Image.Image:
     """Open an image for decoding by ganforge."""
     from ganforge import open_picture  # slow import
@@ -114,22 +126,10 @@ _EMNIST = {
 }
 
 
-def _idx_files(kind: Any, _: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
-    return f"{kind.__name__}/raw", [name for name, _ in kind.resources]
-
-
-def _file_name(url: str) -> str:
-    return url.rsplit("/", 1)[-1]
-
-
 SETS: Mapping[str, _Set] = {
-    "mnist": _Set("MNIST", "Handwritten digits, 28 x 28 gray (LeCun et al. 1998).", _TRAIN_TEST, _idx_files),
-    "fashion-mnist": _Set(
-        "FashionMNIST", "Articles of clothing, 28 x 28 gray (Xiao et al. 2017).", _TRAIN_TEST, _idx_files
-    ),
-    "kmnist": _Set(
-        "KMNIST", "Cursive Japanese characters, 28 x 28 gray (Clanuwat et al. 2018).", _TRAIN_TEST, _idx_files
-    ),
+    "mnist": _Set("MNIST", "Handwritten digits, 28 x 28 gray (LeCun et al. 1998)."),
+    "fashion-mnist": _Set("FashionMNIST", "Articles of clothing, 28 x 28 gray (Xiao et al. 2017)."),
+    "kmnist": _Set("KMNIST", "Cursive Japanese characters, 28 x 28 gray (Clanuwat et al. 2018)."),
     "emnist": _Set(
         "EMNIST",
         "Handwritten letters and digits, 28 x 28 gray (Cohen et al. 2017).",
@@ -146,18 +146,8 @@ SETS: Mapping[str, _Set] = {
             [_file_name(url) for url, _ in kind.resources["train" if given["train"] else "test"]],
         ),
     ),
-    "cifar10": _Set(
-        "CIFAR10",
-        "Objects of 10 classes, 32 x 32 (Krizhevsky 2009).",
-        _TRAIN_TEST,
-        lambda kind, _: ("", [kind.filename]),
-    ),
-    "cifar100": _Set(
-        "CIFAR100",
-        "Objects of 100 classes, 32 x 32 (Krizhevsky 2009).",
-        _TRAIN_TEST,
-        lambda kind, _: ("", [kind.filename]),
-    ),
+    "cifar10": _Set("CIFAR10", "Objects of 10 classes, 32 x 32 (Krizhevsky 2009).", files=_archive),
+    "cifar100": _Set("CIFAR100", "Objects of 100 classes, 32 x 32 (Krizhevsky 2009).", files=_archive),
     "svhn": _Set(
         "SVHN",
         "House numbers, 32 x 32 (Netzer et al. 2011).",
@@ -170,7 +160,7 @@ SETS: Mapping[str, _Set] = {
         "STL10",
         "Objects of 10 classes, 96 x 96, and 100,000 images without labels (Coates et al. 2011).",
         {**_BY_SPLIT, "unlabeled": _Split({"split": "unlabeled"}, labelled=False)},
-        lambda kind, _: ("", [kind.filename]),
+        _archive,
     ),
     "celeba": _Set(
         "CelebA",

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ganforge.contract.errors import OptionError, PluginError, nearest
 from ganforge.contract.schedules import Schedule
@@ -108,15 +108,13 @@ def coerce(value: Any, annotation: Any, where: str) -> Any:
         if not isinstance(items, (list, tuple)):
             items = [items]
         return tuple(coerce(each, arguments[0], where) for each in items)
-    reader = _READERS.get(annotation)
-    if reader is None:
+    known = _TYPES.get(annotation)
+    if known is None:
         raise PluginError(f"{where}: unsupported type {_describe(annotation)} of an option")
     try:
-        return reader(value)
+        return known.read(value)
     except (KeyError, ValueError, TypeError, OverflowError):
-        raise OptionError(
-            f"{where}: {value!r} is not {_WORDS[annotation]}", f"such as {_EXAMPLES[annotation]}"
-        ) from None
+        raise OptionError(f"{where}: {value!r} is not {known.words}", f"such as {known.example}") from None
 
 
 def _read_bool(value: Any) -> bool:
@@ -180,24 +178,16 @@ def _read_schedule(value: Any) -> Schedule:
     return Schedule(_read_float(start), _read_float(end), length, "cosine" if shape == "cosine" else "linear")
 
 
-_READERS: dict[Any, Callable[[Any], Any]] = {
-    bool: _read_bool,
-    int: _read_int,
-    float: _read_float,
-    str: _read_str,
-    Schedule: _read_schedule,
-}
-_WORDS = {
-    bool: "a boolean",
-    int: "a whole number",
-    float: "a finite number",
-    str: "text",
-    Schedule: "a number or schedule",
-}
-_EXAMPLES = {
-    bool: "true or false",
-    int: "64 or 500k",
-    float: "0.0002",
-    str: "mnist",
-    Schedule: "10, or cosine:10:1:500k",
+class _Type(NamedTuple):
+    read: Callable[[Any], Any]
+    words: str
+    example: str
+
+
+_TYPES = {
+    bool: _Type(_read_bool, "a boolean", "true or false"),
+    int: _Type(_read_int, "a whole number", "64 or 500k"),
+    float: _Type(_read_float, "a finite number", "0.0002"),
+    str: _Type(_read_str, "text", "mnist"),
+    Schedule: _Type(_read_schedule, "a number or schedule", "10, or cosine:10:1:500k"),
 }
