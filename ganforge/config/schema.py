@@ -22,6 +22,7 @@ from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.sources import merge
 from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
+from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.options import coerce
 from ganforge.plugins.registry import Registry
 
@@ -216,12 +217,17 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         generator=_part(registry, tree, "generator"),
         discriminator=_part(registry, tree, "discriminator"),
         loss=_part(registry, tree, "loss"),
-        regularizers=tuple(_regularizer(registry, *item) for item in tree.get("regularizers", {}).items()),
-        augmentations=tuple(_augmentation(registry, *item) for item in tree.get("augmentations", {}).items()),
-        loggers=tuple(
-            PartConfig(name, registry.check("logger", name, options))
-            for name, options in tree.get("loggers", {}).items()
+        regularizers=tuple(
+            RegularizerConfig(
+                **_tuned(registry, "regularizer", *item, weight=(Schedule, 0, None), every=(int, 1, None))
+            )
+            for item in tree.get("regularizers", {}).items()
         ),
+        augmentations=tuple(
+            AugmentationConfig(**_tuned(registry, "augmentation", *item, probability=(Schedule, 0, 1)))
+            for item in tree.get("augmentations", {}).items()
+        ),
+        loggers=tuple(PartConfig(**_tuned(registry, "logger", *item)) for item in tree.get("loggers", {}).items()),
         optimizer=read_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
         training=read_settings(TrainingConfig, tree.get("training", {}), "training"),
     )
@@ -263,22 +269,14 @@ def _part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:
     return PartConfig(name, registry.check(kind, name, options))
 
 
-def _regularizer(registry: Registry, name: str, settings: Mapping[str, Any]) -> RegularizerConfig:
-    options = dict(settings)
-    factory = registry.part("regularizer", name).factory
-    where = f"regularizers.{name}"
-    weight = coerce(options.pop("weight", factory.weight), Schedule, f"{where}.weight")
-    every = coerce(options.pop("every", factory.every), int, f"{where}.every")
-    checked = registry.check("regularizer", name, options)
-    return RegularizerConfig(
-        name, check_range(f"{where}.weight", weight, 0), check_range(f"{where}.every", every, 1), checked
-    )
-
-
-def _augmentation(registry: Registry, name: str, settings: Mapping[str, Any]) -> AugmentationConfig:
-    options = dict(settings)
-    factory = registry.part("augmentation", name).factory
-    where = f"augmentations.{name}.probability"
-    probability = coerce(options.pop("probability", factory.probability), Schedule, where)
-    checked = registry.check("augmentation", name, options)
-    return AugmentationConfig(name, check_range(where, probability, 0, most=1), checked)
+def _tuned(
+    registry: Registry, kind: str, name: str, settings: Mapping[str, Any], **fields: tuple[Any, float, float | None]
+) -> dict[str, Any]:
+    """Return arguments of a configuration whose fields have a type, a minimum and a maximum."""
+    options, factory = dict(settings), registry.part(kind, name).factory
+    values = {}
+    for key, (annotation, least, most) in fields.items():
+        where = f"{KINDS[kind].plural}.{name}.{key}"
+        value = coerce(options.pop(key, getattr(factory, key)), annotation, where)
+        values[key] = check_range(where, value, least, most=most)
+    return {"name": name, **values, "options": registry.check(kind, name, options)}
