@@ -12,12 +12,8 @@ from ganforge.layers.equalized import EqualizedLinear
 class AdaIN(nn.Module):
     """Adaptive instance normalization (Huang and Belongie 2017; Karras 2019, arXiv:1812.04948, equation 1). Scriptable.
 
-    y_s (x - mean(x)) / std(x) + y_b per map, with scales y_s and shifts y_b a learned affine function of the style.
-    Scales start around 1 and shifts around 0.
-
-    Args:
-        channels: Number of channels C.
-        w_dim: Length of a style vector.
+    y_s (x - mean(x)) / std(x) + y_b per map, with scales y_s and shifts y_b a learned affine function of the style of
+    length `w_dim`. Scales start around 1 and shifts around 0.
     """
 
     def __init__(self, channels: int, w_dim: int) -> None:

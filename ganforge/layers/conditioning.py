@@ -72,10 +72,6 @@ class ConditionalBatchNorm2d(nn.Module):
     """Batch norm with a scale and a shift per class (Dumoulin 2017, arXiv:1610.07629; de Vries 2017). Scriptable.
 
     Scales start at 1 and shifts at 0.
-
-    Args:
-        channels: Number of channels C.
-        num_classes: Number of classes.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:

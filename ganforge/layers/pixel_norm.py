@@ -8,8 +8,7 @@ from torch import Tensor, nn
 class PixelNorm(nn.Module):
     """Divides each feature vector by its root mean square (Karras 2018, arXiv:1710.10196, section 4.2). Scriptable.
 
-    Args:
-        eps: Added to the mean square.
+    `eps` is added to the mean square.
     """
 
     def __init__(self, eps: float = 1e-8) -> None:

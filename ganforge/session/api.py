@@ -34,7 +34,7 @@ from ganforge.session.trainer import Finished, Trainer
 
 
 class Run:
-    """A run on disk; a notebook shows its newest sample grid and metrics.
+    """A run on disk, by its directory; a notebook shows its newest sample grid and metrics.
 
     Args:
         path: Run directory.
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Metrics, oldest first: one row per tick with ``images``, ``seconds`` and statistics by name, and one per
+        """Metrics, oldest first: one row per tick with ``images``, ``seconds`` and statistics, and one per
         evaluation.
         """
         return [row.tree() for row in read_rows(self._folder.metrics)]
