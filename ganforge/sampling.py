@@ -75,7 +75,7 @@ def refuse_sources(data: DataSpec, what: str) -> None:
 
 
 def can_truncate(generator: Generator) -> bool:
-    """Whether the generator's ``forward`` takes ``truncation``."""
+    """Return whether the generator's ``forward`` takes ``truncation``."""
     return "truncation" in inspect.signature(generator.forward).parameters
 
 
@@ -89,7 +89,7 @@ def truncation_options(generator: Generator, truncation: float) -> dict[str, flo
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """Set a network to evaluation mode in the block, and restore the mode of each module."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -117,7 +117,7 @@ def generate_batches(
     """
     options = truncation_options(generator, truncation)
     device = next(generator.parameters()).device
-    with evaluating(generator):
+    with evaluation_mode(generator):
         for start in range(0, count, batch):
             number = min(batch, count - start)
             z = draw_latents(number, generator.z_dim, seed + start).to(device)

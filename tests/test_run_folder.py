@@ -336,7 +336,7 @@ def test_another_folder_in_the_place_of_a_run_is_not_written_into(folder):
         folder.path.mkdir()
         (folder.path / "run.lock").touch()
         with pytest.raises(ganforge.GanforgeError, match="was moved or deleted"):
-            folder.require_held()
+            folder.require_lock()
     assert (folder.path / "run.lock").exists()
 
 

@@ -1,4 +1,4 @@
-"""The built-in exporters, as a plugin."""
+"""Built-in exporters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built-in extractors, as a plugin."""
+"""Built-in extractors."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
 
 
 def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
-    recipe_name, tree = lay_over_recipe(registry, *layers)
+    recipe_name, tree = merge_recipe(registry, *layers)
     tree = merge({"data": {"source": "avatars"}}, tree)
     return RunConfig(
         recipe=recipe_name,
@@ -233,7 +233,7 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     )
 
 
-def lay_over_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def merge_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Merge a recipe with layers that override it; return the recipe's name and the merged configuration."""
     given = merge(*layers)
     name = coerce(given.get("recipe", DEFAULT_RECIPE), str, "recipe")

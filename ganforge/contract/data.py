@@ -24,7 +24,7 @@ class DataSpec:
 
     @property
     def is_image(self) -> bool:
-        """Whether an example is an image in [-1, 1], else a vector."""
+        """True for images in [-1, 1], false for vectors."""
         return len(self.shape) == 3
 
     @property
@@ -34,7 +34,7 @@ class DataSpec:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether networks get a class or a source image for each example."""
+        """True if networks get a class or a source image for each example."""
         return bool(self.class_names or self.source_shape)
 
 

@@ -33,7 +33,7 @@ def drafting(path: Path) -> Iterator[Path]:
     folder removes its unlocked drafts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent.absolute())
+    remove_stale_drafts(path.parent.absolute())
     lock = None
     while lock is None:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.ganforge-draft")
@@ -53,7 +53,7 @@ def drafting(path: Path) -> Iterator[Path]:
 
 
 @cache  # once per process: a folder may hold many files
-def sweep(folder: Path) -> None:
+def remove_stale_drafts(folder: Path) -> None:
     """Remove drafts in a folder whose processes have ended; see `drafting`.
 
     A draft is a folder of that name, not a link, with a lock file that no process holds.
@@ -100,7 +100,7 @@ def lock_file(path: Path) -> int:
         except BlockingIOError:
             os.close(lock)
             raise
-        except OSError:  # no locks on this file system, so `sweep` removes nothing either
+        except OSError:  # no locks on this file system, so `remove_stale_drafts` removes nothing either
             pass
         if os.fstat(lock).st_nlink:
             return lock
@@ -125,7 +125,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
             if sync:
                 _sync(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def read_text(path: Path, most: int = 1 << 24, *, follow: bool = True) -> str:
@@ -176,7 +176,7 @@ def append_line(path: Path, line: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def remove_torn_line(path: Path) -> str:
@@ -191,7 +191,7 @@ def remove_torn_line(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def remove(path: Path) -> None:
@@ -199,10 +199,10 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> GanforgeError:
+def write_error(path: Path, error: OSError) -> GanforgeError:
     """Convert an error of the file system to a `GanforgeError`."""
     if isinstance(error, FileNotFoundError) and not path.parent.exists():
         return GanforgeError(f"cannot write {path}: its folder was moved or deleted", "put it back at that path")

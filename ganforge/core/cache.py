@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ganforge.core.atomic_files import sweep
+from ganforge.core.atomic_files import remove_stale_drafts
 from ganforge.core.console import say
 
 
@@ -22,17 +22,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganforge"
 
 
-def sweep_cache() -> None:
+def clean_cache() -> None:
     """Remove drafts of killed processes from the cache."""
     cache = cache_folder()
     with suppress(OSError):  # not found, or not readable
         for folder in (cache, *cache.iterdir()):
             if folder.is_dir():
-                sweep(folder.absolute())
+                remove_stale_drafts(folder.absolute())
 
 
 @contextmanager
-def usable_cache() -> Iterator[Path]:
+def open_cache() -> Iterator[Path]:
     """Yield the user's cache; if it is not writable, a temporary folder."""
     cache = cache_folder()
     try:
@@ -44,5 +44,5 @@ def usable_cache() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
             yield Path(folder)
         return
-    sweep_cache()
+    clean_cache()
     yield cache

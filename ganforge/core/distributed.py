@@ -24,7 +24,7 @@ LAUNCHED = "GANFORGE_LAUNCHED"
 
 
 class WorkerError(GanforgeError):
-    """A worker is lost, or has other weights."""
+    """Lost worker, or one with other weights."""
 
     code = 1
 
@@ -41,7 +41,7 @@ class Workers:
 
     @property
     def is_main(self) -> bool:
-        """Whether this worker has rank 0, which writes files and messages."""
+        """True for rank 0, which writes files and messages."""
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
@@ -173,7 +173,7 @@ ALONE = Workers()
 
 
 def is_launched() -> bool:
-    """Whether a launcher started this process as one of several."""
+    """Return whether a launcher started this process as one of several."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"))
 
 

@@ -23,7 +23,7 @@ _SHAPED = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.r
 
 
 class TooLargeError(Exception):
-    """A network exceeds its memory limit."""
+    """Network that exceeds its memory limit."""
 
 
 def machine_memory() -> int:
@@ -52,7 +52,7 @@ def describe_bytes(size: int) -> str:
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[None]:
+def limit_memory(most: int) -> Iterator[None]:
     """Limit weights and buffers of networks that are constructed in the block to `most` bytes, or raise
     `TooLargeError`.
 

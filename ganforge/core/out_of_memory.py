@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class OutOfMemory(GanforgeError):
-    """A device or this machine is out of memory."""
+    """Device or machine out of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports that a device or the machine is out of memory."""
+    """Return whether an error reports that a device or the machine is out of memory."""
     words = ("out of memory", "can't allocate memory", "Storage size calculation overflowed")
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True

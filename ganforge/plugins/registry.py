@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.contract.errors import GanforgeError, OptionError, PluginError, explain, nearest
-from ganforge.core.memory import TooLargeError, bounded, machine_memory
-from ganforge.plugins.blame import MAKERS
+from ganforge.core.memory import TooLargeError, limit_memory, machine_memory
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.options import Option, check_options, read_options
+from ganforge.plugins.part_errors import PLUGIN_NAMES
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ class Registry:
         checked = self.check(kind, name, options)
         if kind == "regularizer" and not takes_data(part.factory):
             arguments = ()
-        MAKERS[kind, name] = part.plugin.name
+        PLUGIN_NAMES[kind, name] = part.plugin.name
         try:
-            with bounded(machine_memory() if most_bytes is None else most_bytes):
+            with limit_memory(machine_memory() if most_bytes is None else most_bytes):
                 return part.factory(*arguments, **checked)
         except GanforgeError:
             raise
@@ -122,7 +122,7 @@ class Registry:
 
 
 def takes_data(factory: Callable[..., Any]) -> bool:
-    """Whether a constructor has a positional argument ``data``."""
+    """Return whether a constructor has a positional argument ``data``."""
     found = inspect.signature(factory).parameters.get("data")
     return found is not None and found.kind is not inspect.Parameter.KEYWORD_ONLY
 

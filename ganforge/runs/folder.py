@@ -14,7 +14,7 @@ from typing import Any
 
 from ganforge.config.sources import ConfigTree
 from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError, nearest
-from ganforge.core.atomic_files import cannot_write, lock_file, name_kind, read_text, sweep, write_bytes
+from ganforge.core.atomic_files import lock_file, name_kind, read_text, remove_stale_drafts, write_bytes, write_error
 from ganforge.core.json_schema import convert, parse_json
 from ganforge.core.text import escape_controls
 
@@ -22,7 +22,7 @@ NUMBER = re.compile(r"(\d{5})-.+")
 
 
 def is_index(text: str) -> bool:
-    """Whether a text is a number of at most 9 decimal digits."""
+    """Return whether a text is a number of at most 9 decimal digits."""
     return text.isdecimal() and len(text) < 10
 
 
@@ -87,7 +87,7 @@ class RunFolder:
             )
             for each in out.iterdir():
                 if NUMBER.fullmatch(each.name) and not (each.is_symlink() or _is_run(each)):
-                    sweep(each.absolute())  # killed before it wrote config.json
+                    remove_stale_drafts(each.absolute())  # killed before it wrote config.json
             path = None
             while path is None:
                 number += 1
@@ -143,7 +143,7 @@ class RunFolder:
                 f"{self.path} is being trained by {_read_holder(path)}", "wait for it, or stop it"
             ) from None
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
         try:
             with suppress(OSError):  # a full disk: the lock works without the name
                 os.ftruncate(lock, 0)
@@ -157,7 +157,7 @@ class RunFolder:
                     path.unlink()
             os.close(lock)
 
-    def require_held(self) -> None:
+    def require_lock(self) -> None:
         """Raise a `GanforgeError` if the locked directory was moved, deleted or replaced."""
         if self._held is not None:
             with suppress(OSError):
@@ -201,15 +201,15 @@ class RunFolder:
         return tree
 
     def sample_path(self, images: int) -> Path:
-        """Path of the sample grid after `images` images."""
+        """Return the path of the sample grid after `images` images."""
         return self.samples / f"{images:09d}.png"
 
     def checkpoint_path(self, images: int) -> Path:
-        """Path of the checkpoint after `images` images."""
+        """Return the path of the checkpoint after `images` images."""
         return self.checkpoints / f"{images:09d}.safetensors"
 
     def checkpoint_paths(self) -> list[Path]:
-        """All checkpoints, oldest first."""
+        """Return all checkpoints, oldest first."""
         return sorted(each for each in self.checkpoints.glob("*.safetensors") if each.stem.isdecimal())
 
 
@@ -218,7 +218,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _require(path: Path, is_right: Callable[[int], bool]) -> bool:
-    """Whether a path exists; raise a `CheckpointError` if it has the wrong type."""
+    """Return whether a path exists; raise a `CheckpointError` if it has the wrong type."""
     try:
         mode = path.lstat().st_mode
     except OSError:

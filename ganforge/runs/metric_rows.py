@@ -32,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_tick(self) -> bool:
-        """Whether it is a tick, else scores."""
+        """True for a tick, false for scores."""
         return "images_per_second" in self.numbers
 
     @property

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganforge.core.atomic_files import append_line
-from ganforge.core.cache import usable_cache
+from ganforge.core.cache import open_cache
 from ganforge.core.console import console, progress_bar, say
 from ganforge.core.text import escape_controls
 
@@ -28,7 +28,7 @@ class Terminal:
 
     say = staticmethod(say)
     progress = staticmethod(progress_bar)
-    cache = staticmethod(usable_cache)
+    cache = staticmethod(open_cache)
 
     def watch(self, log: Path | None, training: TrainingConfig) -> Display:
         return Display(log, training.images, training.minutes)

@@ -15,7 +15,7 @@ import torch
 from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.contract.errors import OptionError
 from ganforge.core.atomic_files import append_line
-from ganforge.core.cache import sweep_cache
+from ganforge.core.cache import clean_cache
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.json_schema import to_json
 from ganforge.data.pack import open_configured
@@ -115,7 +115,7 @@ class Trainer:
         return folder.hold() if self._workers.is_main else nullcontext()
 
     def _open_data(self, config: RunConfig) -> PackedData:
-        sweep_cache()
+        clean_cache()
         with self._console.progress("preparing data") as progress:
             data = open_configured(config.data, self._registry, progress=progress)
         if data.note:

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from ganforge.contract.errors import OptionError, nearest
-from ganforge.core.atomic_files import cannot_write, write_bytes
+from ganforge.core.atomic_files import write_bytes, write_error
 from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.loading import NAME
 from ganforge.plugins.registry import Registry
@@ -46,7 +46,7 @@ def write_package(name: str, kind: str, out: Path, registry: Registry) -> Path:
         (folder / module).mkdir(parents=True)
         (folder / module / "py.typed").touch()
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise write_error(folder, error) from error
     for path, template in texts.items():
         write_bytes(folder / path, _fill(template, words).encode())
     return folder
