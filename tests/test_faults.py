@@ -498,7 +498,7 @@ def test_a_pickle_in_the_place_of_weights_is_never_run(run, place, half, tmp_pat
     ):
         code, _, err = run(*arguments)
         assert code == 2
-        assert "is no safetensors file" in err.splitlines()[-1]
+        assert "is not a safetensors file" in err.splitlines()[-1]
     with pytest.raises(ganforge.CheckpointError):
         ganforge.load(half.path)
     assert not trace.exists()

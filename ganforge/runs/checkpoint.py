@@ -149,7 +149,7 @@ def read_card(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+        raise CheckpointError(f"{path}: is not a safetensors file, or is damaged: {error}") from None
     try:
         card = parse_json(text or "")
     except ValueError:
@@ -185,7 +185,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(read_bytes(path))
     except (OSError, SafetensorError) as error:  # changed in between
-        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+        raise CheckpointError(f"{path}: is not a safetensors file, or is damaged: {error}") from None
     if digest_tensors(tensors) != card.get("digest"):
         raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
     if card.get("kind") == "checkpoint" and "frozen" in card:
@@ -248,7 +248,7 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         generator: Generator = registry.build("generator", part["name"], part["options"], spec, most_bytes=most)
         generator.load_state_dict(tensors)
     except GanforgeError as error:
-        raise type(error)(f"{path}: {error.message}", f"its plugin is '{part['plugin']}'; {error.hint}") from error
+        raise type(error)(f"{path}: {error.message}", f"it requires plugin '{part['plugin']}'; {error.hint}") from error
     except RuntimeError as error:
         text = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights do not fit generator '{part['name']}': {text}") from error
