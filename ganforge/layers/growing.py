@@ -62,6 +62,7 @@ class Growth(nn.Module):
         return self.start_resolution << (doublings + 1), alpha
 
     def phases(self) -> tuple[int, ...]:
+        """Return the numbers of images at which stages and fade-ins begin."""
         starts, resolution, images = [0], self.start_resolution, self.stage_images
         while resolution < self.full_resolution:
             starts += [images, images + self.fade_images]
@@ -69,6 +70,7 @@ class Growth(nn.Module):
         return tuple(starts)
 
     def grow(self, images: int) -> None:
+        """Set the stage after `images` real images."""
         self.images.fill_(images)
         self.resolution, self.alpha = self.stage_at(images)
         self.num_sizes = self.resolution.bit_length() - 2
@@ -89,6 +91,7 @@ class Growth(nn.Module):
         return avg_pool2d(images, factor) if factor > 1 else images
 
     def coarsen(self, images: Tensor) -> Tensor:
+        """Return full-size images at the detail of the stage."""
         if self.resolution == self.full_resolution and self.alpha == 1.0:
             return images
         coarse = self.reduce(images)
