@@ -16,8 +16,9 @@ import typer
 import ganforge
 from ganforge.cli import app
 from ganforge.contract import hookspecs
-from ganforge.plugins.loading import HOOKS
+from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.registry import Part, Registry
+from ganforge.plugins.scaffold import example
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -72,7 +73,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def write_hooks() -> str:
-    """Every hook with its docstring and its example, and what an author derives from."""
+    """Every hook with its docstring, base class and example."""
     lines = [
         "# Hooks",
         "",
@@ -81,33 +82,22 @@ def write_hooks() -> str:
         "a package for any of them, and `ganforge.testing` checks it.",
         "",
     ]
-    for kind, hook in HOOKS.items():
-        doc = inspect.cleandoc(getattr(hookspecs, hook).__doc__ or "")
-        words, _, example = doc.partition("\nExample:\n")
-        code = inspect.cleandoc(example.replace("```python", "").replace("```", ""))
-        base = (
-            "a `ganforge.Recipe`"
-            if kind == "recipe"
-            else f"derive from [`ganforge.{base_of(kind)}`](api.md#{home_of(base_of(kind))})"
-        )
+    for name, kind in KINDS.items():
+        words = inspect.cleandoc(getattr(hookspecs, kind.hook).__doc__ or "")
+        base = f"[`ganforge.{kind.base}`](api.md#{home_of(kind.base)})"
         lines += [
-            f"## `{hook}`",
+            f"## `{kind.hook}`",
             "",
             *paragraphs(words.replace("``", "`")),
             "",
-            f"Its parts are of the kind *{kind}*: {base}.",
+            f"Kind *{name}*: {'instances' if kind.form == 'instance' else 'subclasses'} of {base}.",
             "",
             "```python",
-            code,
+            example(f"my-{name}", name).rstrip(),
             "```",
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def base_of(kind: str) -> str:
-    """The class that a part of a kind derives from."""
-    return {"dataset": "Dataset"}.get(kind, kind.capitalize())
 
 
 def home_of(name: str) -> str:
@@ -124,8 +114,8 @@ def write_parts() -> str:
         "",
     ]
     registry = Registry.installed()
-    for kind in HOOKS:
-        lines += [f"## {kind.capitalize()}{'es' if kind.endswith('s') else 's'}", ""]
+    for kind in KINDS:
+        lines += [f"## {KINDS[kind].plural.capitalize()}", ""]
         for name in registry.names(kind):
             part = next(each for each in registry.parts() if (each.kind, each.name) == (kind, name))
             if part.plugin.distribution == "ganforge":

@@ -1,4 +1,4 @@
-"""From seeds to images: latents, labels, truncation, and batches of what a generator makes of them."""
+"""Sampling: latents from seeds, labels, truncation, batches of generated examples."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from ganforge.core.out_of_memory import run_with_halving
 
 
 class Sliceable(Protocol):
-    """What gives a tensor for each stretch of examples: a tensor, or what reads one when it is asked for."""
+    """A tensor, or an object that loads slices of one."""
 
-    def __getitem__(self, part: slice, /) -> Tensor:
-        """Of the examples from ``part.start`` to before ``part.stop``."""
+    def __getitem__(self, part: slice, /) -> Tensor: ...
 
 
 Precision = Literal["float32", "bfloat16"]
@@ -31,21 +30,16 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def read_precision(name: str) -> Precision:
-    """A precision by its name.
-
-    Raises:
-        OptionError: There is none of that name.
-    """
-    for precision in PRECISIONS:
-        if name == precision:
-            return precision
-    raise OptionError(f"there is no precision '{name}'", nearest(name, PRECISIONS))
+    """Validate the name of a precision."""
+    if name in PRECISIONS:
+        return name
+    raise OptionError(f"unknown precision '{name}'", nearest(name, PRECISIONS))
 
 
 def draw_latents(count: int, z_dim: int, seed: int) -> Tensor:
-    """Latents ``[count, z_dim]`` from N(0, 1), float32 on the CPU.
+    """Draw latents ``[count, z_dim]`` from N(0, 1), float32 on the CPU.
 
-    Latent i depends on ``seed + i`` alone, so that an image can be made again by its own seed, in any batch.
+    Latent i depends only on ``seed + i``, in any batch.
     """
     latents = torch.empty(count, z_dim)
     source = torch.Generator()
@@ -56,15 +50,14 @@ def draw_latents(count: int, z_dim: int, seed: int) -> Tensor:
 
 
 def cycle_labels(count: int, num_classes: int) -> Tensor | None:
-    """Labels 0, 1, 2 ... in turn, int64 ``[count]``; None where there are no classes."""
+    """Return labels 0, 1, 2 ... repeated, int64 ``[count]``; None without classes."""
     return torch.arange(count) % num_classes if num_classes else None
 
 
 def stand_in_labels(count: int, data: DataSpec) -> Tensor | None:
-    """Something to try a network out with: classes 0, 1, 2 ... in turn; or noise in place of images.
+    """Return labels to try a network: classes 0, 1, 2 ... repeated, int64 ``[count]``; or None.
 
-    Returns:
-        int64 ``[count]``; or float32 ``[count, *source_shape]`` in [-1, 1], where data come in pairs; or None.
+    For paired data they are noise in place of source images, float32 ``[count, *source_shape]`` in [-1, 1].
     """
     if data.source_shape:
         noise = draw_latents(count, math.prod(data.source_shape), seed=0)
@@ -73,33 +66,21 @@ def stand_in_labels(count: int, data: DataSpec) -> Tensor | None:
 
 
 def refuse_sources(data: DataSpec, what: str) -> None:
-    """Refuse a generator that makes images of images, where all is to come from latents.
-
-    Args:
-        data: On which it was trained.
-        what: That needs latents alone, in words.
-
-    Raises:
-        OptionError: The data come in pairs.
-    """
+    """Raise an `OptionError` for a generator with source images, where `what` requires latents only."""
     if data.source_shape:
         raise OptionError(
-            f"this generator makes its images of others, and {what} starts from latents alone",
-            "ganforge sample --source FOLDER shows what it makes of yours, and --torchscript and --onnx export it",
+            f"this generator requires source images, which {what} does not support",
+            "use ganforge sample --source FOLDER, or export it with --torchscript or --onnx",
         )
 
 
 def can_truncate(generator: Generator) -> bool:
-    """Whether the generator's ``forward`` takes ``truncation``."""
+    """Return whether the generator's ``forward`` takes ``truncation``."""
     return "truncation" in inspect.signature(generator.forward).parameters
 
 
 def truncation_options(generator: Generator, truncation: float) -> dict[str, float]:
-    """The arguments of the generator's ``forward`` that ask for a truncation; none for 1.
-
-    Raises:
-        OptionError: A truncation for a generator that has none.
-    """
+    """Return the arguments of ``forward`` for a truncation; none for 1."""
     if truncation == 1.0:
         return {}
     if not can_truncate(generator):
@@ -108,8 +89,8 @@ def truncation_options(generator: Generator, truncation: float) -> dict[str, flo
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Have a network in evaluation mode while the block runs; then each of its modules gets its own mode back."""
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Set a network to evaluation mode in the block, and restore the mode of each module."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -130,45 +111,42 @@ def generate_batches(
     batch: int = 64,
     precision: Precision = "float32",
 ) -> Iterator[Tensor]:
-    """Generate examples a batch at a time, in evaluation mode and without gradients.
+    """Generate examples in batches of `batch` on the generator's device; other arguments as `generate`.
 
-    Args:
-        generator: The network; its mode is put back afterwards.
-        count: Number of examples.
-        seed: Example i is that of seed ``seed + i``.
-        labels: Classes ``[count]`` int64; or, of data that come in pairs, images ``[count, C, H, W]`` in [-1, 1], of
-            which the examples are made; or None.
-        truncation: 1 leaves latents as they are, less brings them nearer to their mean.
-        batch: Examples at once.
-        precision: Numbers in which the generator runs; ``bfloat16`` is quicker where a processor has it, and off by
-            about one of 256 shades.
-
-    Yields:
-        Images ``[n, C, H, W]`` float32 in [-1, 1], or vectors ``[n, D]``, on the generator's device.
-
-    Raises:
-        OptionError: A truncation for a generator that has none.
+    A precision of ``bfloat16`` is faster on some processors, with errors of about one of 256 levels.
     """
     options = truncation_options(generator, truncation)
     device = next(generator.parameters()).device
-    with evaluating(generator):
+    with evaluation_mode(generator):
         for start in range(0, count, batch):
             number = min(batch, count - start)
             z = draw_latents(number, generator.z_dim, seed + start).to(device)
             classes = None if labels is None else labels[start : start + number].to(device)
             reduced = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
             with torch.no_grad(), reduced:
-                examples = run_with_halving(partial(generator, **options), z, classes, join=_behind)
+                examples = run_with_halving(
+                    partial(generator, **options), z, classes, join=lambda *halves: torch.cat(halves)
+                )
             yield examples.float() if precision == "bfloat16" else examples
-
-
-def _behind(first: Tensor, second: Tensor) -> Tensor:
-    return torch.cat((first, second))
 
 
 def generate(
     generator: Generator, count: int, *, seed: int = 0, labels: Sliceable | None = None, truncation: float = 1.0
 ) -> Tensor:
-    """Generate examples ``[count, ...]`` on the CPU; see `generate_batches` for the arguments."""
+    """Generate examples in evaluation mode, without gradients.
+
+    Args:
+        generator: The network; its mode is restored.
+        count: Number of examples.
+        seed: Seed of the first example; incremented per example.
+        labels: Classes ``[count]`` int64; source images ``[count, C, H, W]`` in [-1, 1] for paired data; or None.
+        truncation: 1 for no truncation, less for less variety.
+
+    Returns:
+        Images ``[count, C, H, W]`` float32 in [-1, 1] on the CPU, or vectors ``[count, D]``.
+
+    Raises:
+        OptionError: The generator does not support truncation.
+    """
     batches = generate_batches(generator, count, seed=seed, labels=labels, truncation=truncation)
     return torch.cat([examples.cpu() for examples in batches])

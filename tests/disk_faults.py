@@ -167,10 +167,10 @@ class Laboratory:
 
 def sweep_all(runs: Path) -> None:
     """Remove drafts as a process does that writes into each of the folders."""
-    from ganforge.core.atomic_files import sweep
+    from ganforge.core.atomic_files import remove_stale_drafts
 
     for each in [runs, *(path for path in sorted(runs.rglob("*")) if path.is_dir())]:
-        sweep(each)
+        remove_stale_drafts(each)
 
 
 DATE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*( UTC)?")

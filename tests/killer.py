@@ -161,7 +161,7 @@ def compare(place: Place, whole: Place) -> list[str]:
     """In what a run differs from the one that nobody disturbed, and what a killed process left."""
     ours, theirs = place.folder(), whole.folder()
     if ours is None or theirs is None:
-        return ["there is no run"]
+        return ["no run found"]
     left = [f"{path.relative_to(place.root)} is left over" for path in sorted(place.drafts())]
     return compare_folders(ours, theirs) + left
 

@@ -65,7 +65,7 @@ def test_a_run_tells_what_it_wrote(trained):
     assert repr(trained) == f"Run({str(trained.path)!r})"
     assert trained.sample(4, seed=3).size == (34, 34)
     assert ganforge.open_run().path.resolve() == trained.path.resolve()
-    with pytest.raises(CheckpointError, match="keeps no best generator"):
+    with pytest.raises(CheckpointError, match="no best generator"):
         trained.load(best=True)
 
 
@@ -74,12 +74,12 @@ def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
     expected = trained.load()(z)
     for named in (trained, trained.path, str(trained.path), trained.path.name, 0, "0"):
         assert torch.equal(ganforge.load(named)(z), expected)
-    with pytest.raises(OptionError, match="is no run"):
+    with pytest.raises(OptionError, match="run not found"):
         ganforge.load(7)
 
 
 def test_a_class_of_ones_own_as_a_penalty_is_refused_in_words(here, image_folder):
-    with pytest.raises(OptionError, match="--reg.*is no text"):
+    with pytest.raises(OptionError, match="--reg.*is not text"):
         train(image_folder, reg=[LeastSquares])
 
 
@@ -149,6 +149,6 @@ def test_what_a_run_holds_is_escaped(trained):
 def test_mistakes_are_errors_that_say_what_to_do(here, image_folder):
     with pytest.raises(OptionError, match="unknown loss 'nonsta'.*did you mean 'nonsat'"):
         train(image_folder, loss="nonsta", images=16)
-    with pytest.raises(OptionError, match=r"there is no run"):
+    with pytest.raises(OptionError, match=r"no run found"):
         ganforge.open_run(out="nowhere")
     assert not (here / "runs").exists()

@@ -94,6 +94,14 @@ def test_heavy_libraries_stay_in_their_rooms(library):
     assert rooms <= {"builtin/torchvision_sets.py", *networks}
 
 
+def test_the_session_stands_without_the_command_line():
+    code = (
+        "import sys, ganforge.session.api\n"
+        "found = [each for each in sys.modules if each.startswith(('ganforge.cli', 'typer'))]\nassert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_public_name_is_there():
     for name in ganforge.__all__:
         assert getattr(ganforge, name) is not None

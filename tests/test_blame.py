@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganforge.contract.errors import DataError, PluginError
-from ganforge.plugins.blame import MAKERS, blaming
+from ganforge.plugins.part_errors import PLUGIN_NAMES, part_errors
 from ganforge.training.recording.loggers import Loggers
 
 
@@ -24,9 +24,9 @@ from ganforge.training.recording.loggers import Loggers
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_part_raises_names_it_and_its_plugin(monkeypatch, error):
-    monkeypatch.setitem(MAKERS, ("loss", "mine"), "my-losses")
+    monkeypatch.setitem(PLUGIN_NAMES, ("loss", "mine"), "my-losses")
     said = "loss 'mine' of plugin 'my-losses' failed: "
-    with pytest.raises(PluginError, match=said) as found, blaming("loss", "mine"):
+    with pytest.raises(PluginError, match=said) as found, part_errors("loss", "mine"):
         raise error
     assert found.value.__cause__ is error
     assert "\n" not in found.value.message
@@ -45,13 +45,13 @@ def test_whatever_a_part_raises_names_it_and_its_plugin(monkeypatch, error):
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_no_fault_of_the_part_passes(error):
-    with pytest.raises(type(error)) as found, blaming("loss", "mine"):
+    with pytest.raises(type(error)) as found, part_errors("loss", "mine"):
         raise error
     assert found.value is error
 
 
 def test_the_line_of_the_part_is_named_and_not_that_of_torch():
-    with pytest.raises(PluginError, match=r"test_blame\.py, line \d+") as found, blaming("generator", "wrong"):
+    with pytest.raises(PluginError, match=r"test_blame\.py, line \d+") as found, part_errors("generator", "wrong"):
         torch.nn.Linear(3, 4)(torch.zeros(2, 5))
     assert "torch/" not in found.value.message
 

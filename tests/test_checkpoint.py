@@ -182,7 +182,7 @@ def test_weights_that_are_not_finite_are_refused_in_one_line(tmp_path, generator
 
 def test_a_checkpoint_is_not_taken_for_a_generator(tmp_path):
     save_tensors(tmp_path / "state.safetensors", {"x": torch.zeros(1)}, {"kind": "checkpoint"})
-    with pytest.raises(CheckpointError, match="holds no generator but a checkpoint"):
+    with pytest.raises(CheckpointError, match="not a generator but a checkpoint"):
         load_generator(tmp_path / "state.safetensors")
 
 

@@ -77,7 +77,7 @@ def test_resuming_a_run_that_is_done_asks_for_a_budget(run, trained):
     code, _, err = run("train", "--resume")
     assert code == 2
     assert "has spent its budget" in err
-    assert "--images is the total of all sittings: use --images 96" in err
+    assert "--images is the total, resumes included: use --images 96" in err
     assert (trained / "config.json").read_bytes() == before
 
 
@@ -86,7 +86,7 @@ def test_a_budget_of_minutes_that_is_spent_is_answered_with_a_larger_one(run, he
     assert "ganforge train --resume --minutes 1\n" in err
     code, _, err = run("train", "--resume", "--minutes", "0.0001")
     assert code == 2
-    assert "--minutes is the total of all sittings: use --minutes 1" in err
+    assert "--minutes is the total, resumes included: use --minutes 1" in err
 
 
 def test_a_dry_run_prints_the_configuration_and_writes_nothing(run, here, image_folder):
@@ -184,8 +184,8 @@ MISTAKES = {
     "no such data": (["train", "--data", "avatar"], "avatars"),
     "no such folder": (["train", "--data", "./absent"], "absent"),
     "no such zip": (["train", "--data", "absent.zip"], "absent.zip"),
-    "text for a number": (["train", "--batch", "many"], "'many' is no whole number"),
-    "fraction for a whole number": (["train", "--batch", "1.5"], "'1.5' is no whole number"),
+    "text for a number": (["train", "--batch", "many"], "'many' is not a whole number"),
+    "fraction for a whole number": (["train", "--batch", "1.5"], "'1.5' is not a whole number"),
     "zero batch": (["train", "--batch", "0"], "the least is 1"),
     "negative images": (["train", "--images", "-5"], "too small"),
     "zero minutes": (["train", "--minutes", "0"], "too small"),
@@ -202,7 +202,7 @@ MISTAKES = {
     "set an unknown option": (["train", "--set", "generator.widht=3"], "did you mean 'width'"),
     "set an unknown setting": (["train", "--set", "training.sed=3"], "did you mean 'seed'"),
     "set a value out of range": (["train", "--set", "generator.width=0"], "must be at least 1"),
-    "set a value not to be had": (["train", "--set", "generator.upsampling=cubic"], "'cubic' is not to be had"),
+    "set an invalid value": (["train", "--set", "generator.upsampling=cubic"], "'cubic' is invalid"),
     "set an option of the data": (["train", "--set", "data.cuont=3"], "'count'"),
     "set an option of named data": (["train", "--data", "ring-8", "--set", "data.cuont=3"], "'count'"),
     "set an option of a path": (["train", "--data", "photos", "--set", "data.count=3"], "takes no option 'count'"),
@@ -211,7 +211,7 @@ MISTAKES = {
     "schedule of another form": (["train", "--reg", "r1:weight=quick:1:2:3"], "cosine:10:1:500k"),
     "beta of one": (["train", "--set", "optimizer.beta1=1"], "below 1"),
     "no such configuration": (["train", "--config", "absent.toml"], "no such file"),
-    "broken configuration": (["train", "--config", "broken.toml"], "is not TOML"),
+    "broken configuration": (["train", "--config", "broken.toml"], "invalid TOML"),
     "unexpected argument": (["train", "photos"], "--data photos"),
     "a network larger than memory": (
         ["train", "--data", "photos", "--arch", "mlp", "--set", "generator.z_dim=100000000000"],
@@ -219,20 +219,20 @@ MISTAKES = {
     ),
     "a batch larger than memory": (["train", "--data", "photos", "--batch", "1000000000000"], "out of memory"),
     "a name that is too long": (["train", "--config", "n" * 300], "File name too long"),
-    "a number without end": (["train", "--batch", "9" * 5000], "is no whole number"),
+    "a number without end": (["train", "--batch", "9" * 5000], "is not a whole number"),
     "a line feed": (["train", "--arch", "dc\ngan\x1b[31m"], "unknown recipe 'dc gan\\x1b[31m'"),
-    "a run by a number without end": (["sample", "9" * 200], "is no run"),
+    "a run by a number without end": (["sample", "9" * 200], "run not found"),
     "resume with another loss": (["train", "--resume", "--loss", "minimax"], "--resume"),
     "resume with another seed": (["train", "--resume", "--seed", "3"], "--resume"),
-    "resume nothing": (["train", "--resume"], "there is no run"),
-    "resume an unknown run": (["train", "--resume", "00009"], "is no run"),
+    "resume nothing": (["train", "--resume"], "no run found"),
+    "resume an unknown run": (["train", "--resume", "00009"], "run not found"),
     "no such plugin file": (["train", "--plugin", "absent.py"], "no such Python file"),
     "broken plugin file": (["train", "--plugin", "broken.py"], "SyntaxError"),
     "disable an unknown plugin": (["train", "--disable", "dcgna"], "did you mean 'dcgan'"),
     "disable what is needed": (["train", "--disable", "dcgan"], "unknown recipe 'rpgan'"),
     "out is a file": (["train", "--out", "broken.py", "--data", "photos", "--resolution", "16"], "broken.py"),
     "sample without a run": (["sample"], "train one first"),
-    "sample an unknown run": (["sample", "nonsense"], "is no run"),
+    "sample an unknown run": (["sample", "nonsense"], "run not found"),
     "sample a missing file": (["sample", "absent.safetensors"], "no such file"),
     "sample a picture": (["sample", "picture.safetensors"], "no safetensors file"),
     "sample no images": (["sample", "--count", "0"], "the least is 1"),
@@ -285,7 +285,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, name):
         (["--class", "²"], "there is no such class"),
         (["--count", "1000000000000"], "draw fewer at once"),
         (["--to", "picture.jpg"], "picture.png"),
-        (["--precision", "bf16"], "there is no precision 'bf16'"),
+        (["--precision", "bf16"], "unknown precision 'bf16'"),
     ],
 )
 def test_mistakes_in_sampling_a_run(run, trained, arguments, message):
@@ -410,8 +410,8 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
     ("options", "words"),
     [
         (["--set", "generator.width=8"], "its generator is another than this run's; they differ in layers."),
-        (["--init-from", "nowhere"], "nowhere: is no run"),
-        (["--init-from", "."], "is no run"),
+        (["--init-from", "nowhere"], "nowhere: run not found"),
+        (["--init-from", "."], "run not found"),
     ],
 )
 def test_weights_that_do_not_fit_a_new_run_are_refused_before_it_begins(

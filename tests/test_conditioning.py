@@ -177,7 +177,7 @@ def test_a_conditional_generator_insists_on_labels_and_another_does_not(name, wa
 def test_unlabelled_data_are_refused_in_words(kind, name):
     ways = GENERATORS if kind == "generator" else DISCRIMINATORS
     for way in [param.values[1] for param in ways if param.values[0] == name and param.values[1] != "none"]:
-        message = f"{kind} '{name}': conditioning={way} needs labelled data, but these have no classes; "
+        message = f"{kind} '{name}': conditioning={way} needs labeled data, but these have no classes; "
         with pytest.raises(OptionError, match=message):
             build(kind, name, way, DataSpec((3, 16, 16)))
 
@@ -362,7 +362,7 @@ def test_a_conditional_run_resumes_samples_by_class_and_exports(image_folder, tm
 def test_a_conditional_run_on_unlabelled_data_stops_before_it_begins(tmp_path, image_folder, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call("train", "--arch", "cdcgan", "--data", image_folder / "cat", *NARROW) == 2
-    assert "needs labelled data" in capsys.readouterr().err
+    assert "needs labeled data" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 

@@ -91,7 +91,7 @@ def test_processes_together_compute_what_one_computes(alone, together, name):
 def test_processes_that_have_come_apart_are_told(together, places):
     told = [path.read_text() for path in places.glob("*/apart-*.txt")]
     assert len(told) in (2, 6)
-    assert all(text.startswith("processes have come apart: numbers of 1") for text in told)
+    assert all(text.startswith("processes diverged: numbers of 1") for text in told)
 
 
 def test_in_single_precision_they_agree_to_its_rounding(places):

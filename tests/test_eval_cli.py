@@ -183,7 +183,7 @@ def test_what_all_metrics_lack_is_looked_for_once(place, run, monkeypatch):
 
 def test_a_mistake_in_the_last_shows_before_the_first_is_evaluated(place, run, shown):
     said = mistake(*run("eval", "fakes", "nobody", "--data", "reals", "--fid", "--extractor", "plain.pt"))
-    assert "nobody: is no run" in said
+    assert "nobody: run not found" in said
     assert (shown, (place / FILE).exists()) == ([], False)
 
 

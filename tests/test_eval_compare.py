@@ -476,10 +476,10 @@ def test_things_of_one_name_are_told_apart_by_their_paths(run, make_run):
         (["00000-first"], "error: 00000-first: is compared with nothing - name two or more"),
         ([], "Missing argument"),
         (["0", "00000-first"], "error: 00000-first: is named twice - name two or more"),
-        (["0", "nothing"], "error: nothing: is no run, here or under runs/"),
+        (["0", "nothing"], "error: nothing: run not found, here or under runs/"),
         (["0", "nothing.safetensors"], "error: nothing.safetensors: no such file"),
         (["0", "runs"], "no metric was evaluated for all of them: 00000-first has fid, runs has none"),
-        (["0", "1"], "holds no generator yet"),
+        (["0", "1"], ": no generator yet"),
         (["0", "broken.jsonl"], "error: broken.jsonl, line 1: is no evaluation"),
     ],
 )

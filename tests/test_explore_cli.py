@@ -245,9 +245,9 @@ def test_what_differs_in_no_pair_has_no_share(capsys):
 
 
 MISTAKES = {
-    "walk without a run": (["walk", "nonsense"], "is no run"),
+    "walk without a run": (["walk", "nonsense"], "run not found"),
     "one seed": (["walk", "--from-seeds", "1"], "at least two seeds"),
-    "seeds that are none": (["walk", "--from-seeds", "1,x"], "'x' is no whole number"),
+    "seeds that are none": (["walk", "--from-seeds", "1,x"], "'x' is not a whole number"),
     "a negative seed": (["walk", "--from-seeds=-1,2"], "too small"),
     "no steps": (["walk", "--steps", "0"], "the least is 1"),
     "an unknown interpolation": (["walk", "--interpolation", "slrp"], "did you mean 'slerp'"),
@@ -264,7 +264,7 @@ MISTAKES = {
     "noise without styles": (["noise"], "--arch striped"),
     "one draw of noise": (["noise", "--draws", "1"], "the least is 2"),
     "truncation without it": (["truncation"], "Halves cannot be truncated"),
-    "psi that is none": (["truncation", "--psi", "1,,0"], "'' is no finite number"),
+    "psi that is none": (["truncation", "--psi", "1,,0"], "'' is not a finite number"),
     "arithmetic with nothing": (["arith"], "--a is missing"),
     "arithmetic with too little": (["arith", "--a", "1", "--c", "2"], "--b is missing"),
     "seeds and attribute": (["arith", "--a", "1", "--attribute", "top"], "by seeds or by an attribute"),

@@ -507,7 +507,7 @@ def test_a_file_is_an_extractor_and_gets_the_pixels_that_it_asks_for(flat_file, 
         assert torch.allclose(features, wanted, atol=1e-5)
         assert logits.shape == (3, 48)
         assert extractor.label.startswith("flat-")
-    with pytest.raises(OptionError, match="'floats' is not to be had"):
+    with pytest.raises(OptionError, match="'floats' is invalid"):
         open_extractor(f"torchscript:weights={flat_file},pixels=floats", data, registry, cache=tmp_path)
 
 
@@ -739,7 +739,7 @@ def test_what_an_author_writes_passes_the_check():
         (broken(forward=lambda self, images: images.float().flatten(1)), "forward returned Tensor"),
         (broken(forward=lambda self, images: (images.float().flatten(1), 3)), "logits are int"),
         (Unseeded, "made twice, it gave two kinds of features"),
-        (Strange, "options of Strange change when they are saved as JSON|is no finite number"),
+        (Strange, "options of Strange change when they are saved as JSON|is not a finite number"),
         (lambda data: nn.Identity(), "derive from ganforge.Extractor"),
     ],
 )

@@ -498,7 +498,7 @@ def test_a_pickle_in_the_place_of_weights_is_never_run(run, place, half, tmp_pat
     ):
         code, _, err = run(*arguments)
         assert code == 2
-        assert "is no safetensors file" in err.splitlines()[-1]
+        assert "is not a safetensors file" in err.splitlines()[-1]
     with pytest.raises(ganforge.CheckpointError):
         ganforge.load(half.path)
     assert not trace.exists()
@@ -611,7 +611,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_run_begins(run, place
     ]
     code, printed, err = run("train", "--data", place / "photos", "--images", "16", "--out", out, *SMALL)
     assert (code, printed) == (2, "")
-    assert err.splitlines()[-1].startswith(f"error: --out {out}: cannot be written: ")
+    assert err.splitlines()[-1].startswith(f"error: --out {out}: not writable: ")
 
 
 def test_a_run_whose_folder_vanishes_ends_in_one_line_and_does_not_make_it_again(run, place, half, monkeypatch):

@@ -14,12 +14,12 @@ from ganforge.core.atomic_files import (
     append_line,
     drafting,
     read_bytes,
+    remove_stale_drafts,
     remove_torn_line,
     replacing,
-    sweep,
     write_bytes,
 )
-from ganforge.core.cache import sweep_cache
+from ganforge.core.cache import clean_cache
 
 HALF_WAY = """
 import sys, time
@@ -69,7 +69,7 @@ def test_what_a_killed_process_left_goes_when_another_writes_there_and_what_is_a
 
 def test_what_is_left_over_in_the_cache_goes_though_nobody_writes_there(tmp_path, monkeypatch):
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))
-    sweep_cache()  # there is none yet
+    clean_cache()  # there is none yet
     (tmp_path / "cache" / "classifiers").mkdir(parents=True)
     for place in ("data.00000000", "classifiers/weights.00000001"):
         draft = tmp_path / "cache" / f"{Path(place).parent}/.{Path(place).name}.ganforge-draft"
@@ -78,7 +78,7 @@ def test_what_is_left_over_in_the_cache_goes_though_nobody_writes_there(tmp_path
             (draft / "ganforge.lock").touch()
             (draft / "half").touch()
     (tmp_path / "cache" / "classifiers" / "weights").touch()
-    sweep_cache()
+    clean_cache()
     assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == ["classifiers", "weights"]
 
 
@@ -151,7 +151,7 @@ def test_only_a_folder_of_the_form_and_with_the_lock_of_a_draft_is_swept(tmp_pat
         (tmp_path / "here" / name / "ganforge.lock").touch()
     (tmp_path / "here/.x.00000003.ganforge-draft").symlink_to(outside)
     (tmp_path / "here" / kept[3] / "ganforge.lock").symlink_to(outside / "ganforge.lock")
-    sweep(tmp_path / "here")
+    remove_stale_drafts(tmp_path / "here")
     assert all((tmp_path / "here" / name / "thesis").exists() for name in (*kept, "../outside"))
 
 

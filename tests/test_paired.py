@@ -340,7 +340,7 @@ def test_a_network_that_knows_nothing_of_sources_trains_on_pairs_all_the_same(pl
 
 def test_one_that_asks_for_classes_is_refused(place, run):
     said = mistake(*run(*TRAIN, "--generator", "dcgan", "--set", "generator.conditioning=input", "--images", "8"))
-    assert "needs labelled data, but these have no classes" in said
+    assert "needs labeled data, but these have no classes" in said
 
 
 def test_augmentations_are_refused_as_they_would_tear_pairs_apart(place, run):
@@ -659,13 +659,13 @@ def test_it_is_not_compared_with_data_that_bring_no_sources(there, run, extracto
     ],
 )
 def test_what_starts_from_latents_alone_is_refused(there, run, command):
-    assert "this generator makes its images of others" in mistake(*run("--plugin", "pairs.py", *command))
+    assert "this generator requires source images" in mistake(*run("--plugin", "pairs.py", *command))
     assert not (there / "project").exists()
     assert not (there / "page").exists()
 
 
 def test_a_library_s_run_says_so_too_and_a_notebook_shows_no_picture(there, registry):
-    with pytest.raises(OptionError, match="makes its images of others, and Run.sample starts from latents alone"):
+    with pytest.raises(OptionError, match="requires source images, which Run.sample does not support"):
         Run(there / RUN, registry).sample()
     shown = ganforge.load(there / RUN, registry)._repr_html_()
     assert "Pixelwise: 1 x 8 x 8 to 3 x 8 x 8" in shown

@@ -40,7 +40,7 @@ BROKEN = {
     ),
     "misspelt": (
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_loses():\n    return {}",
-        "ganforge_loses is no hook of ganforge (did you mean 'ganforge_losses'",
+        "unknown hook ganforge_loses (did you mean 'ganforge_losses'",
     ),
     "undecorated": (
         "def ganforge_losses():\n    return {}",
@@ -52,11 +52,11 @@ BROKEN = {
     ),
     "wrong-base": (
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_losses():\n    return {'mine': dict}",
-        "loss 'mine' must be a class that derives from ganforge.Loss",
+        "loss 'mine' is a type; it must be a subclass of ganforge.Loss",
     ),
     "no-exporter": (
         "from ganforge import hookimpl\n@hookimpl\ndef ganforge_exporters():\n    return {'mine': dict}",
-        "exporter 'mine' must be a class that derives from ganforge.Exporter",
+        "exporter 'mine' is a type; it must be a subclass of ganforge.Exporter",
     ),
     "bad-name": (GOOD % "My Loss", "loss name 'My Loss' must be lower-case letters, digits and hyphens"),
     "hook-raises": (

@@ -271,7 +271,7 @@ def test_a_run_that_has_not_begun_to_train_has_a_report_too(run, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["nobody"], "is no run"), (["--to", "report.pdf"], "is an .html file"), ([], "there is no run"),
+    (["nobody"], "run not found"), (["--to", "report.pdf"], "is an .html file"), ([], "no run found"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line(run, here, runs, arguments, said):
     given = [runs[1].path, *arguments] if arguments[:1] == ["--to"] else arguments

@@ -129,7 +129,7 @@ def test_what_is_neither_a_file_nor_a_folder_has_no_place_in_a_run(tmp_path, mon
         if name != "config.json":
             Path(str(number), "config.json").touch()
         KINDS[kind](path)
-        with pytest.raises(CheckpointError, match=f"^{path}: {kind} has no place in a run "):
+        with pytest.raises(CheckpointError, match=f"^{path}: {kind} is invalid in a run "):
             RunFolder.find(str(number), Path())
 
 
@@ -186,14 +186,14 @@ def test_data_in_a_pipe_are_refused_at_once(run, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["/outside", "../outside", "inside/../../outside"])
 def test_the_folder_of_a_dashboard_lies_in_the_run(name):
-    with pytest.raises(OptionError, match="lies outside the run"):
+    with pytest.raises(OptionError, match="is outside the run"):
         TensorBoard(folder=name)
 
 
 def test_a_link_within_the_folder_of_a_dashboard_is_not_followed(tmp_path):
     (tmp_path / "run/own").mkdir(parents=True)
     (tmp_path / "run/own/deep").symlink_to(tmp_path)
-    with pytest.raises(OptionError, match="leads out of the run"):
+    with pytest.raises(OptionError, match="is outside the run"):
         TensorBoard(folder="own/deep").start(tmp_path / "run", {}, 0)
 
 
@@ -204,7 +204,7 @@ def test_the_run_of_another_user_reads_only_data_that_the_user_names(resume, pla
     assert f"add --data {place}/photos" in err
     code, _, err = resume("--data", place)
     assert code == 2
-    assert f"the run was begun with {place}/photos" in err
+    assert f"the run was trained on {place}/photos" in err
     assert resume("--data", place / "photos")[0] == 0
 
 
@@ -336,7 +336,7 @@ def test_another_folder_in_the_place_of_a_run_is_not_written_into(folder):
         folder.path.mkdir()
         (folder.path / "run.lock").touch()
         with pytest.raises(ganforge.GanforgeError, match="was moved or deleted"):
-            folder.require_held()
+            folder.require_lock()
     assert (folder.path / "run.lock").exists()
 
 
@@ -403,5 +403,5 @@ def test_the_message_of_a_broken_plugin_is_escaped(run, monkeypatch):
 def test_a_header_that_takes_minutes_is_refused_before_it_is_read(tmp_path):
     header = b"{" + b" " * (9 << 20) + b"}"
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(CheckpointError, match="its header has 9437186 bytes; at most 8388608 are read"):
+    with pytest.raises(CheckpointError, match="its header has 9437186 bytes; the maximum is 8388608"):
         read_card(tmp_path / "x.safetensors")

@@ -462,7 +462,7 @@ def test_the_best_and_the_last_are_told_in_one_line():
     assert describe_scores(best, last, "best.file") == (
         "fd_x: best 12.31 after 200,000 images (best.file), last 12.9 after 250,000, 4.8% above the best"
     )
-    assert describe_scores(best, best, "f") == "fd_x: best 12.31 after 200,000 images (f), which is the last"
+    assert describe_scores(best, best, "f") == "fd_x: best 12.31 after 200,000 images (f), the last"
     assert "%" not in describe_scores(Score("d", -1e-9, 10), last, "f")
 
 
@@ -507,7 +507,7 @@ def test_where_no_cache_can_be_written_a_run_is_scored_as_well(run, here, image_
         code, out, err = run(*arguments)
         assert code == 0, err
         rows.append(score_rows(RunFolder(here / out.strip())))
-    assert "so nothing is kept for the next time" in " ".join(err.split())
+    assert "so nothing is cached" in " ".join(err.split())
     assert rows[0] == rows[1] != []
 
 
@@ -518,7 +518,7 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
         (["--data", flat, "--metrics", "fd"], "flat has no classes"),
         (["--data", "ring-8", "--metrics", "fd"], "holds vectors"),
         (["--data", flat, "--metrics", "fid"], "--metrics fid: .*there is no file .*absent.pth"),
-        (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is not to be had"),
+        (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is invalid"),
         (["--data", flat], "no metric is named"),
     ]
     for arguments, message in cases:

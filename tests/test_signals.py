@@ -211,6 +211,6 @@ def test_a_program_gets_its_run_after_ctrl_c_and_other_signals_once_the_run_is_s
     finally:
         signal.signal(number, before)
     assert saved == [8] * (number != signal.SIGINT)
-    assert f"stopped by {number.name}; go on with: ganforge.open_run({str(run.path)!r}).resume()" in (
+    assert f"stopped by {number.name}; resume with: ganforge.open_run({str(run.path)!r}).resume()" in (
         capsys.readouterr().err
     )

@@ -57,7 +57,7 @@ def test_feature_matching_is_the_generators_alone_and_says_whom_it_needs():
             return images.sum(1)
 
     assert FeatureMatching().discriminator(step_of(Linear(), torch.zeros(2, 3), torch.zeros(2, 3))) is None
-    with pytest.raises(OptionError, match="'feature-matching' needs features, and Plain offers none"):
+    with pytest.raises(OptionError, match="'feature-matching' needs features, and Plain has none"):
         FeatureMatching().generator(step_of(Plain(), torch.zeros(2, 3), torch.zeros(2, 3)))
 
 
@@ -212,7 +212,7 @@ def test_a_packed_network_differs_from_the_plain_one_in_its_first_layer_alone(pa
 @pytest.mark.parametrize(("factory", "shape"), [(PackedDCGAN, (1, 8, 8)), (PackedMLP, (5,))])
 def test_what_does_not_divide_into_packs_is_refused(factory, shape):
     network = factory(DataSpec(shape), pack=3)
-    with pytest.raises(OptionError, match="a batch of 7 is no whole number of packs of 3") as error:
+    with pytest.raises(OptionError, match="a batch of 7 is not a multiple of the pack size 3") as error:
         network(torch.zeros(7, *shape))
     assert "--batch" in str(error.value) + str(error.value.hint)
     with pytest.raises(ValueError, match="pack=1"):

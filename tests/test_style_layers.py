@@ -143,7 +143,7 @@ def test_noise_is_one_map_for_all_channels_by_strengths_that_begin_at_zero():
     assert not torch.isclose(drawn[0], drawn[1]).all()
     assert not torch.equal(layer(x), layer(x))
     assert layer(x, "none") is x
-    with pytest.raises(ValueError, match="noise=loud is not to be had; a layer's is random, fixed or none"):
+    with pytest.raises(ValueError, match="noise=loud is invalid; it must be random, fixed or none"):
         layer(x, "loud")
 
 
@@ -177,7 +177,7 @@ def test_each_mode_of_noise_says_which_layers_have_it():
         "only-fine": ["none", "none", "fixed", "fixed"],
     }
     for function, error in ((layer_noise, ValueError), (torch.jit.script(layer_noise), torch.jit.Error)):
-        with pytest.raises(error, match="noise=coarse is not to be had; it is random, fixed, none, only-coarse or on"):
+        with pytest.raises(error, match="noise=coarse is invalid; it must be random, fixed, none, only-coarse or on"):
             function("coarse", 0, 4)
 
 

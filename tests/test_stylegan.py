@@ -99,7 +99,7 @@ def test_the_discriminator_halves_maps_and_doubles_channels():
         ("generator", {"width": 0}, (3, 32, 32), "width=0 must be at least 1"),
         ("generator", {"mixing": 1.5}, (3, 32, 32), "mixing=1.5 must be at least 0 and at most 1"),
         ("generator", {"mapping_layers": 0}, (3, 32, 32), "mapping_layers=0 must be at least 1"),
-        ("generator", {"conditioning": "input"}, (3, 32, 32), "needs labelled data"),
+        ("generator", {"conditioning": "input"}, (3, 32, 32), "needs labeled data"),
         ("discriminator", {}, (3, 500, 400), "--resolution 512"),
         ("discriminator", {}, (3, 2048, 2048), "--resolution 1024"),
         ("discriminator", {}, (5, 32, 32), "5 channels"),
@@ -185,7 +185,7 @@ def test_each_mode_of_noise_does_what_it_says():
                 torch.nn.init.zeros_(layer.noise.strength)
         assert torch.equal(images[half], partly(z))
     for misspelt in ("const", ""):
-        with pytest.raises(ValueError, match=f"noise={misspelt} is not to be had"):
+        with pytest.raises(ValueError, match=f"noise={misspelt} is invalid"):
             generator(z, noise=misspelt)
 
 
@@ -299,7 +299,7 @@ def test_the_compiled_network_has_all_methods_and_arguments(conditioning):
                 torch.manual_seed(1)
                 images += [network(z, labels, 0.4, 2, noise)]
             assert all(torch.allclose(images[0], each, atol=1e-5) for each in images)
-    with pytest.raises(torch.jit.Error, match="noise=const is not to be had"):
+    with pytest.raises(torch.jit.Error, match="noise=const is invalid"):
         scripted(z, labels, noise="const")
 
 

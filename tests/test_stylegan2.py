@@ -127,7 +127,7 @@ def test_each_mode_of_noise_does_what_it_says():
             torch.nn.init.zeros_(layer.noise.strength)
         assert torch.equal(images[half], partly(z))
         assert not any(torch.equal(images[half], images[other]) for other in ("none", "fixed"))
-    with pytest.raises(ValueError, match="noise=const is not to be had"):
+    with pytest.raises(ValueError, match="noise=const is invalid"):
         generator(z, noise="const")
     training = make(mixing=0.0).train()
     w = training.mapping(z)
@@ -201,7 +201,7 @@ def test_a_block_is_two_convolutions_beside_one_without_a_bias_each_halving_a_bl
     [
         ("generator", {"mixing": 1.5}, (3, 32, 32), "mixing=1.5 must be at least 0 and at most 1"),
         ("generator", {"w_dim": 0}, (3, 32, 32), "w_dim=0 must be at least 1"),
-        ("generator", {"conditioning": "input"}, (3, 32, 32), "needs labelled data"),
+        ("generator", {"conditioning": "input"}, (3, 32, 32), "needs labeled data"),
         ("discriminator", {}, (3, 500, 400), "--resolution 512"),
         ("discriminator", {}, (2,), "use --arch mlp"),
     ],

@@ -244,9 +244,9 @@ def test_run_folders_are_numbered_and_found(tmp_path):
     assert RunFolder.find(None, tmp_path).path == first.path  # the newest by time, not by number
     assert RunFolder.find("1", tmp_path).path == second.path
     assert RunFolder.find(str(second.path), tmp_path / "elsewhere").path == second.path
-    with pytest.raises(GanforgeError, match="is no run"):
+    with pytest.raises(GanforgeError, match="run not found"):
         RunFolder.find("7", tmp_path)
-    with pytest.raises(GanforgeError, match="there is no run"):
+    with pytest.raises(GanforgeError, match="no run found"):
         RunFolder.find(None, tmp_path / "nothing")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ganforge.config.schema import RunConfig
 from ganforge.contract.data import DataSpec
-from ganforge.data.pack import open_data
+from ganforge.data.pack import open_configured
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 
@@ -26,19 +27,10 @@ def read_spec(config: RunConfig, registry: Registry) -> DataSpec:
         GanforgeError: They are not to be had.
     """
     data = config.data
-    options = dict(data.options)
-    if data.source in registry.names("dataset") and "count" in registry.options("dataset", data.source):
-        options["count"] = 1
+    if "count" in data.options:
+        data = replace(data, options={**data.options, "count": 1})
     with tempfile.TemporaryDirectory(prefix="ganforge-bench-") as folder:
-        found = open_data(
-            data.source,
-            resolution=data.resolution,
-            options=options,
-            registry=registry,
-            cache=Path(folder),
-            skip_bad=data.skip_bad,
-        )
-        return found.spec
+        return open_configured(data, registry, cache=Path(folder)).spec
 
 
 def draw_noise(spec: DataSpec, batch: int) -> PackedData:

@@ -1,1 +1,1 @@
-"""The parts that come with ganforge: each file a plugin that uses nothing but public names."""
+"""Built-in parts; each module is a plugin that uses only public names."""

@@ -12,16 +12,16 @@ from ganforge.builtin.augmentations import check_image, pixels_at
 
 
 class ADA(Augmentation):
-    """Changes of place and colour, each with a probability p that follows how far D overfits (Karras 2020).
+    """Adaptive augmentation: affine and color transforms with a probability p that follows overfitting (Karras 2020).
 
-    p starts at 0 and rises while r = E[sign(d(x))] on real examples is above its target. All changes of place are one
-    affine map, sampled bilinearly without the paper's low-pass filter; beyond its edges an image is mirrored. A change
-    of colour may leave [-1, 1].
+    p starts at 0 and rises while r = E[sign(d(x))] of real examples exceeds its target. Geometric transforms are one
+    affine map, sampled bilinearly without the paper's low-pass filter, with mirrored borders. Color transforms may
+    leave [-1, 1].
 
     Args:
-        target: Where r is held; in (-1, 1).
-        images: Real examples over which p goes from 0 to 1 if r stays above its target.
-        max: Largest p; close to 1 the generator learns to draw changed images.
+        target: Target of r, in (-1, 1).
+        images: Real images over which p rises from 0 to 1.
+        max: Maximum of p, in (0, 1]; near 1 the generator learns the augmentations.
     """
 
     p: Tensor
@@ -42,36 +42,31 @@ class ADA(Augmentation):
 
     @torch.no_grad()
     def update(self, logits: Pair) -> None:
-        """Move p by the share of `images` in the batch: up while r is above its target, down while it is below."""
         r = logits.real.sign().mean()
         self.p += (r - self.target).sign() * (len(logits.real) / self.images)
         self.p.clamp_(0, self.max)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Change images ``[N, C, H, W]``; square ones are turned by quarters, others by halves."""
         draws = _Draws(images, self.p)
         return _recolor(_warp(images, _placement(draws, *images.shape[2:])), draws)
 
 
 class _Draws:
-    """Random numbers for each image, ``[N]`` or ``[..., N]``: 0, which changes nothing, unless chosen by chance p."""
+    """Random numbers ``[N]`` or ``[..., N]`` per image, 0 with probability 1 - p."""
 
     def __init__(self, images: Tensor, p: Tensor) -> None:
         self.count, self.device, self.p = len(images), images.device, p
-        # Half precision would be too coarse for a place.
+        # Half precision is too coarse for coordinates.
         self.dtype = torch.promote_types(images.dtype, torch.float32)
 
     def integer(self, many: int) -> Tensor:
-        """One of 0 ... many - 1."""
         return self._choose(torch.randint(many, (self.count,), device=self.device).to(self.dtype), self.p)
 
     def uniform(self, spread: float, *shape: int, p: Tensor | None = None) -> Tensor:
-        """Uniform in [-spread, spread)."""
         share = torch.rand(*shape, self.count, device=self.device, dtype=self.dtype)
         return self._choose(spread * (2 * share - 1), self.p if p is None else p)
 
     def normal(self, deviation: float, *shape: int) -> Tensor:
-        """Normal around 0."""
         value = torch.randn(*shape, self.count, device=self.device, dtype=self.dtype)
         return self._choose(deviation * value, self.p)
 
@@ -80,9 +75,9 @@ class _Draws:
 
 
 def _placement(draws: _Draws, height: int, width: int) -> Tensor:
-    """Maps ``[N, 3, 3]`` from places (x, y, 1) in the result to places in the image, both counted from the middle.
+    """Return inverse maps ``[N, 3, 3]``, from the result to the image, about the center.
 
-    Each change comes after those before it, so its inverse is multiplied from the right.
+    Inverses of later transforms are multiplied from the right. Square images rotate by quarters, others by halves.
     """
     mirror = 1 - 2 * draws.integer(2)
     inverse = _matrix(mirror, 0, 0, 0, 1, 0)
@@ -92,7 +87,7 @@ def _placement(draws: _Draws, height: int, width: int) -> Tensor:
     inverse = inverse @ _shift((right * width).round(), (down * height).round())
     size = draws.normal(0.2).exp2()
     inverse = inverse @ _scaling(size, size)
-    # There are two rotations, of which one at least takes place with probability p.
+    # Two rotations, at least one with probability p.
     rare = 1 - (1 - draws.p).sqrt()
     angle = draws.uniform(math.pi, p=rare)
     inverse = inverse @ _rotation(angle.cos(), angle.sin())
@@ -105,31 +100,28 @@ def _placement(draws: _Draws, height: int, width: int) -> Tensor:
 
 
 def _matrix(*entries: Tensor | float) -> Tensor:
-    """The matrices ``[N, 3, 3]`` with these six entries ``[N]`` above a row 0, 0, 1; some entries may be numbers."""
+    """Return matrices ``[N, 3, 3]`` of six entries ``[N]`` above a row 0, 0, 1; entries may be numbers."""
     like = next(entry for entry in entries if isinstance(entry, Tensor))
     columns = [torch.zeros_like(like) + entry for entry in (*entries, 0, 0, 1)]
     return torch.stack(columns, 1).view(-1, 3, 3)
 
 
 def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    """The inverse of making things x times as wide and y times as high."""
     return _matrix(1 / x, 0, 0, 0, 1 / y, 0)
 
 
 def _rotation(cos: Tensor, sin: Tensor) -> Tensor:
-    """The inverse of a rotation."""
     return _matrix(cos, sin, 0, -sin, cos, 0)
 
 
 def _shift(right: Tensor, down: Tensor) -> Tensor:
-    """The inverse of a translation."""
     return _matrix(1, 0, -right, 0, 1, -down)
 
 
 def _warp(images: Tensor, inverse: Tensor) -> Tensor:
-    """Sample images ``[N, C, H, W]`` bilinearly where maps ``[N, 3, 3]`` say; mirrored at their edges without end.
+    """Sample images ``[N, C, H, W]`` bilinearly at maps ``[N, 3, 3]``, mirrored at the borders.
 
-    It is written with gathers because grid_sample has no deterministic backward on CUDA.
+    It uses gathers, since grid_sample has no deterministic backward on CUDA.
     """
     height, width = images.shape[2:]
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
@@ -150,15 +142,15 @@ def _warp(images: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _mirrored(index: Tensor, size: int) -> Tensor:
-    """Indices into a row of `size` pixels that is followed by its mirror image, over and over."""
+    """Return indices into a row of `size` pixels, mirrored periodically."""
     index = index % (2 * size)
     return torch.minimum(index, 2 * size - 1 - index)
 
 
 def _recolor(images: Tensor, draws: _Draws) -> Tensor:
-    """Change brightness, contrast and the sign of the grey part; in RGB also hue and saturation.
+    """Change brightness, contrast and the sign of luma; in RGB also hue and saturation.
 
-    The grey part of a pixel is the mean of its channels, hue is an angle around the grey axis.
+    Luma is the mean of the channels, hue an angle around the gray axis.
     """
 
     def shaped(value: Tensor) -> Tensor:
@@ -168,14 +160,13 @@ def _recolor(images: Tensor, draws: _Draws) -> Tensor:
     images = images * shaped(draws.normal(0.5).exp2())
     images = images - shaped(2 * draws.integer(2)) * images.mean(1, keepdim=True)
     if images.shape[1] == 3:
-        grey, hue = images.mean(1, keepdim=True), draws.uniform(math.pi)
-        across = (images.roll(-2, 1) - images.roll(-1, 1)) / math.sqrt(3)  # the grey axis times the colour
-        images = grey.lerp(images, shaped(hue.cos())) + across * shaped(hue.sin())
-        images = grey.lerp(images, shaped(draws.normal(1.0).exp2()))
+        gray, hue = images.mean(1, keepdim=True), draws.uniform(math.pi)
+        across = (images.roll(-2, 1) - images.roll(-1, 1)) / math.sqrt(3)  # cross product of gray axis and color
+        images = gray.lerp(images, shaped(hue.cos())) + across * shaped(hue.sin())
+        images = gray.lerp(images, shaped(draws.normal(1.0).exp2()))
     return images
 
 
 @hookimpl
 def ganforge_augmentations() -> dict[str, type[Augmentation]]:
-    """Offer the augmentation."""
     return {"ada": ADA}

@@ -1,4 +1,4 @@
-"""Cartoon faces whose every attribute is known, drawn at any resolution; the embedded data set, with no download."""
+"""Avatars: cartoon faces with known attributes at any resolution; the embedded data set, without download."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ganforge.builtin.avatars_drawing import Pen
 from ganforge.builtin.avatars_parts import HAIR_STYLES, PARTS
 
 
-def _colours(codes: str) -> Tensor:
+def _colors(codes: str) -> Tensor:
     return torch.tensor([list(bytes.fromhex(code)) for code in codes.split()], dtype=torch.float32)
 
 
 PALETTES = {
-    "skin": _colours("fbdfca f3c6a2 e3a981 cb8b5c a66b43 83502f 603a2a"),
-    "hair_colour": _colours("2d2528 4b3129 7b4b30 a5522f d17a3f e6ba6c b5b2b6 d9869d"),
-    "eye_colour": _colours("5a3a26 3f6f8f 4d7d58 3a2c2a"),
-    "shirt_colour": _colours("e76f5b 2a9d8f 33507d eeb44f 8a79c0 4b4659 5a8a63 c75f80"),
-    "hat_colour": _colours("e4604e 2c8f8c 35507f e9a93c 7d5a9e 4d8a5c"),
-    "glasses_colour": _colours("2b2933 c23b3f 2d5fa0 e3a233"),
-    "background": _colours("f7cdb8 fbe3a4 bfe3cc b7dcef d3caf0 f6c6d3 d3dfb4 ecdcc6"),
+    "skin": _colors("fbdfca f3c6a2 e3a981 cb8b5c a66b43 83502f 603a2a"),
+    "hair_colour": _colors("2d2528 4b3129 7b4b30 a5522f d17a3f e6ba6c b5b2b6 d9869d"),
+    "eye_colour": _colors("5a3a26 3f6f8f 4d7d58 3a2c2a"),
+    "shirt_colour": _colors("e76f5b 2a9d8f 33507d eeb44f 8a79c0 4b4659 5a8a63 c75f80"),
+    "hat_colour": _colors("e4604e 2c8f8c 35507f e9a93c 7d5a9e 4d8a5c"),
+    "glasses_colour": _colors("2b2933 c23b3f 2d5fa0 e3a233"),
+    "background": _colors("f7cdb8 fbe3a4 bfe3cc b7dcef d3caf0 f6c6d3 d3dfb4 ecdcc6"),
 }
-"""Colours ``[K, 3]`` in [0, 255] that the values 0 to K - 1 of these attributes stand for."""
+"""Colors ``[K, 3]`` in [0, 255] of the values 0 to K - 1 of these attributes."""
 
-# Which hair colours stand out from each skin; what is listed twice is twice as frequent.
+# Hair colors that contrast with each skin; repeated colors are more frequent.
 _HAIR_ON_SKIN = torch.tensor(
     [
         [0, 1, 2, 3, 4, 5, 6, 7],
@@ -46,14 +46,14 @@ _CAN_BE_LONG = torch.tensor([name in ("side part", "fringe", "curtain", "curls")
 
 
 def _mix(bits: Tensor) -> Tensor:
-    """Scramble 32 bits one to one, by the xorshift-multiply of Wellons' hash-prospector; no product exceeds int64."""
+    """Scramble 32 bits bijectively, by the xorshift-multiply of Wellons' hash-prospector; no product exceeds int64."""
     for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97)):
         bits = (bits ^ (bits >> shift)) * factor & 0xFFFFFFFF
     return bits ^ (bits >> 15)
 
 
 def _draws(indices: Tensor) -> Callable[[str], Tensor]:
-    """32 random bits ``[N]``, a pure function of each index and of the name of what is drawn."""
+    """Return a function from an attribute's name to 32 random bits ``[N]`` per index."""
     key = _mix(indices & 0xFFFFFFFF)
     return lambda name: _mix(key ^ zlib.crc32(name.encode()))
 
@@ -68,15 +68,12 @@ def _check(option: str, value: int, least: int, most: int | None = None) -> None
 class Avatars(Dataset):
     """Cartoon faces drawn from signed distances, in 8 balanced classes: with or without glasses, hat and smile.
 
-    The label is ``smile + 2 * hat + 4 * glasses``. A face depends on its index alone: at every count and resolution
-    number 7 is the same person.
+    The label is ``smile + 2 * hat + 4 * glasses``. A face depends only on its index: number 7 is the same person at
+    every count and resolution.
 
     Args:
         count: Number of faces.
         resolution: Height and width in pixels, from 8 to 1024.
-
-    Raises:
-        OptionError: A value is out of its range.
     """
 
     class_names = ("plain", "smile", "hat", "hat+smile", "glasses", "glasses+smile", "glasses+hat", "glasses+hat+smile")
@@ -92,19 +89,9 @@ class Avatars(Dataset):
         return self.count
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """One face, uint8 ``[H, W, 3]``, and its label.
-
-        Raises:
-            IndexError: There is no such face.
-        """
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
-        """Many faces at once, each as from ``[index]``.
-
-        Raises:
-            IndexError: There is no such face.
-        """
         for index in indices:
             if not 0 <= index < self.count:
                 raise IndexError(f"face {index} of {self.count}")
@@ -114,7 +101,6 @@ class Avatars(Dataset):
         return list(zip(images, labels.tolist(), strict=True))
 
     def cache_key(self) -> str:
-        """Count, resolution and a digest of the code that draws."""
         code = hashlib.sha256()
         for name in ("avatars.py", "avatars_drawing.py", "avatars_parts.py"):
             code.update(Path(__file__).with_name(name).read_bytes())
@@ -122,19 +108,19 @@ class Avatars(Dataset):
 
     @staticmethod
     def attributes(indices: Tensor) -> dict[str, Tensor]:
-        """All that is known of faces, as `draw` takes it.
+        """Return all attributes of faces, the input of `draw`.
 
         Args:
-            indices: int64 ``[N]``, not bound by the count.
+            indices: int64 ``[N]``, not limited by the count.
 
         Returns:
-            Tensors ``[N]``. As int64, 0 or 1: ``glasses``, ``hat``, ``smile``, ``long_hair``, ``beard``, ``moustache``
-            and ``teeth`` (shown by a smile). As int64 from 0: ``hair_style`` (see `HAIR_STYLES`), ``collar`` (round,
-            white, V), ``glasses_style`` (round, square, soft), ``hat_style`` (beanie, cap) and the colours in
-            `PALETTES`. As float32, in halves of the frame: ``head_width`` (half of it, 0.42 to 0.49), ``shift_x``
-            (-0.04 to 0.04) and ``shift_y`` (-0.03 to 0.03); in radians ``tilt`` (-0.05 to 0.05); without a unit
-            ``hair_length`` (of long hair: 0 at the chin, 1 on the shoulders), ``mouth_curve`` (of a mouth that does
-            not smile, 0.3 to 2.2) and ``brow_slant`` (-0.06 to 0.24). What is not shown has its value all the same.
+            Tensors ``[N]``. int64, 0 or 1: ``glasses``, ``hat``, ``smile``, ``long_hair``, ``beard``, ``moustache`` and
+            ``teeth`` (of a smile). int64 from 0: ``hair_style`` (see `HAIR_STYLES`), ``collar`` (round, white, V),
+            ``glasses_style`` (round, square, soft), ``hat_style`` (beanie, cap) and the colors in `PALETTES`. float32,
+            in halves of the frame: ``head_width`` (half, 0.42 to 0.49), ``shift_x`` (-0.04 to 0.04) and ``shift_y``
+            (-0.03 to 0.03); in radians ``tilt`` (-0.05 to 0.05); without unit ``hair_length`` (of long hair: 0 at the
+            chin, 1 at the shoulders), ``mouth_curve`` (without smile, 0.3 to 2.2) and ``brow_slant`` (-0.06 to 0.24).
+            Hidden attributes have values too.
         """
         bits = _draws(indices)
 
@@ -167,22 +153,19 @@ class Avatars(Dataset):
 
 
 def draw(attributes: Mapping[str, Tensor], resolution: int) -> Tensor:
-    """Draw faces from what is known of them; change one attribute, and the rest of the face stays.
+    """Draw faces; changing one attribute leaves the rest of a face unchanged.
 
     Args:
-        attributes: All that `Avatars.attributes` returns, each ``[N]``.
+        attributes: Attributes as of `Avatars.attributes`, each ``[N]``.
         resolution: Height and width in pixels, from 8 to 1024.
 
     Returns:
         uint8 ``[N, 3, resolution, resolution]``.
-
-    Raises:
-        OptionError: The resolution is out of its range.
     """
     _check("resolution", resolution, 8, 1024)
     count = len(attributes["skin"])
     images = torch.empty(count, 3, resolution, resolution, dtype=torch.uint8)
-    chunk = max(1, 2**18 // resolution**2)  # planes of 1 MiB stay in the cache of a core
+    chunk = max(1, 2**18 // resolution**2)  # planes of 1 MiB fit the cache of a core
     for start in range(0, count, chunk):
         part = slice(start, start + chunk)
         images[part] = _paint({name: values[part] for name, values in attributes.items()}, resolution)
@@ -191,8 +174,8 @@ def draw(attributes: Mapping[str, Tensor], resolution: int) -> Tensor:
 
 def _paint(known: Mapping[str, Tensor], resolution: int) -> Tensor:
     faces = {name: values.view(-1, 1, 1) for name, values in known.items()}
-    colours = {name: palette[known[name]].view(-1, 3, 1, 1) for name, palette in PALETTES.items()}
-    # The whole figure turns about the base of the neck. A small angle is twice the tangent of its half.
+    colors = {name: palette[known[name]].view(-1, 3, 1, 1) for name, palette in PALETTES.items()}
+    # The figure rotates about the base of the neck; a small angle is twice the tangent of its half.
     line, neck, tangent = (torch.arange(resolution) * 2 + 1) / resolution - 1, 0.7, faces["tilt"] / 2
     across, down = line.view(1, -1) - faces["shift_x"], line.view(-1, 1) - faces["shift_y"] - neck
     cosine, sine = (1 - tangent * tangent) / (1 + tangent * tangent), 2 * tangent / (1 + tangent * tangent)
@@ -203,7 +186,7 @@ def _paint(known: Mapping[str, Tensor], resolution: int) -> Tensor:
         first, last = (low - farthest + 1) / 2 * resolution, (high + farthest + 1) / 2 * resolution
         return slice(max(0, int(first) - 1), int(last) + 2)
 
-    canvas = Pen(torch.empty(len(x), 3, resolution, resolution), x, y, 2 / resolution, faces, colours)
+    canvas = Pen(torch.empty(len(x), 3, resolution, resolution), x, y, 2 / resolution, faces, colors)
     for paint, (left, top, right, bottom), shown_by in PARTS:
         shown: Tensor | slice = slice(None)
         if shown_by:
@@ -220,5 +203,4 @@ def _paint(known: Mapping[str, Tensor], resolution: int) -> Tensor:
 
 @hookimpl
 def ganforge_datasets() -> dict[str, type[Avatars]]:
-    """The embedded faces."""
     return {"avatars": Avatars}

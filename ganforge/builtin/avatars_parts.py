@@ -1,4 +1,4 @@
-"""What an avatar is made of, from back to front; see `avatars_drawing` for shapes, coordinates and the pen."""
+"""Parts of an avatar, from back to front; `avatars_drawing` has shapes, coordinates and the pen."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor, maximum, minimum
 from ganforge.builtin.avatars_drawing import Pen, box, circle, darker, ellipse, lighter, meet, stroke, under
 
 _WHITE, _INK, _ROSE, _PINK, _WINE = (
-    torch.tensor(colour, dtype=torch.float32).view(3, 1, 1)
-    for colour in ((255, 255, 255), (43, 35, 40), (236, 98, 98), (238, 124, 118), (126, 30, 42))
+    torch.tensor(color, dtype=torch.float32).view(3, 1, 1)
+    for color in ((255, 255, 255), (43, 35, 40), (236, 98, 98), (238, 124, 118), (126, 30, 42))
 )
 
 
 PARTS: list[tuple[Callable[[Pen], None], tuple[float, ...], dict[str, int]]] = []
-"""From back to front: what paints a part, its window (left, top, right, bottom), and the attributes that show it."""
+"""Painting function, window (left, top, right, bottom) and required attributes of each part, from back to front."""
 
 HAIR_STYLES = ("bald", "crop", "swept", "side part", "fringe", "curtain", "curls", "afro", "bun")
-"""Names of the values of the attribute ``hair_style``."""
+"""Names of the values of ``hair_style``."""
 AFRO, BUN = HAIR_STYLES.index("afro"), HAIR_STYLES.index("bun")
 
 
 def part(*window: float, **shown_by: int) -> Callable[[Callable[[Pen], None]], Callable[[Pen], None]]:
-    """Append a function to `PARTS`; what stands further down in this file is painted further to the front."""
+    """Append a function to `PARTS`; later functions in this file paint in front."""
 
     def append(paint: Callable[[Pen], None]) -> Callable[[Pen], None]:
         PARTS.append((paint, window, shown_by))
@@ -41,42 +41,42 @@ def _head(pen: Pen, grow: float = 0, right: float = 0, down: float = 0) -> Tenso
 
 @part(-1, -1, 1, 1)
 def _background(pen: Pen) -> None:
-    pen.pixels.copy_(lighter(pen.colours["background"], 0.5).expand_as(pen.pixels))
-    pen.fill(circle(pen.x, pen.y, 0.9), pen.colours["background"])
+    pen.pixels.copy_(lighter(pen.colors["background"], 0.5).expand_as(pen.pixels))
+    pen.fill(circle(pen.x, pen.y, 0.9), pen.colors["background"])
 
 
 @part(-0.65, -0.1, 0.65, 0.22)
 def _ears(pen: Pen) -> None:
-    skin, x, y = pen.colours["skin"], pen.x.abs() - pen["head_width"], pen.y - 0.06
+    skin, x, y = pen.colors["skin"], pen.x.abs() - pen["head_width"], pen.y - 0.06
     pen.fill(ellipse(x, y, 0.1, 0.13), skin)
     pen.fill(ellipse(x - 0.01, y, 0.05, 0.075), darker(skin, 0.2))
 
 
-def _strands(pen: Pen, shape: Tensor, colour: Tensor) -> None:
+def _strands(pen: Pen, shape: Tensor, color: Tensor) -> None:
     pressed_by_hat = meet(shape, -0.4 - pen.y, 0.16)
-    pen.fill(torch.where(pen["hat"] == 1, pressed_by_hat, shape), colour)
+    pen.fill(torch.where(pen["hat"] == 1, pressed_by_hat, shape), color)
 
 
 @part(-0.75, -0.75, 0.75, 0.95, long_hair=1)
 def _long_hair(pen: Pen) -> None:
     half = 0.57 + 0.22 * pen["hair_length"]
     shape = box(pen.x * (1 - 0.08 * pen.y), pen.y + 0.68 - half, pen["head_width"] + 0.13, half, 0.36)
-    _strands(pen, shape, darker(pen.colours["hair_colour"], 0.2))
+    _strands(pen, shape, darker(pen.colors["hair_colour"], 0.2))
 
 
 @part(-0.7, -0.92, 0.7, 0.48, hair_style=AFRO)
 @part(-0.22, -0.98, 0.22, -0.5, hair_style=BUN)
 def _ball_of_hair(pen: Pen) -> None:
-    afro, x, colour = pen["hair_style"] == AFRO, pen.x, pen.colours["hair_colour"]
+    afro, x, color = pen["hair_style"] == AFRO, pen.x, pen.colors["hair_colour"]
     y, radius = pen.y + torch.where(afro, 0.22, 0.77), torch.where(afro, 0.68, 0.19)
     ball = circle(x, y, radius)
-    _strands(pen, ball, colour)
-    _strands(pen, maximum(ball, -circle(x + 0.05, y + 0.03, radius)), darker(colour, 0.2))
+    _strands(pen, ball, color)
+    _strands(pen, maximum(ball, -circle(x + 0.05, y + 0.03, radius)), darker(color, 0.2))
 
 
 @part(-0.8, 0.38, 0.8, 1.1)
 def _body(pen: Pen) -> None:
-    skin, shirt, x, y = pen.colours["skin"], pen.colours["shirt_colour"], pen.x, pen.y
+    skin, shirt, x, y = pen.colors["skin"], pen.colors["shirt_colour"], pen.x, pen.y
     torso = box(x, y - 1.25, 0.76, 0.56, 0.4)
     v_neck = maximum((x.abs() + (y - 0.92) * 0.8) * 0.78, 0.6 - y)
     neckline = torch.where(pen["collar"] == 2, v_neck, ellipse(x, y - 0.69, 0.24, 0.13))
@@ -90,7 +90,7 @@ def _body(pen: Pen) -> None:
 
 @part(-0.58, -0.66, 0.58, 0.58)
 def _face(pen: Pen) -> None:
-    skin, shape = pen.colours["skin"], _head(pen)
+    skin, shape = pen.colors["skin"], _head(pen)
     pen.fill(shape, skin)
     pen.fill(maximum(shape, -_head(pen, right=-0.07, down=-0.03)), darker(skin, 0.1))
 
@@ -98,27 +98,27 @@ def _face(pen: Pen) -> None:
 @part(-0.5, 0.02, 0.5, 0.34)
 def _blush_and_nose(pen: Pen) -> None:
     pen.fill(ellipse(pen.x.abs() - 0.29, pen.y - 0.19, 0.09, 0.07), _ROSE, opacity=0.32, blur=0.1)
-    pen.fill(stroke(pen.x, pen.y - 0.175, -5, 0.055, 0.021), darker(pen.colours["skin"], 0.3))
+    pen.fill(stroke(pen.x, pen.y - 0.175, -5, 0.055, 0.021), darker(pen.colors["skin"], 0.3))
 
 
 @part(-0.58, 0, 0.58, 0.58, beard=1)
 def _beard(pen: Pen) -> None:
     bare = ellipse(pen.x, pen.y + 0.02, pen["head_width"] - 0.07, 0.27)
-    pen.fill(maximum(_head(pen, 0.015), maximum(-bare, 0.02 - pen.y)), darker(pen.colours["hair_colour"], 0.1))
+    pen.fill(maximum(_head(pen, 0.015), maximum(-bare, 0.02 - pen.y)), darker(pen.colors["hair_colour"], 0.1))
 
 
 @part(-0.22, 0.15, 0.22, 0.35, moustache=1)
 def _moustache(pen: Pen) -> None:
-    pen.fill(stroke(pen.x.abs() - 0.075, pen.y - 0.245, 4, 0.075, 0.038), darker(pen.colours["hair_colour"], 0.1))
+    pen.fill(stroke(pen.x.abs() - 0.075, pen.y - 0.245, 4, 0.075, 0.038), darker(pen.colors["hair_colour"], 0.1))
 
 
 @part(-0.26, 0.2, 0.26, 0.5)
 def _lips(pen: Pen) -> None:
     smile, beard = pen["smile"] == 1, pen["beard"].unsqueeze(1) == 1
-    about = torch.where(beard, pen.colours["hair_colour"], pen.colours["skin"]).mean(1, keepdim=True)
-    colour = torch.where(about < 105, _PINK, _WINE + 0.4 * (about - 105))  # to stand out from skin or beard
+    about = torch.where(beard, pen.colors["hair_colour"], pen.colors["skin"]).mean(1, keepdim=True)
+    color = torch.where(about < 105, _PINK, _WINE + 0.4 * (about - 105))  # contrasts with skin or beard
     bend, width = torch.where(smile, -3.6, -pen["mouth_curve"]), torch.where(smile, 0.195, 0.12)
-    pen.fill(stroke(pen.x, pen.y - torch.where(smile, 0.415, 0.35), bend, width, 0.033), colour)
+    pen.fill(stroke(pen.x, pen.y - torch.where(smile, 0.415, 0.35), bend, width, 0.033), color)
 
 
 @part(-0.25, 0.25, 0.25, 0.5, smile=1, teeth=1)
@@ -145,21 +145,21 @@ def _panes(pen: Pen) -> None:
 def _eyes(pen: Pen) -> None:
     x, y = pen.x.abs() - 0.2, pen.y
     pen.fill(circle(x, y, 0.115), _WHITE)
-    pen.fill(circle(x, y - 0.005, 0.082), pen.colours["eye_colour"])
+    pen.fill(circle(x, y - 0.005, 0.082), pen.colors["eye_colour"])
     pen.fill(circle(x, y - 0.005, 0.046), _INK)
     pen.fill(circle(pen.x - torch.where(pen.x > 0, 0.17, -0.23), y + 0.035, 0.03), _WHITE)
     pen.fill(stroke(x, y + 0.115, 3.6, 0.115, 0.02), _INK)
     brow = stroke(x - 0.005, y + 0.235 - pen["brow_slant"] * x, 1.8, 0.095, 0.025)
-    pen.fill(brow, darker(pen.colours["hair_colour"], 0.25))
+    pen.fill(brow, darker(pen.colors["hair_colour"], 0.25))
 
 
 def _scalp(pen: Pen, thickness: float, bare: Tensor, sides: float) -> Tensor:
-    """Hair over the skull, but for the bare forehead; beside the face it ends at the height ``sides``."""
+    """Hair over the skull except a bare forehead; beside the face it ends at height ``sides``."""
     return meet(maximum(_head(pen, thickness), -bare), pen.y - sides, 0.03)
 
 
 def _forehead(pen: Pen, x: float, y: float, left: float, right: float) -> Tensor:
-    """What lies below a hairline that peaks at a point and bends down to both sides of it."""
+    """Area below a hairline with its peak at a point."""
     from_peak = pen.x - x
     return under(from_peak, pen.y - y, torch.where(from_peak < 0, left, right))
 
@@ -190,11 +190,11 @@ def _hair_shape(pen: Pen, style: int) -> Tensor:
 
 
 def _hair(pen: Pen, style: int) -> None:
-    hair, colour, x = _hair_shape(pen, style), pen.colours["hair_colour"], pen.x + 0.2
+    hair, color, x = _hair_shape(pen, style), pen.colors["hair_colour"], pen.x + 0.2
     shine = stroke(x, pen.y + 0.53 + 0.4 * x, 0.9, 0.1, 0.024)
-    _strands(pen, maximum(hair - 0.035, _head(pen)), darker(pen.colours["skin"], 0.2))
-    _strands(pen, hair, colour)
-    _strands(pen, maximum(shine, hair + 0.02), lighter(colour, 0.25))
+    _strands(pen, maximum(hair - 0.035, _head(pen)), darker(pen.colors["skin"], 0.2))
+    _strands(pen, hair, color)
+    _strands(pen, maximum(shine, hair + 0.02), lighter(color, 0.25))
 
 
 for _style in range(1, len(HAIR_STYLES)):
@@ -206,21 +206,21 @@ def _frames(pen: Pen) -> None:
     lenses, x, y, reach = _lenses(pen), pen.x, pen.y, (pen["head_width"] - 0.36) / 2
     arms = box(x.abs() - 0.37 - reach, y + 0.03, reach, 0.022, 0.01)
     bridge = maximum(stroke(x, y + 0.035, 4, 0.07, 0.022), -lenses)
-    pen.fill(minimum(lenses.abs() - 0.025, minimum(arms, bridge)), pen.colours["glasses_colour"])
+    pen.fill(minimum(lenses.abs() - 0.025, minimum(arms, bridge)), pen.colors["glasses_colour"])
 
 
 def _crown(pen: Pen, brim: Tensor) -> None:
-    """What beanie and cap share, and the shadow that falls from the brim on the face."""
-    x, y, width, colour = pen.x, pen.y + 0.33, pen["head_width"] + 0.07, pen.colours["hat_colour"]
+    """Crown of beanie and cap, and the shadow of the brim."""
+    x, y, width, color = pen.x, pen.y + 0.33, pen["head_width"] + 0.07, pen.colors["hat_colour"]
     crown = meet(box(x, y, width, 0.52, 0.42), y, 0.02)
     pen.fill(maximum(_head(pen), brim - 0.04), _INK, opacity=0.2)
-    pen.fill(crown, colour)
-    pen.fill(maximum(crown, -box(x + 0.1, y - 0.04, width, 0.53, 0.42)), darker(colour, 0.14))
+    pen.fill(crown, color)
+    pen.fill(maximum(crown, -box(x + 0.1, y - 0.04, width, 0.53, 0.42)), darker(color, 0.14))
 
 
 @part(-0.66, -1, 0.66, -0.18, hat=1, hat_style=0)
 def _beanie(pen: Pen) -> None:
-    x, y, pale = pen.x, pen.y, lighter(pen.colours["hat_colour"], 0.3)
+    x, y, pale = pen.x, pen.y, lighter(pen.colors["hat_colour"], 0.3)
     brim = box(x, y + 0.385, pen["head_width"] + 0.1, 0.105, 0.07)
     pen.fill(circle(x, y + 0.87, 0.11), pale)
     _crown(pen, brim)
@@ -229,10 +229,10 @@ def _beanie(pen: Pen) -> None:
 
 @part(-0.66, -1, 0.66, -0.18, hat=1, hat_style=1)
 def _cap(pen: Pen) -> None:
-    x, y, colour = pen.x, pen.y, pen.colours["hat_colour"]
+    x, y, color = pen.x, pen.y, pen.colors["hat_colour"]
     visor = maximum(under(x, y + 0.48, 0.45), -under(x, y + 0.3, 0.1))
     visor = meet(visor, x.abs() - pen["head_width"] - 0.1, 0.03)
-    pen.fill(circle(x, y + 0.85, 0.045), darker(colour, 0.25))
+    pen.fill(circle(x, y + 0.85, 0.045), darker(color, 0.25))
     _crown(pen, visor)
-    pen.fill(circle(x, y + 0.63, 0.1), lighter(colour, 0.8))
-    pen.fill(visor, darker(colour, 0.25))
+    pen.fill(circle(x, y + 0.63, 0.1), lighter(color, 0.8))
+    pen.fill(visor, darker(color, 0.25))

@@ -1,4 +1,4 @@
-"""How many channels the maps of convolutional networks have, and which images they can be made for."""
+"""Channels of convolutional networks, and their supported image sizes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from ganforge import DataSpec
 
 
 def channels_by_size(data: DataSpec, width: int, max_width: int, *, largest: int) -> list[int]:
-    """Channels of maps from the image's size down to 4 x 4: `width`, and twice as many at each half of the size.
-
-    Args:
-        data: Shape of an image.
-        width: Channels of the largest maps.
-        max_width: Most channels of any map.
-        largest: Largest size that the network is made for; a power of two.
+    """Return channels of maps from the image's size down to 4 x 4: `width`, doubled at each half, at most `max_width`.
 
     Raises:
         ValueError: Vectors, images that are not square with a power of two from 8 to `largest`, or with other than 1 to

@@ -1,4 +1,4 @@
-"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434) at any power of two from 8 to 256 pixels."""
+"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434) for any power of two from 8 to 256 pixels."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from ganforge.builtin.channels import channels_by_size
 
 
 def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
-    """Channels of the hidden feature maps from the image's side (half its resolution) down to 4 x 4."""
+    """Return channels of hidden maps from half the resolution down to 4 x 4."""
     return channels_by_size(data, width, max_width, largest=256)[:-1]
 
 
 def _normalize(kind: str, channels: int) -> list[nn.Module]:
-    """The layer that normalises ``[N, C, H, W]``; that over all of an example is a group norm of one group."""
+    """Return the layer that normalizes ``[N, C, H, W]``; layer norm is a group norm with one group."""
     if kind in ("none", "spectral"):
         return []
     return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
 
 
-def _initialise(network: nn.Module) -> None:
-    """N(0, 0.02) on all convolutions, N(1, 0.02) on the scales of batch norm, zero biases."""
+def _initialize(network: nn.Module) -> None:
+    """Initialize convolutions with N(0, 0.02), scales of batch norm with N(1, 0.02), biases with 0."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -56,15 +56,15 @@ def _initialise(network: nn.Module) -> None:
 class DCGANGenerator(Generator):
     """Fractionally strided 4x4 convolutions from 1x1 to the image; batch norm and ReLU, then tanh.
 
-    The paper draws latents from a uniform distribution; here they are normal, as in everything that came after.
+    Latents are normal; the paper draws them uniformly.
 
     Args:
         data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
         z_dim: Length of a latent vector.
-        width: Channels of the widest-spread hidden map (half the resolution); each smaller one has twice as many.
-        max_width: Most channels of any map.
-        upsampling: ``transposed`` as in the paper, or ``nearest``: project, reshape, then upsample and convolve 3x3.
-        conditioning: How classes enter: not at all, joined to the latents, or by the scales and shifts of batch norm.
+        width: Channels of the largest hidden map (half the resolution), doubled at each smaller size.
+        max_width: Maximum number of channels.
+        upsampling: ``transposed`` as in the paper, or ``nearest``: upsample and convolve 3x3.
+        conditioning: Class conditioning: none, labels joined to latents, or conditional batch norm.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class DCGANGenerator(Generator):
             layers.append(nn.ReLU())
         layers += [*self._double(sizes[-1], data.shape[0], upsampling, bias=True), nn.Tanh()]
         self.layers = ConditionalSequential(*layers)
-        _initialise(self)
+        _initialize(self)
 
     @staticmethod
     def _double(channels_in: int, channels_out: int, upsampling: str, *, bias: bool) -> list[nn.Module]:
@@ -108,7 +108,6 @@ class DCGANGenerator(Generator):
         return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
         joined = join_labels(z, labels, self.label_dim, strength=self.z_dim**0.5)
         images: Tensor = self.layers(joined[:, :, None, None], labels)
         return images
@@ -119,13 +118,13 @@ class DCGANDiscriminator(ConditionalDiscriminator):
 
     Args:
         data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
-        width: Channels of the first hidden map (half the resolution); each smaller one has twice as many.
-        max_width: Most channels of any map.
-        normalization: ``batch`` as in the paper; ``layer`` or ``none`` for penalties on single images' gradients;
-            ``spectral``, of the weights instead of the maps (Miyato 2018, arXiv:1802.05957).
-        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
-            that has "generated" for a class too.
-        minibatch: What is told of the batch's variety: nothing, its deviation, or how near its images lie.
+        width: Channels of the first hidden map (half the resolution), doubled at each smaller size.
+        max_width: Maximum number of channels.
+        normalization: ``batch`` as in the paper; ``layer`` or ``none`` for gradient penalties; ``spectral`` norm of the
+            weights (Miyato 2018, arXiv:1802.05957).
+        conditioning: Class conditioning: none, labels as maps beside the image, projection, auxiliary or joint
+            classifier.
+        minibatch: Minibatch statistics: none, deviation, or discrimination.
     """
 
     def __init__(
@@ -151,18 +150,16 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         self.minibatch = make_minibatch_statistics(minibatch, sizes[-1] * 4 * 4)
         if not self.joint:
             self.judge = nn.Conv2d(sizes[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1, 4)
-        _initialise(self)
+        _initialize(self)
         if normalization == "spectral":
             for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:
                 spectral_norm(module)
 
     def hidden(self, examples: Tensor) -> Tensor:
-        """The last hidden layer ``[N, channels * 4 * 4]``."""
         maps: Tensor = self.layers(examples)
         return maps.flatten(1)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[N]``."""
         maps = features.view(len(features), -1, 4, 4)
         if self.minibatch is not None:
             statistics = self.minibatch(features)[:, :, None, None]
@@ -173,24 +170,16 @@ class DCGANDiscriminator(ConditionalDiscriminator):
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
     return {"dcgan": DCGANGenerator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
     return {"dcgan": DCGANDiscriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipes: the paper's, and the default of ganforge.
-
-    A CPU computes few images per minute, so a short run there lacks steps: both recipes take 16 images per step on a
-    CPU. On CUDA ``dcgan`` takes the paper's 128. ``rpgan`` takes 64 there, the default of ganforge: R3GAN's batches of
-    256 and more are of larger networks and of days of training. Its penalties run in every fourth step.
-    """
     penalty = {"weight": 1, "every": 4}
     return {
         "dcgan": Recipe(

@@ -1,4 +1,4 @@
-"""The built-in exporters, as a plugin."""
+"""Built-in exporters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ganforge.export.weights import SafetensorsExporter
 
 @hookimpl
 def ganforge_exporters() -> dict[str, type[Exporter]]:
-    """Offer the exporters."""
     return {
         "torchscript": TorchScriptExporter,
         "onnx": OnnxExporter,

@@ -1,4 +1,4 @@
-"""The built-in extractors, as a plugin."""
+"""Built-in extractors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ganforge.evaluation.extractors.user import TorchScriptExtractor
 
 @hookimpl
 def ganforge_extractors() -> dict[str, type[Extractor]]:
-    """Offer the extractors."""
     return {
         "inception": InceptionExtractor,
         "classifier": ClassifierExtractor,

@@ -1,7 +1,6 @@
-"""Gaussian mixtures whose modes are known, so that what a GAN forgets can be counted.
+"""Gaussian mixtures with known modes, for mode coverage.
 
-The ring and the grid follow the protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086); the single Gaussian is the
-first example of many tutorials.
+Ring and grid follow PacGAN (Lin et al. 2018, arXiv:1712.04086).
 """
 
 from __future__ import annotations
@@ -19,19 +18,16 @@ from ganforge import Dataset, OptionError, Recipe, hookimpl
 
 
 class GaussianMixture(Dataset):
-    """Draws from isotropic Gaussians of equal weight and width.
+    """Isotropic Gaussians of equal weight and width.
 
-    Example i belongs to mode ``i % K`` and depends on nothing but the seed and i.
+    Example i belongs to mode ``i % K`` and depends only on the seed and i.
 
     Args:
         centers: Means of the modes, ``[K, D]``.
-        sigma: Standard deviation along each axis; above 0.
-        count: Number of examples N.
-        seed: All draws follow from it.
-        class_names: Names of the modes; empty for unlabelled examples.
-
-    Raises:
-        OptionError: A number is out of its range.
+        sigma: Standard deviation of each mode along each axis; above 0.
+        count: Number of examples.
+        seed: Random seed.
+        class_names: Names of the modes; empty for unlabeled examples.
     """
 
     def __init__(
@@ -41,7 +37,7 @@ class GaussianMixture(Dataset):
             if value < least:
                 raise OptionError(f"{name} = {value} is too small", f"the least is {least}")
         if not sigma > 0:
-            raise OptionError(f"a deviation of {sigma} is too small", "it must be above 0")
+            raise OptionError(f"sigma = {sigma} is too small", "it must be above 0")
         self.centers = centers.float()
         self.sigma = sigma
         self.count = count
@@ -50,7 +46,7 @@ class GaussianMixture(Dataset):
 
     @cached_property
     def _noise(self) -> Tensor:
-        # RandomState is the one generator of numpy whose stream never changes, so fingerprints stay the same.
+        # numpy guarantees the stream of RandomState, so fingerprints stay the same.
         generator = np.random.RandomState(self.seed)
         return torch.from_numpy(generator.standard_normal((self.count, self.centers.shape[1]))).float()
 
@@ -68,13 +64,11 @@ class GaussianMixture(Dataset):
 
 
 class Gaussian1D(GaussianMixture):
-    """One Gaussian on a line: the smallest distribution that a GAN can learn.
+    """One Gaussian on a line.
 
     Args:
-        mean: Its mean.
-        deviation: Its standard deviation.
-        count: Number of examples.
-        seed: All draws follow from it.
+        mean: Mean.
+        deviation: Standard deviation.
     """
 
     def __init__(self, *, mean: float = 4.0, deviation: float = 1.25, count: int = 100_000, seed: int = 0) -> None:
@@ -82,13 +76,10 @@ class Gaussian1D(GaussianMixture):
 
 
 class Ring8(GaussianMixture):
-    """Eight narrow Gaussians on a circle in the plane (Lin et al. 2018).
+    """Eight narrow Gaussians on a circle (Lin et al. 2018).
 
     Args:
-        radius: Of the circle.
-        sigma: Standard deviation of each mode along each axis.
-        count: Number of examples.
-        seed: All draws follow from it.
+        radius: Radius of the circle.
     """
 
     def __init__(self, *, radius: float = 1.0, sigma: float = 0.01, count: int = 100_000, seed: int = 0) -> None:
@@ -99,13 +90,10 @@ class Ring8(GaussianMixture):
 
 
 class Grid25(GaussianMixture):
-    """Twenty-five narrow Gaussians on a 5 x 5 grid in the plane (Lin et al. 2018).
+    """Twenty-five narrow Gaussians on a 5 x 5 grid around 0 (Lin et al. 2018).
 
     Args:
-        spacing: Between neighbouring modes; the grid is centred on 0.
-        sigma: Standard deviation of each mode along each axis.
-        count: Number of examples.
-        seed: All draws follow from it.
+        spacing: Distance of neighboring modes.
     """
 
     def __init__(self, *, spacing: float = 2.0, sigma: float = 0.05, count: int = 100_000, seed: int = 0) -> None:
@@ -117,15 +105,13 @@ class Grid25(GaussianMixture):
 
 @hookimpl
 def ganforge_datasets() -> dict[str, type[Dataset]]:
-    """Offer the mixtures."""
     return {"gaussian-1d": Gaussian1D, "ring-8": Ring8, "grid-25": Grid25}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe that covers the mixtures in the plane."""
-    # Small networks and many steps: the modes are far narrower than what lies between them. Strong penalties keep all
-    # modes while points still wander; weak ones and low rates then let the discriminator see how narrow the modes are.
+    # Small networks and many steps, since modes are narrow. Strong penalties first keep all modes; weak ones and low
+    # rates then fit their width.
     weight, rate = "cosine:1:3e-5:6.7M", "cosine:1e-3:1e-5:10M"
     return {
         "mixture": Recipe(

@@ -1,7 +1,6 @@
-"""Losses: what the players minimise, as functions of the logits d.
+"""Losses as functions of the logits d.
 
-Where a paper speaks of probabilities, D = sigmoid(d), so -log D = softplus(-d) and -log(1 - D) = softplus(d), which
-neither overflows nor loses digits.
+With D = sigmoid(d), -log D = softplus(-d) and -log(1 - D) = softplus(d), which is numerically stable.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from ganforge import Loss, Pair, hookimpl
 
 
 class Minimax(Loss):
-    """The game of 2014: D climbs E[log D(x)] + E[log(1 - D(G(z)))], G descends it (Goodfellow, arXiv:1406.2661).
+    """Minimax game: D maximizes E[log D(x)] + E[log(1 - D(G(z)))], G minimizes it (Goodfellow, arXiv:1406.2661).
 
     Args:
-        smoothing: How far below 1 the target of real examples is (Salimans 2016, section 3.4); in [0, 0.5).
+        smoothing: Difference of the target of real examples from 1 (Salimans 2016, section 3.4); in [0, 0.5).
     """
 
     def __init__(self, *, smoothing: float = 0.0) -> None:
@@ -26,25 +25,21 @@ class Minimax(Loss):
         self.smoothing = smoothing
 
     def discriminator(self, logits: Pair) -> Tensor:
-        """-E[(1 - s) log D(x) + s log(1 - D(x))] - E[log(1 - D(G(z)))], s the smoothing; from logits ``[N]``."""
+        """-E[(1 - s) log D(x) + s log(1 - D(x))] - E[log(1 - D(G(z)))] with smoothing s."""
         # log D(x) - log(1 - D(x)) is the logit itself.
         real = softplus(-logits.real) + self.smoothing * logits.real
         return real.mean() + softplus(logits.fake).mean()
 
     def generator(self, logits: Pair) -> Tensor:
-        """E[log(1 - D(G(z)))], which saturates while D wins; a scalar from logits ``[N]``."""
+        """E[log(1 - D(G(z)))], which saturates while D wins."""
         return -softplus(logits.fake).mean()
 
 
 class NonSaturating(Minimax):
-    """Minimax for D; G climbs E[log D(G(z))] instead, whose gradient is strong while D wins (section 3).
-
-    Args:
-        smoothing: How far below 1 the target of real examples is (Salimans 2016, section 3.4); in [0, 0.5).
-    """
+    """Minimax for D; G maximizes E[log D(G(z))], whose gradient is strong while D wins (section 3)."""
 
     def generator(self, logits: Pair) -> Tensor:
-        """-E[log D(G(z))]; a scalar from logits ``[N]``."""
+        """-E[log D(G(z))]."""
         return softplus(-logits.fake).mean()
 
 
@@ -52,56 +47,55 @@ class LeastSquares(Loss):
     """Least squares: D regresses real examples to 1, generated ones to 0, G its own to 1 (Mao 2017)."""
 
     def discriminator(self, logits: Pair) -> Tensor:
-        """E[(d(x) - 1)^2] / 2 + E[d(G(z))^2] / 2; a scalar from logits ``[N]``."""
+        """E[(d(x) - 1)^2] / 2 + E[d(G(z))^2] / 2."""
         return ((logits.real - 1).square().mean() + logits.fake.square().mean()) / 2
 
     def generator(self, logits: Pair) -> Tensor:
-        """E[(d(G(z)) - 1)^2] / 2; a scalar from logits ``[N]``."""
+        """E[(d(G(z)) - 1)^2] / 2."""
         return (logits.fake - 1).square().mean() / 2
 
 
 class Hinge(Loss):
-    """Hinge: D stops where it is right by a margin of 1 (Lim and Ye 2017, arXiv:1705.02894)."""
+    """Hinge loss with a margin of 1 (Lim and Ye 2017, arXiv:1705.02894)."""
 
     def discriminator(self, logits: Pair) -> Tensor:
-        """E[max(0, 1 - d(x))] + E[max(0, 1 + d(G(z)))]; a scalar from logits ``[N]``."""
+        """E[max(0, 1 - d(x))] + E[max(0, 1 + d(G(z)))]."""
         return relu(1 - logits.real).mean() + relu(1 + logits.fake).mean()
 
     def generator(self, logits: Pair) -> Tensor:
-        """-E[d(G(z))]; a scalar from logits ``[N]``."""
+        """-E[d(G(z))]."""
         return -logits.fake.mean()
 
 
 class Wasserstein(Loss):
-    """Difference of means, the Wasserstein distance for a 1-Lipschitz critic (Arjovsky 2017, arXiv:1701.07875).
+    """Difference of means: the Wasserstein distance for a 1-Lipschitz critic (Arjovsky 2017, arXiv:1701.07875).
 
-    It needs something that keeps the critic Lipschitz: ``gp`` or ``clip``.
+    It requires a Lipschitz constraint: ``gp`` or ``clip``.
     """
 
     def discriminator(self, logits: Pair) -> Tensor:
-        """E[d(G(z))] - E[d(x)]; a scalar from logits ``[N]``."""
+        """E[d(G(z))] - E[d(x)]."""
         return logits.fake.mean() - logits.real.mean()
 
     def generator(self, logits: Pair) -> Tensor:
-        """-E[d(G(z))]; a scalar from logits ``[N]``."""
+        """-E[d(G(z))]."""
         return -logits.fake.mean()
 
 
 class RelativisticPairing(Loss):
-    """Each generated example against a real one (Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang 2024)."""
+    """Relativistic pairing of generated and real examples (Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang 2024)."""
 
     def discriminator(self, logits: Pair) -> Tensor:
-        """E[softplus(d(G(z)) - d(x))], paired within the batch; a scalar from logits ``[N]``."""
+        """E[softplus(d(G(z)) - d(x))], paired within the batch."""
         return softplus(logits.fake - logits.real).mean()
 
     def generator(self, logits: Pair) -> Tensor:
-        """E[softplus(d(x) - d(G(z)))], paired within the batch; a scalar from logits ``[N]``."""
+        """E[softplus(d(x) - d(G(z)))], paired within the batch."""
         return softplus(logits.real - logits.fake).mean()
 
 
 @hookimpl
 def ganforge_losses() -> dict[str, type[Loss]]:
-    """Offer the losses."""
     return {
         "minimax": Minimax,
         "nonsat": NonSaturating,

@@ -1,4 +1,4 @@
-"""LSUN from its published LMDB folders; torchvision's reader would trust a pickle that lies in the current folder."""
+"""LSUN from its published LMDB folders; torchvision's reader loads a pickle from the current folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,7 @@ CATEGORIES = {
 
 
 class Lsun(Dataset):
-    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365), from the published LMDB folder.
-
-    Args:
-        category: Such as ``church_outdoor``.
-        root: Where that folder lies.
-        split: ``train`` or ``val``.
-    """
+    """Scenes of one category (Yu et al. 2015, arXiv:1506.03365), from an LMDB folder in `root`."""
 
     def __init__(self, category: str, root: Path, split: str) -> None:
         self._root = root
@@ -43,7 +37,7 @@ class Lsun(Dataset):
         except lmdb.Error as error:
             raise DataError(
                 f"LSUN's folder {self._root / self._folder} is missing or damaged",
-                f"download {self._folder}.zip as www.yf.io/p/lsun tells, and unzip it in {self._root}",
+                f"download {self._folder}.zip as described at www.yf.io/p/lsun, and unzip it in {self._root}",
             ) from error
 
     @cached_property
@@ -55,11 +49,10 @@ class Lsun(Dataset):
         return len(self._keys)
 
     def __getitem__(self, index: int) -> Any:
-        from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+        from ganforge import open_picture  # slow import
 
         with self._database.begin() as transaction:
             return open_picture(transaction.get(self._keys[index]), f"LSUN's picture {index}")
 
     def cache_key(self) -> str:
-        """Published sets never change."""
         return self._folder

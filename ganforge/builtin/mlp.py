@@ -1,4 +1,4 @@
-"""The MLP-GAN of the first paper (Goodfellow et al. 2014, arXiv:1406.2661): images and plain vectors alike."""
+"""Fully connected GAN (Goodfellow et al. 2014, arXiv:1406.2661) for images and vectors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MLPGenerator(Generator):
         data: Shape of an example.
         z_dim: Length of a latent vector.
         hidden: Sizes of the hidden layers.
-        conditioning: How classes enter: not at all, or joined to the latents.
+        conditioning: Class conditioning: none, or labels joined to latents.
     """
 
     def __init__(
@@ -68,7 +68,6 @@ class MLPGenerator(Generator):
         self.layers = nn.Sequential(*layers, *([nn.Tanh()] if data.is_image else []))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to examples ``[N, ...]``."""
         examples: Tensor = self.layers(join_labels(z, labels, self.label_dim, strength=self.z_dim**0.5))
         return examples.view([-1] + self.shape)  # noqa: RUF005 - TorchScript has no unpacking
 
@@ -79,10 +78,9 @@ class MLPDiscriminator(ConditionalDiscriminator):
     Args:
         data: Shape of an example.
         hidden: Sizes of the hidden layers.
-        dropout: Share of hidden units dropped in training; in [0, 1).
-        conditioning: How classes enter: not at all, joined to the examples, by projection, by a classifier, or by one
-            that has "generated" for a class too.
-        minibatch: What is told of the batch's variety: nothing, its deviation, or how near its examples lie.
+        dropout: Dropout probability of hidden units, in [0, 1); none: 0.3 for images, 0 for vectors.
+        conditioning: Class conditioning: none, labels joined to examples, projection, auxiliary or joint classifier.
+        minibatch: Minibatch statistics: none, deviation, or discrimination.
     """
 
     def __init__(
@@ -107,17 +105,14 @@ class MLPDiscriminator(ConditionalDiscriminator):
             self.judge = nn.Linear(hidden[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The last hidden layer ``[N, hidden[-1]]``; labels are joined to an image's numbers, not as maps."""
         numbers = images.flatten(1)
         return self.hidden(join_labels(numbers, labels, self.label_dim, strength=numbers.shape[1] ** 0.5))
 
     def hidden(self, examples: Tensor) -> Tensor:
-        """The last hidden layer ``[N, hidden[-1]]``."""
         features: Tensor = self.layers(examples)
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[N]``."""
         if self.minibatch is not None:
             features = torch.cat([features, self.minibatch(features)], dim=1)
         logits: Tensor = self.judge(features)
@@ -126,19 +121,16 @@ class MLPDiscriminator(ConditionalDiscriminator):
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
     return {"mlp": MLPGenerator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
     return {"mlp": MLPDiscriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
     return {
         "mlp": Recipe(
             summary="Fully connected networks, the GAN of 2014.",

@@ -1,7 +1,6 @@
-"""Discriminators that judge several examples at once (PacGAN, Lin 2018, arXiv:1712.04086).
+"""Packed discriminators (PacGAN, Lin 2018, arXiv:1712.04086).
 
-A pack of generated examples that are all alike is told from a pack of real ones at a glance, so that a generator which
-leaves modes out is punished more than it would be example by example.
+A pack of equal generated examples differs clearly from a pack of real ones, which penalizes mode collapse.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from ganforge.builtin.mlp import MLPDiscriminator
 
 
 class PackedDiscriminator(FeatureDiscriminator):
-    """Puts examples together and lets another discriminator judge each pack.
+    """Concatenates examples to packs for another discriminator; labels are ignored.
 
     Args:
-        inner: A discriminator of examples with `pack` times as many channels, or numbers.
-        pack: Examples in a pack; at least 2.
+        inner: Discriminator of examples with `pack` times as many channels, or numbers.
+        pack: Examples per pack, at least 2; the batch must be a multiple.
     """
 
     def __init__(self, inner: FeatureDiscriminator, pack: int) -> None:
@@ -29,33 +28,26 @@ class PackedDiscriminator(FeatureDiscriminator):
         self.pack = pack
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The last hidden layer ``[N / pack, F]`` from examples ``[N, ...]``; labels are not used.
-
-        Raises:
-            OptionError: The batch is no whole number of packs.
-        """
         if len(images) % self.pack:
             raise OptionError(
-                f"a batch of {len(images)} is no whole number of packs of {self.pack}",
-                f"give --batch a multiple of {self.pack}",
+                f"a batch of {len(images)} is not a multiple of the pack size {self.pack}",
+                f"set --batch to a multiple of {self.pack}",
             )
         packs = images.reshape(len(images) // self.pack, self.pack * images.shape[1], *images.shape[2:])
         return self.inner.features(packs)
 
     def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits ``[N / pack]``."""
         return self.inner.head(features)
 
 
 class PackedDCGAN(PackedDiscriminator):
-    """The discriminator of DCGAN on packs of images, which lie over one another as channels (Lin 2018).
+    """Discriminator of DCGAN on packs of images, concatenated as channels (Lin 2018).
 
     Args:
-        data: Shape of an image, as `dcgan` takes it.
-        pack: Images in a pack; the batch must be a multiple of it.
-        width: Channels of the first hidden map, as of `dcgan`.
-        max_width: Most channels of any map.
-        normalization: ``batch``, ``layer`` or ``none``, as of `dcgan`.
+        data: Shape of an image, as for `dcgan`.
+        width: Channels of the first hidden map, as for `dcgan`.
+        max_width: Maximum number of channels.
+        normalization: ``batch``, ``layer`` or ``none``, as for `dcgan`.
     """
 
     def __init__(
@@ -69,7 +61,7 @@ class PackedDCGAN(PackedDiscriminator):
     ) -> None:
         _check_pack(pack)
         inner = DCGANDiscriminator(data, width=width, max_width=max_width, normalization=normalization)
-        # As in the paper, nothing differs but the number of channels that go into the first layer.
+        # As in the paper, only the first layer's input channels differ.
         first = nn.Conv2d(pack * data.shape[0], min(width, max_width), 4, stride=2, padding=1)
         nn.init.normal_(first.weight, 0.0, 0.02)
         nn.init.zeros_(first.bias)  # type: ignore[arg-type]
@@ -78,22 +70,16 @@ class PackedDCGAN(PackedDiscriminator):
 
 
 class PackedMLP(PackedDiscriminator):
-    """The fully connected discriminator on packs of examples, joined end to end (Lin 2018).
+    """Fully connected discriminator on packs of examples, concatenated (Lin 2018).
 
     Args:
         data: Shape of an example.
-        pack: Examples in a pack; the batch must be a multiple of it.
         hidden: Sizes of the hidden layers.
-        dropout: Share of hidden units dropped in training; in [0, 1); left to `mlp` if none.
+        dropout: Dropout probability of hidden units, in [0, 1); none: the default of `mlp`.
     """
 
     def __init__(
-        self,
-        data: DataSpec,
-        *,
-        pack: int = 2,
-        hidden: tuple[int, ...] = (1024, 512, 256),
-        dropout: float | None = None,
+        self, data: DataSpec, *, pack: int = 2, hidden: tuple[int, ...] = (1024, 512, 256), dropout: float | None = None
     ) -> None:
         _check_pack(pack)
         packed = DataSpec((pack * data.shape[0], *data.shape[1:]))
@@ -107,5 +93,4 @@ def _check_pack(pack: int) -> None:
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminators."""
     return {"dcgan-packed": PackedDCGAN, "mlp-packed": PackedMLP}

@@ -1,4 +1,4 @@
-"""A step of one length in the space of styles changes the image by one amount, wherever it starts and wherever to."""
+"""Path length regularization of style-based generators."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from ganforge import OptionError, Regularizer, Step, StyleGenerator, hookimpl
 
 
 class PathLength(Regularizer):
-    r"""Holds the lengths of paths from styles to images near their mean (Karras 2020, arXiv:1912.04958, equation 4).
+    """Path length regularization (Karras 2020, arXiv:1912.04958, equation 4): E[(|J^T y| - a)^2], of the generator.
 
-    E[(|J^T y| - a)^2] with J the Jacobian of the generator's synthesis by the styles w, y normal noise in the shape of
-    an image, and a the running mean of |J^T y|; a term of the generator. Two means make the weight independent of the
-    size of the network: y has the variance 1 / (H W), and with L styles |.|^2 is the mean over them of the squared norm
-    for each. So a weight of 2 is the paper's gamma = ln 2 / (r^2 (ln r - ln 2)) at r x r pixels, where stylegan2 has
-    L = 2 log2(r) - 2 styles: gamma = 2 / (r^2 L).
+    J is the Jacobian of the synthesis by the styles w, y is normal noise in the shape of an image, and a is the running
+    mean of |J^T y|. Two means make the weight independent of the network's size: y has variance 1 / (H W), and with L
+    styles |.|^2 is the mean over them. A weight of 2 is the paper's gamma = ln 2 / (r^2 (ln r - ln 2)) at r x r pixels,
+    where stylegan2 has L = 2 log2(r) - 2 styles: gamma = 2 / (r^2 L).
 
     Args:
-        decay: Of the running mean, for each time it is computed; in [0, 1). The first 1 / (1 - decay) values have a
-            plain mean.
-        shrink: The lengths are those of a batch smaller by this factor, to save time and memory.
+        decay: Decay of the running mean, in [0, 1). The first 1 / (1 - decay) values have a plain mean.
+        shrink: Factor by which the batch is reduced, to save time and memory.
     """
 
     weight: ClassVar[float] = 2.0
@@ -43,16 +41,11 @@ class PathLength(Regularizer):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def generator(self, step: Step) -> Tensor:
-        """Mean squared distance of the lengths from their running mean, which takes this step in first; a scalar.
-
-        Raises:
-            OptionError: The generator has no styles.
-        """
         generator = step.generator
         if not isinstance(generator, StyleGenerator):
             raise OptionError(
                 f"regularizer 'path-length' needs styles, and {type(generator).__name__} has none",
-                "a generator has them by deriving from StyleGenerator, as stylegan2 and stylegan do",
+                "use a subclass of StyleGenerator, such as stylegan2 or stylegan",
             )
         size = max(1, len(step.latents) // self.shrink)
         labels = None if step.labels is None else step.labels[:size]
@@ -64,12 +57,7 @@ class PathLength(Regularizer):
 
 
 def jacobian_lengths(generator: StyleGenerator, w: Tensor) -> Tensor:
-    """|J^T y| for a y drawn for each image, ``[N]`` with a graph of its own; see `PathLength`.
-
-    Args:
-        generator: Whose synthesis it is about.
-        w: Styles ``[N, L, w_dim]``, which take gradients.
-    """
+    """Return |J^T y| ``[N]`` of styles ``[N, L, w_dim]``, differentiable; see `PathLength`."""
     images = generator.synthesis(w)
     y = torch.randn(images.shape, dtype=images.dtype, device=images.device) / images[0, 0].numel() ** 0.5
     (gradient,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
@@ -79,5 +67,4 @@ def jacobian_lengths(generator: StyleGenerator, w: Tensor) -> Tensor:
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    """Offer the regulariser."""
     return {"path-length": PathLength}

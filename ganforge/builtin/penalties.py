@@ -1,4 +1,4 @@
-"""Penalties on the discriminator: on its gradient by the examples, on its logits, on its weights."""
+"""Penalties of the discriminator: on its gradients, its logits, its weights."""
 
 from __future__ import annotations
 
@@ -11,73 +11,65 @@ from ganforge import Discriminator, Regularizer, Step, hookimpl
 
 
 def gradient_by(logits: Tensor, examples: Tensor) -> Tensor:
-    """The gradient of each logit by its own example, as ``[N, D]`` with a graph of its own.
-
-    Args:
-        logits: ``[N]``, each of which depends on its own example alone.
-        examples: ``[N, ...]``, which take gradients.
-    """
+    """Return the gradient ``[N, D]`` of logits ``[N]`` by their examples ``[N, ...]``, differentiable."""
     (gradient,) = torch.autograd.grad(logits.sum(), examples, create_graph=True)
     return gradient.flatten(1)
 
 
 def per_example(count: int, like: Tensor) -> Tensor:
-    """One number in [0, 1) for each example, shaped to be multiplied with them: ``[N, 1, ...]``."""
+    """Draw a number in [0, 1) per example, broadcastable: ``[N, 1, ...]``."""
     return torch.rand(count, *[1] * (like.dim() - 1), device=like.device, dtype=like.dtype)
 
 
 def _distance_from_one(gradients: Tensor) -> Tensor:
-    """Mean squared distance from 1 of the norms of gradients ``[N, D]``."""
+    """Return the mean squared distance from 1 of norms of ``[N, D]``."""
     norms: Tensor = torch.linalg.vector_norm(gradients, dim=1)
     return (norms - 1).square().mean()
 
 
 class R1(Regularizer):
-    """Zero-centred gradient penalty on real examples (Mescheder 2018, arXiv:1801.04406): E[|grad d(x)|^2] / 2.
+    """Zero-centered gradient penalty on real examples (Mescheder 2018, arXiv:1801.04406): E[|grad d(x)|^2] / 2.
 
-    Its weight is the paper's gamma.
+    The weight is the paper's gamma.
     """
 
     weight: ClassVar[float] = 10.0
 
     def discriminator(self, step: Step) -> Tensor:
-        """Half the mean squared norm of the gradient of the logits by the real examples; a scalar."""
         return gradient_by(step.logits.real, step.images.real).square().sum(1).mean() / 2
 
 
 class R2(Regularizer):
-    """Zero-centred gradient penalty on generated examples (Mescheder 2018, arXiv:1801.04406): E[|grad d(G(z))|^2] / 2.
+    """Zero-centered gradient penalty on generated examples (Mescheder 2018, arXiv:1801.04406): E[|grad d(G(z))|^2] / 2.
 
-    Its weight is the paper's gamma.
+    The weight is the paper's gamma.
     """
 
     weight: ClassVar[float] = 10.0
 
     def discriminator(self, step: Step) -> Tensor:
-        """Half the mean squared norm of the gradient of the logits by the generated examples; a scalar."""
         return gradient_by(step.logits.fake, step.images.fake).square().sum(1).mean() / 2
 
 
 class GradientPenalty(Regularizer):
-    """One-centred gradient penalty between real and generated examples (Gulrajani 2017, arXiv:1704.00028).
+    """One-centered gradient penalty between real and generated examples (Gulrajani 2017, arXiv:1704.00028).
 
-    E[(|grad d(y)| - 1)^2] with y = e x + (1 - e) G(z), e uniform in [0, 1) and drawn for each example.
+    E[(|grad d(y)| - 1)^2] with y = e x + (1 - e) G(z), e uniform in [0, 1) per example.
     """
 
     weight: ClassVar[float] = 10.0
 
     def discriminator(self, step: Step) -> Tensor:
-        """Mean squared distance of the gradient's norm from 1, on interpolates; a scalar."""
         real, fake = step.images.real.detach(), step.images.fake.detach()
         between = fake.lerp(real, per_example(len(real), real)).requires_grad_()
         return _distance_from_one(gradient_by(step.judge(between), between))
 
 
 class Dragan(Regularizer):
-    """One-centred gradient penalty around real examples (Kodali 2017, arXiv:1705.07215).
+    """One-centered gradient penalty around real examples (Kodali 2017, arXiv:1705.07215).
 
     Args:
-        spread: Width of the noise around an example, in deviations of the batch.
+        spread: Width of the noise around an example, in standard deviations of the batch.
     """
 
     weight: ClassVar[float] = 10.0
@@ -89,7 +81,6 @@ class Dragan(Regularizer):
         self.spread = spread
 
     def discriminator(self, step: Step) -> Tensor:
-        """Mean squared distance of the gradient's norm from 1, on perturbed real examples; a scalar."""
         real = step.images.real.detach()
         noise = self.spread * real.std() * torch.rand_like(real)
         around = (real + per_example(len(real), real) * noise).requires_grad_()
@@ -97,25 +88,24 @@ class Dragan(Regularizer):
 
 
 class Drift(Regularizer):
-    """Keeps the logits of real examples near 0 (Karras 2018, arXiv:1710.10196, appendix A.1): E[d(x)^2].
+    """Keeps logits of real examples near 0 (Karras 2018, arXiv:1710.10196, appendix A.1): E[d(x)^2].
 
-    A Wasserstein critic may else drift away as a whole, for its loss knows only differences.
+    A Wasserstein critic may drift otherwise, since its loss depends only on differences.
     """
 
     weight: ClassVar[float] = 0.001
 
     def discriminator(self, step: Step) -> Tensor:
-        """Mean square of the logits of real examples; a scalar."""
         return step.logits.real.square().mean()
 
 
 class LeCam(Regularizer):
-    """Holds the logits of each side near the running mean of the other's (Tseng 2021, arXiv:2104.03310).
+    """Keeps the logits of each side near the running mean of the other's (Tseng 2021, arXiv:2104.03310).
 
-    E[(d(x) - a)^2] + E[(d(G(z)) - b)^2] with a the mean logit of generated examples so far and b that of real ones.
+    E[(d(x) - a)^2] + E[(d(G(z)) - b)^2] with a the mean logit of generated examples and b that of real ones.
 
     Args:
-        decay: Of the running means, a step; in [0, 1).
+        decay: Decay of the running means per step, in [0, 1).
     """
 
     weight: ClassVar[float] = 0.3
@@ -132,7 +122,6 @@ class LeCam(Regularizer):
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def discriminator(self, step: Step) -> Tensor:
-        """Squared distances from the running means, which take this step in first; a scalar."""
         now = torch.stack((step.logits.real.detach().mean(), step.logits.fake.detach().mean()))
         self.means.copy_(torch.where(self.started, torch.lerp(now, self.means, self.decay), now))
         self.started.fill_(True)
@@ -141,10 +130,10 @@ class LeCam(Regularizer):
 
 
 class Clip(Regularizer):
-    """Clips the critic's weights after each of its steps, as the first WGAN did (Arjovsky 2017, arXiv:1701.07875).
+    """Clips the critic's weights after each of its steps (Arjovsky 2017, arXiv:1701.07875).
 
     Args:
-        bound: Largest magnitude of a weight.
+        bound: Maximum magnitude of a weight.
     """
 
     def __init__(self, *, bound: float = 0.01) -> None:
@@ -154,7 +143,6 @@ class Clip(Regularizer):
         self.bound = bound
 
     def constrain(self, discriminator: Discriminator) -> None:
-        """Clip every parameter that is trained to [-bound, bound]."""
         with torch.no_grad():
             for parameter in filter(lambda each: each.requires_grad, discriminator.parameters()):
                 parameter.clamp_(-self.bound, self.bound)
@@ -162,13 +150,4 @@ class Clip(Regularizer):
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    """Offer the penalties."""
-    return {
-        "r1": R1,
-        "r2": R2,
-        "gp": GradientPenalty,
-        "dragan": Dragan,
-        "drift": Drift,
-        "lecam": LeCam,
-        "clip": Clip,
-    }
+    return {"r1": R1, "r2": R2, "gp": GradientPenalty, "dragan": Dragan, "drift": Drift, "lecam": LeCam, "clip": Clip}

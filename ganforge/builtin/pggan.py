@@ -1,4 +1,4 @@
-"""The progressive GAN (Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196): 8 to 1024 pixels, grown from 4."""
+"""Progressive GAN (Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196): 8 to 1024 pixels, grown from 4."""
 
 from __future__ import annotations
 
@@ -23,22 +23,17 @@ from ganforge import (
     label_dim,
 )
 from ganforge.builtin.channels import channels_by_size
-from ganforge.builtin.stylegan_layers import (
-    RELU_GAIN,
-    PyramidDiscriminator,
-    make_growth,
-    make_small_pixels,
-)
+from ganforge.builtin.stylegan_layers import RELU_GAIN, PyramidDiscriminator, make_growth, make_small_pixels
 
 
 def _convolve(channels_in: int, channels_out: int, resample: Literal["none", "up"] = "none") -> list[nn.Module]:
-    """A layer of the generator: after each convolution every pixel's features are brought to one length."""
+    """Return a generator's convolution with pixelwise normalization."""
     convolution = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample=resample)
     return [convolution, nn.LeakyReLU(0.2), PixelNorm()]
 
 
 def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
-    """A block of the discriminator: two convolutions, then means of 2 x 2 pixels."""
+    """Return a discriminator's block: two convolutions, then averages of 2 x 2 pixels."""
     layers: list[nn.Module] = []
     for channels in (channels_in, channels_out):
         layers += [EqualizedConv2d(channels_in, channels, 3, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
@@ -46,20 +41,16 @@ def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 
 class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
-    """Latents of one length, a dense layer to 4 x 4, and two convolutions at each size; features of one length too.
+    """Normalized latents, a dense layer to 4 x 4, and two convolutions at each size with pixelwise normalization.
 
-    The paper ends in a linear layer; here a tanh keeps images in their range.
+    A tanh limits the range; the paper ends in a linear layer.
 
     Args:
         data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
         z_dim: Length of a latent vector; the paper has 512.
-        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        conditioning: How classes enter: not at all, or joined to the latents.
-        growing: Whether to begin small and grow; else all sizes are trained at once, in both players.
-        start_resolution: Pixels along an edge at first, if growing.
-        stage_images: Real images for which each resolution is held, if growing; the paper has 800k.
-        fade_images: Real images over which each further one is faded in, if growing; the paper has 800k.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
+        max_width: Maximum number of channels.
+        conditioning: Class conditioning: none, or labels joined to latents.
     """
 
     def __init__(
@@ -93,7 +84,6 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         self.small_pixels = make_small_pixels(data, channels, self.growth)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
         x: Tensor = self.dense(join_labels(self.normalize(z), labels, self.label_dim))
         x = x.view(z.shape[0], -1, 4, 4)
         maps: list[Tensor] = []
@@ -104,26 +94,11 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         return self.draw(maps).tanh()
 
     def recomputable(self) -> list[nn.Module]:
-        """The blocks of each size."""
         return list(self.blocks)
 
 
 class PGGANDiscriminator(PyramidDiscriminator):
-    """The generator mirrored: two convolutions at each size, then means of 2 x 2 pixels, down to 4 x 4 and a logit.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
-            that has "generated" for a class too.
-        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
-            lie.
-        growing: Whether to begin small and grow; as the generator's.
-        start_resolution: Pixels along an edge at first, if growing; as the generator's.
-        stage_images: Real images for which each resolution is held, if growing; as the generator's.
-        fade_images: Real images over which each further one is faded in, if growing; as the generator's.
-    """
+    """Mirrored generator: two convolutions at each size, then averages of 2 x 2 pixels, down to 4 x 4 and a logit."""
 
     def __init__(
         self,
@@ -145,27 +120,24 @@ class PGGANDiscriminator(PyramidDiscriminator):
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
     return {"pggan": PGGANGenerator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
     return {"pggan": PGGANDiscriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
     stages = {"stage_images": 20_000, "fade_images": 20_000}
     return {
         "pggan": Recipe(
-            summary="Progressive growing: networks that begin at 4 x 4 pixels and double while they train.",
+            summary="Progressive growing: networks start at 4 x 4 pixels and double their resolution in training.",
             source="Karras, Aila, Laine and Lehtinen 2018, Progressive Growing of GANs for Improved Quality, "
             "Stability, and Variation, arXiv:1710.10196",
             settings={
-                # A fortieth of the paper's 800k, for data and budgets that are smaller too.
+                # A fortieth of the paper's 800k, for smaller data and budgets.
                 "generator": {"name": "pggan", **stages},
                 "discriminator": {"name": "pggan", "minibatch": "deviation", **stages},
                 "loss": {"name": "wasserstein"},

@@ -1,4 +1,4 @@
-"""Terms that keep the game from going in circles (Salimans 2016, arXiv:1606.03498)."""
+"""Stabilizers against oscillation (Salimans 2016, arXiv:1606.03498)."""
 
 from __future__ import annotations
 
@@ -12,29 +12,24 @@ from ganforge import FeatureDiscriminator, OptionError, Regularizer, Step, hooki
 
 
 class FeatureMatching(Regularizer):
-    """Draws the mean features of generated examples to those of real ones (Salimans 2016, section 3.1).
+    """Matches mean features of generated and real examples (Salimans 2016, section 3.1).
 
-    |E[f(x)] - E[f(G(z))]|^2 with f the discriminator's last hidden layer; a term of the generator.
+    |E[f(x)] - E[f(G(z))]|^2 with f the discriminator's last hidden layer; a penalty of the generator.
     """
 
     def generator(self, step: Step) -> Tensor:
-        """Squared distance between the mean features of the two sides; a scalar.
-
-        Raises:
-            OptionError: The discriminator offers no features.
-        """
         if not isinstance(step.discriminator, FeatureDiscriminator):
             raise OptionError(
-                f"regularizer 'feature-matching' needs features, and {type(step.discriminator).__name__} offers none",
-                "a discriminator offers them by deriving from FeatureDiscriminator, as dcgan and mlp do",
+                f"regularizer 'feature-matching' needs features, and {type(step.discriminator).__name__} has none",
+                "use a subclass of FeatureDiscriminator, such as dcgan or mlp",
             )
         return (step.features.real.mean(0) - step.features.fake.mean(0)).square().sum()
 
 
 class HistoricalAveraging(Regularizer):
-    """Holds both players near the mean of all their weights so far (Salimans 2016, section 3.3).
+    """Keeps both players near the mean of all their weights so far (Salimans 2016, section 3.3).
 
-    |w - (w_1 + ... + w_t) / t|^2, with t the steps of the player, this one included.
+    |w - (w_1 + ... + w_t) / t|^2 with t the steps of the player, this one included.
     """
 
     weight: ClassVar[float] = 0.001
@@ -47,17 +42,15 @@ class HistoricalAveraging(Regularizer):
     def __init__(self) -> None:
         super().__init__()
         for player in ("generator", "discriminator"):
-            # How many weights there are is known at the first step, or from what is loaded.
+            # The number of weights is known at the first step or from a state dict.
             self.register_buffer(f"{player}_mean", torch.zeros(0))
             self.register_buffer(f"{player}_steps", torch.zeros((), dtype=torch.int64))
         self.register_load_state_dict_pre_hook(_take_sizes)  # type: ignore[no-untyped-call]
 
     def discriminator(self, step: Step) -> Tensor:
-        """Squared distance of the discriminator's weights from their mean over time; a scalar."""
         return self._distance("discriminator", step.discriminator)
 
     def generator(self, step: Step) -> Tensor:
-        """Squared distance of the generator's weights from their mean over time; a scalar."""
         return self._distance("generator", step.generator)
 
     def _distance(self, player: str, network: nn.Module) -> Tensor:
@@ -73,7 +66,7 @@ class HistoricalAveraging(Regularizer):
 
 
 def _take_sizes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Make room for means of the sizes that are about to be loaded."""
+    """Resize the buffers to those of a state dict."""
     for name, buffer in list(module.named_buffers()):
         if prefix + name in state:
             setattr(module, name, buffer.new_empty(state[prefix + name].shape))
@@ -81,5 +74,4 @@ def _take_sizes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: An
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    """Offer the regularisers."""
     return {"feature-matching": FeatureMatching, "historical-averaging": HistoricalAveraging}

@@ -1,4 +1,4 @@
-"""Three digits on top of each other: a thousand modes that can be counted, of images."""
+"""Stacked MNIST: 1000 countable modes of images."""
 
 from __future__ import annotations
 
@@ -19,20 +19,16 @@ from ganforge.builtin.torchvision_sets import TorchvisionSet
 class StackedMnist(Dataset):
     """Three random digits in the channels of one image: 1000 modes (Metz et al. 2017, Srivastava et al. 2017).
 
-    Image i depends on nothing but the digits, the seed and i. It has no label; `triples` tells its digits.
+    Image i depends only on the digits, the seed and i. It has no label; `triples` returns its digits.
 
     Args:
-        digits: A folder or zip with one folder of images for each digit, or a packed folder; empty for MNIST's 60,000
-            training digits, downloaded by torchvision.
+        digits: Folder or zip with one folder of images per digit, or a packed folder; empty for MNIST's 60,000 training
+            digits, downloaded by torchvision.
         count: Number of images.
-        seed: All draws follow from it.
+        seed: Random seed.
 
     Attributes:
-        digits: The labelled data set that channels are drawn from.
-
-    Raises:
-        OptionError: A number is out of its range.
-        DataError: There are no such digits.
+        digits: Labeled source of the channels.
     """
 
     def __init__(self, *, digits: str = "", count: int = 128_000, seed: int = 0) -> None:
@@ -49,28 +45,24 @@ class StackedMnist(Dataset):
 
     @cached_property
     def _chosen(self) -> NDArray[np.int64]:
-        # RandomState is the one generator of numpy whose stream never changes. Rows follow each other in it, so that an
-        # image does not depend on how many there are.
+        # numpy guarantees the stream of RandomState. Rows are drawn in order, so images do not depend on the count.
         return np.random.RandomState(self.seed).randint(0, len(self.digits), (self.count, 3), dtype=np.int64)
 
     @cached_property
     def _source(self) -> tuple[NDArray[np.uint8], Tensor]:
-        """All digits, uint8 ``[N, H, W]``, and their labels ``[N]``."""
+        """Digits, uint8 ``[N, H, W]``, and their labels ``[N]``."""
         if len(self.digits.class_names) < 2:
-            raise DataError("stacked-mnist: the digits have no classes", "put them into one folder of images a digit")
+            raise DataError("stacked-mnist: the digits have no classes", "use one folder of images per digit")
         items = [self.digits[index] for index in range(len(self.digits))]
-        images = [_grey(image, index) for index, (image, _) in enumerate(items)]
+        images = [_gray(image, index) for index, (image, _) in enumerate(items)]
         if len({image.shape for image in images}) > 1:
-            raise DataError(
-                "stacked-mnist: the digits differ in size", "bring them to one size with `ganforge data pack`"
-            )
+            raise DataError("stacked-mnist: the digits differ in size", "resize them with `ganforge data pack`")
         return np.stack(images), torch.tensor([int(label) for _, label in items])
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """One image, uint8 ``[H, W, 3]``."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[NDArray[np.uint8]]:
@@ -78,28 +70,26 @@ class StackedMnist(Dataset):
         return list(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
 
     def sources(self, indices: Tensor) -> Tensor:
-        """Which of the digits are the channels of images ``[N]``: int64 ``[N, 3]``."""
+        """Return indices of the digits of images ``[N]``, int64 ``[N, 3]``."""
         return torch.from_numpy(self._chosen[indices.numpy()])
 
     def triples(self, indices: Tensor) -> Tensor:
-        """The true classes of the channels of images ``[N]``: int64 ``[N, 3]``; (3, 1, 4) is mode 314."""
+        """Return classes of the channels of images ``[N]``, int64 ``[N, 3]``; (3, 1, 4) is mode 314."""
         return self._source[1][self.sources(indices)]
 
     def cache_key(self) -> str:
-        """Changes with the digits, the count and the seed."""
         return f"stacked 1 {self.digits.cache_key()} {self.count} {self.seed}"
 
 
-def _grey(image: Any, index: int) -> NDArray[np.uint8]:
-    """A digit as uint8 ``[H, W]``."""
+def _gray(image: Any, index: int) -> NDArray[np.uint8]:
+    """Return a digit as uint8 ``[H, W]``."""
     array: NDArray[np.uint8] = np.asarray(image)
     array = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.ndim != 2:
-        raise DataError(f"stacked-mnist: digit {index} is not grey", "give grey images")
+        raise DataError(f"stacked-mnist: digit {index} is not gray", "use gray images")
     return array
 
 
 @hookimpl
 def ganforge_datasets() -> dict[str, type[StackedMnist]]:
-    """Offer the stacked digits."""
     return {"stacked-mnist": StackedMnist}

@@ -1,4 +1,4 @@
-"""What StyleGAN and StyleGAN2 share: from latents to styles, which are mixed in training."""
+"""Base class of StyleGAN and StyleGAN2: mapping network and style mixing."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from ganforge import DataSpec, MappingNetwork, Recomputable, StyleGenerator, lab
 
 
 class MixingGenerator(StyleGenerator, Recomputable):
-    """A generator with a mapping network, truncation, and styles mixed in training; a network brings its `synthesis`.
+    """Generator with mapping network, truncation and style mixing; subclasses define `synthesis`.
 
     Args:
-        data: Shape and classes of the images.
-        num_styles: L, how many styles the network takes.
-        z_dim: The network's option of this name, as are all that follow: length of a latent vector.
-        w_dim: Length of a style vector.
-        mapping_layers: Layers of the mapping network; at most 100.
-        mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
-        conditioning: ``none`` or ``input``: an embedding of the class is joined to the latents.
+        data: Shape and classes of the images: 1 to 4 channels, square, a power of two from 8 to 1024.
+        num_styles: Number L of styles.
+        z_dim: Length of a latent vector; the paper has 512.
+        w_dim: Length of a style vector; the paper has 512.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
+        max_width: Maximum number of channels.
+        mapping_layers: Layers of the mapping network, at most 100.
+        mixing: Share of training examples with mixed styles, in [0, 1].
+        conditioning: Class conditioning: none, or an embedding joined to the latents of the mapping network.
     """
 
     def __init__(
         self,
         data: DataSpec,
-        *,
         num_styles: int,
         z_dim: int,
         w_dim: int,
@@ -48,34 +49,26 @@ class MixingGenerator(StyleGenerator, Recomputable):
         self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, num_classes=num_classes)
 
     def recomputable(self) -> list[nn.Module]:
-        """The layers that take a style; a network keeps them as ``layers``."""
         return list(self.get_submodule("layers").children())
 
     def used_styles(self) -> int:
-        """How many styles reach the image, from the coarsest on; fewer than L while a network grows."""
+        """Number of styles that reach the image, from the coarsest; less than L while a network grows."""
         return self.num_styles
 
     def mapping(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1) -> Tensor:
-        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to styles ``[N, L, w_dim]``."""
         styles: Tensor = self.mapper.truncate(self.mapper(z, labels), self.num_styles, truncation, cutoff)
         return styles
 
     def forward(
-        self,
-        z: Tensor,
-        labels: Tensor | None = None,
-        truncation: float = 1.0,
-        cutoff: int = -1,
-        noise: str = "fixed",
+        self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1, noise: str = "fixed"
     ) -> Tensor:
-        """Latents ``[N, z_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode some of mixed styles."""
         w = self.mapping(z, labels, truncation, cutoff)
         if self.training and self.mixing > 0:
             w = self._mix(w, self.mapping(torch.randn_like(z), labels, truncation, cutoff))
         return self.synthesis(w, noise)
 
     def _mix(self, w: Tensor, other: Tensor) -> Tensor:
-        """Styles ``[N, L, w_dim]`` that go over to those of others, in some examples, from a layer drawn for each."""
+        """Mix styles ``[N, L, w_dim]`` from a random layer on, in some examples."""
         count = len(w)
         crossover = torch.randint(1, self.used_styles(), [count, 1], device=w.device)
         mixed = torch.rand([count, 1], device=w.device) < self.mixing

@@ -1,4 +1,4 @@
-"""StyleGAN (Karras, Laine and Aila 2019, arXiv:1812.04948) at any power of two from 8 to 1024 pixels."""
+"""StyleGAN (Karras, Laine and Aila 2019, arXiv:1812.04948) for any power of two from 8 to 1024 pixels."""
 
 from __future__ import annotations
 
@@ -31,27 +31,13 @@ from ganforge.builtin.stylegan_layers import (
 )
 
 PIXEL_GAIN = 0.25
-"""Images begin grey: where a tanh saturates it has no gradient, and specks that were drawn there would stay."""
+"""Initial images are near gray: a saturated tanh has no gradient."""
 
 
 class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
-    """A learned 4x4 constant, two styled convolutions at each size, and a convolution to pixels.
+    """Learned 4x4 constant, two styled convolutions at each size, and a convolution to pixels.
 
-    The paper ends in a linear layer; here a tanh keeps images in their range.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        z_dim: Length of a latent vector; the paper has 512.
-        w_dim: Length of a style vector; the paper has 512.
-        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        mapping_layers: Layers of the mapping network.
-        mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
-        conditioning: How classes enter: not at all, or by an embedding joined to the latents of the mapping network.
-        growing: Whether to begin small and grow, as the paper does; set it for the discriminator too.
-        start_resolution: Pixels along an edge at first, if growing.
-        stage_images: Real images for which each resolution is held, if growing.
-        fade_images: Real images over which each further one is faded in, if growing.
+    A tanh limits the range; the paper ends in a linear layer.
     """
 
     def __init__(
@@ -71,22 +57,14 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
         fade_images: int = 800_000,
     ) -> None:
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
-        super().__init__(
-            data,
-            num_styles=2 * len(channels),
-            z_dim=z_dim,
-            w_dim=w_dim,
-            mapping_layers=mapping_layers,
-            mixing=mixing,
-            conditioning=conditioning,
-        )
-        # Not constant over its pixels: the first AdaIN would leave nothing of that.
+        super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
+        # Varies over its pixels, since AdaIN removes constants.
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         layers = [StyledLayer(nn.Identity(), channels[0], 4, w_dim), self._convolve(channels[0], 4)]
         for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
             up = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="up")
             size = 8 * 2**level
-            # Blurring maps after the convolution is the same as before it, on fewer channels.
+            # The blur commutes with the convolution, and has fewer channels after it.
             layers.append(StyledLayer(nn.Sequential(up, Blur()), channels_out, size, w_dim))
             layers.append(self._convolve(channels_out, size))
         self.layers = nn.ModuleList(layers)
@@ -98,11 +76,9 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
         return StyledLayer(EqualizedConv2d(channels, channels, 3, gain=RELU_GAIN), channels, size, self.w_dim)
 
     def used_styles(self) -> int:
-        """Two for each size as far as it has grown."""
         return 2 * self.growth.num_sizes
 
     def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
-        """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
         if self.training:
             noise = "random"
         x = self.constant.expand(w.shape[0], -1, -1, -1)
@@ -117,28 +93,14 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
 
 
 def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
-    """A convolution, a blur, and a convolution that halves."""
+    """Return a convolution, a blur, and a downsampling convolution."""
     same = EqualizedConv2d(channels_in, channels_in, 3, gain=RELU_GAIN)
     down = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down")
     return [same, nn.LeakyReLU(0.2), Blur(), down, nn.LeakyReLU(0.2)]
 
 
 class StyleGANDiscriminator(PyramidDiscriminator):
-    """The discriminator of the progressive GAN at full size (Karras 2018, arXiv:1710.10196), with blur as in StyleGAN.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        width: Channels of the largest maps, 16 at 1024 pixels in the paper; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
-            that has "generated" for a class too.
-        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
-            lie.
-        growing: Whether to begin small and grow, as the paper does; set it for the generator too.
-        start_resolution: Pixels along an edge at first, if growing.
-        stage_images: Real images for which each resolution is held, if growing.
-        fade_images: Real images over which each further one is faded in, if growing.
-    """
+    """Discriminator of the progressive GAN (Karras 2018, arXiv:1710.10196) at full size, with blur as in StyleGAN."""
 
     def __init__(
         self,
@@ -160,19 +122,16 @@ class StyleGANDiscriminator(PyramidDiscriminator):
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
     return {"stylegan": StyleGANGenerator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
     return {"stylegan": StyleGANDiscriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
     return {
         "stylegan": Recipe(
             summary="A generator by styles: mapping network, AdaIN, noise, style mixing, truncation.",
@@ -182,9 +141,9 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "generator": {"name": "stylegan"},
                 "discriminator": {"name": "stylegan", "minibatch": "deviation"},
                 "loss": {"name": "nonsat"},
-                # The paper has 10 for 1024 pixels. Every 16th step as in StyleGAN2, since it costs a third of a step.
+                # The paper has 10 for 1024 pixels. The interval is StyleGAN2's, since R1 takes a third of a step.
                 "regularizers": {"r1": {"weight": 2, "every": 16}},
-                # Twice the paper's rate and small batches: more is learned from few images.
+                # Twice the paper's rate and small batches learn faster from few images.
                 "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},
                 "training": {"batch": 8, "ema_images": 10_000},
             },

@@ -29,12 +29,12 @@ from ganforge.builtin.stylegan_layers import NOISE_SPEED, RELU_GAIN, PyramidDisc
 
 
 class _StyledConvolution(nn.Module):
-    """A modulated convolution, noise, bias, and leaky ReLU 0.2 times sqrt(2)."""
+    """Modulated convolution, noise, bias, and leaky ReLU 0.2 times sqrt(2)."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, w_dim: int, *, up: bool) -> None:
         super().__init__()
         self.convolution = ModulatedConv2d(channels_in, channels_out, 3, w_dim, resample="up" if up else "none")
-        # Blurring maps after the convolution is the same as before it, on fewer channels.
+        # The blur commutes with the convolution, and has fewer channels after it.
         self.blur = Blur() if up else nn.Identity()
         self.noise = NoiseInjection(channels_out, size, lr_multiplier=NOISE_SPEED)
         self.bias = nn.Parameter(torch.zeros(channels_out, 1, 1))
@@ -47,21 +47,11 @@ class _StyledConvolution(nn.Module):
 
 
 class StyleGAN2Generator(MixingGenerator):
-    """Modulated convolutions from a learned 4x4 constant, one at 4 x 4 and two at each further size; a skip generator.
+    """Modulated convolutions from a learned 4x4 constant, one at 4 x 4 and two at each further size; skip connections.
 
-    Each size adds its pixels to those of the smaller ones. There is a style for each convolution, and the last one is
-    for the pixels of the full size; the pixels of a smaller size take the style of the convolution that comes next. The
-    paper ends in a sum; here a tanh keeps images in their range.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        z_dim: Length of a latent vector; the paper has 512.
-        w_dim: Length of a style vector; the paper has 512.
-        width: Channels of the largest maps; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        mapping_layers: Layers of the mapping network.
-        mixing: Share of examples in training whose finer layers take the style of other latents; in [0, 1].
-        conditioning: How classes enter: not at all, or by an embedding joined to the latents of the mapping network.
+    Each size adds its pixels to those of smaller ones. Each convolution has a style; the last style is for the pixels
+    of the full size. Pixels of a smaller size use the style of the next convolution. A tanh limits the range; the paper
+    ends in a sum.
     """
 
     def __init__(
@@ -77,15 +67,7 @@ class StyleGAN2Generator(MixingGenerator):
         conditioning: Literal["none", "input"] = "none",
     ) -> None:
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
-        super().__init__(
-            data,
-            num_styles=2 * len(channels),
-            z_dim=z_dim,
-            w_dim=w_dim,
-            mapping_layers=mapping_layers,
-            mixing=mixing,
-            conditioning=conditioning,
-        )
+        super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         layers = [_StyledConvolution(channels[0], channels[0], 4, w_dim, up=False)]
         for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
@@ -96,12 +78,11 @@ class StyleGAN2Generator(MixingGenerator):
         self.to_pixels = nn.ModuleList(
             ModulatedConv2d(each, data.shape[0], 1, w_dim, demodulate=False) for each in channels
         )
-        # A bias at each size would come to the same: doubled, a colour stays what it is.
+        # Biases at each size are equivalent: upsampling preserves a constant.
         self.color = nn.Parameter(torch.zeros(1, data.shape[0], 1, 1))
         self.upsample = BilinearUpsample()
 
     def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
-        """Styles ``[N, L, w_dim]`` to images ``[N, C, H, W]`` in [-1, 1]; in training mode noise is always random."""
         if self.training:
             noise = "random"
         x = self.constant.expand(w.shape[0], -1, -1, -1)
@@ -118,7 +99,9 @@ class StyleGAN2Generator(MixingGenerator):
 
 
 class _ResidualHalving(nn.Module):
-    """Two convolutions, the second of which halves, beside one of 1 x 1 that halves; their sum divided by sqrt(2)."""
+    """Two convolutions, the second downsampling, plus a downsampling 1 x 1 convolution; the sum is divided by
+    sqrt(2).
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -137,17 +120,7 @@ class _ResidualHalving(nn.Module):
 
 
 class StyleGAN2Discriminator(PyramidDiscriminator):
-    """Residual blocks that halve maps down to 4 x 4, and three layers to the logit.
-
-    Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
-        width: Channels of the largest maps; each smaller size has twice as many.
-        max_width: Most channels of any map.
-        conditioning: How classes enter: not at all, as maps beside the image, by projection, by a classifier, or by one
-            that has "generated" for a class too.
-        minibatch: What is told of the batch's variety: nothing, its deviation as in the paper, or how near its images
-            lie.
-    """
+    """Residual blocks that halve maps down to 4 x 4, and three layers to the logit."""
 
     def __init__(
         self,
@@ -168,33 +141,26 @@ def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
     return {"stylegan2": StyleGAN2Generator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
     return {"stylegan2": StyleGAN2Discriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
     return {
         "stylegan2": Recipe(
-            summary="StyleGAN without AdaIN: modulated convolutions, skips and residuals, path length regularisation.",
+            summary="StyleGAN without AdaIN: modulated convolutions, skips and residuals, path length regularization.",
             source="Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, Analyzing and Improving the Image "
             "Quality of StyleGAN, arXiv:1912.04958",
             settings={
                 "generator": {"name": "stylegan2"},
                 "discriminator": {"name": "stylegan2", "minibatch": "deviation"},
                 "loss": {"name": "nonsat"},
-                # But for the path length, what the recipe stylegan has.
-                "regularizers": {
-                    "r1": {"weight": 2, "every": 16},
-                    "path-length": {"weight": 2, "every": 4},
-                },
+                "regularizers": {"r1": {"weight": 2, "every": 16}, "path-length": {"weight": 2, "every": 4}},
                 "optimizer": {"generator_lr": 4e-3, "discriminator_lr": 4e-3, "beta1": 0.0, "beta2": 0.99},
                 "training": {"batch": 8, "ema_images": 10_000},
             },

@@ -1,4 +1,4 @@
-"""What the networks of PGGAN and StyleGAN share: how they grow, the discriminator, the layer that takes a style."""
+"""Shared parts of PGGAN and StyleGAN: growing, discriminator, styled layer."""
 
 from __future__ import annotations
 
@@ -23,31 +23,34 @@ from ganforge import (
 )
 
 RELU_GAIN = 2**0.5
-"""What keeps the size of features through a convolution and a ReLU (He 2015)."""
+"""Gain that preserves the variance through a convolution and a ReLU (He 2015)."""
 
 NOISE_SPEED = 0.01
-"""How fast noise strengths learn. At full speed a young generator, which cannot draw yet, takes noise for detail."""
+"""Relative learning rate of noise scales. At full speed an early generator uses noise for detail."""
 
 
 def make_growth(
     data: DataSpec, growing: bool = False, start_resolution: int = 4, stage_images: int = 1, fade_images: int = 0
 ) -> Growth:
-    """The growth that a network's options of these names ask for; none if `growing` is false."""
+    """Return the `Growth` for a network's options."""
     full = data.shape[-1]
     start = start_resolution if growing else full
     return Growth(full, start_resolution=start, stage_images=stage_images, fade_images=fade_images)
 
 
 class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recomputable):
-    """Blocks that halve maps down to 4 x 4, the batch's statistics, and three layers to the logit; may grow.
+    """Blocks that halve maps down to 4 x 4, minibatch statistics, and three layers to the logit; may grow.
 
     Args:
-        data: Shape and classes of the images.
-        block: The layers that halve maps, from their channels and those that come out.
+        data: Shape and classes of the images: 1 to 4 channels, square, a power of two from 8 to 1024.
+        block: Creates the layers that halve maps, from numbers of input and output channels.
         channels: Channels of the maps from the image's size down to 4 x 4.
-        growth: How it grows.
-        conditioning: The network's option, see `ConditionalDiscriminator`.
-        minibatch: The network's option, see `make_minibatch_statistics`.
+        growth: Stages.
+        width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
+        max_width: Maximum number of channels.
+        conditioning: Class conditioning: none, labels as maps beside the image, projection, auxiliary or joint
+            classifier.
+        minibatch: Minibatch statistics: none, deviation as in the paper, or discrimination.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
             starts.append(len(layers))
             layers += block(channels_in, channels_out)
         self.layers = nn.Sequential(*layers)
-        # From pixels, and the blocks; no submodules of their own, but slices of `layers`.
+        # Slices of `layers`, not submodules: from pixels, then each block.
         self.parts = [self.layers[first:last] for first, last in pairwise([0, *starts, len(layers)])]
         self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
         if not self.joint:
@@ -89,16 +92,13 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         return [EqualizedConv2d(data.shape[0] + self.label_dim, channels, 1, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
 
     def hidden(self, examples: Tensor) -> Tensor:
-        """The maps of 4 x 4 as ``[N, channels * 4 * 4]``."""
         from_pixels, *blocks = self.parts
         return self.growth.encode(examples, [from_pixels, *self.small_pixels], blocks).flatten(1)
 
     def recomputable(self) -> list[nn.Module]:
-        """What turns pixels into maps, and each block."""
         return list(self.parts)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[N]``."""
         maps = features.view(len(features), -1, 4, 4)
         if self.minibatch is not None:
             statistics = self.minibatch(features)[:, :, None, None]
@@ -108,27 +108,13 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
 
 
 def make_small_pixels(data: DataSpec, channels: list[int], growth: Growth, gain: float = 1.0) -> nn.ModuleList:
-    """A generator's layers to pixels for all sizes from the start of `growth` on but the full one.
-
-    Args:
-        data: Shape of the images.
-        channels: Channels of the maps from 4 x 4 up to the image's size.
-        growth: How the generator grows.
-        gain: Of each layer.
-    """
+    """Return a generator's layers to pixels for all stages but the full size; `channels` are those from 4 x 4 up."""
     first = growth.start_resolution.bit_length() - 3
     return nn.ModuleList(EqualizedConv2d(each, data.shape[0], 1, gain=gain) for each in channels[first:-1])
 
 
 class StyledLayer(nn.Module):
-    """What comes before, then noise, leaky ReLU 0.2, and the style by AdaIN.
-
-    Args:
-        before: What gives the layer its maps.
-        channels: C of these maps.
-        size: Their height and width.
-        w_dim: Length of a style vector.
-    """
+    """A layer `before` with `channels` output maps of an edge `size`, then noise, leaky ReLU 0.2, and AdaIN."""
 
     def __init__(self, before: nn.Module, channels: int, size: int, w_dim: int) -> None:
         super().__init__()
@@ -137,6 +123,5 @@ class StyledLayer(nn.Module):
         self.adain = AdaIN(channels, w_dim)
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
-        """Maps to maps ``[N, C, size, size]``, by styles ``[N, w_dim]``; noise as in `NoiseInjection`."""
         maps: Tensor = self.adain(leaky_relu(self.noise(self.before(x), noise), 0.2), w)
         return maps

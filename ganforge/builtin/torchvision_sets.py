@@ -1,13 +1,13 @@
-"""Well-known data sets by name, downloaded by torchvision when they are first needed.
+"""Data sets of torchvision by name, downloaded on first use.
 
-torchvision is imported no earlier than that, and not at all once a set has been packed. It compares digests of what it
-downloads, those of CIFAR's pickles whenever they are opened.
+torchvision is imported on first use, and not needed after packing. It verifies digests of downloads, and those of
+CIFAR's pickles at each opening.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,38 +21,41 @@ from ganforge.builtin.lsun import CATEGORIES, Lsun
 
 @dataclass(frozen=True)
 class _Split:
-    """One value of the option ``split``.
-
-    Attributes:
-        arguments: For torchvision's class.
-        labelled: Whether what it yields besides an image is a class.
-        first_label: What it counts classes from.
-    """
+    """Value of the option ``split``: arguments of torchvision's class, and the smallest label if items have labels."""
 
     arguments: Mapping[str, Any]
     labelled: bool = True
     first_label: int = 0
 
 
+_TRAIN_TEST = {"train": _Split({"train": True}), "test": _Split({"train": False})}
+_BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
+
+
+def _idx_files(kind: Any, _: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    return f"{kind.__name__}/raw", [name for name, _ in kind.resources]
+
+
+def _archive(kind: Any, _: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    return "", [kind.filename]
+
+
+def _file_name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
 @dataclass(frozen=True)
 class _Set:
-    """One of torchvision's data sets.
+    """Data set of torchvision, by the name of its class, with splits by name, the default first.
 
-    Attributes:
-        kind: Name of torchvision's class.
-        summary: What it is, in one line.
-        splits: By the value of the option ``split``, the default first.
-        files: From the class and a split's arguments: a folder under the root, and the files that may be placed there.
-        class_names: From an instance.
-        needs: A package without which it cannot be read.
-        downloader: A package without which it cannot be downloaded.
-        transposed: Whether rows and columns are interchanged.
+    `files` returns a folder under the root and the files for a manual download; `class_names` reads an instance.
+    `needs` and `downloader` are packages required to read and to download it.
     """
 
     kind: str
     summary: str
-    splits: Mapping[str, _Split]
-    files: Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[str]]]
+    splits: Mapping[str, _Split] = field(default_factory=lambda: _TRAIN_TEST)
+    files: Callable[[Any, Mapping[str, Any]], tuple[str, Sequence[str]]] = _idx_files
     class_names: Callable[[Any], Sequence[str]] = lambda instance: instance.classes
     needs: str = ""
     downloader: str = ""
@@ -60,16 +63,7 @@ class _Set:
 
 
 class TorchvisionSet(Dataset):
-    """One of torchvision's data sets, not opened before something is asked of it.
-
-    Args:
-        name: Its name here.
-        root: Folder of downloaded files.
-        split: Which part of it.
-
-    Raises:
-        OptionError: There is no such split.
-    """
+    """Data set of torchvision by its name in ganforge, opened on first use; `root` is the folder of downloads."""
 
     def __init__(self, name: str, root: Path, split: str) -> None:
         self._name = name
@@ -89,7 +83,7 @@ class TorchvisionSet(Dataset):
         kind = getattr(datasets, self._set.kind)
         try:
             return kind(root=str(self._root), download=True, **self._split.arguments)
-        except Exception as error:  # whatever network, disk and archives raise, at length
+        except Exception as error:  # any error of network, disk and archives
             folder, files = self._set.files(kind, self._split.arguments)
             tool = self._set.downloader
             again = f"pip install {tool} and try again" if tool and not find_spec(tool) else "try again with a network"
@@ -100,7 +94,6 @@ class TorchvisionSet(Dataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Names of the classes; empty for an unlabelled split."""
         if not self._split.labelled:
             return ()
         return tuple(self._set.class_names(self._instance)[self._split.first_label :])
@@ -115,17 +108,12 @@ class TorchvisionSet(Dataset):
         return (image, int(label) - self._split.first_label) if self._split.labelled else image
 
     def cache_key(self) -> str:
-        """Published sets never change."""
         return f"{self._name} {self._split_name}"
 
 
-_TRAIN_TEST = {"train": _Split({"train": True}), "test": _Split({"train": False})}
-_BY_SPLIT = {name: _Split({"split": name}) for name in ("train", "test")}
-
-
 def _open_lazily(path: str | Path) -> Image.Image:
-    """Leave the decoding to whoever decodes a user's own pictures."""
-    from ganforge import open_picture  # no earlier, since it brings all of ganforge.data
+    """Open an image for decoding by ganforge."""
+    from ganforge import open_picture  # slow import
 
     return open_picture(Path(path).read_bytes(), str(path))
 
@@ -138,50 +126,28 @@ _EMNIST = {
 }
 
 
-def _idx_files(kind: Any, _: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
-    return f"{kind.__name__}/raw", [name for name, _ in kind.resources]
-
-
-def _file_name(url: str) -> str:
-    return url.rsplit("/", 1)[-1]
-
-
 SETS: Mapping[str, _Set] = {
-    "mnist": _Set("MNIST", "Handwritten digits, 28 x 28 grey (LeCun et al. 1998).", _TRAIN_TEST, _idx_files),
-    "fashion-mnist": _Set(
-        "FashionMNIST", "Articles of clothing, 28 x 28 grey (Xiao et al. 2017).", _TRAIN_TEST, _idx_files
-    ),
-    "kmnist": _Set(
-        "KMNIST", "Cursive Japanese characters, 28 x 28 grey (Clanuwat et al. 2018).", _TRAIN_TEST, _idx_files
-    ),
+    "mnist": _Set("MNIST", "Handwritten digits, 28 x 28 gray (LeCun et al. 1998)."),
+    "fashion-mnist": _Set("FashionMNIST", "Articles of clothing, 28 x 28 gray (Xiao et al. 2017)."),
+    "kmnist": _Set("KMNIST", "Cursive Japanese characters, 28 x 28 gray (Clanuwat et al. 2018)."),
     "emnist": _Set(
         "EMNIST",
-        "Handwritten letters and digits, 28 x 28 grey (Cohen et al. 2017).",
+        "Handwritten letters and digits, 28 x 28 gray (Cohen et al. 2017).",
         _EMNIST,
         lambda kind, _: ("EMNIST/raw", [_file_name(kind.url)]),
         transposed=True,
     ),
     "qmnist": _Set(
         "QMNIST",
-        "MNIST with its lost test digits, 28 x 28 grey (Yadav and Bottou 2019).",
+        "MNIST with its lost test digits, 28 x 28 gray (Yadav and Bottou 2019).",
         _TRAIN_TEST,
         lambda kind, given: (
             "QMNIST/raw",
             [_file_name(url) for url, _ in kind.resources["train" if given["train"] else "test"]],
         ),
     ),
-    "cifar10": _Set(
-        "CIFAR10",
-        "Objects of 10 classes, 32 x 32 (Krizhevsky 2009).",
-        _TRAIN_TEST,
-        lambda kind, _: ("", [kind.filename]),
-    ),
-    "cifar100": _Set(
-        "CIFAR100",
-        "Objects of 100 classes, 32 x 32 (Krizhevsky 2009).",
-        _TRAIN_TEST,
-        lambda kind, _: ("", [kind.filename]),
-    ),
+    "cifar10": _Set("CIFAR10", "Objects of 10 classes, 32 x 32 (Krizhevsky 2009).", files=_archive),
+    "cifar100": _Set("CIFAR100", "Objects of 100 classes, 32 x 32 (Krizhevsky 2009).", files=_archive),
     "svhn": _Set(
         "SVHN",
         "House numbers, 32 x 32 (Netzer et al. 2011).",
@@ -194,7 +160,7 @@ SETS: Mapping[str, _Set] = {
         "STL10",
         "Objects of 10 classes, 96 x 96, and 100,000 images without labels (Coates et al. 2011).",
         {**_BY_SPLIT, "unlabeled": _Split({"split": "unlabeled"}, labelled=False)},
-        lambda kind, _: ("", [kind.filename]),
+        _archive,
     ),
     "celeba": _Set(
         "CelebA",
@@ -237,21 +203,19 @@ SETS: Mapping[str, _Set] = {
 
 def _factory(summary: str, make: Callable[[Path, str], Dataset], splits: Sequence[str]) -> Callable[..., Dataset]:
     def factory(*, root: str = "", split: str = splits[0]) -> Dataset:
-        from ganforge import cache_folder  # no earlier, since it brings all of ganforge.data
+        from ganforge import cache_folder  # slow import
 
         return make(Path(root).expanduser() if root else cache_folder() / "downloads", split)
 
     factory.__annotations__["split"] = Literal[tuple(splits)]
     factory.__doc__ = (
-        f"{summary}\n\nArgs:\n    root: Folder of downloaded files; empty for the one in the cache.\n"
-        "    split: Which part of the set.\n"
+        f"{summary}\n\nArgs:\n    root: Folder of downloads; empty for the cache.\n    split: Part of the set.\n"
     )
     return factory
 
 
 @hookimpl
 def ganforge_datasets() -> dict[str, Callable[..., Dataset]]:
-    """Offer the sets."""
     offered = {
         name: _factory(entry.summary, partial(TorchvisionSet, name), [*entry.splits]) for name, entry in SETS.items()
     }

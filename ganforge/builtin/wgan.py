@@ -7,7 +7,6 @@ from ganforge import Recipe, hookimpl
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipes."""
     return {
         "wgan": Recipe(
             summary="Wasserstein GAN with clipped weights.",

@@ -121,10 +121,11 @@ def bench(
 
     import torch
 
-    from ganforge.benchmark.fit import fit_batches, free_memory
+    from ganforge.benchmark.fit import fit_batches
     from ganforge.benchmark.inference import measure_serving
     from ganforge.benchmark.measure import describe_machine, measure_recipe
     from ganforge.benchmark.training_setup import open_players
+    from ganforge.core.memory import free_memory
 
     free, threads = free_memory(torch_device), torch.get_num_threads()
     try:
@@ -186,21 +187,13 @@ def _settle(registry: Registry, layers: list[dict[str, Any]]) -> tuple[RunConfig
     from ganforge.benchmark.noise import draw_noise, read_spec
     from ganforge.config.schema import resolve
     from ganforge.config.sources import merge
-    from ganforge.data.pack import open_data
+    from ganforge.data.pack import open_configured
 
     settled = resolve(registry, *layers)
     if "source" not in merge(*layers).get("data", {}):
         return settled, draw_noise(read_spec(settled, registry), settled.training.batch)
-    wanted = settled.data
     with progress_bar("preparing data") as progress:
-        data = open_data(
-            wanted.source,
-            resolution=wanted.resolution,
-            options=wanted.options,
-            registry=registry,
-            progress=progress,
-            skip_bad=wanted.skip_bad,
-        )
+        data = open_configured(settled.data, registry, progress=progress)
     if data.note:
         say(data.note)
     return settled, data

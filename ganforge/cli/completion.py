@@ -56,18 +56,19 @@ def read_names() -> dict[str, dict[str, str]]:
     from ganforge.core.atomic_files import read_text, write_bytes
     from ganforge.core.cache import cache_folder
     from ganforge.core.json_schema import decode
-    from ganforge.plugins.loading import HOOKS, load_plugins
+    from ganforge.plugins.kinds import KINDS
+    from ganforge.plugins.loading import load_plugins
     from ganforge.plugins.registry import Registry
 
     installed = sorted([each.name, each.value, each.dist.version if each.dist else ""] for each in _points())
     path = cache_folder() / "names.json"
     try:
         kept = decode(read_text(path), _Kept)
-        if kept["installed"] == installed and kept["names"].keys() == HOOKS.keys():
+        if kept["installed"] == installed and kept["names"].keys() == KINDS.keys():
             return kept["names"]
     except (OSError, ValueError):
         pass  # it is not there yet, or of another version
-    found: dict[str, dict[str, str]] = {kind: {} for kind in HOOKS}
+    found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for part in Registry(load_plugins()).parts():
         found[part.kind][part.name] = part.summary
     with suppress(GanforgeError):  # the next time takes as long

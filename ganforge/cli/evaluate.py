@@ -12,7 +12,7 @@ from ganforge.cli.common import DeviceOption, OutOption, SeedOption, global_opti
 from ganforge.cli.completion import complete_part
 from ganforge.cli.launch import launch
 from ganforge.contract.errors import OptionError
-from ganforge.core.cache import usable_cache
+from ganforge.core.cache import open_cache
 from ganforge.core.console import print_result, say
 from ganforge.core.device import choose_device
 from ganforge.evaluation.evaluator import OPTIONS, Evaluator, Request
@@ -214,7 +214,7 @@ def evaluate(
 
     names: list[str | None] = [*runs] if runs else [None]
     found: list[Evaluation] = []
-    with usable_cache() as cache:
+    with open_cache() as cache:
         evaluators: list[Evaluator] = []
         extractors: dict[str, Extractor] = {}
         with workers.main_first():

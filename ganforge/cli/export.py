@@ -87,11 +87,11 @@ def export(
 
     import torch
 
-    from ganforge.plugins.blame import blaming
+    from ganforge.plugins.part_errors import part_errors
 
     generator, card = open_generator(weights, torch.device("cpu"))
     for name, exporter in exporters.items():
-        with blaming("exporter", name):
+        with part_errors("exporter", name):
             report = exporter.export(generator, card, targets[name])
         say(
             f"{name}: equal to the network within {report.worst_difference:.1e} on {report.num_examples} "

@@ -128,11 +128,11 @@ def train(
 
 def _require_writable(folder: Path) -> None:
     """Say before minutes of training that its end could not be written."""
-    from ganforge.core.atomic_files import cannot_write
+    from ganforge.core.atomic_files import write_error
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise write_error(folder, error) from error

@@ -44,7 +44,7 @@ def init(
     batch: BatchOption = None,
 ) -> None:
     """Write a commented TOML file with every setting, for ganforge train --config."""
-    from ganforge.config.schema import lay_over_recipe, resolve
+    from ganforge.config.schema import merge_recipe, resolve
     from ganforge.config.sources import load_layers, merge, nest
     from ganforge.config.toml_writer import write_toml
     from ganforge.core.atomic_files import write_bytes
@@ -64,7 +64,7 @@ def init(
     layers = load_layers(None, given, reg or [], setting or [], augment or [])
     registry = open_registry()
     config = resolve(registry, *layers)
-    tree = merge({"data": {"source": config.data.source}}, lay_over_recipe(registry, *layers)[1])
+    tree = merge({"data": {"source": config.data.source}}, merge_recipe(registry, *layers)[1])
     write_bytes(file, write_toml(config, tree, registry, file.name).encode())
     say(f"next: ganforge train --config {file}")
     print_result(str(file))

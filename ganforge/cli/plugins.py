@@ -15,7 +15,8 @@ from ganforge.cli.common import JsonOption, global_options, open_registry
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result, say
 from ganforge.core.text import escape_controls
-from ganforge.plugins.loading import HOOKS, Plugin, load_plugins
+from ganforge.plugins.kinds import KINDS
+from ganforge.plugins.loading import Plugin, load_plugins
 
 if TYPE_CHECKING:
     from ganforge.plugins.registry import Part, Registry
@@ -46,17 +47,17 @@ def new(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help=f"What it brings: {', '.join(HOOKS)}.",
-            autocompletion=lambda incomplete: [each for each in HOOKS if each.startswith(incomplete)],
+            help=f"What it brings: {', '.join(KINDS)}.",
+            autocompletion=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
         ),
     ] = "loss",
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the package's folder is made.")] = Path("."),
 ) -> None:
     """Write a package for a part of your own, with tests, that installs and works as it is."""
-    from ganforge.plugins.scaffold import USES, write_package
+    from ganforge.plugins.scaffold import write_package
 
     folder = write_package(name, kind, to, open_registry())
-    say(f'next:  cd {folder}\n       pip install -e ".[test]" && pytest\n       {USES[kind].format(name=name)}')
+    say(f'next:  cd {folder}\n       pip install -e ".[test]" && pytest\n       {KINDS[kind].usage.format(name=name)}')
     print_result(str(folder))
 
 

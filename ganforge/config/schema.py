@@ -1,9 +1,9 @@
-"""The configuration of a run: defaults, then the recipe, then a file, then the command line; saved as resolved.
+"""Configuration of a run, resolved from defaults, recipe, file and command line.
 
-All four speak the same tree::
+All four have the same form, by section::
 
-    recipe = "dcgan"                 (DEFAULT_RECIPE where it is left out)
-    [data]           source = "avatars", resolution = 64, skip_bad = false, and the data set's own options
+    recipe = "dcgan"                 (default: DEFAULT_RECIPE)
+    [data]           source = "avatars", resolution = 64, skip_bad = false, and options of the data set
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
     [regularizers]   r1 = { weight = 10, every = 16 }
     [augmentations]  flip = { probability = 0.5 }
@@ -14,102 +14,83 @@ All four speak the same tree::
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.sources import merge
-from ganforge.contract.errors import GanforgeError, OptionError, nearest
+from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
+from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.options import coerce
 from ganforge.plugins.registry import Registry
 
 CPU_MINUTES = 5.0
-"""Budget of a run on a CPU that was given none."""
+"""Default budget on a CPU, in minutes."""
 
 MOST_PIXELS = 16_384
-"""Along an edge of an image; a single one takes 3 GB in float32 then."""
+"""Maximum edge of an image in pixels; such an image takes 3 GB in float32."""
 
 CUDA_IMAGES = 5_000_000
-"""Budget of a run on a GPU that was given none."""
+"""Default budget on a GPU, in images."""
 
 DEFAULT_RECIPE = "rpgan"
-"""Recipe of a run that names none."""
-
-
-def _setting(
-    default: Any,
-    help: str,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
-) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "above": above, "below": below, "most": most})
+"""Default recipe."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam for both players (Kingma and Ba 2015); every number may follow a schedule."""
+    """Adam for both players (Kingma and Ba 2015); every value may be a schedule."""
 
-    generator_lr: Schedule = _setting(Schedule.constant(2e-4), "learning rate of the generator", least=0)
-    discriminator_lr: Schedule = _setting(Schedule.constant(2e-4), "learning rate of the discriminator", least=0)
-    beta1: Schedule = _setting(Schedule.constant(0.5), "decay of the mean of gradients", least=0, below=1)
-    beta2: Schedule = _setting(Schedule.constant(0.999), "decay of the mean of squared gradients", least=0, below=1)
+    generator_lr: Schedule = setting(Schedule.constant(2e-4), "learning rate of the generator", least=0)
+    discriminator_lr: Schedule = setting(Schedule.constant(2e-4), "learning rate of the discriminator", least=0)
+    beta1: Schedule = setting(Schedule.constant(0.5), "decay of the mean of gradients", least=0, below=1)
+    beta2: Schedule = setting(Schedule.constant(0.999), "decay of the mean of squared gradients", least=0, below=1)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long, how much at once, and what is kept; durations in real images shown to the discriminator."""
+    """Training settings; durations in real images shown to the discriminator."""
 
-    batch: int = _setting(64, "examples a step", least=1)
-    d_steps: int = _setting(1, "steps of the discriminator for one of the generator", least=1)
-    images: int | None = _setting(None, "stop after so many images", least=1)
-    minutes: float | None = _setting(None, "stop after so many minutes of training", above=0)
-    seed: int = _setting(0, "all random numbers follow from it", least=0)
-    device: Literal["auto", "cuda", "cpu"] = _setting("auto", "where to train; auto takes CUDA if there is one")
-    engine: Literal["auto", "eager", "compile", "graph"] = _setting(
-        "auto", "operation by operation, compiled networks, or CUDA graphs; auto measures which is quickest"
+    batch: int = setting(64, "images per step", least=1)
+    d_steps: int = setting(1, "discriminator steps per generator step", least=1)
+    images: int | None = setting(None, "images to train on", least=1)
+    minutes: float | None = setting(None, "minutes to train for", above=0)
+    seed: int = setting(0, "random seed", least=0)
+    device: Literal["auto", "cuda", "cpu"] = setting("auto", "device; auto is CUDA if available")
+    engine: Literal["auto", "eager", "compile", "graph"] = setting(
+        "auto", "eager, compiled networks, or CUDA graphs; auto selects the fastest"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = _setting(
-        "auto", "numbers in which networks run; weights and penalties are float32 always"
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "precision of the networks; weights and penalties stay float32"
     )
-    layout: Literal["auto", "contiguous", "channels_last"] = _setting("auto", "of feature maps in memory")
-    threads: int | None = _setting(None, "of the CPU; none: as many as are quickest", least=1, most=4096)
-    accumulate: int = _setting(1, "compute a batch in so many parts, which takes less memory", least=1)
-    recompute: bool = _setting(False, "compute feature maps twice instead of keeping them, where a network allows it")
-    ema_images: Schedule = _setting(
-        Schedule.constant(10_000), "half-life of the averaged generator, in images; 0 to average nothing", least=0
+    layout: Literal["auto", "contiguous", "channels_last"] = setting("auto", "memory format of feature maps")
+    threads: int | None = setting(None, "CPU threads; none: the fastest number", least=1, most=4096)
+    accumulate: int = setting(1, "microbatches per batch, to save memory", least=1)
+    recompute: bool = setting(False, "activation checkpointing, if the network supports it")
+    ema_images: Schedule = setting(
+        Schedule.constant(10_000), "half-life of the EMA generator, in images; 0 for no EMA", least=0
     )
-    tick_images: int | None = _setting(
-        None, "images between two grids and log rows; none: 1000, and later a twentieth of all so far", least=1
+    tick_images: int | None = setting(
+        None, "images between two sample grids and log rows; none: 1000, later 5 % of all so far", least=1
     )
-    samples: int = _setting(64, "images in a grid", least=1, most=65_536)
-    checkpoint_images: int | None = _setting(
-        None, "images between two checkpoints; none: five minutes of training", least=1
+    samples: int = setting(64, "images in a sample grid", least=1, most=65_536)
+    checkpoint_images: int | None = setting(None, "images between two checkpoints; none: every five minutes", least=1)
+    keep_checkpoints: int = setting(2, "number of newest checkpoints to keep", least=1)
+    keep_images: int | None = setting(None, "interval in images of checkpoints to keep forever", least=1)
+    on_divergence: Literal["rollback", "stop"] = setting(
+        "rollback", "when gradients become non-finite: resume a checkpoint with half the learning rates, or stop"
     )
-    keep_checkpoints: int = _setting(2, "newest checkpoints that are kept", least=1)
-    keep_images: int | None = _setting(
-        None, "keep, besides, the first checkpoint of each so many images for good", least=1
+    init_from: str | None = setting(None, "run or file of initial weights")
+    eval_every: int | None = setting(None, "images between two evaluations of the EMA generator", least=1)
+    metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = setting(
+        (), "metrics of the evaluations; the first selects the best generator"
     )
-    on_divergence: Literal["rollback", "stop"] = _setting(
-        "rollback", "when gradients are finite no more: go back to a checkpoint with half the learning rates, or stop"
-    )
-    init_from: str | None = _setting(None, "a run or a file of weights to begin with, instead of with random ones")
-    eval_every: int | None = _setting(None, "images between two scores of the averaged generator", least=1)
-    metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = _setting(
-        (), "what it is scored by; the first says which is the best"
-    )
-    eval_dtype: Literal["float32", "bfloat16"] = _setting(
-        "float32", "numbers of a score's network; fewer are for curves"
-    )
-    eval_samples: int = _setting(5000, "images generated for a score", least=2)
-    holdout: float = _setting(0.0, "share of the examples that is never shown, for evaluation", least=0, below=1)
-    labels: int | None = _setting(
-        None, "use the labels of only so many examples, as many of each class; none: of all", least=1
-    )
+    eval_dtype: Literal["float32", "bfloat16"] = setting("float32", "precision of the metrics' network")
+    eval_samples: int = setting(5000, "generated images per evaluation", least=2)
+    holdout: float = setting(0.0, "share of the examples held out for evaluation", least=0, below=1)
+    labels: int | None = setting(None, "number of labeled examples, balanced over classes; none: all", least=1)
 
 
 @dataclass(frozen=True)
@@ -119,14 +100,10 @@ class PartConfig:
     name: str
     options: Mapping[str, Any]
 
-    def tree(self) -> dict[str, Any]:
-        """Its section of the tree."""
-        return {"name": self.name, **self.options}
-
 
 @dataclass(frozen=True)
 class RegularizerConfig:
-    """A regulariser, its weight, its interval in steps of its player, and its options."""
+    """A regularizer, its weight, its interval in steps of its player, and its options."""
 
     name: str
     weight: Schedule
@@ -136,7 +113,7 @@ class RegularizerConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """An augmentation, the share of examples that it changes, and its options."""
+    """An augmentation, its share of transformed examples, and its options."""
 
     name: str
     probability: Schedule
@@ -145,13 +122,13 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where examples come from.
+    """Source of examples.
 
     Attributes:
-        source: A path, or the name of a registered data set.
-        resolution: Pixels along an edge; None to leave it to the data.
-        skip_bad: Leave out examples that cannot be read, if they are few.
-        options: Of a registered data set.
+        source: Path, or name of a data set.
+        resolution: Pixels along an edge; None for the data's own.
+        skip_bad: Whether to skip unreadable examples, if they are few.
+        options: Options of a data set.
     """
 
     source: str
@@ -162,7 +139,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that settles a run."""
+    """Configuration of a run."""
 
     recipe: str
     data: DataConfig
@@ -176,65 +153,46 @@ class RunConfig:
     training: TrainingConfig
 
     def tree(self) -> dict[str, Any]:
-        """The tree that `resolve` makes the same configuration of; fit for JSON."""
+        """Return the configuration by section, JSON-serializable; `resolve` restores it."""
         tree = {
             "recipe": self.recipe,
-            "data": {
-                "source": self.data.source,
-                "resolution": self.data.resolution,
-                "skip_bad": self.data.skip_bad,
-                **self.data.options,
+            **{part: _flat(getattr(self, part)) for part in ("data", "generator", "discriminator", "loss")},
+            **{
+                section: {each.name: _flat(each, without="name") for each in getattr(self, section)}
+                for section in ("regularizers", "augmentations", "loggers")
             },
-            "generator": self.generator.tree(),
-            "discriminator": self.discriminator.tree(),
-            "loss": self.loss.tree(),
-            "regularizers": {
-                each.name: {"weight": each.weight, "every": each.every, **each.options} for each in self.regularizers
-            },
-            "augmentations": {
-                each.name: {"probability": each.probability, **each.options} for each in self.augmentations
-            },
-            "loggers": {each.name: dict(each.options) for each in self.loggers},
             "optimizer": vars(self.optimizer),
             "training": vars(self.training),
         }
         return {section: _plain(value) for section, value in tree.items()}
 
 
+def _flat(config: Any, without: str = "") -> dict[str, Any]:
+    values = {name: value for name, value in vars(config).items() if name not in ("options", without)}
+    return {**values, **config.options}
+
+
 def _plain(value: Any) -> Any:
-    """A value with schedules as a user writes them."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return value.plain() if isinstance(value, Schedule) else value
 
 
 def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
-    """Settle a run.
-
-    Args:
-        registry: Where names are looked up.
-        layers: Trees that go over the defaults and the recipe, later ones on top.
-
-    Raises:
-        OptionError: An unknown section, name or option, or a value of the wrong type or range.
-    """
+    """Resolve a configuration from layers over the defaults and the recipe; later layers override earlier ones."""
     try:
         return _resolve(registry, *layers)
     except OptionError as error:
         name = merge(*layers).get("recipe")
         if isinstance(name, str) and layers != ({"recipe": name},):
             for line in _check_recipe(registry, name):
-                if str(error) in line:  # it is the recipe's, whatever else was asked for
+                if str(error) in line:  # the error is in the recipe
                     raise OptionError(line) from error
         raise
 
 
 def check_recipes(registry: Registry) -> list[str]:
-    """Resolve each recipe by itself.
-
-    Returns:
-        One line for each that names an unknown part or option, or an invalid value: recipe, plugin and what is wrong.
-    """
+    """Resolve each recipe alone, and return one line for each invalid recipe."""
     return [line for name in dict.fromkeys(registry.names("recipe")) for line in _check_recipe(registry, name)]
 
 
@@ -242,7 +200,7 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
     try:
         part = registry.part("recipe", name)
     except OptionError:
-        return []  # unknown or offered twice, which has its own message
+        return []  # unknown or ambiguous; has its own message
     try:
         _resolve(registry, {"recipe": name})
     except GanforgeError as error:
@@ -251,49 +209,32 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
 
 
 def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
-    recipe_name, tree = lay_over_recipe(registry, *layers)
+    recipe_name, tree = merge_recipe(registry, *layers)
     tree = merge({"data": {"source": "avatars"}}, tree)
-    data = dict(tree["data"])
     return RunConfig(
         recipe=recipe_name,
-        data=DataConfig(
-            source=coerce(data.pop("source"), str, "data.source"),
-            resolution=_check_range(
-                "data.resolution",
-                coerce(data.pop("resolution", None), int | None, "data.resolution"),
-                least=1,
-                most=MOST_PIXELS,
-            ),
-            skip_bad=coerce(data.pop("skip_bad", False), bool, "data.skip_bad"),
-            options=data,
-        ),
+        data=_data(registry, tree["data"]),
         generator=_part(registry, tree, "generator"),
         discriminator=_part(registry, tree, "discriminator"),
         loss=_part(registry, tree, "loss"),
-        regularizers=tuple(_regularizer(registry, *item) for item in tree.get("regularizers", {}).items()),
-        augmentations=tuple(_augmentation(registry, *item) for item in tree.get("augmentations", {}).items()),
-        loggers=tuple(
-            PartConfig(name, registry.check("logger", name, options))
-            for name, options in tree.get("loggers", {}).items()
+        regularizers=tuple(
+            RegularizerConfig(
+                **_tuned(registry, "regularizer", *item, weight=(Schedule, 0, None), every=(int, 1, None))
+            )
+            for item in tree.get("regularizers", {}).items()
         ),
-        optimizer=_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
-        training=_settings(TrainingConfig, tree.get("training", {}), "training"),
+        augmentations=tuple(
+            AugmentationConfig(**_tuned(registry, "augmentation", *item, probability=(Schedule, 0, 1)))
+            for item in tree.get("augmentations", {}).items()
+        ),
+        loggers=tuple(PartConfig(**_tuned(registry, "logger", *item)) for item in tree.get("loggers", {}).items()),
+        optimizer=read_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
+        training=read_settings(TrainingConfig, tree.get("training", {}), "training"),
     )
 
 
-def lay_over_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Merge the settings of a recipe with the trees that go over them.
-
-    Args:
-        registry: Where the recipe is looked up.
-        layers: As of `resolve`; without a ``recipe`` in them, it is `DEFAULT_RECIPE`.
-
-    Returns:
-        Name of the recipe, and the merged tree.
-
-    Raises:
-        OptionError: See `resolve`.
-    """
+def merge_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Merge a recipe with layers that override it; return the recipe's name and the merged configuration."""
     given = merge(*layers)
     name = coerce(given.get("recipe", DEFAULT_RECIPE), str, "recipe")
     recipe = registry.part("recipe", name).factory
@@ -304,70 +245,38 @@ def lay_over_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str
 
 
 def _is_cpu(device: Any) -> bool:
-    """Whether a run with this ``training.device`` trains on the CPU."""
     import torch
 
     return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
 
 
+def _data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
+    options = dict(settings)
+    source = coerce(options.pop("source"), str, "data.source")
+    resolution = coerce(options.pop("resolution", None), int | None, "data.resolution")
+    skip_bad = coerce(options.pop("skip_bad", False), bool, "data.skip_bad")
+    if source in registry.names("dataset"):  # options of a path are refused where the path is opened
+        checked = registry.check("dataset", source, options)
+        options = {name: value for name, value in checked.items() if name not in ("source", "resolution", "skip_bad")}
+    return DataConfig(source, check_range("data.resolution", resolution, 1, most=MOST_PIXELS), skip_bad, options)
+
+
 def _part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:
     options = dict(tree.get(kind, {}))
     if "name" not in options:
-        raise OptionError(f"no {kind} is named", f"--{kind} NAME, one of: {', '.join(registry.names(kind))}")
+        raise OptionError(f"no {kind} given", f"--{kind} NAME, one of: {', '.join(registry.names(kind))}")
     name = coerce(options.pop("name"), str, f"{kind}.name")
     return PartConfig(name, registry.check(kind, name, options))
 
 
-def _regularizer(registry: Registry, name: str, settings: Mapping[str, Any]) -> RegularizerConfig:
-    options = dict(settings)
-    factory = registry.part("regularizer", name).factory
-    where = f"regularizers.{name}"
-    weight = coerce(options.pop("weight", factory.weight), Schedule, f"{where}.weight")
-    every = coerce(options.pop("every", factory.every), int, f"{where}.every")
-    checked = registry.check("regularizer", name, options)
-    return RegularizerConfig(
-        name, _check_range(f"{where}.weight", weight, 0), _check_range(f"{where}.every", every, 1), checked
-    )
-
-
-def _augmentation(registry: Registry, name: str, settings: Mapping[str, Any]) -> AugmentationConfig:
-    options = dict(settings)
-    factory = registry.part("augmentation", name).factory
-    where = f"augmentations.{name}.probability"
-    probability = coerce(options.pop("probability", factory.probability), Schedule, where)
-    checked = registry.check("augmentation", name, options)
-    return AugmentationConfig(name, _check_range(where, probability, 0, most=1), checked)
-
-
-def _settings(kind: type[Any], given: Mapping[str, Any], section: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    known = {each.name: each for each in fields(kind)}
+def _tuned(
+    registry: Registry, kind: str, name: str, settings: Mapping[str, Any], **fields: tuple[Any, float, float | None]
+) -> dict[str, Any]:
+    """Return arguments of a configuration whose fields have a type, a minimum and a maximum."""
+    options, factory = dict(settings), registry.part(kind, name).factory
     values = {}
-    for name, value in given.items():
-        if name not in known:
-            raise OptionError(f"{section} has no setting '{name}'", nearest(name, known))
-        limits = {key: limit for key, limit in known[name].metadata.items() if key != "help"}
-        values[name] = _check_range(f"{section}.{name}", coerce(value, hints[name], f"{section}.{name}"), **limits)
-    return kind(**values)
-
-
-def _check_range(
-    where: str,
-    value: Any,
-    least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
-) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    for number in (value.start, value.end) if isinstance(value, Schedule) else (value,):
-        if least is not None and number < least:
-            raise OptionError(f"{where}: {number:g} is too small", f"the least is {least}")
-        if above is not None and number <= above:
-            raise OptionError(f"{where}: {number:g} is too small", f"it must be above {above}")
-        if below is not None and number >= below:
-            raise OptionError(f"{where}: {number:g} is too large", f"it must be below {below}")
-        if most is not None and number > most:
-            raise OptionError(f"{where}: {number:g} is too large", f"the most is {most}")
-    return value
+    for key, (annotation, least, most) in fields.items():
+        where = f"{KINDS[kind].plural}.{name}.{key}"
+        value = coerce(options.pop(key, getattr(factory, key)), annotation, where)
+        values[key] = check_range(where, value, least, most=most)
+    return {"name": name, **values, "options": registry.check(kind, name, options)}

@@ -1,7 +1,4 @@
-"""What a user asks for, as trees of sections and options: from a file and from the command line, laid over one another.
-
-The form of a tree is told in `ganforge.config.schema`, which makes a configuration of it.
-"""
+"""Sources of a configuration: files and flags, merged by section; `ganforge.config.schema` has the form."""
 
 from __future__ import annotations
 
@@ -14,19 +11,6 @@ import msgspec
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.atomic_files import read_text
 from ganforge.core.json_schema import Size, parse_json, parse_toml
-
-SECTIONS = (
-    "recipe",
-    "data",
-    "generator",
-    "discriminator",
-    "loss",
-    "regularizers",
-    "augmentations",
-    "loggers",
-    "optimizer",
-    "training",
-)
 
 
 class _Data(TypedDict, total=False):
@@ -43,7 +27,7 @@ class _Training(TypedDict, total=False):
 
 
 class ConfigTree(TypedDict, total=False):
-    """A resolved configuration as ``config.json`` holds it; options of parts are checked where parts are built."""
+    """A resolved configuration in ``config.json``; options of parts are validated where parts are created."""
 
     recipe: str
     data: _Data
@@ -57,19 +41,16 @@ class ConfigTree(TypedDict, total=False):
     training: _Training
 
 
+SECTIONS = tuple(ConfigTree.__annotations__)
 _LISTS = ("regularizers", "augmentations", "loggers")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay trees over one another, later ones on top.
+    """Merge configurations; later ones override earlier ones.
 
-    Where a later tree names another part, options of the earlier one are dropped with it; where it sets a budget, the
-    earlier budget is.
-
-    Raises:
-        OptionError: A section that does not exist or is no table.
+    Another part in a section resets the options of the earlier part; another budget resets the earlier budget.
     """
     tree: dict[str, Any] = {}
     for layer in layers:
@@ -100,11 +81,7 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a configuration file: TOML, or the ``config.json`` of a run.
-
-    Raises:
-        OptionError: No such file, or not of that form.
-    """
+    """Read a configuration file: TOML, or a run's ``config.json``."""
     try:
         text = read_text(path)
         tree = parse_json(text) if path.suffix == ".json" else parse_toml(text)
@@ -116,18 +93,14 @@ def read_config(path: Path) -> dict[str, Any]:
         raise OptionError(f"--config {path}: cannot be read: {error}") from None
     except ValueError as error:
         form = "JSON" if path.suffix == ".json" else "TOML"
-        raise OptionError(f"--config {path}: is not {form}: {error}", "mend the line, or leave the flag out") from None
+        raise OptionError(f"--config {path}: invalid {form}: {error}", "correct the line, or omit the flag") from None
     if not isinstance(tree, dict):
-        raise OptionError(f"--config {path}: holds no table", f"its sections are {', '.join(SECTIONS)}")
+        raise OptionError(f"--config {path}: not a table", f"its sections are {', '.join(SECTIONS)}")
     return tree
 
 
 def parse_setting(text: str) -> dict[str, Any]:
-    """``generator.width=96`` as a tree.
-
-    Raises:
-        OptionError: It has another form.
-    """
+    """Parse ``generator.width=96``."""
     key, equals, value = text.partition("=")
     keys = key.strip().split(".")
     if not equals or not 2 <= len(keys) <= 3 or not all(keys):
@@ -136,19 +109,10 @@ def parse_setting(text: str) -> dict[str, Any]:
 
 
 def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
-    """``r1:weight=10,every=16`` as a tree.
-
-    Args:
-        text: What was given.
-        section: ``regularizers``, ``augmentations`` or ``loggers``.
-        flag: By which it was given.
-
-    Raises:
-        OptionError: It has another form.
-    """
+    """Parse ``r1:weight=10,every=16`` of a flag into a section."""
     if not isinstance(text, str):
         raise OptionError(
-            f"{flag}: {text!r} is no text", f"such as {flag} r1:weight=10; a part of your own goes into a plugin"
+            f"{flag}: {text!r} is not text", f"such as {flag} r1:weight=10; put your own part into a plugin"
         )
     name, _, rest = text.partition(":")
     settings = {}
@@ -170,9 +134,9 @@ def load_layers(
     augmentations: Sequence[str] = (),
     loggers: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The trees of a file, of flags, of ``--reg``, ``--augment``, ``--log`` and ``--set``, in that order.
+    """Return configurations of a file, flags, ``--reg``, ``--augment``, ``--log`` and ``--set``, in that order.
 
-    ``--set`` comes last, so that ``--data mnist --set data.split=test`` means what it says.
+    ``--set`` comes last, so that ``--data mnist --set data.split=test`` sets an option of mnist.
     """
     layers = [read_config(file)] if file else []
     layers += [dict(flags or {})]
@@ -183,7 +147,7 @@ def load_layers(
 
 
 def nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by their path, such as ``generator.width``, as a tree."""
+    """Convert values by path, such as ``generator.width``, to a configuration."""
     return _join(_branch(key.split("."), value) for key, value in values.items())
 
 
@@ -195,7 +159,7 @@ def _branch(keys: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _join(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """One tree of many, which share sections."""
+    """Merge nested mappings."""
     whole: dict[str, Any] = {}
     for tree in trees:
         for key, value in tree.items():

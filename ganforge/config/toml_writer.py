@@ -1,4 +1,4 @@
-"""A configuration as a TOML file that explains itself."""
+"""Configurations as commented TOML."""
 
 from __future__ import annotations
 
@@ -8,35 +8,29 @@ from dataclasses import fields
 from typing import Any
 
 from ganforge.config.schema import OptimizerConfig, RunConfig, TrainingConfig
+from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.registry import Registry
 
 HEAD = """\
-# A run of ganforge: ganforge train --config {name}
-# What is commented out is as it is by default. Flags on the command line go over what stands here.
+# Run: ganforge train --config {name}
+# Commented settings are defaults. Flags on the command line override this file.
 """
 
 _DATA = {
-    "source": "a folder, zip or .npy; or the name of a data set",
-    "resolution": "edge of the images in pixels; none: as they are, if they are of one size",
-    "skip_bad": "leave out images that cannot be read, one in ten at most",
+    "source": "folder, zip or .npy; or name of a data set",
+    "resolution": "edge of the images in pixels; none: the data's own, if all images share a size",
+    "skip_bad": "skip unreadable images, at most one in ten",
 }
 
 _SHARED = {
-    "weight": "of the penalty",
-    "every": "steps from one time to the next; it counts so many times then",
-    "probability": "share of the examples that is changed",
+    "weight": "weight of the penalty",
+    "every": "interval in steps; the gradient is scaled to compensate",
+    "probability": "share of transformed examples",
 }
 
 
 def write_toml(config: RunConfig, given: Mapping[str, Any], registry: Registry, name: str) -> str:
-    """A configuration with a word on each setting.
-
-    Args:
-        config: All of it.
-        given: The part of its tree that is not by default: these lines are no comments.
-        registry: Where options are explained.
-        name: Of the file.
-    """
+    """Format a configuration as TOML with a comment for each setting; all but `given` settings are commented out."""
     tree = config.tree()
     recipe = registry.part("recipe", config.recipe)
     lines = [HEAD.format(name=name), f"recipe = {_value(config.recipe)}  # {recipe.summary}"]
@@ -48,7 +42,8 @@ def write_toml(config: RunConfig, given: Mapping[str, Any], registry: Registry, 
         part = registry.part(kind, tree[kind]["name"])
         explained = {"name": part.summary} | _explain(registry, kind, part.name)
         lines += _section(kind, tree[kind], {"name", *given.get(kind, {})}, explained)
-    for section, kind in (("regularizers", "regularizer"), ("augmentations", "augmentation"), ("loggers", "logger")):
+    for kind in ("regularizer", "augmentation", "logger"):
+        section = KINDS[kind].plural
         for each, options in tree[section].items():
             explained = _SHARED | _explain(registry, kind, each)
             lines += _section(f"{section}.{each}", options, given[section][each], explained)
@@ -69,5 +64,4 @@ def _section(title: str, values: Mapping[str, Any], given: Any, helps: Mapping[s
 
 
 def _value(value: Any) -> str:
-    """A value as TOML, which writes words, numbers and lists as JSON does."""
     return json.dumps("none" if value is None else value)

@@ -1,4 +1,4 @@
-"""What a user did wrong, and what to do about it."""
+"""Errors that the command line prints as one line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable
 
 
 class GanforgeError(Exception):
-    """A mistake in what ganforge was given, told in words.
+    """An error of the user, with a hint.
 
-    The command line prints ``error: message - hint`` and leaves with its code; nobody sees a traceback.
+    The command line prints ``error: message - hint`` without a traceback, and exits with the code.
 
     Args:
         message: What is wrong and where, as one line.
-        hint: What to do, as one line; empty if there is nothing to add.
+        hint: What to do, as one line; may be empty.
 
     Attributes:
-        code: With which the command line leaves.
+        code: Exit code of the command line.
     """
 
     code = 2
@@ -32,43 +32,43 @@ class GanforgeError(Exception):
 
 
 class OptionError(GanforgeError):
-    """An option, a name or a value that is not to be had."""
+    """Invalid option, name or value."""
 
 
 class DataError(GanforgeError):
-    """Data that cannot be read or do not fit."""
+    """Invalid or unreadable data."""
 
 
 class PluginError(GanforgeError):
-    """A plugin that is broken or does not keep the contract."""
+    """Broken plugin, or one that violates the contract."""
 
 
 class CheckpointError(GanforgeError):
-    """A file of weights or a run that cannot be used."""
+    """Invalid weights, checkpoint or run."""
 
 
 def nearest(wrong: str, valid: Iterable[str]) -> str:
-    """The hint for a wrong name: the closest valid ones, else all of them.
+    """Return a hint for an unknown name: the closest valid names, else all of them.
 
     Args:
-        wrong: What was given.
-        valid: What would have been accepted.
+        wrong: Unknown name.
+        valid: Valid names.
     """
     names = sorted(valid)
     close = difflib.get_close_matches(wrong, names, n=2, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(repr(name) for name in close)}?"
-    return f"choose one of: {', '.join(names)}" if names else "there is none to choose from"
+    return f"choose one of: {', '.join(names)}" if names else "none is available"
 
 
 class DivergenceError(GanforgeError):
-    """Training that came to nothing: losses or gradients are no longer finite."""
+    """Training diverged: losses or gradients are non-finite."""
 
     code = 3
 
 
 def explain(error: BaseException) -> str:
-    """One line that names an exception of a plugin and, for a mistake in a file, the file and the line."""
+    """Describe an exception of a plugin in one line, with file and line."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
     if isinstance(error, GanforgeError):

@@ -1,4 +1,4 @@
-"""What an exporter is: a part that writes a trained generator for programs that know nothing of ganforge."""
+"""Interface of exporters, which write a trained generator for programs without ganforge."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ganforge.contract.networks import Generator
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written and how well it was proved.
+    """Result of an export and its verification.
 
     Attributes:
         path: The file.
-        num_bytes: Its size.
-        num_examples: How many things were compared with those of the network.
-        worst_difference: Largest absolute difference among them.
-        compared: What they were and how they came about, such as ``outputs, as loaded by another process``.
+        num_bytes: Size in bytes.
+        num_examples: Number of outputs that were compared with those of the network.
+        worst_difference: Largest absolute difference.
+        compared: Description of the comparison, such as ``outputs, as loaded by another process``.
     """
 
     path: Path
@@ -31,24 +31,23 @@ class ExportReport:
 
 
 class Exporter(ABC):
-    """Writes a trained generator as a file, or a folder, of one format.
+    """Writes a trained generator as a file or folder of one format.
 
     The constructor is ``__init__(self, *, options...)``.
     """
 
     suffix: ClassVar[str]
-    """How names of its files end, such as ``.pt``; of a folder that it writes, without a dot, such as ``-web``."""
+    """Suffix of its files, such as ``.pt``; for a folder without a dot, such as ``-web``."""
 
     @abstractmethod
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write a generator with its card, and prove that what was written is the generator.
+        """Write a generator with its card, and verify the result against the generator.
 
         Args:
-            generator: The network on the CPU, in evaluation mode; leave it as it is.
-            card: What its checkpoint says of it. ``card["data"]`` holds ``shape`` and ``class_names``.
-            path: Where to write. Put the file or folder there only once it is proved; on any error an older one stays
-                as it was.
+            generator: Network on the CPU, in evaluation mode; must stay unchanged.
+            card: Description from its checkpoint. ``card["data"]`` holds ``shape`` and ``class_names``.
+            path: Target. Move the file or folder there only after verification; keep an older one on any error.
 
         Raises:
-            GanforgeError: The network cannot be written in this format, or what was written is not the network.
+            GanforgeError: The format does not support the network, or verification failed.
         """

@@ -1,4 +1,4 @@
-"""What a logger is: a part that tells others how a run goes, such as a dashboard."""
+"""Interface of loggers, such as dashboards."""
 
 from __future__ import annotations
 
@@ -9,35 +9,33 @@ from typing import Any
 
 
 class Logger(ABC):
-    """Hears all that a run writes down: rows of numbers, pictures, words.
+    """Receives metrics, sample grids and notes of a run.
 
-    The constructor is ``__init__(self, *, options...)``. Methods are called one after the other, in a thread beside
-    training, which goes on meanwhile; but a run ends only when its loggers have. One that raises is told of in a line,
-    and not called again: training goes on without it.
+    The constructor is ``__init__(self, *, options...)``. Methods are called one at a time in a background thread; the
+    run waits for it at the end. After an exception the logger is reported and not called again; training continues.
 
-    A run that is resumed calls `start` again and may tell once more what it told after its newest checkpoint, with
-    equal numbers.
+    A resumed run calls `start` again and may repeat entries after its newest checkpoint, with equal values.
     """
 
     @abstractmethod
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
-        """Begin a sitting of a run.
+        """Start or resume logging.
 
         Args:
-            run: The run's folder; its name is that of the run.
-            config: All that settles it, fit for JSON: sections with their options.
-            images: How many were shown before: 0 unless it is resumed.
+            run: Run directory; its name is the run's name.
+            config: Configuration by section, JSON-serializable.
+            images: Real images shown so far; 0 for a new run.
         """
 
     @abstractmethod
     def log(self, images: int, values: Mapping[str, float]) -> None:
-        """Numbers by name, such as ``generator/loss``, after so many images."""
+        """Log scalars by name, such as ``generator/loss``, after `images` real images."""
 
     def log_picture(self, images: int, path: Path) -> None:  # noqa: B027
-        """A grid of samples, a PNG file, after so many images."""
+        """Log a sample grid, a PNG file."""
 
     def log_text(self, images: int, text: str) -> None:  # noqa: B027
-        """Words, such as a warning, after so many images."""
+        """Log a note, such as a warning."""
 
     def finish(self) -> None:  # noqa: B027
-        """The sitting has ended: write what is still open."""
+        """Flush and close."""

@@ -1,4 +1,4 @@
-"""Numbers that change with the images seen: constant, linear, cosine."""
+"""Schedules: scalars as functions of images seen."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Schedule:
-    """A number as a function of the images seen.
+    """A constant, linear or cosine schedule.
 
     Attributes:
-        start: The value at the first image.
-        end: The value once the way is gone.
-        images: Length of the way, in images; 0 for a constant.
-        shape: A straight line, or half a cosine, which leaves and arrives level.
+        start: Value at the first image.
+        end: Value after the schedule ends.
+        images: Duration in images; 0 for a constant.
+        shape: ``linear``, or ``cosine`` for half a cosine, level at both ends.
     """
 
     start: float
@@ -25,11 +25,11 @@ class Schedule:
 
     @classmethod
     def constant(cls, value: float) -> Schedule:
-        """The same value all along."""
+        """Create a constant schedule."""
         return cls(float(value), float(value))
 
     def at(self, images: int) -> float:
-        """The value after so many images."""
+        """Return the value after `images` images."""
         if images >= self.images:
             return self.end
         share = images / self.images
@@ -38,7 +38,7 @@ class Schedule:
         return self.start + (self.end - self.start) * share
 
     def plain(self) -> float | str:
-        """As a user writes it: a number, or ``cosine:START:END:IMAGES``; all digits, so that nothing is lost."""
+        """Format for configurations: a number, or ``cosine:START:END:IMAGES`` with all digits."""
         if self.images == 0:
             return self.end
         start, end = (repr(value).removesuffix(".0") for value in (self.start, self.end))

@@ -1,1 +1,1 @@
-"""Utilities that know no GAN: files, JSON, images, memory, distributed training, the console."""
+"""Utilities without GANs: files, JSON, images, memory, distributed training, the console."""

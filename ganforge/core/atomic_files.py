@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: made beside their place, synced, and moved into it."""
+"""Atomic files: written beside their path, synced, and renamed into place."""
 
 from __future__ import annotations
 
@@ -19,24 +19,21 @@ from ganforge.contract.errors import GanforgeError
 from ganforge.core.text import escape_controls
 
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.ganforge-draft", re.DOTALL)
-"""The name of a draft's folder."""
+"""Name of a draft's folder."""
 
 _LOCK = "ganforge.lock"
-"""The lock file in a draft's folder."""
+"""Lock file in a draft's folder."""
 
 
 @contextmanager
 def drafting(path: Path) -> Iterator[Path]:
-    """A place for what is to replace `path`: nothing yet, in a hidden folder beside it that goes when the block ends.
+    """Yield a path for a draft of `path`, in a hidden folder beside it that is removed when the block ends.
 
-    The maker holds the lock file in that folder, and the kernel releases it when the process ends, however that ends.
-    A process that writes into a folder for the first time removes the drafts there that nobody holds.
-
-    Raises:
-        OSError: The folder cannot be written.
+    The process locks a file in that folder; the kernel releases the lock when the process ends. The first write into a
+    folder removes its unlocked drafts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent.absolute())
+    remove_stale_drafts(path.parent.absolute())
     lock = None
     while lock is None:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.ganforge-draft")
@@ -55,18 +52,17 @@ def drafting(path: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-@cache  # once a process: a folder may hold many files
-def sweep(folder: Path) -> None:
-    """Remove drafts in a folder whose makers are gone; see `drafting`.
+@cache  # once per process: a folder may hold many files
+def remove_stale_drafts(folder: Path) -> None:
+    """Remove drafts in a folder whose processes have ended; see `drafting`.
 
-    A draft has a name of that form, is a folder and no link, and holds a lock file that nobody holds. Call it where a
-    process may only read what another one finished just before it was killed.
+    A draft is a folder of that name, not a link, with a lock file that no process holds.
     """
     for draft in folder.glob(".*.ganforge-draft"):
-        with suppress(OSError):  # its maker is at work, or it is not a draft, or another process was faster
+        with suppress(OSError):  # in use, not a draft, or removed by another process
             if not _DRAFT.fullmatch(draft.name) or not stat.S_ISDIR(draft.lstat().st_mode):
                 continue
-            if not any(draft.iterdir()):  # its maker was killed before or after the lock file was there
+            if not any(draft.iterdir()):  # killed before the lock file existed, or after
                 draft.rmdir()
                 continue
             lock = _open(draft / _LOCK, os.O_RDWR, follow=False)
@@ -78,7 +74,7 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_draft(draft: Path) -> None:
-    """Remove a draft, its lock file last: as long as anything is in it, it can be told from a user's folder."""
+    """Remove a draft, its lock file last, since the lock file distinguishes it from a user's folder."""
     with suppress(OSError):
         for each in draft.iterdir():
             if stat.S_ISDIR(each.lstat().st_mode):
@@ -90,16 +86,12 @@ def _remove_draft(draft: Path) -> None:
 
 
 def lock_file(path: Path) -> int:
-    """Create a lock file, if it is not there, and lock it until its descriptor is closed or the process ends.
+    """Create and lock a regular file with ``flock`` until its descriptor is closed or the process ends.
 
-    It is ``flock`` on a regular file. Where the file system has no locks, the file is not locked.
-
-    Returns:
-        The descriptor, open for reading and writing.
+    On a file system without locks, the file stays unlocked.
 
     Raises:
-        BlockingIOError: Another process holds it.
-        OSError: It cannot be opened or created.
+        BlockingIOError: Another process holds the lock.
     """
     while True:
         lock = _open(path, os.O_RDWR | os.O_CREAT, follow=False)
@@ -108,56 +100,46 @@ def lock_file(path: Path) -> int:
         except BlockingIOError:
             os.close(lock)
             raise
-        except OSError:  # a file system without locks, where nobody sweeps either
+        except OSError:  # no locks on this file system, so `remove_stale_drafts` removes nothing either
             pass
         if os.fstat(lock).st_nlink:
             return lock
-        os.close(lock)  # its holder removed it in between
+        os.close(lock)  # another process removed the file in between
 
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """A file beside `path` to be written; it takes the place of `path` when the block ends.
+    """Yield a temporary file that replaces `path` when the block ends; on an error, an older file is unchanged.
 
-    Args:
-        path: The file.
-        sync: Whether to wait until the disk has it, so that not even a machine that loses power tears it.
-
-    Raises:
-        GanforgeError: An OSError came: the folder cannot be written, or the disk is full; the old file is as it was.
+    With `sync` it waits for the disk, so that the file survives a loss of power.
     """
     try:
         with drafting(path) as temporary:
             temporary.touch()
             rights = temporary.stat().st_mode & 0o777
             yield temporary
-            temporary.chmod(rights)  # whoever wrote may have put a file of its own there
+            temporary.chmod(rights)  # the block may have replaced the file
             if sync:
                 _sync(temporary)
             temporary.replace(path)
             if sync:
                 _sync(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def read_text(path: Path, most: int = 1 << 24, *, follow: bool = True) -> str:
-    """The text of a file, UTF-8 with or without a byte order mark.
-
-    Args:
-        path: The file.
-        most: Bytes that it may have; of a larger one nothing is read.
-        follow: As `open_regular`.
+    """Read a text file of at most `most` bytes, UTF-8 with or without a byte order mark.
 
     Raises:
-        OSError: As `open_regular`; or it is larger.
-        UnicodeDecodeError: It is no text.
+        OSError: As `open_regular`; or the file is larger.
+        UnicodeDecodeError: Invalid UTF-8.
     """
     return read_bytes(path, most, follow=follow).decode("utf-8-sig")
 
 
 def read_bytes(path: Path, most: int | None = None, *, follow: bool = True) -> bytes:
-    """All of a file; arguments and errors as `read_text` and `open_regular`."""
+    """Read a file; arguments and errors as `read_text` and `open_regular`."""
     with open_regular(path, follow=follow) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
             raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MB")
@@ -165,14 +147,9 @@ def read_bytes(path: Path, most: int | None = None, *, follow: bool = True) -> b
 
 
 def open_regular(path: Path, *, follow: bool = True) -> IO[bytes]:
-    """Open a regular file for reading; a named pipe or a device is refused, and never waited for.
+    """Open a regular file for reading, or raise an OSError, without blocking on a named pipe or a device.
 
-    Args:
-        path: The file.
-        follow: Whether `path` may be a symbolic link: true for a file that the user named, false for one in a run.
-
-    Raises:
-        OSError: It is not there, not a regular file, or cannot be read.
+    With `follow` the path may be a symbolic link: true for a file that the user names, false for one in a run.
     """
     try:
         return os.fdopen(_open(path, os.O_RDONLY, follow=follow), "rb")
@@ -181,23 +158,15 @@ def open_regular(path: Path, *, follow: bool = True) -> IO[bytes]:
 
 
 def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write a file in one piece; a reader sees the old one or the new one, never a part. `sync` as `replacing`.
-
-    Raises:
-        GanforgeError: As `replacing`.
-    """
+    """Write a file atomically; `sync` and errors as `replacing`."""
     with replacing(path, sync=sync) as temporary:
         temporary.write_bytes(content)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a regular file and sync it; control characters in it are escaped.
+    """Append a line to a regular file and sync it; control characters are escaped.
 
-    A line that was cut short lacks its line feed. One that is last in the file gets it first, so that it does not
-    swallow the new line.
-
-    Raises:
-        GanforgeError: The file cannot be written, has a second name (a hard link), or the disk is full.
+    If the last line of the file lacks its line feed, that is added first.
     """
     try:
         with os.fdopen(_open_to_change(path, os.O_APPEND | os.O_CREAT), "ab") as file:
@@ -207,18 +176,11 @@ def append_line(path: Path, line: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def remove_torn_line(path: Path) -> str:
-    """Remove a last line that was cut short: it lacks its line feed.
-
-    Returns:
-        What was removed, as a sentence; empty if nothing was.
-
-    Raises:
-        GanforgeError: As `append_line`.
-    """
+    """Remove a last line that lacks its line feed; return a note about it, or an empty text."""
     try:
         with os.fdopen(_open_to_change(path, 0), "r+b") as file:
             content = file.read()
@@ -229,30 +191,26 @@ def remove_torn_line(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there.
-
-    Raises:
-        GanforgeError: The folder cannot be written.
-    """
+    """Remove a file if it exists."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> GanforgeError:
-    """The user's side of an error of the file system."""
+def write_error(path: Path, error: OSError) -> GanforgeError:
+    """Convert an error of the file system to a `GanforgeError`."""
     if isinstance(error, FileNotFoundError) and not path.parent.exists():
         return GanforgeError(f"cannot write {path}: its folder was moved or deleted", "put it back at that path")
     return GanforgeError(f"cannot write {path}: {error.strerror or error}", "check space and rights there")
 
 
 def name_kind(mode: int) -> str:
-    """What a file of this ``st_mode`` is, in words."""
+    """Name the type of a file by its ``st_mode``."""
     kinds = {
         stat.S_IFREG: "a regular file",
         stat.S_IFDIR: "a folder",
@@ -264,7 +222,7 @@ def name_kind(mode: int) -> str:
 
 
 def _open(path: Path, flags: int, *, follow: bool) -> int:
-    """A descriptor of a regular file; it is looked at before, since to open a device may change it, and after."""
+    """Open a regular file; check its type before, since opening a device may change it, and after."""
     with suppress(FileNotFoundError):
         _require_regular(os.stat(path, follow_symlinks=follow).st_mode)
     descriptor = os.open(path, flags | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW), 0o666)
@@ -277,7 +235,7 @@ def _open(path: Path, flags: int, *, follow: bool) -> int:
 
 
 def _open_to_change(path: Path, flags: int) -> int:
-    """A descriptor of one of ganforge's own files, to be changed where it is; it has one name, so nothing else is."""
+    """Open a file for changes in place; refuse hard links."""
     descriptor = _open(path, os.O_RDWR | flags, follow=False)
     if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Where ganforge keeps what it can make or fetch again."""
+"""Cache folder of data, features and compiled networks."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ganforge.core.atomic_files import sweep
+from ganforge.core.atomic_files import remove_stale_drafts
 from ganforge.core.console import say
 
 
 def cache_folder() -> Path:
-    """The user's cache: ``$GANFORGE_CACHE``, else ``ganforge`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
+    """Return the user's cache: ``$GANFORGE_CACHE``, else ``ganforge`` in ``$XDG_CACHE_HOME`` or in ``~/.cache``.
 
-    It need not exist yet. Whatever lies in it may be deleted at any time.
+    The folder may not exist yet. Its files may be deleted at any time.
     """
     if own := os.environ.get("GANFORGE_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganforge"
 
 
-def sweep_cache() -> None:
-    """Remove from the cache what killed processes left half made; who only reads there would not do so otherwise."""
+def clean_cache() -> None:
+    """Remove drafts of killed processes from the cache."""
     cache = cache_folder()
-    with suppress(OSError):  # it is not there, or may not be looked at
+    with suppress(OSError):  # not found, or not readable
         for folder in (cache, *cache.iterdir()):
             if folder.is_dir():
-                sweep(folder.absolute())
+                remove_stale_drafts(folder.absolute())
 
 
 @contextmanager
-def usable_cache() -> Iterator[Path]:
-    """The user's cache; where it cannot be written, a folder that is gone afterwards."""
+def open_cache() -> Iterator[Path]:
+    """Yield the user's cache; if it is not writable, a temporary folder."""
     cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        say(f"note: {cache} cannot be written ({error.strerror}), so nothing is kept for the next time")
+        say(f"note: {cache} is not writable ({error.strerror}), so nothing is cached")
         with tempfile.TemporaryDirectory(prefix="ganforge-") as folder:
             yield Path(folder)
         return
-    sweep_cache()
+    clean_cache()
     yield cache

@@ -17,26 +17,26 @@ class _Console(Console):
     def _check_buffer(self) -> None:
         try:
             super()._check_buffer()
-        except OSError:  # EIO of a terminal that was closed: a pipe whose reader is gone is caught by the base class
+        except OSError:  # EIO of a closed terminal; the base class handles broken pipes
             self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
-        """Whoever read has left: be quiet, and let what is being done go on."""
+        """Discard further output, and continue."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 console = _Console(stderr=True, highlight=False)
-"""Progress and messages; results go to standard output."""
+"""Console on standard error."""
 
 
 def say(text: str) -> None:
-    """Print lines for the person at the terminal; control characters in them are escaped."""
+    """Print lines to standard error; control characters are escaped."""
     console.print(escape_controls(text, keep="\n"), markup=False, soft_wrap=True)
 
 
 def print_result(text: str) -> None:
-    """Print a result to standard output, as `say` does; of several processes, the first does."""
+    """Print a result to standard output from the first process; control characters are escaped."""
     if process_rank():
         return
     sys.stdout.write(escape_controls(text, keep="\n\t") + "\n")
@@ -45,10 +45,10 @@ def print_result(text: str) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that stands while the block runs; where there is no terminal, nothing is shown.
+    """Show a progress bar while the block runs, if there is a terminal.
 
     Yields:
-        What to call with how much is done, and of how much.
+        Function that updates the bar with the numbers done and in total.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

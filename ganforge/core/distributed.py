@@ -1,8 +1,4 @@
-"""The processes that train one network together: who they are, what they add up, and how they agree.
-
-They are started by ``torchrun`` or by ``ganforge train --gpus N``. All that they
-tell one another passes through here; a process alone is a team too, for which nothing of this costs anything.
-"""
+"""Distributed training over ``torch.distributed``, for processes of ``torchrun`` or ``ganforge train --gpus N``."""
 
 from __future__ import annotations
 
@@ -20,32 +16,21 @@ from torch import Tensor, nn
 from ganforge.contract.errors import GanforgeError
 
 TIMEOUT = timedelta(minutes=30)
-"""After so long without a word from another process, a process gives up. One that dies is noticed at once."""
+"""Timeout of a collective. A process that dies is noticed at once."""
 
 
 LAUNCHED = "GANFORGE_LAUNCHED"
-"""Set for processes whose standard input is a pipe from ganforge's launcher, which also hosts their store."""
+"""Environment variable of workers that ganforge's launcher starts; it hosts their store and their standard input."""
 
 
 class WorkerError(GanforgeError):
-    """Another process of the run is gone, or has come to other numbers."""
+    """Lost worker, or one with other weights."""
 
     code = 1
 
 
 class Workers:
-    """One process among those that train together.
-
-    Args:
-        rank: Its number, in [0, size).
-        size: How many there are.
-        local_rank: Its number among those of its machine.
-
-    Attributes:
-        rank: As given.
-        size: As given.
-        local_rank: As given.
-    """
+    """One worker in a process group; collectives return at once if it is the only one."""
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
         self.rank = rank
@@ -56,16 +41,16 @@ class Workers:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files and speaks to people."""
+        """True for rank 0, which writes files and messages."""
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """Which of so many examples are this process's: an equal part, in order of rank."""
+        """Return this rank's part of `count` examples; all parts are equal."""
         each = count // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Put into each tensor its sum over all processes; one message for all tensors of a type."""
+        """Sum each tensor over all workers in place; one message per dtype."""
         if self.size == 1:
             return
         for dtype in dict.fromkeys(each.dtype for each in tensors):
@@ -77,7 +62,7 @@ class Workers:
                 each.detach().copy_(total.view(each.shape))
 
     def broadcast_from_last(self, tensors: Sequence[Tensor]) -> None:
-        """Put into each tensor what it holds in the process of the highest rank."""
+        """Copy each tensor from the worker of the highest rank, in place."""
         if self.size > 1:
             for each in tensors:
                 message = each.detach().contiguous()
@@ -86,10 +71,9 @@ class Workers:
                 each.detach().copy_(message)
 
     def all_reduce_gradients(self, parameters: Sequence[nn.Parameter], values: Tensor) -> None:
-        """Put into each parameter's gradient, and into some values besides, the sum over all processes.
+        """Sum gradients and `values` over all workers in place, in one message.
 
-        It is one message. A parameter without a gradient in some of them counts as zero there, and stays without where
-        it has none in any.
+        A missing gradient counts as zero; it stays None where all workers lack it.
         """
         if self.size == 1:
             return
@@ -103,7 +87,7 @@ class Workers:
                 parameters[index].grad = None
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """The tensors ``[n, ...]`` of all processes, equal in shape, one behind the other in order of rank."""
+        """Concatenate tensors ``[n, ...]`` of equal shape, in order of rank."""
         if self.size == 1:
             return tensor
         gathered = [torch.empty_like(tensor) for _ in range(self.size)]
@@ -112,7 +96,7 @@ class Workers:
         return torch.cat(gathered)
 
     def broadcast_bytes(self, content: bytes | None) -> bytes:
-        """Bytes of the leading process, in all of them; what the others give is not looked at."""
+        """Return the bytes of rank 0; other ranks may pass None."""
         if self.size == 1:
             assert content is not None
             return content
@@ -126,10 +110,10 @@ class Workers:
         return message.numpy().tobytes()
 
     def vote(self, wish: int) -> int:
-        """The largest of what all processes wish.
+        """Return the maximum of all votes; all workers must call this equally often.
 
-        A process alone gets its own at once. Among several the answer is that to the vote before, so that nobody waits
-        for it; the first one is answered with 0. All call it equally often.
+        A single worker gets its own vote. Several workers get the result of the vote before, so that none waits; the
+        first result is 0.
         """
         if self.size == 1:
             return wish
@@ -140,7 +124,7 @@ class Workers:
         return answer
 
     def _count(self) -> int:
-        """The answer to the vote that is still open; 0 if there is none."""
+        """Return the result of the pending vote; 0 without one."""
         if self._counting is None or self._vote is None:
             return 0
         with _reaching_others():
@@ -149,29 +133,21 @@ class Workers:
         return int(self._vote)
 
     def check_equal(self, digest: str, what: str) -> None:
-        """See that all processes have the same.
-
-        Args:
-            digest: Hexadecimal digest of it, as long in every process.
-            what: What it is, for a person.
-
-        Raises:
-            WorkerError: They have not.
-        """
+        """Raise a `WorkerError` unless a hexadecimal digest of `what` is equal in all workers."""
         if self.size == 1:
             return
         rows = self.gather(torch.frombuffer(bytearray(bytes.fromhex(digest)), dtype=torch.uint8)[None])
         apart = [rank for rank in range(self.size) if not torch.equal(rows[rank], rows[0])]
         if apart:
             raise WorkerError(
-                f"processes have come apart: {what} of {', '.join(map(str, apart))} differ from those of process 0",
-                "this is a fault of a device, or of a plugin that draws numbers not from torch; go on from the last "
+                f"processes diverged: {what} of {', '.join(map(str, apart))} differ from those of process 0",
+                "the cause is a faulty device, or a plugin with random numbers not from torch; continue from the last "
                 "checkpoint with --resume",
             )
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Let the first process of each machine run the block before the others, which find what it left behind."""
+        """Run the block in the first worker of each machine, then in the others."""
         if self.local_rank > 0:
             self.barrier()
         yield
@@ -179,13 +155,13 @@ class Workers:
             self.barrier()
 
     def barrier(self) -> None:
-        """Wait for all processes."""
+        """Wait for all workers."""
         if self.size > 1:
             with _reaching_others():
                 dist.all_reduce(torch.zeros(1))
 
     def close(self) -> None:
-        """Part in peace; after an error, processes just leave."""
+        """Destroy the process group."""
         if self.size > 1:
             self._count()
             self.barrier()
@@ -193,23 +169,19 @@ class Workers:
 
 
 ALONE = Workers()
-"""A process that trains by itself."""
+"""The only worker of a run."""
 
 
 def is_launched() -> bool:
-    """Whether this process was started as one of several."""
+    """Return whether a launcher started this process as one of several."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"))
 
 
 @contextmanager
 def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
-    """Host the store by which the processes of this machine find one another.
+    """Host the store of `size` workers on this machine; yield the environment variables of each, by rank.
 
-    Args:
-        size: Number of processes.
-
-    Yields:
-        The environment variables of each process, by rank. Its standard input must be a pipe from this process.
+    Standard input of a worker must be a pipe from this process.
     """
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(size), LAUNCHED: "1"}
@@ -219,22 +191,17 @@ def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
 
 
 def join_workers(on_cuda: bool) -> Workers:
-    """Meet the other processes of this run, if the launcher started several.
+    """Join the process group, if a launcher started several workers.
 
-    A process of ganforge's launcher gets SIGTERM when the launcher dies, however it dies: it saves and ends.
-
-    Args:
-        on_cuda: Whether networks are on GPUs, whose gradients NCCL then adds up; all else goes by Gloo.
-
-    Raises:
-        WorkerError: They cannot be reached.
+    A worker of ganforge's launcher gets SIGTERM when the launcher ends; it then saves a checkpoint and ends. With
+    networks on GPUs, NCCL reduces their gradients; Gloo does all else.
     """
     if not is_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE
     backend = "cpu:gloo,cuda:nccl" if on_cuda else "gloo"
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _reaching_others():
-        if os.environ.pop(LAUNCHED, None):  # not for processes that this one starts
+        if os.environ.pop(LAUNCHED, None):  # not for child processes
             threading.Thread(target=_follow_launcher, daemon=True).start()
             place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             store = dist.TCPStore(*place, is_master=False)  # type: ignore[attr-defined]
@@ -245,7 +212,7 @@ def join_workers(on_cuda: bool) -> Workers:
 
 
 def _follow_launcher() -> None:
-    """Wait for the end of standard input, which the launcher holds open as long as it lives; then send SIGTERM."""
+    """Send SIGTERM when standard input ends, which the launcher holds open."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
@@ -253,12 +220,12 @@ def _follow_launcher() -> None:
 
 @contextmanager
 def _reaching_others() -> Iterator[None]:
-    """What goes wrong between processes, in words."""
+    """Convert errors of collectives to `WorkerError`."""
     try:
         yield
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkerError(
-            f"another process of this run is gone or cannot be reached: {reason}",
-            "go on from the last checkpoint with --resume, with as many processes as there are",
+            f"another process of this run ended or is unreachable: {reason}",
+            "continue from the last checkpoint with --resume, with as many processes as available",
         ) from error

@@ -1,4 +1,4 @@
-"""Pixels: uint8 in [0, 255] and floats in [-1, 1], grids, and picture files through Pillow."""
+"""Image conversion: uint8 in [0, 255] and floats in [-1, 1], grids, PNG and GIF through Pillow."""
 
 from __future__ import annotations
 
@@ -12,25 +12,20 @@ from torch import Tensor
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """uint8 in [0, 255] of any shape to float32 in [-1, 1]."""
+    """Convert uint8 in [0, 255] of any shape to float32 in [-1, 1]."""
     return pixels.float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Floats in [-1, 1] of any shape to uint8 in [0, 255], rounded to the nearest; what lies outside is clipped."""
+    """Convert floats in [-1, 1] of any shape to uint8 in [0, 255]: rounded to the nearest, clipped."""
     return images.float().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def grid(pixels: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
-    """Lay images out in rows on black.
-
-    Args:
-        pixels: uint8 ``[N, C, H, W]``.
-        columns: Images a row; None for as square as can be.
-        gap: Pixels between two images.
+    """Arrange uint8 images ``[N, C, H, W]`` in rows on black, in a square by default.
 
     Returns:
-        One picture, uint8 ``[C, rows * (H + gap) - gap, columns * (W + gap) - gap]``.
+        Image, uint8 ``[C, rows * (H + gap) - gap, columns * (W + gap) - gap]``.
     """
     count, channels, height, width = pixels.shape
     columns = min(columns or math.ceil(math.sqrt(count)), count)
@@ -43,20 +38,20 @@ def grid(pixels: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
 
 
 def to_pil(pixels: Tensor) -> Image.Image:
-    """One image, uint8 ``[C, H, W]`` with C of 1, 3 or 4; of 2 channels the first is shown."""
+    """Convert an image, uint8 ``[C, H, W]`` with C of 1, 3 or 4; of 2 channels only the first is used."""
     array = pixels.cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(array if array.shape[2] >= 3 else array[:, :, 0])
 
 
 def png_bytes(pixels: Tensor) -> bytes:
-    """One image, uint8 ``[C, H, W]``, as the bytes of a PNG file."""
+    """Encode an image, uint8 ``[C, H, W]``, as PNG."""
     buffer = io.BytesIO()
     to_pil(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def gif_bytes(frames: Sequence[Image.Image], seconds: float = 6.0) -> bytes:
-    """An animation that takes about `seconds` and rests on its last frame, as the bytes of a GIF file."""
+    """Encode an animation of about `seconds` as GIF; the last frame is shown for 1.5 s more."""
     each = max(40, int(1000 * seconds / len(frames)))
     durations = [each] * (len(frames) - 1) + [each + 1500]
     first, *rest = (frame.convert("RGB") for frame in frames)

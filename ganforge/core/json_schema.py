@@ -1,7 +1,6 @@
-"""Validation of JSON and TOML that is read back: strict types by msgspec, finite numbers, a bounded depth.
+"""Validation of untrusted JSON and TOML: strict types by msgspec, finite numbers, limited depth.
 
-A file is limited by `ganforge.core.atomic_files.read_text` (16 MB unless its reader says otherwise), a line by
-`LONGEST_LINE`, a configuration in TOML by `LONGEST_TOML`.
+`ganforge.core.atomic_files.read_text` limits files to 16 MB by default, `LONGEST_LINE` lines, `LONGEST_TOML` TOML.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -18,7 +16,7 @@ import msgspec
 T = TypeVar("T")
 
 DEEPEST = 16
-"""Maximum depth of objects and arrays; what ganforge writes has half as many."""
+"""Maximum depth of objects and arrays; files of ganforge have at most half as many."""
 
 LONGEST_LINE = 1 << 20
 """Characters in one row of a ``.jsonl`` file."""
@@ -43,22 +41,18 @@ _STRINGS = re.compile(
     r"|#[^\n]*+",
     re.DOTALL,
 )
-"""Strings and comments of TOML; each match is linear, also of a string without an end."""
+"""Strings and comments of TOML; each match takes linear time, also of an unterminated string."""
 
 _DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST}}}")
 
 
 def decode(text: str | bytes, kind: type[T], *, null_nan: bool = False) -> T:
-    """Parse JSON and convert it to a type; see `parse_json` and `convert`."""
+    """Parse JSON and convert it to a type."""
     return convert(parse_json(text, null_nan=null_nan), kind)
 
 
 def parse_json(text: str | bytes, *, null_nan: bool = False) -> Any:
-    """Parse JSON.
-
-    Args:
-        text: JSON in UTF-8.
-        null_nan: Read NaN, Infinity and -Infinity as null, as older versions wrote them into ``.jsonl`` files.
+    """Parse JSON; `null_nan` reads NaN and Infinity as null, as older versions wrote them into ``.jsonl`` files.
 
     Raises:
         ValueError: Invalid JSON, a number outside int64 or float64, a lone surrogate, or more than `DEEPEST` levels.
@@ -110,7 +104,7 @@ def convert(tree: Any, kind: type[T]) -> T:
 
 
 def to_json(value: Any) -> str:
-    """Format a value as one line of JSON that `parse_json` reads; numbers that are not finite become null."""
+    """Format a value as one line of JSON that `parse_json` reads; non-finite numbers become null."""
     return json.dumps(_without_nan(value), allow_nan=False)
 
 
@@ -130,14 +124,10 @@ def _require_limits(tree: Any, levels: int = DEEPEST, where: str = "") -> None:
     if isinstance(tree, dict | list):
         if not levels:
             raise ValueError("it is nested too deeply")
-        for key, each in _items(tree):
+        for key, each in tree.items() if isinstance(tree, dict) else enumerate(tree):
             if isinstance(each, dict | list | int | float):
                 _require_limits(each, levels - 1, f"{where}.{key}" if where else str(key))
     elif isinstance(tree, float) and not math.isfinite(tree):
         raise ValueError(f"{where or 'it'}: not a finite number")
     elif isinstance(tree, int) and not -(1 << 63) <= tree < 1 << 63:
         raise ValueError(f"{where or 'it'}: an integer of more than 64 bits")
-
-
-def _items(tree: dict[str, Any] | list[Any]) -> Iterator[tuple[object, Any]]:
-    yield from tree.items() if isinstance(tree, dict) else enumerate(tree)

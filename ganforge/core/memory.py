@@ -1,9 +1,10 @@
-"""How much memory there is, and networks that would take more: they are refused before any of it is asked for."""
+"""Memory of the machine, and a limit on the memory of networks during construction."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,37 +16,47 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 MOST_TENSORS = 1 << 14
-"""Weights and buffers of one network; whoever asks for more has asked for thousands of layers."""
+"""Maximum number of weights and buffers of one network, reached with thousands of layers."""
 
 _SHAPED = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
-"""What makes a tensor of nothing but its shape: of these layers make their weights."""
+"""Functions that allocate a tensor from a shape, as layers do for their weights."""
 
 
 class TooLargeError(Exception):
-    """Something that would take more memory than it may."""
+    """Network that exceeds its memory limit."""
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of memory that this machine has; ``sys.maxsize`` where the system does not report it."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on the device, those of torch's cache included."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) + torch.cuda.memory_reserved(device)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError):  # not Linux
+        return machine_memory()
 
 
 def describe_bytes(size: int) -> str:
-    """A number of bytes as a user reads it, such as ``25.3 GB``."""
+    """Format a number of bytes, such as ``25.3 GB``."""
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[None]:
-    """Make networks that take no more than so many bytes.
+def limit_memory(most: int) -> Iterator[None]:
+    """Limit weights and buffers of networks that are constructed in the block to `most` bytes, or raise
+    `TooLargeError`.
 
-    A tensor that is larger than what is left is refused before it is made, whatever layer asks for it.
-
-    Args:
-        most: Bytes of all weights and buffers together.
-
-    Raises:
-        TooLargeError: They would be more, or more than `MOST_TENSORS`.
+    A tensor that exceeds the rest of the limit is refused before it is allocated.
     """
     allowance = _Allowance(most)
     handles = [
@@ -61,7 +72,7 @@ def bounded(most: int) -> Iterator[None]:
 
 
 class _Allowance(TorchFunctionMode):
-    """Sees each call of torch before it is made."""
+    """Checks each call of torch before it runs."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -80,15 +91,13 @@ class _Allowance(TorchFunctionMode):
         if func in _SHAPED:
             size = kwargs.get("size", args[0] if args and isinstance(args[0], Sequence) else args)
             dtype = kwargs.get("dtype") or torch.get_default_dtype()
-            self._require(math.prod(each for each in size if isinstance(each, int)) * dtype.itemsize)
+            needed = math.prod(each for each in size if isinstance(each, int)) * dtype.itemsize
+            if self.held + needed > self.most:
+                raise TooLargeError(f"takes more than {describe_bytes(self.most)} of memory")
         return func(*args, **kwargs)
 
-    def _require(self, size: int) -> None:
-        if self.held + size > self.most:
-            raise TooLargeError(f"takes more than {describe_bytes(self.most)} of memory")
-
     def count(self, module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        """Take note of what a module has been given."""
+        """Count a new parameter or buffer of a module."""
         if tensor is not None and not is_lazy(tensor):
             self.held += tensor.nbytes
             self.tensors += 1

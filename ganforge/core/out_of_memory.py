@@ -1,4 +1,4 @@
-"""Memory that does not suffice: how it is told, and what can still be done."""
+"""Out-of-memory handling."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class OutOfMemory(GanforgeError):
-    """A device, or this machine, has less memory than was asked for."""
+    """Device or machine out of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice, on whatever device."""
+    """Return whether an error reports that a device or the machine is out of memory."""
     words = ("out of memory", "can't allocate memory", "Storage size calculation overflowed")
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -26,15 +26,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def run_with_halving(function: Callable[..., T], *inputs: Tensor | None, join: Callable[[T, T], T]) -> T:
-    """``function(*inputs)``; where memory does not suffice for that, of each half, and so on.
+    """Return ``function(*inputs)``; when out of memory, split the batch in halves, recursively, and join their results.
 
-    Args:
-        function: Treats the examples of a batch one apart from the other.
-        inputs: Tensors ``[N, ...]``, or None.
-        join: Makes one of what it gives for two halves.
-
-    Raises:
-        Exception: That of the function, if it is another, or if one example is too much.
+    The function computes each example of inputs ``[N, ...]`` independently. Other errors, and out of memory with one
+    example, are raised.
     """
     try:
         return function(*inputs)

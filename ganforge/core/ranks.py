@@ -6,10 +6,10 @@ import os
 
 
 def process_rank() -> int:
-    """The number of this process among those that a launcher started together; the first speaks for all."""
+    """Return the rank of this process; 0 without a launcher."""
     return int(os.environ.get("RANK", 0)) if "WORLD_SIZE" in os.environ else 0
 
 
 def process_count() -> int:
-    """How many processes a launcher started together; 1 if none did."""
+    """Return the world size; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1

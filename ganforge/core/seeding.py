@@ -1,4 +1,4 @@
-"""All random numbers of a run follow from its seed and from where it stands, so that no random state is kept."""
+"""Random seeds derived from a run's seed and position, so that no random state is saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed in [0, 2^63) from a run's seed, a purpose and a position, as far from its neighbours as any other."""
+    """Derive a seed in [0, 2^63) from a run's seed, a purpose and a position, by SHA-256."""
     text = "/".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 

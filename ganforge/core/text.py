@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown."""
+"""Escaping of untrusted text for terminal, logs and HTML."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 
 
 def escape_controls(text: str, keep: str = "") -> str:
-    r"""Replace control characters by escapes such as ``\x1b``; all other text stays as it is.
-
-    Args:
-        text: From anybody: a file name, a class name, the message of a plugin.
-        keep: Control characters that the place allows, such as a line feed.
-    """
+    r"""Replace control characters except those in `keep` by escapes such as ``\x1b``."""
     return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
 def escape_html(text: object) -> str:
-    """A text as it may stand in HTML, also within quotes, whoever wrote it."""
+    """Escape untrusted text for HTML, attributes included."""
     return html.escape(escape_controls(str(text), keep="\n\t"), quote=True)

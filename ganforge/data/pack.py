@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ganforge.config.schema import DataConfig
 from ganforge.contract.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
@@ -84,6 +85,21 @@ def open_data(
         data = found.pack(None, progress)
         reason = f"packed in memory, as {folder.parent} cannot be written: {error.strerror}"
         return replace(data, note="\n".join(filter(None, (data.note, reason))))
+
+
+def open_configured(
+    config: DataConfig, registry: Registry, *, cache: Path | None = None, progress: Progress | None = None
+) -> PackedData:
+    """Open the data of a run's configuration; arguments and errors as `open_data`."""
+    return open_data(
+        config.source,
+        resolution=config.resolution,
+        options=config.options,
+        registry=registry,
+        cache=cache,
+        progress=progress,
+        skip_bad=config.skip_bad,
+    )
 
 
 def pack_data(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganforge.contract.errors import DataError, PluginError
+from ganforge.core.memory import machine_memory
 from ganforge.data.decode import strict_decoding
 from ganforge.data.items import Reader, Shape, Size
 from ganforge.data.plan import PackingPlan
@@ -157,20 +157,12 @@ def _writer(reader: Reader, plan: PackingPlan, folder: Path | None) -> ArrayWrit
         if needed > shutil.disk_usage(folder).free:
             raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB do not fit on the disk")
         return ArrayWriter(shape, plan.dtype, folder / "examples.npy")
-    if needed > _memory():
+    if needed > machine_memory():
         raise DataError(
             f"{reader.name}: {reader.length} examples {list(plan.row_shape)} of {needed / 1e9:.1f} GB exceed memory",
             "ask for a lower --resolution, or make room in the cache folder",
         )
     return ArrayWriter(shape, plan.dtype, None)
-
-
-def _memory() -> float:
-    """Bytes of this machine's memory; without limit where it does not say."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
 
 
 def settle_labels(

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ganforge.contract.errors import CheckpointError, DataError, GanforgeError, OptionError
 from ganforge.core.images import to_float
 from ganforge.core.json_schema import Count, Size
-from ganforge.core.memory import TooLargeError, bounded
+from ganforge.core.memory import TooLargeError, limit_memory
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.runs.checkpoint import digest_tensors, read_tensors, require_card, save_tensors
@@ -167,7 +167,7 @@ def load_classifier(path: Path, *, device: torch.device | None = None) -> Classi
     try:
         if not data["class_names"]:
             raise ValueError("it has no classes")
-        with bounded(2 * sum(each.nbytes for each in tensors.values())):  # what it says is no more than what it holds
+        with limit_memory(2 * sum(each.nbytes for each in tensors.values())):
             network = _build(tuple(data["shape"]), len(data["class_names"]))
         network.load_state_dict(tensors)
     except (TooLargeError, ValueError, RuntimeError) as error:

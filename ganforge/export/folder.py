@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ganforge.contract.errors import OptionError
-from ganforge.core.atomic_files import cannot_write, drafting
+from ganforge.core.atomic_files import drafting, write_error
 
 SUMS = "SHA256SUMS"
 """Name of the list of what was written, as ``sha256sum -c`` reads it."""
@@ -44,7 +44,7 @@ def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
             else:
                 draft.replace(path)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def list_files(folder: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""Layers that networks of any architecture share."""
+"""Layers shared by architectures."""

@@ -1,4 +1,4 @@
-"""Layers whose weights all learn at one speed: equalised learning rate."""
+"""Equalized learning rate: linear layers and convolutions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch.nn.functional import conv2d, conv_transpose2d, linear, pad
 
 
 class EqualizedLinear(nn.Module):
-    """A linear layer that scales its weights when it runs (Karras 2018, arXiv:1710.10196, section 4.1). Scriptable.
+    """Linear layer with weights scaled at runtime (Karras 2018, arXiv:1710.10196, section 4.1). Scriptable.
 
-    Weights are kept as N(0, 1) / lr_multiplier and multiplied by ``gain / sqrt(num_inputs) * lr_multiplier``, biases by
-    lr_multiplier. So Adam, whose steps do not depend on the gradient's size, moves every weight at the same speed
-    relative to its range; a multiplier below 1 slows the layer down and leaves what it computes at first as it is.
+    Weights are stored as N(0, 1) / lr_multiplier and multiplied by ``gain / sqrt(num_inputs) * lr_multiplier``, biases
+    by lr_multiplier. Adam's steps do not depend on the gradient's size, so every weight learns at the same speed
+    relative to its range. A multiplier below 1 slows learning and leaves the initial output unchanged.
 
     Args:
-        num_inputs: Numbers that go in.
-        num_outputs: Numbers that come out.
-        gain: Deviation of the outputs for inputs of deviation 1; sqrt(2) before a ReLU (He 2015).
-        lr_multiplier: Speed of learning, relative to the optimiser's.
+        num_inputs: Number of inputs.
+        num_outputs: Number of outputs.
+        gain: Standard deviation of outputs for inputs of deviation 1; sqrt(2) before a ReLU (He 2015).
+        lr_multiplier: Learning rate relative to the optimizer's.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, *, gain: float = 1.0, lr_multiplier: float = 1.0) -> None:
@@ -31,24 +31,24 @@ class EqualizedLinear(nn.Module):
         self.lr_multiplier = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, num_inputs]`` to ``[N, num_outputs]``."""
+        """Map ``[N, num_inputs]`` to ``[N, num_outputs]``."""
         return linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
 
 
 class EqualizedConv2d(nn.Module):
-    """A convolution that scales its weights when it runs, as `EqualizedLinear` does. Scriptable.
+    """Convolution with weights scaled at runtime, as `EqualizedLinear`. Scriptable.
 
-    Zeros are padded so that maps keep their size. With `resample` it also doubles or halves it: ``up`` repeats each
-    pixel twice along both axes and then convolves, ``down`` convolves and then averages 2 x 2 pixels. Both are done in
-    one strided convolution of a kernel larger by one, which is the same in less than half of the multiplications.
+    Zero padding keeps the size of maps. With `resample`, ``up`` repeats each pixel twice along both axes before the
+    convolution, ``down`` averages 2 x 2 pixels after it. Both are fused into one strided convolution with a kernel
+    larger by one, which takes less than half of the multiplications.
 
     Args:
-        channels_in: Channels of the maps that go in.
-        channels_out: Channels of the maps that come out.
+        channels_in: Number of input channels.
+        channels_out: Number of output channels.
         kernel_size: Edge of the kernel; odd.
-        gain: Deviation of the outputs for inputs of deviation 1; sqrt(2) before a ReLU.
+        gain: Standard deviation of outputs for inputs of deviation 1; sqrt(2) before a ReLU.
         resample: ``none``, ``up`` or ``down``.
-        bias: Whether each map has a learned number added.
+        bias: Whether to add a learned bias.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class EqualizedConv2d(nn.Module):
         self.register_buffer("widen", _widening(kernel_size, resample), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
+        """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
         weight = self.weight * self.scale
         if self.resample == "none":
             return conv2d(x, weight, self.bias, padding=self.padding)
@@ -83,13 +83,10 @@ class EqualizedConv2d(nn.Module):
 
 
 def _widening(kernel_size: int, resample: str) -> Tensor:
-    """What makes of a kernel's numbers, row by row, those of a kernel larger by one that convolves and resamples.
+    """Return the matrix ``[kernel_size^2, (kernel_size + 1)^2]`` that turns a kernel into the resampling kernel.
 
-    Each pixel meets the kernel at two neighbouring places along an axis: the sum of both is one kernel. Its mean over
-    2 x 2 pixels halves maps; a transposed convolution, which doubles them, lays it down mirrored.
-
-    Returns:
-        ``[kernel_size^2, (kernel_size + 1)^2]``.
+    Each pixel meets the kernel at two neighboring places along an axis: the sum of both is one kernel. Its mean over 2
+    x 2 pixels halves maps; a transposed convolution, which doubles them, applies it mirrored.
     """
     kernels = torch.eye(kernel_size**2).view(-1, kernel_size, kernel_size)
     wide = pad(kernels, (1, 1, 1, 1))

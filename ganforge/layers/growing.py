@@ -1,4 +1,4 @@
-"""Networks that begin small and grow while they train (Karras 2018, arXiv:1710.10196, section 2)."""
+"""Progressive growing (Karras 2018, arXiv:1710.10196, section 2)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ganforge.layers.resample import repeat_pixels
 
 
 class Growth(nn.Module):
-    """How far a network has grown: the resolution at which it works, and how far that is faded in. Scriptable.
+    """Stage of a growing network: resolution and fade-in weight. Scriptable.
 
-    The first resolution is held for `stage_images`. Each further one, twice as large, is faded in over `fade_images`
-    and then held for `stage_images`. The count of images is a buffer, so that weights come back at their stage; what
-    runs reads plain numbers beside it, so that no device is waited for.
+    The first resolution is trained for `stage_images`. Each further one, twice as large, fades in over `fade_images`
+    and is then trained for `stage_images`. A buffer holds the images, so that weights restore their stage; computations
+    use plain numbers, to avoid synchronizing the device.
 
     Args:
         full_resolution: Pixels along an edge of an image, a power of two.
-        start_resolution: Those of the first stage: a power of two from 4 on, or `full_resolution` to grow nothing.
-        stage_images: Real images for which each resolution is held.
-        fade_images: Real images over which each further one is faded in.
+        start_resolution: Pixels of the first stage: a power of two of at least 4, or `full_resolution` for no growing.
+        stage_images: Real images for each resolution.
+        fade_images: Real images of each fade-in.
 
     Attributes:
-        resolution: The newest resolution.
-        alpha: Its share, in [0, 1]: 0 when it comes, 1 once it is faded in.
-        num_sizes: How many sizes of maps there are from 4 x 4 up to it.
+        resolution: Newest resolution.
+        alpha: Fade-in weight of the newest resolution, in [0, 1].
+        num_sizes: Number of map sizes from 4 x 4 up to it.
     """
 
     def __init__(self, full_resolution: int, *, start_resolution: int, stage_images: int, fade_images: int) -> None:
@@ -46,14 +46,13 @@ class Growth(nn.Module):
         self.stage_images = stage_images
         self.fade_images = fade_images
         self.images: Tensor
-        # What does not grow has nothing to remember.
         grows = start_resolution < full_resolution
         self.register_buffer("images", torch.zeros((), dtype=torch.int64), persistent=grows)
         self.register_load_state_dict_post_hook(_return_to_stage)  # type: ignore[no-untyped-call]
         self.grow(0)
 
     def stage_at(self, images: int) -> tuple[int, float]:
-        """The resolution and its share alpha after so many real images."""
+        """Return resolution and alpha after `images` real images."""
         if images < self.stage_images:
             return self.start_resolution, 1.0
         doublings, since = divmod(images - self.stage_images, self.fade_images + self.stage_images)
@@ -63,7 +62,7 @@ class Growth(nn.Module):
         return self.start_resolution << (doublings + 1), alpha
 
     def phases(self) -> tuple[int, ...]:
-        """After how many images each resolution is held, or begins to fade in; see `Growing.phases`."""
+        """Return the numbers of images at which stages and fade-ins begin."""
         starts, resolution, images = [0], self.start_resolution, self.stage_images
         while resolution < self.full_resolution:
             starts += [images, images + self.fade_images]
@@ -71,28 +70,28 @@ class Growth(nn.Module):
         return tuple(starts)
 
     def grow(self, images: int) -> None:
-        """Set what is due after so many real images."""
+        """Set the stage after `images` real images."""
         self.images.fill_(images)
         self.resolution, self.alpha = self.stage_at(images)
         self.num_sizes = self.resolution.bit_length() - 2
 
     def fade(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """(1 - alpha) of coarse images ``[N, C, h, w]``, each pixel repeated, and alpha of fine ones, 2h x 2w."""
+        """Blend coarse images ``[N, C, h, w]``, upsampled, with fine ones of 2h x 2w by alpha."""
         return torch.lerp(repeat_pixels(coarse), fine, self.alpha)
 
     def enlarge(self, images: Tensor) -> Tensor:
-        """Images of the stage at full size, each pixel repeated."""
+        """Upsample images of the stage to full size by repeating pixels."""
         if self.resolution == self.full_resolution:
             return images
         return repeat_pixels(images, self.full_resolution // images.shape[2])
 
     def reduce(self, images: Tensor) -> Tensor:
-        """Images of full size at that of the stage, by means over squares of pixels."""
+        """Average images of full size down to the stage's size."""
         factor = self.full_resolution // self.resolution
         return avg_pool2d(images, factor) if factor > 1 else images
 
     def coarsen(self, images: Tensor) -> Tensor:
-        """Images of full size in the detail of the stage, faded as the generator's are."""
+        """Return full-size images at the detail of the stage."""
         if self.resolution == self.full_resolution and self.alpha == 1.0:
             return images
         coarse = self.reduce(images)
@@ -101,15 +100,15 @@ class Growth(nn.Module):
         return self.enlarge(coarse)
 
     def encode(self, images: Tensor, from_pixels: Sequence[nn.Module], blocks: Sequence[nn.Module]) -> Tensor:
-        """The way of images through a discriminator as far as it has grown, faded as the generator's, mirrored.
+        """Run a discriminator's layers of the current stage, with fade-in.
 
         Args:
             images: ``[N, C, H, W]`` of full size.
-            from_pixels: A layer from pixels to maps for each size that a stage may have, the full one first.
-            blocks: What halves maps, from those of the full size down to the smallest that is halved.
+            from_pixels: Layers from pixels to maps, one per stage, full size first.
+            blocks: Layers that halve maps, full size first.
 
         Returns:
-            What the last block gives.
+            Output of the last block.
         """
         level = (self.full_resolution // self.resolution).bit_length() - 1
         images = self.reduce(images)
@@ -126,29 +125,33 @@ def _return_to_stage(growth: Growth, _: Any) -> None:
 
 
 class ProgressiveNetwork(Growing):
-    """A network that grows by the `Growth` in its attribute ``growth``."""
+    """A network that grows by its attribute ``growth``, a `Growth`.
 
-    if TYPE_CHECKING:  # TorchScript takes annotations in the body of a class for those of its own types
+    Args:
+        growing: Whether to grow; set it for both players.
+        start_resolution: Pixels along an edge of the first stage, if growing.
+        stage_images: Real images for each resolution, if growing; the paper has 800k.
+        fade_images: Real images of each fade-in, if growing; the paper has 800k.
+    """
+
+    if TYPE_CHECKING:  # TorchScript reads annotations in class bodies
         growth: Growth
 
     def phases(self) -> tuple[int, ...]:
-        """As `Growing.phases`."""
         return self.growth.phases()
 
     def grow(self, images: int) -> None:
-        """As `Growing.grow`."""
         self.growth.grow(images)
 
     def coarsen(self, images: Tensor) -> Tensor:
-        """As `Growing.coarsen`."""
         return self.growth.coarsen(images)
 
 
 class ProgressiveGenerator(ProgressiveNetwork):
-    """A generator that grows: it makes its maps only as far as it has grown and leaves the rest to `draw`.
+    """A growing generator: it computes maps up to the current stage, and `draw` converts them to images.
 
-    Besides ``growth`` it sets ``to_pixels``, the layer from maps of full size to pixels, and ``small_pixels``, a
-    ``ModuleList`` of such layers for each smaller size from the start on.
+    Besides ``growth`` it sets ``to_pixels``, the layer from full-size maps to pixels, and ``small_pixels``, a
+    ``ModuleList`` of such layers for each smaller stage.
     """
 
     if TYPE_CHECKING:
@@ -156,10 +159,10 @@ class ProgressiveGenerator(ProgressiveNetwork):
         small_pixels: nn.ModuleList
 
     def draw(self, maps: list[Tensor]) -> Tensor:
-        """Images ``[N, C, H, W]`` of full size. Scriptable.
+        """Convert maps to images ``[N, C, H, W]`` of full size. Scriptable.
 
         Args:
-            maps: Those of each size so far, ``[N, channels, size, size]``, the newest last.
+            maps: Maps of each size so far, ``[N, channels, size, size]``, the newest last.
         """
         growth = self.growth
         images = self.pixels_of(maps[-1], growth.resolution)
@@ -168,7 +171,7 @@ class ProgressiveGenerator(ProgressiveNetwork):
         return growth.enlarge(images)
 
     def pixels_of(self, x: Tensor, resolution: int) -> Tensor:
-        """What the layer of a size gives for its maps ``[N, channels, resolution, resolution]``. Scriptable."""
+        """Convert maps ``[N, channels, resolution, resolution]`` to pixels. Scriptable."""
         if resolution == self.growth.full_resolution:
             return self.to_pixels(x)  # type: ignore[no-any-return]
         images = x

@@ -1,4 +1,4 @@
-"""From latents to styles."""
+"""Mapping network from latents to styles."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from ganforge.layers.pixel_norm import PixelNorm
 class MappingNetwork(nn.Module):
     """Fully connected layers from latents z to style vectors w (Karras 2019, arXiv:1812.04948). Scriptable.
 
-    Latents are brought to one length first, as are the embeddings of labels that are joined to them. In training mode
-    the mean of w is tracked, towards which styles are truncated: the plain mean of the first ``1 / (1 - decay)``
-    batches, a running one from then on.
+    Latents and label embeddings are normalized first. In training mode the network tracks the mean of w for truncation:
+    the plain mean of the first ``1 / (1 - decay)`` batches, then an exponential moving average.
 
     Args:
         z_dim: Length of a latent vector.
         w_dim: Length of a style vector.
         num_layers: Number of layers, each with leaky ReLU 0.2.
-        num_classes: Classes to embed; 0 for none.
-        lr_multiplier: Speed of learning; the paper's hundredth keeps training stable.
-        decay: Of the mean, a batch.
+        num_classes: Number of classes; 0 for unconditional.
+        lr_multiplier: Relative learning rate; the paper's 0.01 stabilizes training.
+        decay: Decay of the mean per batch.
 
     Attributes:
-        mean: The mean of w, ``[w_dim]``.
+        mean: Mean of w, ``[w_dim]``.
     """
 
     def __init__(
@@ -56,11 +55,7 @@ class MappingNetwork(nn.Module):
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]``, and classes ``[N]`` if it has any, to style vectors ``[N, w_dim]``.
-
-        Raises:
-            ValueError: Labels are None where there are classes.
-        """
+        """Map latents ``[N, z_dim]`` and classes ``[N]`` to style vectors ``[N, w_dim]``."""
         x: Tensor = self.normalize(z)
         if self.embedding is not None:
             x = torch.cat([x, self.normalize(self.embedding(require_labels(labels)))], dim=1)
@@ -70,13 +65,13 @@ class MappingNetwork(nn.Module):
         return w
 
     def truncate(self, w: Tensor, num_styles: int, truncation: float = 1.0, cutoff: int = -1) -> Tensor:
-        """A style for each layer, brought nearer to the mean: mean + truncation * (w - mean).
+        """Return a style for each layer, truncated: mean + truncation * (w - mean).
 
         Args:
             w: Style vectors ``[N, w_dim]``.
-            num_styles: L, the number of layers.
-            truncation: 1 leaves styles as they are, 0 gives their mean.
-            cutoff: So many of the coarsest layers are truncated; -1 for all.
+            num_styles: Number L of layers.
+            truncation: 1 for no truncation, 0 for the mean style.
+            cutoff: Number of the coarsest layers to truncate; -1 for all.
 
         Returns:
             ``[N, L, w_dim]``.

@@ -1,4 +1,4 @@
-"""Noise within a generator: what is left to chance in an image, apart from its latent vector."""
+"""Noise inputs of generators."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import torch
 from torch import Tensor, nn
 
 NOISE_MODES = ("random", "fixed", "none", "only-coarse", "only-fine")
-"""What a `StyleGenerator` may be asked for; see `layer_noise`."""
+"""Values of `noise` of a `StyleGenerator`."""
 
 
 def layer_noise(noise: str, layer: int, num_layers: int) -> str:
-    """The noise of one layer, where that of a network is asked for. Scriptable.
+    """Return the noise of one layer. Scriptable.
 
     Args:
-        noise: One of `NOISE_MODES`; the last two are fixed noise in the coarser or the finer half of the layers alone.
-        layer: Number of the layer, from 0 for the coarsest.
+        noise: One of `NOISE_MODES`; ``only-coarse`` and ``only-fine`` are fixed noise in half of the layers.
+        layer: Index of the layer, 0 for the coarsest.
         num_layers: Number of layers with noise.
 
     Returns:
         ``random``, ``fixed`` or ``none``.
 
     Raises:
-        ValueError: There is no such noise.
+        ValueError: Unknown `noise`.
     """
     if noise in ["random", "fixed", "none"]:
         return noise
     if noise not in ["only-coarse", "only-fine"]:
-        raise ValueError(f"noise={noise} is not to be had; it is random, fixed, none, only-coarse or only-fine")
+        raise ValueError(f"noise={noise} is invalid; it must be random, fixed, none, only-coarse or only-fine")
     is_coarse = layer < num_layers // 2
     return "fixed" if is_coarse == (noise == "only-coarse") else "none"
 
 
 class NoiseInjection(nn.Module):
-    """Adds one map of normal noise to all channels, each by its learned strength (Karras 2019, arXiv:1812.04948).
+    """Adds one map of Gaussian noise to all channels, scaled per channel (Karras 2019, arXiv:1812.04948). Scriptable.
 
-    Strengths begin at 0. Scriptable.
+    Scales are learned and start at 0.
 
     Args:
-        channels: C of the maps.
-        size: Their height and width, for the fixed noise, which is kept in the buffer ``fixed`` and saved.
-        lr_multiplier: Speed at which strengths learn, relative to the optimiser's; they are kept divided by it.
+        channels: Number of channels C.
+        size: Height and width of the fixed noise, a saved buffer ``fixed``.
+        lr_multiplier: Learning rate of the scales relative to the optimizer's; stored scales are divided by it.
     """
 
     def __init__(self, channels: int, size: int, *, lr_multiplier: float = 1.0) -> None:
@@ -50,10 +50,10 @@ class NoiseInjection(nn.Module):
         self.register_buffer("fixed", torch.randn(1, 1, size, size))
 
     def forward(self, x: Tensor, noise: str = "random") -> Tensor:
-        """Maps ``[N, C, H, W]`` to the same shape; noise is ``random`` for each image, ``fixed`` for all, or ``none``.
+        """Add noise to maps ``[N, C, H, W]``: ``random`` per image, ``fixed`` for all, or ``none``.
 
         Raises:
-            ValueError: There is no such noise.
+            ValueError: Unknown `noise`.
         """
         if noise == "none":
             return x
@@ -61,6 +61,6 @@ class NoiseInjection(nn.Module):
         if noise == "fixed":
             return torch.addcmul(x, strength, self.fixed.to(x.dtype))
         if noise != "random":
-            raise ValueError(f"noise={noise} is not to be had; a layer's is random, fixed or none")
+            raise ValueError(f"noise={noise} is invalid; it must be random, fixed or none")
         drawn = torch.randn([x.shape[0], 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
         return torch.addcmul(x, strength, drawn)

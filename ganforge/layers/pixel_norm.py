@@ -1,4 +1,4 @@
-"""Every feature vector brought to one length."""
+"""Pixelwise feature normalization."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from torch import Tensor, nn
 class PixelNorm(nn.Module):
     """Divides each feature vector by its root mean square (Karras 2018, arXiv:1710.10196, section 4.2). Scriptable.
 
-    A latent vector has one; of a map, each pixel has its own.
-
-    Args:
-        eps: Added to the mean square.
+    `eps` is added to the mean square.
     """
 
     def __init__(self, eps: float = 1e-8) -> None:
@@ -19,5 +16,5 @@ class PixelNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, ...]`` to the same shape, with mean square 1 over C."""
+        """Normalize ``[N, C, ...]`` to mean square 1 over C."""
         return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt()

@@ -1,4 +1,4 @@
-"""Repeated pixels, a binomial blur, and with both the resampling of maps without stairs."""
+"""Resampling of maps: nearest, bilinear, and a binomial blur."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 
 def repeat_pixels(x: Tensor, factor: int = 2) -> Tensor:
-    """Maps ``[N, C, H, W]`` with each pixel repeated `factor` times along both axes. Scriptable.
+    """Upsample maps ``[N, C, H, W]`` by repeating each pixel `factor` times along both axes. Scriptable.
 
-    Not by ``interpolate``: an exported file would hold the whole of that function, newest filters included, which older
-    releases of torch do not know and so refuse to load.
+    Unlike ``interpolate``, exported files contain a single operator that older releases of torch can load.
     """
     repeated: Tensor = torch.ops.aten.upsample_nearest2d(x, [factor * x.shape[2], factor * x.shape[3]])
     return repeated
 
 
 class RepeatPixels(nn.Module):
-    """Doubles maps by repeating each pixel. Scriptable."""
+    """Doubles the size of maps by repeating pixels. Scriptable."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to ``[N, C, 2H, 2W]``."""
         return repeat_pixels(x)
 
 
 class Blur(nn.Module):
-    """The binomial filter [1, 2, 1] / 4 along both axes of each channel (Karras 2019, arXiv:1812.04948). Scriptable.
+    """Binomial filter [1, 2, 1] / 4 along both axes of maps ``[N, C, H, W]`` (Karras 2019, arXiv:1812.04948).
+    Scriptable.
 
-    It goes after doubling a map's size and before halving it. The pixels at the border are repeated beyond it, so that
-    a constant stays what it is everywhere.
+    Use it after upsampling and before downsampling. Padding repeats the border, so that constants are preserved.
     """
 
     def __init__(self) -> None:
@@ -39,8 +37,7 @@ class Blur(nn.Module):
         self.register_buffer("kernel", torch.outer(row, row), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[N, C, H, W]`` to the same shape."""
-        # Joined by hand: on a CPU faster than torch's own padding, and on CUDA its gradient is repeatable.
+        # Faster than torch's padding on a CPU, and with a deterministic gradient on CUDA.
         x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
         x = torch.cat([x[:, :, :, :1], x, x[:, :, :, -1:]], dim=3)
         channels = x.shape[1]
@@ -48,25 +45,23 @@ class Blur(nn.Module):
 
 
 class BilinearUpsample(nn.Module):
-    """Doubles maps: each pixel repeated, then blurred, which is bilinear interpolation. Scriptable."""
+    """Doubles the size of maps by bilinear interpolation. Scriptable."""
 
     def __init__(self) -> None:
         super().__init__()
         self.blur = Blur()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to ``[N, C, 2H, 2W]``."""
         blurred: Tensor = self.blur(repeat_pixels(x))
         return blurred
 
 
 class BilinearDownsample(nn.Module):
-    """Halves maps: blurred, then averaged over 2 x 2 pixels. Scriptable."""
+    """Halves the size of maps: blur, then averages of 2 x 2. Scriptable."""
 
     def __init__(self) -> None:
         super().__init__()
         self.blur = Blur()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]`` to ``[N, C, H/2, W/2]``."""
         return avg_pool2d(self.blur(x), 2)

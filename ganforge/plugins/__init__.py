@@ -1,1 +1,1 @@
-"""Plugins: discovery, the registry of parts, their options, and scaffolds of new packages."""
+"""Plugins: discovery, loading, registry, options, scaffold."""

@@ -1,4 +1,4 @@
-"""Finds plugins, loads them one by one, and says of each what it offers or why it is broken."""
+"""Plugin loading from entry points and files."""
 
 from __future__ import annotations
 
@@ -17,37 +17,22 @@ import pluggy
 
 from ganforge.contract import hookspecs
 from ganforge.contract.errors import OptionError, PluginError, explain, nearest
+from ganforge.plugins.kinds import KINDS
 from ganforge.version import API_VERSION
-
-HOOKS = {
-    "generator": "ganforge_generators",
-    "discriminator": "ganforge_discriminators",
-    "loss": "ganforge_losses",
-    "regularizer": "ganforge_regularizers",
-    "augmentation": "ganforge_augmentations",
-    "dataset": "ganforge_datasets",
-    "recipe": "ganforge_recipes",
-    "exporter": "ganforge_exporters",
-    "extractor": "ganforge_extractors",
-    "logger": "ganforge_loggers",
-}
-"""The hook that brings each kind of part."""
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin and what became of it.
+    """A plugin and its state.
 
     Attributes:
-        name: Its entry point's name, or its file's stem.
-        distribution: The installed package that brings it, or the path of its file.
-        version: The package's version; empty for a file.
-        status: Whether it is of use.
-        error: Why it is broken, as one line.
-        parts: For each kind of part, names and what stands behind them.
-        warnings: Global settings that its import changed, and that were restored.
+        name: Name of the entry point, or stem of the file.
+        distribution: Installed package, or path of the file; `version` is empty for a file.
+        error: Reason of a broken plugin, as one line.
+        parts: Parts by kind and name.
+        warnings: Global settings that its import changed; they are restored.
     """
 
     name: str
@@ -60,20 +45,14 @@ class Plugin:
 
 
 def load_plugins(
-    files: Sequence[Path] = (),
-    disabled: Collection[str] = (),
-    announce: Callable[[str], None] = lambda name: None,
+    files: Sequence[Path] = (), disabled: Collection[str] = (), announce: Callable[[str], None] = lambda name: None
 ) -> list[Plugin]:
-    """Load all installed plugins in order of name, then the files. A broken one never stops another.
+    """Load all installed plugins in order of name, then the files; a broken one does not stop others.
 
     Args:
-        files: One-file plugins, by path.
-        disabled: Names of plugins that are not even imported.
-        announce: Called with the name of each plugin before it is imported.
-
-    Raises:
-        OptionError: A disabled name that no plugin has, or a file that is not there.
-        PluginError: A file is broken; it was asked for, so it is not passed over.
+        files: One-file plugins; a broken one raises a PluginError.
+        disabled: Names of plugins to skip.
+        announce: Called with the name of each plugin before its import.
     """
     found = sorted(entry_points(group="ganforge"), key=lambda point: (point.name, _distribution(point)))
     names = {point.name for point in found} | {path.stem for path in files}
@@ -93,13 +72,9 @@ def load_plugins(
 
 @contextmanager
 def _contained(warnings: list[str]) -> Iterator[None]:
-    """Import a plugin in the block: what it prints goes to standard error, and torch's defaults are restored.
+    """Import a plugin in the block, with standard output on standard error; restore torch's default dtype.
 
-    Args:
-        warnings: Gets one line for each default of torch that the plugin changed.
-
-    Raises:
-        PluginError: The block raised anything but an interrupt by the keyboard.
+    Exceptions become a PluginError; `warnings` receives a line for each changed setting.
     """
     torch = sys.modules.get("torch")
     before = torch.get_default_dtype() if torch else None
@@ -137,7 +112,7 @@ def _from_entry_point(point: EntryPoint, disabled: bool) -> Plugin:
 
 def _from_file(path: Path) -> Plugin:
     if path.suffix != ".py" or not path.is_file():
-        raise OptionError(f"--plugin {path}: no such Python file", "give the path of a file that ends in .py")
+        raise OptionError(f"--plugin {path}: no such Python file", "give the path of a .py file")
     name = f"ganforge_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -150,38 +125,31 @@ def _from_file(path: Path) -> Plugin:
             spec.loader.exec_module(module)
             parts = collect_parts(module)
     except PluginError as error:
-        raise PluginError(f"--plugin {path}: {error}", "mend the file, or leave the flag out") from error
+        raise PluginError(f"--plugin {path}: {error}", "correct the file, or omit the flag") from error
     return Plugin(path.stem, str(path), "", "ok", parts=parts, warnings=warnings)
 
 
 def collect_parts(module: object) -> dict[str, dict[str, Any]]:
-    """Ask a plugin for all that it offers.
-
-    Args:
-        module: A module, or any object, with decorated hook functions.
-
-    Raises:
-        PluginError: It was written for another version of the contract; or a hook is misspelt, undecorated, takes
-            arguments or returns something else than a mapping; or there is none.
-    """
+    """Collect all parts of a module, or any object with decorated hook functions, by kind and name."""
     written_for = getattr(module, "GANFORGE_API", API_VERSION)
     if written_for != API_VERSION:
         raise PluginError(
-            f"it was written for version {written_for} of the contract, and this ganforge has {API_VERSION}",
+            f"it requires version {written_for} of the contract; this ganforge has {API_VERSION}",
             "upgrade the plugin" if written_for < API_VERSION else "upgrade ganforge",
         )
+    hooks = [kind.hook for kind in KINDS.values()]
     manager = pluggy.PluginManager("ganforge")
     manager.add_hookspecs(hookspecs)
     for name, value in vars(module).items():
         if name.startswith("ganforge_") and callable(value) and not hasattr(value, "ganforge_impl"):
             raise PluginError(f"{name} is not decorated: put @hookimpl above it")
-        if hasattr(value, "ganforge_impl") and name not in HOOKS.values():
-            raise PluginError(f"{name} is no hook of ganforge", nearest(name, HOOKS.values()))
+        if hasattr(value, "ganforge_impl") and name not in hooks:
+            raise PluginError(f"unknown hook {name}", nearest(name, hooks))
         if hasattr(value, "ganforge_impl") and (arguments := list(inspect.signature(value).parameters)):
             raise PluginError(f"{name} takes {', '.join(arguments)}; a hook takes no arguments")
     manager.register(module)
     parts: dict[str, dict[str, Any]] = {}
-    for kind, hook in HOOKS.items():
+    for kind, hook in zip(KINDS, hooks, strict=True):
         for offered in getattr(manager.hook, hook)():
             if not isinstance(offered, Mapping):
                 raise PluginError(
@@ -191,22 +159,12 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
                 _check_part(kind, name, part)
                 parts.setdefault(kind, {})[name] = part
     if not parts:
-        raise PluginError("it implements no hook", f"implement one of {', '.join(HOOKS.values())}")
+        raise PluginError("it implements no hook", f"implement one of {', '.join(hooks)}")
     return parts
 
 
 def _check_part(kind: str, name: object, part: object) -> None:
-    import ganforge
-
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise PluginError(f"{kind} name {name!r} must be lower-case letters, digits and hyphens")
-    if kind == "recipe":
-        if not isinstance(part, ganforge.Recipe):
-            raise PluginError(f"recipe '{name}' is a {type(part).__name__}; it must be a ganforge.Recipe")
-    elif kind == "dataset":
-        if not callable(part):
-            raise PluginError(f"dataset '{name}' is a {type(part).__name__}; it must be a class or a function")
-    else:
-        base = getattr(ganforge, kind.capitalize())
-        if not (isinstance(part, type) and issubclass(part, base)):
-            raise PluginError(f"{kind} '{name}' must be a class that derives from ganforge.{base.__name__}")
+    if error := KINDS[kind].find_error(part):
+        raise PluginError(f"{kind} '{name}' is a {type(part).__name__}; it must be {error}")

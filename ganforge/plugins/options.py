@@ -1,4 +1,4 @@
-"""Options: read off a constructor's keyword-only arguments, and brought from text to their type."""
+"""Options of parts: keyword-only arguments of a constructor, and their conversion from text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ganforge.contract.errors import OptionError, PluginError, nearest
 from ganforge.contract.schedules import Schedule
@@ -17,13 +17,9 @@ from ganforge.contract.schedules import Schedule
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a part.
+    """One option of a part; `help` is its line in the docstring's ``Args``.
 
-    Attributes:
-        name: The argument's name.
-        annotation: Its type: bool, int, float, str, a ``Literal``, a ``tuple`` of those, or one of them ``| None``.
-        default: The value when it is not given.
-        help: Its line in the docstring's ``Args`` section; may be empty.
+    The annotation is bool, int, float, str, `Schedule`, a ``Literal``, a ``tuple`` of those, or one of them ``| None``.
     """
 
     name: str
@@ -33,26 +29,24 @@ class Option:
 
     @property
     def type_name(self) -> str:
-        """The type as a user reads it, such as ``int`` or ``transposed|nearest``."""
-        return describe(self.annotation)
+        """Type in a user's words, such as ``int`` or ``transposed|nearest``."""
+        return _describe(self.annotation)
 
     @property
     def shown_default(self) -> Any:
-        """The default as a user would write it."""
+        """Default value as a user writes it."""
         if isinstance(self.default, tuple):
             return ",".join(map(str, self.default))
         return "none" if self.default is None else self.default
 
 
 def read_options(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The options of a class or function: its keyword-only arguments.
-
-    Raises:
-        PluginError: An option has no annotation or no default.
-    """
+    """Return the options of a class or function: its keyword-only arguments."""
     function: Any = getattr(factory, "__init__") if isinstance(factory, type) else factory  # noqa: B009
     hints = typing.get_type_hints(function)
-    lines = _argument_lines(f"{inspect.getdoc(factory) or ''}\n\n{inspect.getdoc(function) or ''}")
+    lines: dict[str, str] = {}
+    for owner in (*reversed(getattr(factory, "__mro__", ())), factory, function):
+        lines |= _argument_lines(inspect.cleandoc(owner.__doc__ or ""))
     options = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -71,32 +65,22 @@ def _argument_lines(doc: str) -> dict[str, str]:
     return lines
 
 
-def describe(annotation: Any) -> str:
-    """A type as a user reads it."""
+def _describe(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Literal:
         return "|".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return "|".join(describe(each) for each in arguments)
+        return "|".join(_describe(each) for each in arguments)
     if origin is tuple:
-        return f"{describe(arguments[0])},..."
+        return f"{_describe(arguments[0])},..."
     if annotation is types.NoneType:
         return "none"
     return getattr(annotation, "__name__", str(annotation))
 
 
 def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], where: str) -> dict[str, Any]:
-    """Bring given options to their types and refuse those that do not exist.
-
-    Args:
-        options: Names and values, as text from the command line or typed from a file.
-        schema: What there is.
-        where: What the options belong to, such as ``generator 'dcgan'``.
-
-    Raises:
-        OptionError: An unknown name or a value of the wrong type.
-    """
+    """Convert options to their types; `where` is their owner for messages, such as ``generator 'dcgan'``."""
     checked = {}
     for name, value in options.items():
         if name not in schema:
@@ -106,18 +90,14 @@ def check_options(options: Mapping[str, Any], schema: Mapping[str, Option], wher
 
 
 def coerce(value: Any, annotation: Any, where: str) -> Any:
-    """Bring a value to a type; text is read as a user writes it (``500k``, ``true``, ``64,128``).
-
-    Raises:
-        OptionError: The value cannot be of that type.
-    """
+    """Convert a value to a type; text may be ``500k``, ``true``, ``64,128``."""
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Literal:
         for choice in arguments:
             if value == choice or str(value) == str(choice):
                 return choice
-        raise OptionError(f"{where}: {value!r} is not to be had", nearest(str(value), map(str, arguments)))
+        raise OptionError(f"{where}: {value!r} is invalid", nearest(str(value), map(str, arguments)))
     if origin in (typing.Union, types.UnionType):
         if types.NoneType in arguments and (value is None or value == "none"):
             return None
@@ -128,15 +108,13 @@ def coerce(value: Any, annotation: Any, where: str) -> Any:
         if not isinstance(items, (list, tuple)):
             items = [items]
         return tuple(coerce(each, arguments[0], where) for each in items)
-    reader = _READERS.get(annotation)
-    if reader is None:
-        raise PluginError(f"{where}: options of type {describe(annotation)} cannot be given by a user")
+    known = _TYPES.get(annotation)
+    if known is None:
+        raise PluginError(f"{where}: unsupported type {_describe(annotation)} of an option")
     try:
-        return reader(value)
+        return known.read(value)
     except (KeyError, ValueError, TypeError, OverflowError):
-        raise OptionError(
-            f"{where}: {value!r} is no {_WORDS[annotation]}", f"such as {_EXAMPLES[annotation]}"
-        ) from None
+        raise OptionError(f"{where}: {value!r} is not {known.words}", f"such as {known.example}") from None
 
 
 def _read_bool(value: Any) -> bool:
@@ -148,14 +126,14 @@ def _read_bool(value: Any) -> bool:
 def _read_int(value: Any) -> int:
     number = _read_whole(value)
     if not -(1 << 63) <= number < 1 << 63:
-        raise ValueError  # no tensor's size and no seed can hold it
+        raise ValueError  # exceeds sizes and seeds of torch
     return number
 
 
 def _read_whole(value: Any) -> int:
     if isinstance(value, str):
         with suppress(ValueError):
-            return int(value)  # exactly, where a float would round
+            return int(value)  # exact, unlike a float
     elif isinstance(value, int) and not isinstance(value, bool):
         return value
     number = _read_float(value)
@@ -176,7 +154,7 @@ def _read_float(value: Any) -> float:
 
 
 _LARGEST = 3.4e38
-"""Of float32, in which networks compute."""
+"""Maximum of float32."""
 
 _THOUSANDS = {"k": 1_000, "m": 1_000_000}
 
@@ -184,7 +162,7 @@ _THOUSANDS = {"k": 1_000, "m": 1_000_000}
 def _read_str(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
-    value.encode()  # a lone surrogate could be written to config.json, but not be read back
+    value.encode()  # refuse lone surrogates, which config.json cannot hold
     return value
 
 
@@ -200,18 +178,16 @@ def _read_schedule(value: Any) -> Schedule:
     return Schedule(_read_float(start), _read_float(end), length, "cosine" if shape == "cosine" else "linear")
 
 
-_READERS: dict[Any, Callable[[Any], Any]] = {
-    bool: _read_bool,
-    int: _read_int,
-    float: _read_float,
-    str: _read_str,
-    Schedule: _read_schedule,
-}
-_WORDS = {bool: "truth value", int: "whole number", float: "finite number", str: "text", Schedule: "number or schedule"}
-_EXAMPLES = {
-    bool: "true or false",
-    int: "64 or 500k",
-    float: "0.0002",
-    str: "a word",
-    Schedule: "10, or cosine:10:1:500k",
+class _Type(NamedTuple):
+    read: Callable[[Any], Any]
+    words: str
+    example: str
+
+
+_TYPES = {
+    bool: _Type(_read_bool, "a boolean", "true or false"),
+    int: _Type(_read_int, "a whole number", "64 or 500k"),
+    float: _Type(_read_float, "a finite number", "0.0002"),
+    str: _Type(_read_str, "text", "mnist"),
+    Schedule: _Type(_read_schedule, "a number or schedule", "10, or cosine:10:1:500k"),
 }

@@ -1,4 +1,4 @@
-"""Import plugins in another process, which finds those that end it or never return."""
+"""Trial import of plugins in another process, which detects crashes and timeouts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganforge.contract.errors import PluginError
 from ganforge.plugins.loading import load_plugins
 
 TIMEOUT = 60.0
-"""Seconds that the import of one plugin may take."""
+"""Timeout of one plugin's import, in seconds."""
 
 _DONE = ""
 _TRIAL = (
@@ -26,15 +26,15 @@ _TRIAL = (
 def find_fatal_plugins(
     files: Sequence[Path] = (), disabled: Collection[str] = (), timeout: float = TIMEOUT
 ) -> dict[str, str]:
-    """Import all plugins in a process of its own, and again without the fatal ones until it ends well.
+    """Import all plugins in another process, and repeat without the fatal ones until it succeeds.
 
     Args:
         files: One-file plugins.
-        disabled: Names of plugins that are not imported.
-        timeout: Seconds for the import of one plugin.
+        disabled: Names of plugins to skip.
+        timeout: Timeout of one plugin's import, in seconds.
 
     Returns:
-        By name of each plugin that ended the process, or did not return in time: which of them, in words.
+        Reason by name, for each plugin that ended the process or timed out.
     """
     fatal: dict[str, str] = {}
     while found := _try_plugins(files, [*disabled, *fatal], timeout):
@@ -46,7 +46,7 @@ def find_fatal_plugins(
 
 
 def _try_plugins(files: Sequence[Path], disabled: Sequence[str], timeout: float) -> tuple[str, str] | None:
-    """Name of the first fatal plugin and the reason; None if there is none."""
+    """Return name and reason of the first fatal plugin; None if there is none."""
     reader, writer = os.pipe()
     command = [sys.executable, "-c", _TRIAL, str(writer), str(len(files)), *map(str, files), *disabled]
     child = subprocess.Popen(command, pass_fds=[writer], stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.DEVNULL)
@@ -70,12 +70,10 @@ def _try_plugins(files: Sequence[Path], disabled: Sequence[str], timeout: float)
 
 
 def announce_plugins(descriptor: int, count: int, given: Sequence[str]) -> None:
-    """Import all plugins, and write the name of each before, one a line; an empty line says that all are imported.
+    """Import all plugins, and write each name to a pipe before its import, one per line; an empty line follows the
+    last.
 
-    Args:
-        descriptor: Of the pipe that is written to.
-        count: Number of files among those given.
-        given: Files of plugins, then names of disabled ones.
+    `given` holds `count` files, then names of disabled plugins.
     """
 
     def announce(name: str) -> None:

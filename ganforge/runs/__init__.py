@@ -1,1 +1,1 @@
-"""Runs on disk: the run directory, checkpoints and rows of metrics."""
+"""Run directories, checkpoints and rows of metrics."""

@@ -1,7 +1,7 @@
-"""Weights on disk: safetensors with one JSON card, written whole, checked when read, never a pickle.
+"""Checkpoints and weights: safetensors with a JSON card, written atomically, validated when read, no pickle.
 
-The card lies under the metadata key ``ganforge`` as sorted JSON (several keys would come out in random order) and holds
-the SHA-256 of all tensors and its own, since safetensors itself does not notice a flipped bit.
+The card is sorted JSON under the metadata key ``ganforge``: one key, since the order of several is random. It holds the
+SHA-256 of all tensors and of itself, since safetensors has no checksums.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Score(TypedDict):
 
 
 class _Card(TypedDict):
-    """Fields of every card; further ones are free in each of these types."""
+    """Required fields of every card; further fields are allowed in each of these types."""
 
     digest: str
     kind: NotRequired[str | None]
@@ -77,29 +77,29 @@ class _CheckpointCard(TypedDict):
 
 
 _MOST_HEADER = 1 << 23
-"""Bytes of a file's header: room for 60,000 tensors and more, or for a card as long; one of 60 MB takes minutes."""
+"""Maximum size of a header in bytes: enough for 60,000 tensors; one of 60 MB takes minutes to read."""
 
 _WIDEST = 8
-"""How many times as wide as in the file a network's numbers may be in memory."""
+"""Maximum ratio of a network's size in memory to its size in the file."""
 
 _BESIDE = 1 << 26
-"""Bytes that a network may hold beside what is saved of it."""
+"""Maximum size in bytes of a network's tensors that are not saved."""
 
 
 def describe_spec(data: DataSpec) -> dict[str, Any]:
-    """What a card says of the form of the data."""
+    """Convert a `DataSpec` to fields of a card."""
     paired = {"source_shape": list(data.source_shape)} if data.source_shape else {}
     return {"shape": list(data.shape), "class_names": list(data.class_names), **paired}
 
 
 def read_spec(card: Mapping[str, Any]) -> DataSpec:
-    """The form of the data that a generator's card tells of."""
+    """Return the `DataSpec` of a generator's card."""
     data = card["data"]
     return DataSpec(tuple(data["shape"]), tuple(data["class_names"]), tuple(data.get("source_shape") or ()))
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, as hex; the order does not matter."""
+    """Return the SHA-256 of names, dtypes, shapes and bytes, in any order, as hex."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -108,7 +108,7 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
 
 
 def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What tensors hold now, in the CPU's memory, apart from them and from each other."""
+    """Copy tensors to the CPU, without shared memory."""
     return {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -116,48 +116,40 @@ def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write tensors and their card; the same content gives the same bytes.
-
-    Raises:
-        GanforgeError: The file cannot be written; an older one is as it was.
-    """
+    """Write tensors and their card; the same content gives the same bytes."""
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     own = {"format": FORMAT, "digest": digest_tensors(ready), "card_digest": _digest_card(card)}
     text = json.dumps({**card, **own}, sort_keys=True)
     with replacing(path) as temporary:
         try:
-            # To a file and not to bytes: that would keep all other threads waiting.
+            # Not to bytes, which blocks all other threads.
             safetensors.torch.save_file(ready, temporary, metadata={"ganforge": text})
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
 
 def _digest_card(card: Mapping[str, Any]) -> str:
-    """SHA-256 over a card, without what `save_tensors` adds, as hex."""
+    """Return the SHA-256 of a card without the fields that `save_tensors` adds, as hex."""
     content = {key: value for key, value in card.items() if key not in ("format", "digest", "card_digest")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card of a file, without reading its tensors.
-
-    Raises:
-        CheckpointError: No such file, no safetensors, not one of ours, or a damaged card or one of another form.
-    """
+    """Read the card of a file, without its tensors."""
     try:
         with open_regular(path) as opened:
             size = os.fstat(opened.fileno()).st_size
             header = int.from_bytes(opened.read(8), "little")
         if size > machine_memory():
-            raise CheckpointError(f"{path}: takes more than the {describe_bytes(machine_memory())} of memory here")
+            raise CheckpointError(f"{path}: exceeds the {describe_bytes(machine_memory())} of memory of this machine")
         if _MOST_HEADER < header < size:
-            raise CheckpointError(f"{path}: its header has {header} bytes; at most {_MOST_HEADER} are read")
+            raise CheckpointError(f"{path}: its header has {header} bytes; the maximum is {_MOST_HEADER}")
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("ganforge")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+        raise CheckpointError(f"{path}: is not a safetensors file, or is damaged: {error}") from None
     try:
         card = parse_json(text or "")
     except ValueError:
@@ -169,39 +161,31 @@ def read_card(path: Path) -> dict[str, Any]:
             f"{path}: has format {card['format']!r}; this version reads format {FORMAT}", "upgrade ganforge"
         )
     own, expected = card.pop("card_digest", None), _digest_card(card)
-    if own != expected and (own is not None or card.get("kind") == "classifier"):  # other files once had none
+    if own != expected and (
+        own is not None or card.get("kind") == "classifier"
+    ):  # older files of other kinds have none
         raise CheckpointError(f"{path}: its card does not match its digest; the file is damaged")
     require_card(path, card, _Card)
     return card
 
 
 def require_card(path: Path, card: Mapping[str, Any], kind: Any) -> None:
-    """Check a card against a type of msgspec.
-
-    Raises:
-        CheckpointError: It does not match.
-    """
+    """Validate a card against a type of msgspec."""
     try:
         convert(card, kind)
     except ValueError as error:
-        raise CheckpointError(
-            f"{path}: invalid card: {error}", "the file is damaged, or made by other software"
-        ) from None
+        raise CheckpointError(f"{path}: invalid card: {error}", "the file is damaged, or from other software") from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All tensors of a file and its card, checked against the card's digest.
-
-    Raises:
-        CheckpointError: As `read_card`; or the content does not match its digest.
-    """
+    """Read all tensors of a file and its card, and verify their digest."""
     card = read_card(path)
     if card.get("kind") == "checkpoint":
         require_card(path, card, _CheckpointCard)
     try:
         tensors = safetensors.torch.load(read_bytes(path))
-    except (OSError, SafetensorError) as error:  # it was changed in between
-        raise CheckpointError(f"{path}: is no safetensors file, or a damaged one: {error}") from None
+    except (OSError, SafetensorError) as error:  # changed in between
+        raise CheckpointError(f"{path}: is not a safetensors file, or is damaged: {error}") from None
     if digest_tensors(tensors) != card.get("digest"):
         raise CheckpointError(f"{path}: its content does not match its digest; the file is damaged")
     if card.get("kind") == "checkpoint" and "frozen" in card:
@@ -210,26 +194,22 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def frozen_path(checkpoint: Path, digest: str) -> Path:
-    """The file beside a checkpoint that holds the frozen tensors of its run."""
+    """Return the file beside a checkpoint with the frozen tensors of its run."""
     return checkpoint.with_name(f"frozen-{digest[:16]}.safetensors")
 
 
 def _read_frozen(checkpoint: Path, digest: Any) -> dict[str, Tensor]:
-    """The frozen tensors of a checkpoint's run, those of the average included.
-
-    Raises:
-        CheckpointError: The file is not found, damaged, or another.
-    """
+    """Read the frozen tensors of a checkpoint's run, those of the EMA included."""
     if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
         raise CheckpointError(f"{checkpoint}: the digest of its frozen tensors is invalid; the file is damaged")
     path = frozen_path(checkpoint, digest)
     if not path.exists():
         raise CheckpointError(
-            f"{path}: not found; it holds the frozen tensors of {checkpoint.name}", "copy it to that place"
+            f"{path}: not found; it holds the frozen tensors of {checkpoint.name}", "copy it to that path"
         )
     tensors, card = read_tensors(path)
     if (card.get("kind"), card["digest"]) != ("frozen", digest):
-        raise CheckpointError(f"{path}: holds other tensors than those of {checkpoint.name}")
+        raise CheckpointError(f"{path}: not the frozen tensors of {checkpoint.name}")
     of_average = {
         "average/" + name.removeprefix("generator/"): each.clone()
         for name, each in tensors.items()
@@ -239,38 +219,28 @@ def _read_frozen(checkpoint: Path, digest: Any) -> dict[str, Tensor]:
 
 
 def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write a generator's ``state_dict`` with a card that is enough to make it again, for `ganforge.load`.
+    """Write a generator's ``state_dict`` with a card, for `ganforge.load`.
 
     Args:
-        path: The file, a ``.safetensors``.
-        weights: By name.
-        card: What is known of it, such as an exporter is given.
+        path: A ``.safetensors`` file.
+        weights: Tensors by name.
+        card: Description of the generator, in the form that exporters get.
 
     Raises:
-        GanforgeError: The file cannot be written; an older one is as it was.
+        GanforgeError: The file is not writable; an older one is unchanged.
     """
     save_tensors(path, weights, {**card, "kind": "generator"})
 
 
 def load_generator(path: Path, registry: Registry | None = None) -> tuple[Generator, dict[str, Any]]:
-    """A generator ready for use, on the CPU in evaluation mode, and the card that came with it.
-
-    Args:
-        path: A ``generator.safetensors``.
-        registry: Where its architecture is looked up; None for the installed plugins.
-
-    Raises:
-        CheckpointError: The file is not of that kind, damaged, or does not fit its architecture; or weights are not
-            finite.
-        OptionError: Its architecture is in no plugin that is installed or named.
-    """
+    """Return a generator on the CPU in evaluation mode, and its card; `registry` defaults to the installed plugins."""
     card = read_card(path)
     if card.get("kind") != "generator":
-        raise CheckpointError(f"{path}: holds no generator but a {card.get('kind', 'thing of unknown kind')}")
+        raise CheckpointError(f"{path}: not a generator but a {card.get('kind', 'file of unknown kind')}")
     require_card(path, card, _GeneratorCard)
     tensors, card = read_tensors(path)
     part = card["generator"]
-    # What a small file says of itself must not make a large network.
+    # The options in a small file must not create a large network.
     most = _WIDEST * sum(each.nbytes for each in tensors.values()) + _BESIDE
     try:
         spec = read_spec(card)
@@ -278,9 +248,7 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         generator: Generator = registry.build("generator", part["name"], part["options"], spec, most_bytes=most)
         generator.load_state_dict(tensors)
     except GanforgeError as error:
-        raise type(error)(
-            f"{path}: {error.message}", f"it was made by plugin '{part['plugin']}'; {error.hint}"
-        ) from error
+        raise type(error)(f"{path}: {error.message}", f"it requires plugin '{part['plugin']}'; {error.hint}") from error
     except RuntimeError as error:
         text = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights do not fit generator '{part['name']}': {text}") from error
@@ -289,6 +257,6 @@ def load_generator(path: Path, registry: Registry | None = None) -> tuple[Genera
         raise CheckpointError(
             f"{path}: weights are not finite (NaN or infinite) in {len(broken)} of {len(tensors)} tensors, "
             f"first in {broken[0]!r}",
-            "its training diverged; take an older checkpoint, or train again with a lower learning rate",
+            "training diverged; use an older checkpoint, or train with a lower learning rate",
         )
     return generator.eval(), card

@@ -1,4 +1,4 @@
-"""Run folders: ``runs/00007-dcgan-nonsat-avatars`` and what lies in them."""
+"""Run directories, such as ``runs/00007-dcgan-nonsat-avatars``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from ganforge.config.sources import ConfigTree
 from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError, nearest
-from ganforge.core.atomic_files import cannot_write, lock_file, name_kind, read_text, sweep, write_bytes
+from ganforge.core.atomic_files import lock_file, name_kind, read_text, remove_stale_drafts, write_bytes, write_error
 from ganforge.core.json_schema import convert, parse_json
 from ganforge.core.text import escape_controls
 
@@ -22,28 +22,21 @@ NUMBER = re.compile(r"(\d{5})-.+")
 
 
 def is_index(text: str) -> bool:
-    """Whether a text is a number that `int` reads and somebody could mean: ``²`` and a thousand digits are none."""
+    """Return whether a text is a number of at most 9 decimal digits."""
     return text.isdecimal() and len(text) < 10
 
 
 _CHECKED = ("checkpoints", "export", "explore", "translated")
-"""Folders of a run in which every entry is checked. Of samples, a bad one is left out alone; wandb makes links."""
+"""Folders of a run whose entries are all checked. Samples skip bad entries; wandb contains links."""
 
 _SURROGATES = "".join(map(chr, range(0xDC80, 0xDD00)))
-"""How a name that is not UTF-8 is read."""
+"""Surrogates that Python decodes from file names that are not UTF-8."""
 
 
 class RunFolder:
-    """One run on disk, which may come from anybody: what lies in it is data, and nothing in it leads out of it.
+    """A run directory with untrusted content: a CheckpointError if an entry leads out of it or is no file or folder.
 
-    The folder itself may lie behind a symbolic link.
-
-    Args:
-        path: The folder.
-
-    Raises:
-        CheckpointError: It is a run in which a link, a named pipe, a device or a socket has the name of a file or
-            folder that ganforge reads or writes; or its path holds control characters.
+    The directory itself may be behind a symbolic link. Its path must not hold control characters.
     """
 
     FILES = (
@@ -51,10 +44,10 @@ class RunFolder:
         *("generator.safetensors", "generator-best.safetensors", "training.gif", "nearest.png", "report.html"),
         *("samples.png", "samples.npy", "wandb-id.txt"),
     )
-    """Names of the files in a run that ganforge and its plugins read or write."""
+    """Names of files in a run that ganforge and its plugins read or write."""
 
     FOLDERS = ("samples", "checkpoints", "export", "explore", "translated", "tensorboard", "wandb")
-    """The same of folders."""
+    """Names of folders in a run that ganforge and its plugins read or write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,8 +67,8 @@ class RunFolder:
             self._check()
 
     def _check(self) -> None:
-        """Refuse what leads out of the run, or is waited for when it is opened."""
-        with suppress(FileNotFoundError):  # it is being written
+        """Refuse entries that lead out of the run or block when opened."""
+        with suppress(FileNotFoundError):  # being written
             for name in self.FILES:
                 _require(self.path / name, stat.S_ISREG)
             for name in self.FOLDERS:
@@ -85,15 +78,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, out: Path, name: str) -> RunFolder:
-        """Make the folder of a new run under the next free number.
-
-        Args:
-            out: The folder of all runs.
-            name: What follows the number.
-
-        Raises:
-            GanforgeError: The folder cannot be made.
-        """
+        """Create the directory of a new run in `out`, with the next free number before the name."""
         slug = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -102,14 +87,14 @@ class RunFolder:
             )
             for each in out.iterdir():
                 if NUMBER.fullmatch(each.name) and not (each.is_symlink() or _is_run(each)):
-                    sweep(each.absolute())  # a process was killed before it had written config.json
+                    remove_stale_drafts(each.absolute())  # killed before it wrote config.json
             path = None
             while path is None:
                 number += 1
                 path = cls._claim(out / f"{number:05d}-{slug}")
         except OSError as error:
             raise GanforgeError(
-                f"--out {out}: cannot be written: {error.strerror or error}", "choose another folder"
+                f"--out {out}: not writable: {error.strerror or error}", "choose another folder"
             ) from error
         run = cls(path)
         run.samples.mkdir()
@@ -118,7 +103,7 @@ class RunFolder:
 
     @staticmethod
     def _claim(path: Path) -> Path | None:
-        """The folder, newly made; None if another run has its number, or takes it at the same moment."""
+        """Create a directory; return None if another run has its number."""
         number = f"{path.name[:5]}-*"
         if any(path.parent.glob(number)):
             return None
@@ -133,20 +118,11 @@ class RunFolder:
 
     @classmethod
     def find(cls, text: str | None, out: Path) -> RunFolder:
-        """The run that a user means.
-
-        Args:
-            text: A path, a folder's name under `out`, or its number; None for the newest.
-            out: The folder of all runs.
-
-        Raises:
-            OptionError: There is none.
-            CheckpointError: Something in it leads out of it; see `RunFolder`.
-        """
+        """Find a run by its path, its name under `out`, or its number; None for the newest run."""
         runs = sorted(each for each in out.iterdir() if _is_run(each)) if out.is_dir() else []
         if text is None:
             if not runs:
-                raise OptionError(f"there is no run under {out}/", "train one first: ganforge train")
+                raise OptionError(f"no run found under {out}/", "train one first: ganforge train")
             return cls(max(runs, key=lambda run: (run / "config.json").lstat().st_mtime_ns))
         path = Path(text)
         if _is_run(path):
@@ -154,16 +130,11 @@ class RunFolder:
         for run in runs:
             if text == run.name or (is_index(text) and run.name.startswith(f"{int(text):05d}-")):
                 return cls(run)
-        raise OptionError(f"{text}: is no run, here or under {out}/", nearest(text, [run.name for run in runs]))
+        raise OptionError(f"{text}: run not found, here or under {out}/", nearest(text, [run.name for run in runs]))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Be the only process that trains this run, until the block or the process ends; see `lock_file`.
-
-        Raises:
-            OptionError: Another process trains it.
-            GanforgeError: The lock file cannot be written.
-        """
+        """Lock the run for training until the block or the process ends."""
         path = self.path / "run.lock"
         try:
             lock = lock_file(path)
@@ -172,9 +143,9 @@ class RunFolder:
                 f"{self.path} is being trained by {_read_holder(path)}", "wait for it, or stop it"
             ) from None
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
         try:
-            with suppress(OSError):  # a full disk: the name is for people, the lock holds without it
+            with suppress(OSError):  # a full disk: the lock works without the name
                 os.ftruncate(lock, 0)
                 os.write(lock, f"process {os.getpid()} on {platform.node()}\n".encode())
             self._held = self.path.stat()
@@ -186,49 +157,34 @@ class RunFolder:
                     path.unlink()
             os.close(lock)
 
-    def require_held(self) -> None:
-        """See that the folder that is held is still at its path.
-
-        Raises:
-            GanforgeError: It was moved or deleted, or another folder has its place.
-        """
+    def require_lock(self) -> None:
+        """Raise a `GanforgeError` if the locked directory was moved, deleted or replaced."""
         if self._held is not None:
             with suppress(OSError):
                 if os.path.samestat(self.path.stat(), self._held):
                     return
             raise GanforgeError(
-                f"{self.path} was moved or deleted while it was trained", "put it back at that path, and resume it"
+                f"{self.path} was moved or deleted while it was trained", "move it back to that path, and resume it"
             )
 
     def confirm_data(self, given: str | None) -> None:
-        """See that a resumed run may read its data: one of another user is not let at a path of this machine unasked.
+        """Check that a resumed run may read its data; `given` is what the user names now, None for the configuration's.
 
-        Args:
-            given: The data as the user names them now; None for those of the run's configuration.
-
-        Raises:
-            OptionError: They are other data; or the run belongs to another user and its data must be named.
-            CheckpointError: The configuration is damaged.
+        Another user's run may not name paths of this machine.
         """
         data = self.read_config().get("data")
         own = data.get("source") if isinstance(data, dict) else None
         if not isinstance(own, str):
             return
         if given is not None and given != own and os.path.realpath(given) != os.path.realpath(own):
-            raise OptionError(f"--data {given}: the run was begun with {own}", "--resume goes on with the same data")
+            raise OptionError(f"--data {given}: the run was trained on {own}", "--resume requires the same data")
         if given is None and os.path.exists(own) and self.path.stat().st_uid != os.geteuid():
-            raise OptionError(
-                f"{self.path} belongs to another user, and it would read {own}", f"if it may, add --data {own}"
-            )
+            raise OptionError(f"{self.path} belongs to another user and reads {own}", f"add --data {own} to allow that")
 
     def find_generator(self) -> Path:
-        """The file of its averaged generator.
-
-        Raises:
-            CheckpointError: It has saved none yet.
-        """
+        """Return the file of the EMA generator."""
         if not self.generator.exists():
-            raise CheckpointError(f"{self.path} holds no generator yet", f"ganforge train --resume {self.path}")
+            raise CheckpointError(f"{self.path}: no generator yet", f"ganforge train --resume {self.path}")
         return self.generator
 
     def write_config(self, tree: dict[str, Any]) -> None:
@@ -236,28 +192,24 @@ class RunFolder:
         write_bytes(self.config, (json.dumps(tree, indent=2) + "\n").encode())
 
     def read_config(self) -> dict[str, Any]:
-        """Read ``config.json``.
-
-        Raises:
-            CheckpointError: It is damaged.
-        """
+        """Read ``config.json``."""
         try:
             tree: dict[str, Any] = parse_json(read_text(self.config, follow=False))
             convert(tree, ConfigTree)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.config}: cannot be read: {error}") from None
+            raise CheckpointError(f"{self.config}: unreadable: {error}") from None
         return tree
 
     def sample_path(self, images: int) -> Path:
-        """The grid drawn after so many images."""
+        """Return the path of the sample grid after `images` images."""
         return self.samples / f"{images:09d}.png"
 
     def checkpoint_path(self, images: int) -> Path:
-        """The checkpoint taken after so many images."""
+        """Return the path of the checkpoint after `images` images."""
         return self.checkpoints / f"{images:09d}.safetensors"
 
     def checkpoint_paths(self) -> list[Path]:
-        """All checkpoints, oldest first."""
+        """Return all checkpoints, oldest first."""
         return sorted(each for each in self.checkpoints.glob("*.safetensors") if each.stem.isdecimal())
 
 
@@ -266,25 +218,18 @@ def _is_run(path: Path) -> bool:
 
 
 def _require(path: Path, is_right: Callable[[int], bool]) -> bool:
-    """Whether something is there, of the right kind.
-
-    Raises:
-        CheckpointError: It is of another kind.
-    """
+    """Return whether a path exists; raise a `CheckpointError` if it has the wrong type."""
     try:
         mode = path.lstat().st_mode
     except OSError:
         return False
     if not is_right(mode):
         where = escape_controls(str(path))
-        raise CheckpointError(
-            f"{where}: {name_kind(mode)} has no place in a run", "remove it, or put a copy in its place"
-        )
+        raise CheckpointError(f"{where}: {name_kind(mode)} is invalid in a run", "remove it, or replace it by a copy")
     return True
 
 
 def _read_holder(path: Path) -> str:
-    """Process and host that hold a lock."""
     try:
         return escape_controls(read_text(path, 1 << 10, follow=False).strip()) or "another process"
     except (OSError, ValueError):

@@ -19,14 +19,9 @@ MOST_BYTES = 1 << 28
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of metrics.
+    """One row of metrics: a tick with its sample grid and health warnings, or scores.
 
-    Attributes:
-        images: Real images shown so far.
-        seconds: Training time so far.
-        picture: Path of the sample grid of a tick.
-        warnings: Health warnings of a tick.
-        numbers: All other fields: statistics or scores by name; None where a value is not finite.
+    All other fields are `numbers`: statistics or scores by name, None where non-finite.
     """
 
     images: Count
@@ -37,33 +32,29 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_tick(self) -> bool:
-        """Whether it is a row of a tick, else of a score."""
+        """True for a tick, false for scores."""
         return "images_per_second" in self.numbers
 
     @property
     def metric(self) -> str | None:
-        """The metric of a row of scores that decides which generator is the best: the first."""
+        """First metric of a row of scores, which selects the best generator."""
         return next(iter(self.numbers), None)
 
     def tree(self) -> dict[str, Any]:
-        """The row as it is written, without empty fields."""
+        """Row as it is written, without empty fields."""
         rest = {"picture": self.picture, "warnings": self.warnings}
         known = {"images": self.images, "seconds": self.seconds, **self.numbers}
         return known | {name: value for name, value in rest.items() if value}
 
 
 _NUMBER: Any = float | None
-"""Type of all fields that are not named in `Row`."""
+"""Type of all fields not named in `Row`."""
 
 _KNOWN = {name for name in Row.__struct_fields__ if name != "numbers"}
 
 
 def read_row(line: str) -> Row:
-    """Validate one row.
-
-    Raises:
-        ValueError: Invalid JSON, or a field of a wrong type; the message names it.
-    """
+    """Validate one row; raise a ValueError that names the invalid field."""
     tree = parse_json(line, null_nan=True)
     if not isinstance(tree, dict):
         return convert(tree, Row)
@@ -77,11 +68,7 @@ def read_row(line: str) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read a file of metrics, oldest row first; an absent file has none.
-
-    Raises:
-        CheckpointError: The file or one of its rows is invalid.
-    """
+    """Read a file of metrics, oldest row first; empty if not found."""
     problems: list[str] = []
     rows = read_lines(path, read_row, problems)
     if problems:
@@ -90,12 +77,9 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_lines(path: Path, read: Callable[[str], T], problems: list[str]) -> list[T]:
-    """Read the valid rows of a ``.jsonl`` file, oldest first; an absent file has none.
+    """Read the valid rows of a ``.jsonl`` file, oldest first; empty if not found.
 
-    Args:
-        path: The file.
-        read: Validates one line; raises ValueError.
-        problems: Gets one sentence for each row that is invalid, or for the file.
+    `read` validates a line or raises ValueError; `problems` receives a message for each invalid row, or for the file.
     """
     try:
         lines = read_text(path, most=MOST_BYTES, follow=False).split("\n")

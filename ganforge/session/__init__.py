@@ -1,1 +1,1 @@
-"""Training and runs from Python, without the command line."""
+"""Runs from Python: training, loading, notebooks, terminal output."""

@@ -1,4 +1,4 @@
-"""ganforge as a library: train, load, and look at runs from Python."""
+"""Python interface: train, load and inspect runs."""
 
 from __future__ import annotations
 
@@ -34,14 +34,11 @@ from ganforge.session.trainer import Finished, Trainer
 
 
 class Run:
-    """A run on disk. Shown in a notebook, it is its newest grid and its newest numbers.
+    """A run on disk, by its directory; a notebook shows its newest sample grid and metrics.
 
     Args:
-        path: Its folder.
-        registry: Where its parts are looked up; None for the installed plugins.
-
-    Attributes:
-        path: As given.
+        path: Run directory.
+        registry: Available parts; None for the installed plugins.
     """
 
     def __init__(self, path: Path, registry: Registry | None = None) -> None:
@@ -57,53 +54,55 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """All that settles it: sections with their options."""
+        """Configuration by section."""
         return self._folder.read_config()
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Its metrics, oldest first: a row a tick with ``images``, ``seconds`` and numbers by name, and one a score."""
+        """Metrics, oldest first: one row per tick with ``images``, ``seconds`` and statistics, and one per
+        evaluation.
+        """
         return [row.tree() for row in read_rows(self._folder.metrics)]
 
     def load(self, *, best: bool = False) -> Generator:
-        """Its averaged generator, on the CPU in evaluation mode; see `load`.
+        """Load its EMA generator on the CPU in evaluation mode.
 
         Args:
-            best: The one that scored best, instead of the newest.
+            best: Whether to load the generator with the best score instead of the newest.
 
         Raises:
-            CheckpointError: It has saved none yet, or the file is damaged.
+            CheckpointError: Not found or damaged.
         """
         if best and not self._folder.best_generator.exists():
-            raise CheckpointError(f"{self.path} keeps no best generator", "train with --eval-every and --metrics")
+            raise CheckpointError(f"{self.path}: no best generator", "train with --eval-every and --metrics")
         return load(self._folder.best_generator if best else self._folder.find_generator(), self._registry)
 
     def show(self, images: int | None = None) -> Image.Image:
-        """The grid of samples drawn last, or the last one drawn after at most so many images.
+        """Return the newest sample grid, or the newest after at most `images` images.
 
         Raises:
-            CheckpointError: There is none.
+            CheckpointError: Not found.
         """
         drawn = [each for each in self._pictures() if images is None or int(each.stem) <= images]
         if not drawn:
-            raise CheckpointError(f"{self.path} has drawn no picture yet")
+            raise CheckpointError(f"{self.path}: no sample grid yet")
         return read_picture(drawn[-1])
 
     def sample(self, count: int = 16, *, seed: int = 0, truncation: float = 1.0, best: bool = False) -> Image.Image:
-        """Images of the generator in a grid; of classes, each in turn.
+        """Generate images in a grid; classes take turns.
 
         Args:
-            count: How many.
-            seed: Of the first; the next has the next.
-            truncation: Less than 1 for less variety, where the generator has it.
-            best: Of the generator that scored best.
+            count: Number of images.
+            seed: Seed of the first image; incremented per image.
+            truncation: Below 1 for less variety, if the generator supports it.
+            best: Whether to use the generator with the best score.
 
         Raises:
-            OptionError: The data are no images, or the generator cannot be truncated, or makes its images of others.
+            OptionError: The run generates vectors, requires source images, or does not support truncation.
         """
         generator, data = self.load(best=best), read_spec(read_card(self._folder.find_generator()))
         if not data.is_image:
-            raise OptionError(f"{self.path} generates vectors", "take ganforge.generate(run.load(), count)")
+            raise OptionError(f"{self.path} generates vectors", "use ganforge.generate(run.load(), count)")
         refuse_sources(data, "Run.sample")
         labels = cycle_labels(count, data.num_classes)
         return to_pil(grid(to_uint8(generate(generator, count, seed=seed, labels=labels, truncation=truncation))))
@@ -117,24 +116,24 @@ class Run:
         data: str | None = None,
         quiet: bool = False,
     ) -> Run:
-        """Go on where it stopped, with a larger budget.
+        """Resume training with a larger budget.
 
         Args:
-            images: Stop after so many, all sittings together.
-            minutes: Stop after so long, likewise.
-            device: Another one.
-            data: The path of its data, which confirms that the run of another user may read them.
-            quiet: Show nothing.
+            images: Total number of images, such as 50_000 or ``50k``.
+            minutes: Total training time in minutes.
+            device: ``cuda``, ``cpu`` or ``auto``; None for the run's device.
+            data: Path of its data, required for another user's run.
+            quiet: Whether to suppress output.
 
         Raises:
-            OptionError: It has nothing left to do.
-            CheckpointError: Its checkpoints are damaged, or belong to other data.
+            OptionError: The budget is already spent.
+            CheckpointError: Checkpoints are damaged, or from other data.
         """
         self._folder.confirm_data(data)
         flags = nest(_given({"training.images": images, "training.minutes": minutes, "training.device": device}))
         config = resolve(self._registry, self.config, flags)
-        with _told(quiet) as teller:
-            trainer = Trainer(config, self._registry, choose_device(config.training.device), teller, ALONE)
+        with _open_terminal(quiet) as terminal:
+            trainer = Trainer(config, self._registry, choose_device(config.training.device), terminal, ALONE)
             return Run(_finish(trainer.resume(self._folder)).path, self._registry)
 
     def _pictures(self) -> list[Path]:
@@ -164,35 +163,35 @@ def train(
     out: str | Path = "runs",
     quiet: bool = False,
 ) -> Run:
-    """Train a GAN, as ``ganforge train`` does with the flags of the same names.
+    """Train a GAN, as ``ganforge train`` with the flags of the same names.
 
     Args:
-        arch: Recipe, such as ``dcgan``; ``rpgan`` if left out.
-        data: A path or a name; or any object with ``__len__`` and ``__getitem__`` that yields what `Dataset` says.
-        loss: Its name, or a class of your own.
-        generator: Likewise.
-        discriminator: Likewise.
+        arch: Recipe, such as ``dcgan``; default ``rpgan``.
+        data: Path or name; or any object with ``__len__`` and ``__getitem__`` that yields items as `Dataset`.
+        loss: Name, or a class.
+        generator: Name, or a class.
+        discriminator: Name, or a class.
         resolution: Edge of the images in pixels.
-        reg: Penalties, such as ``r1:weight=5``.
+        reg: Regularizers, such as ``r1:weight=5``.
         augment: Augmentations, such as ``ada``.
         log: Loggers, such as ``tensorboard``.
-        images: Stop after so many real images were shown, such as 50_000 or ``50k``.
-        minutes: Stop after so long.
-        batch: Images per step; None for the recipe's, which may depend on the device.
-        seed: All random numbers follow from it.
+        images: Real images to train on, such as 50_000 or ``50k``.
+        minutes: Training time in minutes.
+        batch: Images per step; None for the recipe's value, which may depend on the device.
+        seed: Random seed.
         device: ``cuda``, ``cpu`` or ``auto``.
-        settings: Any option of any part by its path: ``{"generator.width": 96}``.
-        config: A TOML file, or a run's ``config.json``.
+        settings: Options by path: ``{"generator.width": 96}``.
+        config: TOML file, or a run's ``config.json``.
         plugins: Paths of one-file plugins.
-        name: Of the run's folder, behind its number.
-        out: The folder of all runs.
-        quiet: Show nothing.
+        name: Suffix of the run directory.
+        out: Directory of all runs.
+        quiet: Whether to suppress output.
 
     Returns:
-        The run; after Ctrl-C, as far as it came. Other signals reach the program once the checkpoint is written.
+        The run, also after Ctrl-C. Other signals reach the program after the checkpoint is written.
 
     Raises:
-        GanforgeError: What was asked for cannot be had, or training failed; the message says what to do.
+        GanforgeError: Invalid options, or training failed.
     """
     own: dict[str, dict[str, Any]] = {}
     flags = _given(
@@ -213,42 +212,42 @@ def train(
     loaded = load_plugins([Path(each) for each in plugins])
     registry = Registry([*loaded, Plugin("program", "this program", "", "ok", parts=own)])
     layers = load_layers(Path(config) if config else None, nest(flags), reg, augmentations=augment, loggers=log)
-    settled = resolve(registry, *layers, nest(settings or {}))
-    with _told(quiet) as teller:
+    resolved = resolve(registry, *layers, nest(settings or {}))
+    with _open_terminal(quiet) as terminal:
         if data is None and config is None:
-            teller.say(f"no data given: {settled.recipe} trains on {settled.data.source}; data=... names others")
-        trainer = Trainer(settled, registry, choose_device(settled.training.device), teller, ALONE)
+            terminal.say(f"no data given: {resolved.recipe} trains on {resolved.data.source}; set data=... for others")
+        trainer = Trainer(resolved, registry, choose_device(resolved.training.device), terminal, ALONE)
         return Run(_finish(trainer.start(Path(out), name)).path, registry)
 
 
 def open_run(run: str | Path | None = None, out: str | Path = "runs") -> Run:
-    """A run by its folder, its name or its number; the newest if left out.
+    """Open a run by its directory, name or number; the newest by default.
 
     Raises:
-        OptionError: There is none.
+        OptionError: Not found.
     """
     return Run(RunFolder.find(None if run is None else str(run), Path(out)).path)
 
 
 def load(run: Run | str | Path | int, registry: Registry | None = None) -> Generator:
-    """A trained generator from one safetensors file, ready to be called; in a notebook it shows some samples.
+    """Load a generator from a safetensors file; a notebook shows samples.
 
     Args:
-        run: A ``generator.safetensors``; or a run: itself, its folder, or its name or number under ``runs``.
-        registry: Where its architecture is looked up; None for the installed plugins.
+        run: A ``generator.safetensors``; or a run: the object, its directory, or its name or number under ``runs``.
+        registry: Available parts; None for the installed plugins.
 
     Returns:
         The network on the CPU in evaluation mode: ``generator(torch.randn(16, generator.z_dim))``.
 
     Raises:
-        CheckpointError: The file is missing, damaged or of another kind.
-        OptionError: Its architecture is in no plugin that is installed or named.
+        CheckpointError: Not found, damaged or not a generator.
+        OptionError: No plugin provides its architecture.
     """
     path = run.path if isinstance(run, Run) else Path(str(run))
     if not path.exists() and path.suffix != ".safetensors" and Path("runs").is_dir():
         path = RunFolder.find(str(run), Path("runs")).path
     generator, card = load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)
-    # Only here it is known what it generates, such as the number of classes.
+    # The generator itself does not know its data, such as the number of classes.
     generator._repr_html_ = partial(describe_generator, generator, read_spec(card))  # type: ignore[assignment]
     return generator
 
@@ -258,7 +257,7 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(kind: str, part: Any, own: dict[str, dict[str, Any]]) -> Any:
-    """The name of a part; one that is no name but a part itself is put among the program's own, under a name."""
+    """Return the name of a part; register a part that is an object or a class."""
     if part is None or isinstance(part, str | Path):
         return None if part is None else str(part)
     if kind == "dataset":
@@ -270,18 +269,17 @@ def _name(kind: str, part: Any, own: dict[str, dict[str, Any]]) -> Any:
 
 
 def _finish(finished: Finished) -> RunFolder:
-    """Say that a run was stopped by a signal, and deliver the signal to the program unless it is Ctrl-C."""
+    """Report a stop by a signal, and raise the signal in the program unless it is Ctrl-C."""
     folder, stopped = finished.folder, finished.outcome.stopped
     if stopped:
-        say(f"stopped by {stopped.name}; go on with: ganforge.open_run({str(folder.path)!r}).resume()")
+        say(f"stopped by {stopped.name}; resume with: ganforge.open_run({str(folder.path)!r}).resume()")
         if stopped != signal.SIGINT:
             signal.raise_signal(stopped)
     return folder
 
 
 @contextmanager
-def _told(quiet: bool) -> Iterator[Terminal]:
-    """Whoever tells of a run, or keeps quiet."""
+def _open_terminal(quiet: bool) -> Iterator[Terminal]:
     before, console.quiet = console.quiet, quiet or console.quiet
     try:
         yield Terminal()

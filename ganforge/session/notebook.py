@@ -1,4 +1,4 @@
-"""Runs and generators as HTML, for notebooks."""
+"""HTML of runs and generators for notebooks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ from ganforge.core.text import escape_html
 from ganforge.sampling import cycle_labels, generate
 
 SHOWN = 16
-"""Samples in the picture of a generator."""
+"""Number of samples of a generator."""
 
 
 def describe_generator(generator: Generator, data: DataSpec) -> str:
-    """A generator: its name, its size, and what it makes of the first seeds, if that is images.
-
-    Args:
-        generator: Trained or not.
-        data: What it generates.
-    """
+    """Return name, size and samples of a generator as HTML."""
     parameters = sum(each.numel() for each in generator.parameters())
     shape = " x ".join(map(str, data.shape))
     given = " x ".join(map(str, data.source_shape)) or f"{generator.z_dim} numbers"
@@ -36,7 +31,7 @@ def describe_generator(generator: Generator, data: DataSpec) -> str:
 
 
 def describe_run(path: Path, row: Mapping[str, Any], picture: Path | None) -> str:
-    """A run: its path, its newest row of numbers, and its newest grid."""
+    """Return path, newest metrics and newest sample grid of a run as HTML."""
     numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
     return _page(str(path), numbers, read_bytes(picture, follow=False) if picture else None)
 

@@ -1,4 +1,4 @@
-"""How a run is shown: live in a terminal, as plain lines elsewhere; and in the run's log in either case."""
+"""Terminal output of a run: a live display, or plain lines without a terminal; both also go to the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganforge.core.atomic_files import append_line
-from ganforge.core.cache import usable_cache
+from ganforge.core.cache import open_cache
 from ganforge.core.console import console, progress_bar, say
 from ganforge.core.text import escape_controls
 
@@ -24,25 +24,18 @@ REFRESH_SECONDS = 0.5
 
 
 class Terminal:
-    """Tells of a run at the terminal; see `ganforge.session.trainer.Console`."""
+    """Console of a terminal; see `ganforge.session.trainer.Console`."""
 
     say = staticmethod(say)
     progress = staticmethod(progress_bar)
-    cache = staticmethod(usable_cache)
+    cache = staticmethod(open_cache)
 
     def watch(self, log: Path | None, training: TrainingConfig) -> Display:
-        """A display of the run."""
         return Display(log, training.images, training.minutes)
 
 
 class Display:
-    """Watches a run; see `ganforge.training.loop.Callback`.
-
-    Args:
-        log: Text file to which every line is added; None in a process that writes none.
-        images: Budget in images, or None.
-        minutes: Budget in minutes, or None.
-    """
+    """Callback that shows a run and writes its log; budgets in images and minutes may be None."""
 
     def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
         self._log = log
@@ -67,25 +60,21 @@ class Display:
             self._live.stop()
 
     def step(self, images: int, seconds: float) -> None:
-        """Refresh the live display now and then."""
         if self._live and time.perf_counter() - self._shown > REFRESH_SECONDS:
             self._shown = time.perf_counter()
             self._live.update(self._table(images, seconds), refresh=True)
 
     def tick(self, row: dict[str, Any]) -> None:
-        """Write a line to the log, and show it."""
         self._row = row
         self._show(self.line(row), row)
         for warning in row.get("warnings", []):
             self.note(f"warning: {warning}")
 
     def note(self, text: str) -> None:
-        """Write a line of words to the log, and show it above the rest."""
         self._write(text)
         say(text)
 
     def score(self, row: dict[str, Any], best: Score) -> None:
-        """Write scores and the best so far to the log, and show them."""
         self._scores = {name: value for name, value in row.items() if name not in ("images", "seconds")}
         self._best = describe_best(best)
         values = " ".join(f"{name} {value:.4g}" for name, value in self._scores.items())
@@ -103,7 +92,7 @@ class Display:
             append_line(self._log, line)
 
     def line(self, row: dict[str, Any]) -> str:
-        """A tick as one line."""
+        """Format a tick as one line."""
         if not self._log:
             return ""
         share = self._share(row["images"], row["seconds"])
@@ -114,7 +103,7 @@ class Display:
         )
 
     def _share(self, images: int, seconds: float) -> float:
-        """Share of the budget that is spent, in [0, 1]; 0 if there is none."""
+        """Share of the budget spent, in [0, 1]; 0 without a budget."""
         spent = [images / self._images] if self._images else []
         spent += [seconds / 60 / self._minutes] if self._minutes else []
         return min(max(spent, default=0.0), 1.0)
@@ -127,7 +116,7 @@ class Display:
         filled = round(30 * share)
         table = Table.grid(padding=(0, 2))
         table.add_row("images", f"{images:,}  [green]{'━' * filled}[/][dim]{'━' * (30 - filled)}[/] {share:.0%}")
-        table.add_row("speed", f"{rate:,.0f} images/s, {_clock(seconds)} gone, {_clock(_left(share, seconds))} to go")
+        table.add_row("speed", f"{rate:,.0f} images/s, {_clock(seconds)} elapsed, {_clock(_left(share, seconds))} left")
         for name, value in _metrics(self._row).items():
             table.add_row(name, f"{value:.3f}")
         for index, (name, value) in enumerate(self._scores.items()):
@@ -138,21 +127,15 @@ class Display:
 
 
 def describe_best(best: Score) -> str:
-    """The best score in words."""
+    """Format the best score."""
     return f"best {best.value:.4g} after {best.images:,} images"
 
 
 def describe_scores(best: Score, last: Score, file: str) -> str:
-    """The best and the newest score of a run in one line.
-
-    Args:
-        best: The best one.
-        last: The newest one.
-        file: Name of the file that holds the best generator.
-    """
+    """Format the best and the newest score of a run in one line; `file` holds the best generator."""
     line = f"{best.metric}: {describe_best(best)} ({file})"
     if last == best:
-        return f"{line}, which is the last"
+        return f"{line}, the last"
     above = f", {last.value / best.value - 1:.1%} above the best" if best.value > 0 else ""
     return f"{line}, last {last.value:.4g} after {last.images:,}{above}"
 

@@ -11,7 +11,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError, OptionError, PluginError
 from ganforge.contract.networks import Discriminator, Generator
 from ganforge.core.out_of_memory import is_out_of_memory
-from ganforge.sampling import evaluating, stand_in_labels
+from ganforge.sampling import evaluation_mode, stand_in_labels
 
 
 def check_players(
@@ -46,14 +46,14 @@ def check_players(
         if not any(each.requires_grad for each in network.parameters()):
             raise PluginError(f"{title} has no parameters to train", "one at least must have requires_grad=True")
     latents = torch.zeros(batch, generator.z_dim, device=device)
-    with evaluating(generator):
+    with evaluation_mode(generator):
         fake = _try_out(f"generator '{config.generator.name}'", generator, latents, labels, few)
     if tuple(fake.shape) != (batch, *data.shape):
         raise OptionError(
             f"generator '{config.generator.name}' makes {tuple(fake.shape)} of {batch} latent vectors, "
             f"but examples are {(batch, *data.shape)}"
         )
-    with evaluating(discriminator):
+    with evaluation_mode(discriminator):
         logits = _try_out(f"discriminator '{config.discriminator.name}'", discriminator, fake, labels, few)
     if logits.dim() != 1 or not divides(len(logits), batch):
         raise OptionError(

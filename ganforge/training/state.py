@@ -18,7 +18,7 @@ from ganforge.contract.networks import Discriminator, Generator
 from ganforge.contract.parts import Augmentation, Loss, Regularizer
 from ganforge.contract.schedules import Schedule
 from ganforge.core.seeding import seed_everything
-from ganforge.plugins.blame import blaming
+from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution.buffers import find_frozen
 from ganforge.training.players import check_players, require_alike
@@ -114,7 +114,7 @@ class TrainingState:
         for change in self.changes:
             probability = change.probability.at(self.images)
             if probability > 0:
-                with blaming("augmentation", change.name):
+                with part_errors("augmentation", change.name):
                     changed = change.augmentation(images)
                 require_alike(f"augmentation '{change.name}'", changed, images)
                 if probability < 1:

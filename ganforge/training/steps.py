@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
 from ganforge.contract.step import Pair, Step
-from ganforge.plugins.blame import blaming
+from ganforge.plugins.part_errors import part_errors
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER, Engine
 from ganforge.training.execution.microbatches import Parts
@@ -123,7 +123,7 @@ def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> 
         PluginError: The generator fails, or returns examples of another shape or type than real ones.
     """
     name = state.name_of("generator")
-    with blaming("generator", name):
+    with part_errors("generator", name):
         fake = engine.compute_once(state.generator, batch.latents, batch.labels)
     require_alike(f"generator '{name}'", fake, batch.real)
     return fake
@@ -170,12 +170,12 @@ def step_discriminator(
         rows.append(row)
     row = _advance(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
     for penalty in state.penalties:
-        with blaming("regularizer", penalty.name):
+        with part_errors("regularizer", penalty.name):
             penalty.regularizer.constrain(state.discriminator)
     if state.changes:
         judged = Pair(*(engine.workers.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
         for change in state.changes:
-            with blaming("augmentation", change.name):
+            with part_errors("augmentation", change.name):
                 change.augmentation.update(judged)
     return row
 
@@ -240,7 +240,7 @@ def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, t
         if getattr(function, "__self__", function) is not network:
             return run(function, *inputs)
         name = state.name_of("discriminator")
-        with blaming("discriminator", name):
+        with part_errors("discriminator", name):
             output = run(function, *inputs)
         require_judged(f"discriminator '{name}'", output, inputs[0])
         return output
@@ -272,11 +272,11 @@ def _descend(
         The terms, and what regularizers logged; scalars by name.
     """
     terms = Terms(player, step.latents.device)
-    with blaming("loss", state.name_of("loss")):
+    with part_errors("loss", state.name_of("loss")):
         value = getattr(state.loss, player)(step.logits)
     terms.add_loss(state.name_of("loss"), value)
     for penalty in due:
-        with blaming("regularizer", penalty.name):
+        with part_errors("regularizer", penalty.name):
             value = getattr(penalty.regularizer, player)(step)
         terms.add_penalty(penalty, value, step, state.images)
     terms.descend(parameters, parts)

@@ -18,7 +18,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from ganforge.core.atomic_files import cannot_write, read_text, write_bytes
+from ganforge.core.atomic_files import read_text, write_bytes, write_error
 from ganforge.core.json_schema import decode
 
 PART = 1024
@@ -118,7 +118,7 @@ class FeatureFolder:
                     file.flush()
                     os.fsync(file.fileno())
             except OSError as error:
-                raise cannot_write(self.path / name, error) from error
+                raise write_error(self.path / name, error) from error
         self._write([*digests, digest.hexdigest()], widths)
 
     def open(self, count: int) -> FeatureSet:
@@ -142,7 +142,7 @@ class FeatureFolder:
             except FileNotFoundError:  # the folder was removed in between
                 continue
             except OSError as error:
-                raise cannot_write(self.path, error) from error
+                raise write_error(self.path, error) from error
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.fstat(lock.fileno()).st_nlink:
                 return lock

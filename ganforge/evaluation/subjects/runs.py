@@ -14,7 +14,7 @@ from ganforge.config.schema import RunConfig, resolve
 from ganforge.contract.errors import CheckpointError
 from ganforge.contract.networks import Generator
 from ganforge.data.conditions import draw_classes, draw_labels, labels_of
-from ganforge.data.pack import open_data
+from ganforge.data.pack import open_configured
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import Classifier
 from ganforge.evaluation.results.result import now, software_versions
@@ -137,11 +137,4 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
 
 def open_training_data(config: RunConfig, registry: Registry) -> PackedData:
     """What a run of this configuration is trained on; see `open_data` for errors."""
-    source = config.data
-    return open_data(
-        source.source,
-        resolution=source.resolution,
-        options=source.options,
-        registry=registry,
-        skip_bad=source.skip_bad,
-    )
+    return open_configured(config.data, registry)

@@ -294,7 +294,7 @@ class Recorder:
         return self.writer.submit(self._do, function, *arguments)
 
     def _do(self, function: Callable[..., None], *arguments: Any) -> None:
-        self.folder.require_held()
+        self.folder.require_lock()
         function(*arguments)
 
     def _decorate(self, function: Callable[..., None], *arguments: Any) -> None:

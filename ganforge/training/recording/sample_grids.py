@@ -15,7 +15,7 @@ from ganforge.contract.networks import Discriminator, Generator
 from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import gif_bytes, grid, png_bytes, to_uint8
 from ganforge.data.decode import read_picture
-from ganforge.sampling import cycle_labels, evaluating, generate
+from ganforge.sampling import cycle_labels, evaluation_mode, generate
 
 POINTS = 2000
 """How many vectors are drawn."""
@@ -118,7 +118,7 @@ def judge_plane(discriminator: Discriminator, data: DataSpec, fake: Tensor, real
     axes = torch.meshgrid(*[middles.flip(0), middles][-real.shape[1] :], indexing="ij")
     plane = low + (high - low) * torch.stack(axes[::-1], dim=-1).flatten(0, -2)
     try:
-        with evaluating(discriminator):
+        with evaluation_mode(discriminator):
             logits, of_real, of_fake = (_judge(discriminator, each, data.num_classes) for each in (plane, real, fake))
     except (GanforgeError, RuntimeError, ValueError):
         return None  # It judges packs: they have one logit each, and not every batch is a whole number of them.
