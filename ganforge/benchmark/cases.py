@@ -54,7 +54,6 @@ class LoopCase:
         self._statistics = Statistics()
 
     def __call__(self, calls: int) -> Callable[[], None]:
-        """As `Case`."""
         players, size = self._players, self._players.step_images
         first = self._images // size
         self.steps.append(list(range(first, first + calls)))

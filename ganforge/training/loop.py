@@ -1,4 +1,4 @@
-"""The loop: the algorithm of 2014 in paragraphs."""
+"""Training loop."""
 
 from __future__ import annotations
 
@@ -21,66 +21,66 @@ from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
 
 CHECKPOINT_SECONDS = 300.0
-"""Time between two checkpoints, if nothing else is said."""
+"""Default interval between checkpoints."""
 
 PATIENCE = 16
-"""So many steps may be skipped on end, since gradients are not finite, before something is done about it."""
+"""Number of consecutive steps with non-finite gradients after which training rolls back."""
 
 GO, SPENT = 0, 1
-"""Votes before a step: take the step, or end since the time is up. A signal's number plus ``SPENT`` is a vote too."""
+"""Votes before a step: continue, or stop because the time is up. A stop signal votes with its number plus ``SPENT``."""
 
 
 class Callback(Protocol):
-    """Whoever shows a run to a person."""
+    """Receives the progress of a run; methods that are not overridden do nothing."""
 
     def step(self, images: int, seconds: float) -> None:
-        """Take note of a step: images so far, and seconds of training so far."""
+        """Handle a finished step: images and seconds of training so far."""
+        return
 
     def tick(self, row: dict[str, Any]) -> None:
-        """Show a row of metrics; its ``picture`` is the path of the newest grid."""
+        """Handle a row of metrics; ``picture`` is the path of the newest sample grid."""
+        return
 
     def note(self, text: str) -> None:
-        """Show a line of words."""
+        """Handle a message of one line."""
+        return
 
     def score(self, row: dict[str, Any], best: Score) -> None:
-        """Show a row of scores, and the best so far."""
+        """Handle a row of scores, and the best score so far."""
+        return
 
 
-class Callbacks:
-    """Several watchers, each of which is told all."""
+class Callbacks(Callback):
+    """Forwards to several callbacks."""
 
     def __init__(self, *callbacks: Callback) -> None:
         self._callbacks = callbacks
 
     def step(self, images: int, seconds: float) -> None:
-        """See `Callback.step`."""
         for each in self._callbacks:
             each.step(images, seconds)
 
     def tick(self, row: dict[str, Any]) -> None:
-        """See `Callback.tick`."""
         for each in self._callbacks:
             each.tick(row)
 
     def note(self, text: str) -> None:
-        """See `Callback.note`."""
         for each in self._callbacks:
             each.note(text)
 
     def score(self, row: dict[str, Any], best: Score) -> None:
-        """See `Callback.score`."""
         for each in self._callbacks:
             each.score(row, best)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """Result of training.
 
     Attributes:
-        images: Real examples shown.
-        seconds: Time spent in training, over all its sittings.
-        stopped: The signal that ended it early, or None.
+        images: Real examples seen.
+        seconds: Training time over all sessions.
+        stopped: Signal that stopped the run, or None.
     """
 
     images: int
@@ -97,21 +97,21 @@ def train(
     engine: Engine,
     scorer: Scorer | None = None,
 ) -> Outcome:
-    """Train until the budget is spent or a signal comes; the end is saved in either case.
+    """Train until the budget is spent or a signal arrives, then save.
 
     Args:
-        state: The players, as built or as resumed.
+        state: Initial or resumed state.
         batches: Real examples.
-        record: Where everything is written.
-        config: Batch, budget, seed, and what follows schedules.
-        callback: Whoever shows the run.
-        engine: How steps are computed.
-        scorer: Asked how good the averaged generator is, whenever a multiple of ``eval_every`` images is reached and at
-            the end; None to ask nobody. It must leave torch's settings as they are; what it draws does not matter.
+        record: Writes metrics, sample grids and checkpoints.
+        config: Configuration of the run.
+        callback: Receives progress.
+        engine: Executes the steps.
+        scorer: Evaluates the EMA generator every ``eval_every`` images and at the end; must not change torch's
+            settings.
 
     Raises:
-        DivergenceError: Gradients are finite no more, and going back did not help or is not wanted.
-        WorkerError: Another process is gone.
+        DivergenceError: Gradients are non-finite, and rollback is disabled or did not help.
+        WorkerError: Another process failed.
         GanforgeError: A file cannot be written.
     """
     training = config.training
@@ -125,15 +125,15 @@ def train(
             record.save()
         end = GO
         while not has_images(training, state):
-            # All processes of a team stop after the same step.
-            wish = request.signal + SPENT if request.signal else SPENT if has_minutes(training, state) else GO
-            if end := workers.vote(wish):
+            # All processes stop after the same step.
+            vote = request.signal + SPENT if request.signal else SPENT if has_minutes(training, state) else GO
+            if end := workers.vote(vote):
                 break
             iteration = state.images // stepped
             seed_everything(training.seed, "step", iteration, *[f"again {state.rollbacks}"] * bool(state.rollbacks))
             state.follow_schedules(config.optimizer)
 
-            # New real and new latent vectors for each of the discriminator's steps; then it and the generator step.
+            # A batch for each discriminator step, then one step of all players.
             shown = [
                 read_batch(state, batches, engine, state.images + number * training.batch, training.batch)
                 for number in range(training.d_steps)
@@ -141,7 +141,7 @@ def train(
             for row in take_step(state, shown, iteration):
                 record.statistics.add(row)
 
-            # The generator's average.
+            # Exponential moving average of the generator.
             update_average(
                 state.average,
                 state.generator,
@@ -150,16 +150,16 @@ def train(
                 half_life=training.ema_images.at(state.images),
             )
 
-            # Steps that had to be skipped, one after the other, will not come right by themselves.
+            # Roll back after many consecutive skipped steps.
             if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:
                 callback.note(roll_back(record, engine.device))
                 take_step = make_stepper(engine)
                 seconds_before, start = state.seconds, time.perf_counter()
                 continue
 
-            # How good the average is by now; what is still under way on the device is training, the rest is not.
+            # Score the EMA; its time does not count as training time.
             improved = False
-            if scorer is not None and is_score_due(training, state):
+            if scorer is not None and training.eval_every and state.images % training.eval_every < stepped:
                 engine.finish()
                 paused = time.perf_counter()
                 state.seconds = seconds_before + paused - start
@@ -167,7 +167,7 @@ def train(
                 improved = record.best is record.last
                 start += time.perf_counter() - paused
 
-            # What is shown and kept.
+            # Metrics, sample grids and checkpoints.
             now = time.perf_counter()
             state.seconds = seconds_before + now - start
             callback.step(state.images, state.seconds)
@@ -178,8 +178,8 @@ def train(
                     callback.note(problem)
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
-            # It comes last, so that whoever goes on from it begins with the next step. Where steps have to be skipped,
-            # an older checkpoint is the better one, and is not to be pushed out.
+            # A checkpoint comes last, so that a resumed run starts with the next step. None is written while steps are
+            # skipped: an older checkpoint is better.
             if (due or improved) and not state.streak and not is_spent(training, state):
                 record.save()
                 saved = now
@@ -193,7 +193,7 @@ def train(
             if record.pending:
                 callback.tick(record.tick())
         record.save()
-    record.animate()  # if it comes to nothing, a resume makes it
+    record.animate()
     for problem in record.take_problems():
         callback.note(problem)
     record.writer.finish()
@@ -201,21 +201,15 @@ def train(
 
 
 def is_spent(training: TrainingConfig, state: TrainingState) -> bool:
-    """Whether a run has had its budget of images or of minutes."""
+    """Return whether the budget is spent."""
     return has_images(training, state) or has_minutes(training, state)
 
 
 def has_images(training: TrainingConfig, state: TrainingState) -> bool:
-    """Whether a run has had its budget of images."""
+    """Return whether the budget of images is spent."""
     return training.images is not None and state.images >= training.images
 
 
 def has_minutes(training: TrainingConfig, state: TrainingState) -> bool:
-    """Whether a run has had its budget of minutes."""
+    """Return whether the budget of minutes is spent."""
     return training.minutes is not None and state.seconds >= 60 * training.minutes
-
-
-def is_score_due(training: TrainingConfig, state: TrainingState) -> bool:
-    """Whether the step just taken reached a multiple of ``eval_every`` images."""
-    step = training.batch * training.d_steps
-    return training.eval_every is not None and state.images % training.eval_every < step

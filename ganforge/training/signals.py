@@ -14,19 +14,14 @@ from typing import Any
 WATCHED = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1") if hasattr(signal, name)
 )
-"""Ctrl-C, the usual request to end, a closed terminal, Ctrl-backslash, and SLURM's warning before a time limit."""
+"""Ctrl-C, a request to end, a closed terminal, Ctrl-backslash, and SLURM's warning before a time limit."""
 
 ECHO = 2.0
-"""Seconds in which a repeated signal counts as the same request: a terminal signals all processes of a group, and their
-launcher forwards the signal."""
+"""Seconds in which a repeated signal counts as the same request: a terminal and a launcher may both send it."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised in the main thread by a termination signal.
-
-    Args:
-        number: The signal.
-    """
+    """Raised in the main thread by a termination signal."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number)
@@ -36,14 +31,14 @@ class Interrupted(KeyboardInterrupt):
 class StopRequest:
     """Context manager that records the first termination signal; a second signal goes to the previous handler.
 
-    A signal that is ignored when the block is entered, such as SIGHUP under ``nohup``, stays ignored.
+    Ignored signals, e.g. SIGHUP under ``nohup``, stay ignored.
 
     Args:
-        say: Called with one line when the first signal arrives, in a thread of its own.
-        echoes: Whether a launcher may send each signal a second time.
+        say: Called with one line when the first signal arrives, in a separate thread.
+        echoes: A launcher may send each signal a second time.
 
     Attributes:
-        signal: The first signal, or None.
+        signal: First signal, or None.
     """
 
     def __init__(self, say: Callable[[str], None] = lambda line: None, *, echoes: bool = False) -> None:
@@ -71,7 +66,7 @@ class StopRequest:
             self.signal, self._since = signal.Signals(number), now
             if not self._echoes:
                 self._restore()
-            # A handler may interrupt a write to the same stream, which a second write must not enter.
+            # A handler may interrupt a write to the same stream, which must not be re-entered.
             line = f"{self.signal.name}: saving after this step; again to end at once"
             self._saying = threading.Thread(target=self._say, args=(line,))
             self._saying.start()
@@ -89,7 +84,7 @@ def raising_interrupts() -> Iterator[list[Interrupted]]:
     """Raise `Interrupted` in the block at the first termination signal; a second one has its default effect.
 
     Yields:
-        The exception, once raised; the block may turn it into another one or into an exit code.
+        The exception, once raised; the block may convert it to another exception or an exit code.
     """
     raised: list[Interrupted] = []
 
@@ -106,17 +101,13 @@ def raising_interrupts() -> Iterator[list[Interrupted]]:
 
 
 def set_handler(handler: Any) -> dict[signal.Signals, Any]:
-    """Set one handler for all termination signals that are not ignored.
+    """Set a handler for all termination signals that are not ignored; return the previous handlers.
 
-    Args:
-        handler: As for `signal.signal`.
-
-    Returns:
-        The previous handlers; empty outside the main thread, where Python allows no handlers.
+    Outside the main thread, Python allows no handlers, and the result is empty.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    # None is a handler that was not set from Python, and cannot be restored.
+    # None is a handler that was not set from Python; it cannot be restored.
     watched = [each for each in WATCHED if signal.getsignal(each) not in (signal.SIG_IGN, None)]
     return {each: signal.signal(each, handler) for each in watched}
 

@@ -1,4 +1,4 @@
-"""From a configuration to a run that can begin."""
+"""Construction of the objects of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording.recorder import Recorder
-from ganforge.training.state import TrainingState
+from ganforge.training.state import TrainingState, select
 from ganforge.version import __version__
 
 
 def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
-    """Give a run without a budget of its own one that fits the device."""
+    """Set the default budget for the device if the configuration has none."""
     training = config.training
     if training.images is None and training.minutes is None:
         training = (
@@ -34,58 +34,55 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
 
 
 def share_out(config: RunConfig, workers: Workers) -> RunConfig:
-    """Let a batch fall into parts that can be shared out among a team.
+    """Set the number of microbatches to a multiple of the number of processes.
 
     Raises:
-        OptionError: It cannot.
+        OptionError: The batch is not divisible by it.
     """
     batch, parts = config.training.batch, math.lcm(config.training.accumulate, workers.size)
     if workers.size > 1 and batch % parts:
         raise OptionError(
-            f"a batch of {batch} cannot be shared out among {workers.size} processes in {parts} equal parts",
-            f"give --batch {max(parts, batch // parts * parts)}, or start another number of processes",
+            f"--batch {batch} is not divisible into {parts} equal microbatches for {workers.size} processes",
+            f"use --batch {max(parts, batch // parts * parts)}, or another number of processes",
         )
     return replace(config, training=replace(config.training, accumulate=parts))
 
 
 def begin_from(state: TrainingState, path: Path) -> str:
-    """Let a new run begin with the weights of another; nothing else of it is taken over.
+    """Load the weights of another run into a new one.
 
     Args:
-        state: The players, as built.
-        path: A checkpoint, of which both players and the average are taken, or a saved generator.
+        state: Initial state.
+        path: Checkpoint with both networks and the EMA, or a saved generator.
 
     Returns:
-        What was taken, in words.
+        Message that names the source.
 
     Raises:
-        CheckpointError: The file is damaged, or its networks are others than these.
+        CheckpointError: The file is damaged, or its networks differ.
     """
     tensors, card = read_tensors(path)
     modules = state.modules()
     if card.get("kind") == "generator":
         found = {"generator": tensors, "average": tensors}
     else:
-        found = {
-            name: {key.removeprefix(f"{name}/"): each for key, each in tensors.items() if key.startswith(f"{name}/")}
-            for name in ("generator", "discriminator", "average")
-        }
+        found = {name: select(tensors, name) for name in ("generator", "discriminator", "average")}
     for name, weights in found.items():
         own = modules[name].state_dict()
         apart = [key for key in own.keys() | weights if key not in own or key not in weights]
         apart += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
         if apart:
             raise CheckpointError(
-                f"{path}: its {name} is another than this run's; they differ in {', '.join(sorted(apart)[:3])}"
+                f"{path}: its {name} differs from this run's in {', '.join(sorted(apart)[:3])}"
                 + f" and {len(apart) - 3} more" * (len(apart) > 3),
-                "give the same --arch, options and resolution as it was trained with",
+                "use the --arch, options and resolution of that run",
             )
         modules[name].load_state_dict(weights)
-    return f"beginning with the weights of {path}, which had seen {card.get('images', 'unknown')} images"
+    return f"initialized from {path}, which has seen {card.get('images', 'unknown')} images"
 
 
 def open_batches(training: TrainingConfig, data: PackedData, device: torch.device) -> Batches:
-    """Make the batches of a run; see `Batches` for errors."""
+    """Construct the batches of a run."""
     return Batches(data, training.seed, device, holdout=training.holdout, num_labels=training.labels)
 
 
@@ -96,15 +93,7 @@ def open_engine(
     say: Callable[[str], None],
     workers: Workers = ALONE,
 ) -> Engine:
-    """Make the engine of a run that is settled, and bring its networks into the layout.
-
-    Args:
-        training: With all of a `ExecutionPlan` said.
-        state: The players.
-        device: Where they are.
-        say: Told in one line what cannot be done as planned.
-        workers: The processes that train together.
-    """
+    """Construct the engine of a run from a complete plan, and prepare its networks."""
     plan = ExecutionPlan(**{each.name: getattr(training, each.name) for each in fields(ExecutionPlan)})
     engine = Engine(plan, device, say, workers)
     for network in state.networks():
@@ -121,7 +110,7 @@ def open_record(
     state: TrainingState,
     workers: Workers = ALONE,
 ) -> Recorder:
-    """Make the record of a run, with the card that its generator will carry."""
+    """Construct the recorder of a run, with the card of its generator."""
     part = registry.part("generator", config.generator.name)
     card = {
         "generator": {

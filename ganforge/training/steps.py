@@ -1,4 +1,4 @@
-"""One step of each player: the named terms that it minimises, their sum, and Adam."""
+"""Optimization steps of both players: loss terms, their sum, and Adam."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from ganforge.training.terms import Terms, mean_rows
 PLAYERS = ("discriminator", "generator")
 
 SKIPPED = "skipped/"
-"""Before a player's name: 1 if its step was not taken, since a gradient was not finite; else 0."""
+"""Metric prefix of a player: 1 if its step was skipped because of a non-finite gradient, else 0."""
 
 GRADIENT = "gradient/"
-"""Before a player's name: the norm of its gradient."""
+"""Metric prefix of a player: the norm of its gradient."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of the discriminator is about.
+    """Inputs of one discriminator step.
 
     Attributes:
-        real: Real examples ``[N, ...]``, in the detail to which the generator has grown.
-        latents: ``[N, z_dim]``, for as many generated ones.
-        labels: Classes ``[N]`` of both, or sources ``[N, C, H, W]``, or None.
-        labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
+        real: Real examples ``[N, ...]``, in the detail of a growing generator.
+        latents: Latents ``[N, z_dim]``.
+        labels: Labels ``[N]``, sources ``[N, C, H, W]``, or None.
+        labelled: Labeled real examples and labels in semi-supervised training; see `Step`.
     """
 
     real: Tensor
@@ -48,7 +48,7 @@ class Batch:
     labelled: tuple[Tensor, Tensor] | None = None
 
     def split(self, parts: int) -> list[Batch]:
-        """The batch in so many equal parts."""
+        """Split the batch into equal microbatches."""
         if parts == 1:
             return [self]
         reals, latents = self.real.chunk(parts), self.latents.chunk(parts)
@@ -62,7 +62,7 @@ class Batch:
 
 
 def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: int, count: int) -> Batch:
-    """Samples number `start` to ``start + count`` and as many latent vectors, of which this process gets its share."""
+    """Return this process's share of samples `start` to ``start + count``, with latents."""
     shard = engine.workers.shard(count)
     real, labels = batches.read(start + shard.start, shard.stop - shard.start, then=start + count + shard.start)
     latents = torch.randn(count, state.generator.z_dim, device=real.device)[shard]
@@ -75,18 +75,18 @@ def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: in
 def take_step(
     state: TrainingState, shown: Sequence[Batch], index: int, engine: Engine = EAGER
 ) -> list[dict[str, Tensor]]:
-    """Let the discriminator take a step on each batch, and the generator one.
+    """Take a discriminator step on each batch, then a generator step.
 
-    A player whose gradients are not finite stays as it is, and so does then whatever a module remembers of the step.
+    A player with non-finite gradients does not change, and module buffers are restored.
 
     Args:
-        state: The players.
-        shown: A batch for each of the discriminator's steps; of each, what this process computes.
-        index: Number of this step among all.
-        engine: How networks are computed, in how many parts a batch, and by whom.
+        state: Training state.
+        shown: Batch of each discriminator step; this process's share.
+        index: Iteration.
+        engine: Execution engine.
 
     Returns:
-        What happened in each player's step, by name; scalars on the device.
+        Scalars of each step by name, on the device.
     """
     parts = Parts(engine)
     before = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
@@ -94,7 +94,7 @@ def take_step(
     for number, batch in enumerate(shown):
         pieces, phase = batch.split(parts.count), f"generate {number}"
         begun = BufferSnapshot.of([state.generator] if parts.count > 1 else [])
-        # The last batch serves the generator's step too, and so keeps its graph, unless it is to save memory.
+        # The generator step reuses the last batch with its graph, except with microbatches, to save memory.
         with torch.set_grad_enabled(batch is shown[-1] and parts.count == 1):
             pairs = [
                 (pieces[part], generate_for(state, pieces[part], engine)) for part in parts.each(phase, state.generator)
@@ -117,11 +117,7 @@ def take_step(
 
 
 def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Tensor:
-    """The generated examples ``[N, ...]`` of a batch.
-
-    Raises:
-        PluginError: The generator fails, or returns examples of another shape or type than real ones.
-    """
+    """Generate the examples ``[N, ...]`` of a batch; raise `PluginError` if the generator fails."""
     name = state.name_of("generator")
     with blaming("generator", name):
         fake = engine.compute_once(state.generator, batch.latents, batch.labels)
@@ -136,20 +132,19 @@ def step_discriminator(
     engine: Engine = EAGER,
     parts: Parts | None = None,
 ) -> dict[str, Tensor]:
-    """Let the discriminator take one step.
+    """Take one discriminator step.
 
     Args:
-        state: The players.
-        pairs: A batch, or those equal parts of one that this process computes, each with its generated examples
-            ``[N, ...]``. Where there are several parts, gradients are those of the mean; statistics over a batch are
-            those of a part.
-        index: Number of this step among all of the discriminator's.
-        engine: How networks are computed.
-        parts: Of the batch; None for those of the engine.
+        state: Training state.
+        pairs: Microbatches of this process with their generated examples ``[N, ...]``. The gradient is that of the
+            mean; batch statistics are those of a microbatch.
+        index: Number of this step among all discriminator steps.
+        engine: Execution engine.
+        parts: Microbatches; None for those of the engine.
 
     Returns:
-        What happened, by name: each term, the mean probability given to real and to generated examples, the norm of the
-        gradient, and whether the step was skipped; scalars, of all processes.
+        Scalars over all processes by name: each term, the mean probabilities of real and generated examples, the norm
+        of the gradient, and whether the step was skipped.
     """
     parts = parts or Parts(engine)
     due = _due(state, index)
@@ -157,10 +152,10 @@ def step_discriminator(
     for each in parameters:
         each.requires_grad_(True)
     rows, logits = [], []
-    for number in parts.each(f"discriminator {index}", *_remembering(state)):
+    for number in parts.each(f"discriminator {index}", *_buffered(state)):
         batch, fake = pairs[number]
         real, fake = batch.real.detach(), fake.detach()
-        if due:  # a penalty may ask for gradients by the examples
+        if due:  # a penalty may need gradients with respect to the examples
             real.requires_grad_(), fake.requires_grad_()
         step = _make_step(state, batch, real, fake, bool(due), engine)
         row = _descend(state, "discriminator", step, due, parameters, parts.total)
@@ -187,45 +182,38 @@ def step_generator(
     engine: Engine = EAGER,
     parts: Parts | None = None,
 ) -> dict[str, Tensor]:
-    """Let the generator take one step; as `step_discriminator`, but that generated examples carry their graph."""
+    """Take one generator step; arguments as in `step_discriminator`, but generated examples carry their graph."""
     parts = parts or Parts(engine)
     due = _due(state, index)
     parameters = list(state.trained["generator"].values())
     for each in state.trained["discriminator"].values():
         each.requires_grad_(False)
     rows = []
-    # A pair is made only when its part's turn has come.
-    for _, (batch, fake) in zip(parts.each("generator", state.generator, *_remembering(state)), pairs, strict=False):
+    # Each pair is generated when its microbatch is due.
+    for _, (batch, fake) in zip(parts.each("generator", state.generator, *_buffered(state)), pairs, strict=False):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
         rows.append(_descend(state, "generator", step, due, parameters, parts.total))
     return _advance(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
 
 
-def _remembering(state: TrainingState) -> list[nn.Module]:
-    """All but the generator that may remember something of a batch."""
+def _buffered(state: TrainingState) -> list[nn.Module]:
+    """Return modules besides the generator whose buffers may change in a step."""
     return [state.discriminator, state.loss, *(penalty.regularizer for penalty in state.penalties)]
 
 
 def _advance(
     optimizer: Adam, parameters: list[nn.Parameter], player: str, row: Mapping[str, Tensor], engine: Engine
 ) -> dict[str, Tensor]:
-    """Step by the gradients of all processes, unless one is not finite: Adam would never forget it.
-
-    Args:
-        optimizer: The player's.
-        parameters: Those that it steps, with this process's gradients.
-        player: Whose they are.
-        row: What happened in this process; scalars by name.
-        engine: Who steps together.
+    """Step by the mean gradient of all processes, or skip the step if it is not finite.
 
     Returns:
-        The row's means over all processes, the norm of the gradient, and whether the step was skipped.
+        Means of the scalars in `row` over all processes, the norm of the gradient, and whether the step was skipped.
     """
     values = torch.stack(list(row.values())) / engine.workers.size
     engine.workers.all_reduce_gradients(parameters, values)
     norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
     skipped = (~norm.isfinite()).float()
-    # By this attribute torch's gradient scaler tells Adam the same, without waiting for the device.
+    # torch's gradient scaler uses this attribute: Adam then skips without synchronizing with the device.
     optimizer.found_inf = skipped  # type: ignore[attr-defined]
     optimizer.step()
     optimizer.zero_grad()
@@ -233,7 +221,7 @@ def _advance(
 
 
 def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, twice: bool, engine: Engine) -> Step:
-    """What a loss and penalties are given; with `twice`, logits may be differentiated twice."""
+    """Construct the step for losses and penalties; with `twice`, logits are twice differentiable."""
     run, network = engine.compute if twice else engine.compute_once, state.discriminator
 
     def compute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
@@ -266,11 +254,7 @@ def _descend(
     parameters: list[nn.Parameter],
     parts: int,
 ) -> dict[str, Tensor]:
-    """Add the gradients of one of so many parts of a batch to those of the player's parameters.
-
-    Returns:
-        The terms, and what regularizers logged; scalars by name.
-    """
+    """Accumulate the gradients of one microbatch, and return the scalars of its terms by name."""
     terms = Terms(player, step.latents.device)
     with blaming("loss", state.name_of("loss")):
         value = getattr(state.loss, player)(step.logits)
@@ -284,5 +268,5 @@ def _descend(
 
 
 def _due(state: TrainingState, index: int) -> list[Penalty]:
-    """The penalties that run at step number `index` of a player."""
+    """Return the penalties that are due at step `index` of a player."""
     return [each for each in state.penalties if index % each.every == 0 and each.weight.at(state.images) > 0]

@@ -1,7 +1,7 @@
-"""Whole steps as CUDA graphs: recorded once for each set of plain numbers that they depend on, and then replayed.
+"""CUDA graphs of whole training steps: captured once per set of scalar inputs, then replayed.
 
-A graph does not run Python. So what a step takes from plain numbers, such as the weight of a penalty, is part of the
-key by which its graph is found, and parts whose own plain numbers change from step to step are not recorded at all.
+A graph does not run Python, so scalars such as the weight of a penalty are part of the graph's key. Steps whose modules
+change Python attributes are not captured.
 """
 
 from __future__ import annotations
@@ -21,35 +21,30 @@ from ganforge.training.steps import Batch, take_step
 Rows = list[dict[str, Tensor]]
 
 Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]
-"""As `take_step`."""
+"""Signature of `take_step` without the engine."""
 
 MOST_GRAPHS = 8
-"""Each takes memory; steps of further kinds run as they are."""
+"""Maximum number of graphs; each takes memory, so further kinds of steps run eagerly."""
 
 
 class Recorder(Protocol):
-    """What runs and records work on a device."""
+    """Runs and captures work on a device."""
 
     def run(self, work: Callable[[], Rows]) -> Rows:
-        """Run work where it can be recorded later."""
+        """Run work on the stream that is used for capture."""
 
     def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
-        """Record work without running it; what is returned runs it on what then lies in the same tensors."""
+        """Capture work without running it, and return a function that replays it on the same tensors."""
 
 
 class CudaRecorder:
-    """Records CUDA graphs that share one pool of memory.
-
-    Args:
-        device: The CUDA device.
-    """
+    """Captures CUDA graphs that share one memory pool."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, work: Callable[[], Rows]) -> Rows:
-        """On the stream of the recordings."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             rows = work()
@@ -57,7 +52,7 @@ class CudaRecorder:
         return rows
 
     def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
-        """As `Recorder.record`; raises `RuntimeError` if the work waits for the device."""
+        """Capture work; raises `RuntimeError` if it synchronizes with the device."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             rows = work()
@@ -70,12 +65,7 @@ class CudaRecorder:
 
 
 class GraphedSteps:
-    """Takes steps as `take_step` does: each kind as it is at first, then from a recording.
-
-    Args:
-        engine: How networks are computed; told why steps are not recorded, if they cannot be.
-        recorder: Where steps run.
-    """
+    """Takes steps like `take_step`: the first of each kind runs eagerly, later ones are captured and replayed."""
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine
@@ -85,7 +75,6 @@ class GraphedSteps:
         self._refused = False
 
     def __call__(self, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
-        """As `take_step`."""
         key = describe_step(state, shown, index)
         if self._refused or key is None or (len(self._seen) >= MOST_GRAPHS and key not in self._seen):
             return take_step(state, shown, index, self._engine)
@@ -100,7 +89,7 @@ class GraphedSteps:
         return replay()
 
     def _first(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
-        """Take a step of a new kind as it is, and watch whether it could be recorded."""
+        """Run a new kind of step eagerly, and detect whether it can be captured."""
         before = plain_state(state)
         state.was_counted = False
         rows = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
@@ -108,12 +97,12 @@ class GraphedSteps:
         if changed:
             self._refuse(f"{changed[0]} changes from step to step")
         elif state.was_counted:
-            self._refuse("a part reads step.images_seen")
+            self._refuse("a module reads step.images_seen")
         self._seen.add(key)
         return rows
 
     def _record(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> bool:
-        still = [_keep(batch) for batch in shown]
+        still = [_clone(batch) for batch in shown]
         images = state.images
         try:
             replay = self._recorder.record(lambda: take_step(state, still, index, self._engine))
@@ -130,20 +119,20 @@ class GraphedSteps:
     def _refuse(self, reason: str) -> None:
         self._refused = True
         self._graphs = {}
-        self._engine.say(f"steps are not recorded as graphs, but run as they are: {reason}")
+        self._engine.say(f"CUDA graphs disabled, steps run eagerly: {reason}")
 
 
 def make_stepper(engine: Engine) -> Stepper:
-    """What takes the steps of a run."""
+    """Return the function that takes the steps of a run."""
     if engine.plan.engine == "graph" and engine.plan.accumulate > 1:
-        engine.say("steps are not recorded as graphs, but run as they are: parts of a batch have seeds of their own")
+        engine.say("CUDA graphs disabled, steps run eagerly: each microbatch has its own seed")
     elif engine.plan.engine == "graph":
         return GraphedSteps(engine, CudaRecorder(engine.device))
     return lambda state, shown, index: take_step(state, shown, index, engine)
 
 
 def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:
-    """All plain numbers that a step depends on; None while a network grows, since then they change all the time."""
+    """Return the scalars that a step depends on, or None while a network grows and they change all the time."""
     for network in (state.generator, state.discriminator):
         if isinstance(network, Growing) and state.images < network.phases()[-1]:
             return None
@@ -164,7 +153,7 @@ def _numbers_at(state: TrainingState, images: int, index: int) -> list[Any]:
 
 
 def plain_state(state: TrainingState) -> dict[str, Any]:
-    """By name, what a module keeps in plain numbers, and where the storage of its tensors lies."""
+    """Return Python attributes of modules and the addresses of their tensors, by qualified name."""
     found: dict[str, Any] = {}
     for owner, module in state.modules().items():
         for name, part in module.named_modules():
@@ -180,7 +169,7 @@ def plain_state(state: TrainingState) -> dict[str, Any]:
 
 
 def tensors_of(shown: Sequence[Batch]) -> list[Tensor]:
-    """All tensors of batches, in a fixed order."""
+    """Return all tensors of batches in a fixed order."""
     tensors: list[Tensor] = []
     for batch in shown:
         tensors += [batch.real, batch.latents]
@@ -189,8 +178,7 @@ def tensors_of(shown: Sequence[Batch]) -> list[Tensor]:
     return tensors
 
 
-def _keep(batch: Batch) -> Batch:
-    """A batch of tensors of its own."""
+def _clone(batch: Batch) -> Batch:
     return Batch(
         real=batch.real.clone(),
         latents=batch.latents.clone(),

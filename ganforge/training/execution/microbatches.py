@@ -1,9 +1,8 @@
-"""The parts of a batch: each is computed as if it were alone, whichever process does it and whatever came before.
+"""Microbatches: equal parts of a batch whose gradients accumulate.
 
-A part draws its random numbers from a seed of its own, and begins with the buffers that all parts begin with; after all
-of them, every floating buffer has moved by the mean of the parts' moves; one that must not be averaged is as the last
-part left it. So a batch in K parts has one result, up to the order of sums, whether one process computes all parts in
-turn or K processes compute one each.
+Each microbatch has its own seed and starts from the same buffers. Afterwards, each floating-point buffer moves by the
+mean of the changes; an unaveraged buffer keeps the value of the last microbatch. So K microbatches give one result, up
+to the order of sums, in one process or in K.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from ganforge.training.execution.engine import Engine
 
 
 class Parts:
-    """The parts of one step that this process computes.
+    """The microbatches of one step that this process computes.
 
     Args:
-        engine: In how many parts a batch is computed, and by whom; torch must have been seeded for the step.
+        engine: Number of microbatches and processes. torch must be seeded for the step.
 
     Attributes:
-        total: Parts of a batch, in all processes together.
-        count: Parts that are computed here.
+        total: Microbatches per batch, over all processes.
+        count: Microbatches in this process.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -37,11 +36,11 @@ class Parts:
         self._at: tuple[str, int] = ("", 0)
 
     def each(self, phase: str, *modules: nn.Module) -> Iterator[int]:
-        """The numbers of this process's parts, from 0; what stands in the loop computes one.
+        """Iterate over the indices of this process's microbatches; the loop body computes one.
 
         Args:
-            phase: What is computed, by a name that no other phase of the step has.
-            modules: Whose buffers may change meanwhile.
+            phase: Unique name of the computation within the step.
+            modules: Modules whose buffers may change.
         """
         if self.total == 1:
             yield 0
@@ -60,13 +59,13 @@ class Parts:
         self._team.broadcast_from_last(before.unaveraged())
 
     def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Tensor]) -> Tensor:
-        """Do once more what an earlier phase did for a part, with the same numbers; it leaves no trace.
+        """Repeat the work of an earlier phase with the same random numbers and buffers, without side effects.
 
         Args:
-            phase: Which.
-            part: As counted by `each`.
-            before: The buffers with which that phase began.
-            work: What it did.
+            phase: Name of the earlier phase.
+            part: Index from `each`.
+            before: Buffers at the start of that phase.
+            work: Function to call.
         """
         here = self._at
         now = BufferSnapshot.of(before.modules)

@@ -1,4 +1,4 @@
-"""Writing beside training: files are encoded, written and synced by a thread of their own, one after the other."""
+"""Background writer: a thread that encodes, writes and syncs files in order."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from types import TracebackType
 from typing import Any
 
 WAITING = 4
-"""Most jobs that wait behind the one at hand."""
+"""Maximum number of jobs that wait behind the current one."""
 
 GLANCE = 1.0
-"""Seconds after which whoever waits looks up: a signal may come just before the wait, which would not be broken off."""
+"""Poll interval in seconds: a signal just before the wait would not interrupt it."""
 
 GRACE = 2.0
-"""Seconds in which the job at hand may end after a KeyboardInterrupt."""
+"""Seconds that the current job may still take after a KeyboardInterrupt."""
 
 Job = tuple[Future[None], Callable[..., None], tuple[Any, ...]]
 
 
 class Writer:
-    """Does jobs in the order in which they were handed over, while whoever hands them over goes on.
+    """Runs jobs in order in a background thread.
 
-    After a job has failed, no other is done, since a later file may refer to one that is missing. Its error is raised
-    in the thread that hands over, by whatever is called next and from then on.
+    After a job fails, no further job runs, since a later file may refer to a missing one. Its error is re-raised by
+    every later call.
 
-    Entered, it waits at the end until all is done, whatever ended the block; only after a KeyboardInterrupt it waits no
-    longer than `GRACE`, and jobs that were not begun are dropped. Its thread keeps no process alive.
+    As a context manager, it finishes all jobs on exit. After a KeyboardInterrupt it waits at most `GRACE` seconds and
+    drops jobs that have not started. The thread is a daemon.
     """
 
     def __init__(self) -> None:
@@ -39,15 +39,12 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
-        """Have ``function(*arguments)`` done, once at most `WAITING` jobs would wait.
+        """Queue ``function(*arguments)``; block while more than `WAITING` jobs wait.
 
-        What it reads must not change from now on.
-
-        Returns:
-            Its ``result()`` waits until the job is done.
+        The arguments must not change afterwards. ``result()`` of the returned future waits for the job.
 
         Raises:
-            Exception: That of a job that failed; this one will not be done.
+            Exception: Error of an earlier job.
         """
         self._wait(WAITING)
         if self._thread is None:
@@ -59,11 +56,7 @@ class Writer:
         return future
 
     def finish(self) -> None:
-        """Wait until all jobs are done; others may be handed over afterwards.
-
-        Raises:
-            Exception: That of a job that failed.
-        """
+        """Wait until all jobs are done; re-raise the error of a failed job."""
         try:
             self._wait(0)
         except KeyboardInterrupt as error:
@@ -86,19 +79,19 @@ class Writer:
             self._end()
 
     def _wait(self, most: int) -> None:
-        """Wait until at most so many jobs are not done."""
+        """Wait until at most `most` jobs are unfinished."""
         while self._futures and (len(self._futures) > most or self._futures[0].done()):
             if wait(list(self._futures)[:1], GLANCE).done:
                 self._futures[0].result()
                 self._futures.popleft()
 
     def _break_off(self, error: KeyboardInterrupt) -> None:
-        """Drop the jobs that were not begun."""
+        """Drop jobs that have not started."""
         self._failure = self._failure or error
         self._end(GRACE)
 
     def _end(self, seconds: float | None = None) -> None:
-        """Let the thread end; a process that ends while it still holds tensors would be aborted."""
+        """Join the thread: a process that exits while it holds tensors would abort."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._jobs.put(None)
@@ -109,7 +102,7 @@ class Writer:
             pass
 
     def _do_next(self) -> bool:
-        """Do one job, and keep nothing of it; False if there are no more."""
+        """Run one job and keep no reference to it; return False at the end."""
         job = self._jobs.get()
         if job is None:
             return False

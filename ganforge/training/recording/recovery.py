@@ -1,4 +1,4 @@
-"""How a run goes on from one of its checkpoints: where it was stopped, or where all was still well."""
+"""Recovery from checkpoints: resume after a stop, roll back after divergence."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ganforge.training.recording.checkpoints import share_checkpoint
 from ganforge.training.recording.recorder import Recorder, Score
 
 MOST_ROLLBACKS = 3
-"""So often a run goes back before it is given up."""
+"""Number of rollbacks before a run fails."""
 
 
 def resume(record: Recorder, device: torch.device) -> str:
-    """Take up the newest checkpoint that is whole.
+    """Restore the newest valid checkpoint.
 
     Returns:
-        What was taken up, in words.
+        Message that names the checkpoint.
 
     Raises:
-        CheckpointError: There is none, or it belongs to other data or other networks.
+        CheckpointError: No checkpoint is valid, or it belongs to other data or networks.
     """
     folder, workers = record.folder, record.workers
     said: list[str] = []
@@ -43,7 +43,7 @@ def resume(record: Recorder, device: torch.device) -> str:
     if card:
         record.take_up(tensors, card, device)
         where = f"{folder.checkpoint_path(card['images'])} at {card['images']} images"
-    else:  # it was killed before the first checkpoint; the start follows from the seed
+    else:  # the run was killed before its first checkpoint; the start follows from the seed
         where = "the start"
     if workers.is_main:
         rows = _forget_rows_after(folder, record.state.images)
@@ -51,21 +51,21 @@ def resume(record: Recorder, device: torch.device) -> str:
             if row.is_tick:
                 record.watch.look({name: value for name, value in row.tree().items() if value is not None})
         if record.rows is not None and len(rows) != record.rows:
-            said.append(f"{folder.metrics} holds {len(rows)} rows of the {record.rows} that were written by then")
+            said.append(f"{folder.metrics} has {len(rows)} rows, but the checkpoint counts {record.rows}")
             record.rows = len(rows)
         said += filter(None, [remove_torn_line(folder.environment)])
         said += _find_best(record)
-    return "; ".join([*said, f"going on from {where}"])
+    return "; ".join([*said, f"resuming from {where}"])
 
 
 def roll_back(record: Recorder, device: torch.device) -> str:
-    """Go back to a good checkpoint, an earlier one each time, with other random numbers and lower learning rates.
+    """Restore a healthy checkpoint, an earlier one each time, with a new seed and halved learning rates.
 
     Returns:
-        What was done, in words.
+        Message about the rollback.
 
     Raises:
-        DivergenceError: It was done `MOST_ROLLBACKS` times, or must not be done; or there is no good checkpoint.
+        DivergenceError: After `MOST_ROLLBACKS` rollbacks, if rollback is disabled, or without a healthy checkpoint.
     """
     state, rollbacks = record.state, record.state.rollbacks
     given_up = give_up(record)
@@ -90,25 +90,25 @@ def roll_back(record: Recorder, device: torch.device) -> str:
     state.streak.zero_()
     record.save()
     return (
-        f"{given_up.message}; going back to the checkpoint of {card['images']} images with learning rates halved "
-        f"{'once' if rollbacks == 0 else f'{rollbacks + 1} times'} and other random numbers"
+        f"{given_up.message}; rolling back to the checkpoint of {card['images']} images with learning rates halved "
+        f"{'once' if rollbacks == 0 else f'{rollbacks + 1} times'} and a new seed"
     )
 
 
 def give_up(record: Recorder) -> DivergenceError:
-    """What there is to be said of a run whose steps have to be skipped, one after the other."""
+    """Return the error of a run with too many skipped steps."""
     state = record.state
-    often = f" (after going back {state.rollbacks} times)" * bool(state.rollbacks)
+    often = f" (after {state.rollbacks} rollbacks)" * bool(state.rollbacks)
     return DivergenceError(
-        f"training diverged: gradients were not finite for {int(state.streak)} steps on end, "
+        f"training diverged: gradients were not finite for {int(state.streak)} consecutive steps, "
         f"after {state.images} images{often}",
-        f"the last good state is {record.newest_checkpoint()}; try a lower learning rate, --reg r1, "
+        f"the last valid checkpoint is {record.newest_checkpoint()}; try a lower learning rate, --reg r1, "
         "or --precision float32",
     )
 
 
 def _read_newest(record: Recorder, said: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest checkpoint that is whole, checked against the data; `said` gets why others are passed over."""
+    """Return the newest valid checkpoint that matches the data; append the errors of others to `said`."""
     for path in reversed(record.folder.checkpoint_paths()):
         try:
             tensors, card = read_tensors(path)
@@ -118,14 +118,14 @@ def _read_newest(record: Recorder, said: list[str]) -> tuple[dict[str, Tensor], 
         if card["fingerprint"] != record.data.fingerprint:
             raise CheckpointError(
                 "the data changed since the run began: " + describe_difference(card["generator"]["data"], record.data),
-                "put the old data back, or start a new run, with --init-from if it is to begin with these weights",
+                "restore the data, or start a new run, with --init-from to reuse the weights",
             )
         return tensors, card
     return None
 
 
 def _find_good(folder: RunFolder) -> list[Path]:
-    """Checkpoints that can be read and were written while all was well, newest first."""
+    """Return readable checkpoints without skipped steps, newest first."""
     found = []
     for path in reversed(folder.checkpoint_paths()):
         with suppress(CheckpointError):
@@ -135,11 +135,7 @@ def _find_good(folder: RunFolder) -> list[Path]:
 
 
 def _find_best(record: Recorder) -> list[str]:
-    """Take up the best generator so far; one from beyond that is removed, since the run will come by it again.
-
-    Returns:
-        Why it is passed over, if it is damaged.
-    """
+    """Restore the best score; remove a best generator from beyond the checkpoint. Return an error as a list."""
     path = record.folder.best_generator
     if not path.exists():
         return []
@@ -155,7 +151,7 @@ def _find_best(record: Recorder) -> list[str]:
 
 
 def _forget_rows_after(folder: RunFolder, images: int) -> list[Row]:
-    """Keep the rows of metrics up to so many images, which are given back."""
+    """Truncate the metrics after `images`, and return the remaining rows."""
     try:
         content = read_bytes(folder.metrics, MOST_BYTES, follow=False)
     except FileNotFoundError:
