@@ -390,7 +390,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
     for source in (str(trained), str(old.checkpoint_paths()[-1]), str(old.generator)):
         code, out, err = run(*arguments, "--init-from", source)
         assert code == 0, err
-        assert "beginning with the weights of" in err
+        assert "initialized from" in err
         folder = RunFolder(here / out.strip())
         start, card = read_tensors(folder.checkpoint_path(0))
         parts = ("generator", "average") if source.endswith("generator.safetensors") else ("generator", "discriminator")
@@ -409,7 +409,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--set", "generator.width=8"], "its generator is another than this run's; they differ in layers."),
+        (["--set", "generator.width=8"], "its generator differs from this run's in layers."),
         (["--init-from", "nowhere"], "nowhere: is no run"),
         (["--init-from", "."], "is no run"),
     ],

@@ -32,7 +32,7 @@ from ganforge.session.api import Run
 from ganforge.testing import check_discriminator, check_export, check_generator
 from ganforge.training.loading.prefetch import PrefetchingFeeder, ResidentFeeder
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.pairs import Pairs
+from ganforge.training.recording.samples import paint_pairs
 
 CPU = torch.device("cpu")
 
@@ -345,7 +345,7 @@ def test_one_that_asks_for_classes_is_refused(place, run):
 
 def test_augmentations_are_refused_as_they_would_tear_pairs_apart(place, run):
     said = mistake(*run(*TRAIN, "--augment", "flip", "--images", "8"))
-    assert "augmentation 'flip' changes an example, but not the image that it comes with" in said
+    assert "augmentation 'flip' does not support paired data" in said
     assert not list(place.glob("runs/*/checkpoints/*"))
 
 
@@ -361,7 +361,7 @@ def test_logits_that_belong_to_no_example_are_refused(place, run):
         "@hookimpl\ndef ganforge_discriminators():\n    return {'odd': Odd}\n"
     )
     said = mistake(*run("--plugin", "odd.py", *TRAIN, "--discriminator", "odd", "--images", "8"))
-    assert "returns (17,) for 4 examples, not logits [N]" in said
+    assert "returns (17,) for 4 examples, expected logits [N]" in said
 
 
 @pytest.mark.parametrize("penalty", ["r1", "gp"])
@@ -451,10 +451,10 @@ def test_a_grid_shows_source_result_and_what_was_wanted_of_pairs_held_out(there,
 
 
 def test_sides_of_other_sizes_and_channels_are_shown_in_one_picture():
-    pairs = Pairs(sources=noise(0, 4, 4, 1).permute(2, 0, 1)[None], wanted=noise(1, 8, 8).permute(2, 0, 1)[None])
-    picture = pairs.paint(torch.ones(1, 3, 8, 8))
+    sources, targets = noise(0, 4, 4, 1).permute(2, 0, 1)[None], noise(1, 8, 8).permute(2, 0, 1)[None]
+    picture = paint_pairs(sources, torch.ones(1, 3, 8, 8), targets)
     assert picture.shape == (3, 8, 24)
-    assert torch.equal(picture[:, ::2, 0:8:2], pairs.sources[0].expand(3, 4, 4))
+    assert torch.equal(picture[:, ::2, 0:8:2], sources[0].expand(3, 4, 4))
     assert (picture[:, :, 8:16] == 255).all()
 
 

@@ -199,7 +199,7 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
     batches = Batches(packed, 0, CPU, holdout=0.2, num_labels=6)
     for index in range(60):
         real, labels = batches.read(12 * index, 12)
-        state.follow_schedules(config.optimizer)
+        state.apply_schedules(config.optimizer)
         labelled = batches.read_labelled(12 * index, 12)
         batch = Batch(real, torch.zeros(12, 100), labels, labelled)
         step_discriminator(state, [(batch, torch.rand(12, 1, 8, 8) * 2 - 1)], index)

@@ -16,7 +16,7 @@ from ganforge.contract.networks import Generator
 from ganforge.core.seeding import seed_everything
 from ganforge.export.torchscript import compile_generator
 from ganforge.sampling import draw_latents, generate_batches, stand_in_labels
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.recording.statistics import Statistics
 
@@ -71,12 +71,12 @@ class LoopCase:
         players, state, training = self._players, self._players.state, self._players.config.training
         iteration = state.images // players.step_images
         seed_everything(training.seed, "step", iteration)
-        state.follow_schedules(players.config.optimizer)
+        state.apply_schedules(players.config.optimizer)
         players.position = state.images
         for row in players.take_step(state, players.read(), iteration):
             self._statistics.add(row)
-        update_average(
-            state.average,
+        update_ema(
+            state.ema,
             state.generator,
             images=players.step_images,
             shown=state.images,
@@ -125,7 +125,7 @@ def sample_case(players: Players) -> Case:
         labels = stand_in_labels(calls * batch, players.data.spec)
 
         def run() -> None:
-            for _ in generate_batches(players.state.average, calls * batch, labels=labels, batch=batch):
+            for _ in generate_batches(players.state.ema, calls * batch, labels=labels, batch=batch):
                 pass
 
         return run
@@ -140,9 +140,9 @@ def export_case(players: Players) -> Case:
         GanforgeError: It cannot be exported.
     """
     device = players.engine.device
-    network = load_exported(players.state.average, players.data.spec, device)
+    network = load_exported(players.state.ema, players.data.spec, device)
     batch = players.config.training.batch
-    latents = draw_latents(batch, players.state.average.z_dim, 0).to(device)
+    latents = draw_latents(batch, players.state.ema.z_dim, 0).to(device)
     labels = stand_in_labels(batch, players.data.spec)
     labels = None if labels is None else labels.to(device)
 
@@ -160,7 +160,7 @@ def export_case(players: Players) -> Case:
 def load_exported(generator: Generator, data: DataSpec, device: torch.device) -> torch.jit.ScriptModule:
     """A generator as it comes out of its TorchScript file, which is kept in memory; see `compile_generator`."""
     network = copy.deepcopy(generator).cpu().float().eval().requires_grad_(False)
-    EAGER.place(network)
+    EAGER.prepare(network)
     content = io.BytesIO()
     scripted = compile_generator(network.to(device), data)
     with warnings.catch_warnings():

@@ -83,8 +83,8 @@ def measure_serving(players: Players, registry: Registry, seconds: float, say: C
         ``rows``, with times in seconds and the ratio of each to the time of the network at the same batch;
         ``versions`` of what computes them beside torch; and ``left_out``, a line for each thing that is not there.
     """
-    generator = copy.deepcopy(players.state.average).cpu().float().eval().requires_grad_(False)
-    EAGER.place(generator)
+    generator = copy.deepcopy(players.state.ema).cpu().float().eval().requires_grad_(False)
+    EAGER.prepare(generator)
     portable = Portable(generator, players.data.spec)
     inputs = {batch: make_example(portable, generator, Asked(batch)).inputs for batch in BATCHES}
     left_out: list[str] = []

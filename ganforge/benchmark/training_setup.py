@@ -14,7 +14,7 @@ from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
-from ganforge.training.execution.autotune import settle_plan
+from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.cuda_graphs import Stepper, make_stepper
 from ganforge.training.execution.engine import Engine
 from ganforge.training.loading.sampler import Batches
@@ -124,11 +124,11 @@ def open_players(
     """
     state = build_state(config, registry, data.spec, device)
     batches = open_batches(config.training, data, device)
-    config = settle_plan(config, state, batches, device, say)
+    config = choose_plan(config, state, batches, device, say)
     engine = open_engine(config.training, state, device, say)
     begin = max(each.phases()[-1] if isinstance(each, Growing) else 0 for each in state.networks())
     state.images = begin
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     return Players(config, data, state, batches, engine, make_stepper(engine), begin)
 
 

@@ -42,8 +42,8 @@ class BudgetCallback(Callback):
         self._training, self._note = training, note
         self._start = self._now = (images, seconds)
         self._per_step = training.batch * training.d_steps
-        self._open = training.init_from is None
-        if self._open and training.images is not None and self._is_few(training.images):
+        self._pending = training.init_from is None
+        if self._pending and training.images is not None and self._is_few(training.images):
             self._warn(
                 f"{training.images} images are {self._count(training.images)}", self._more(training.images, None)
             )
@@ -51,9 +51,9 @@ class BudgetCallback(Callback):
     def step(self, images: int, seconds: float) -> None:
         self._now = (images, seconds)
         minutes, elapsed = self._training.minutes, seconds - self._start[1]
-        if not self._open or minutes is None or elapsed < SETTLED:
+        if not self._pending or minutes is None or elapsed < SETTLED:
             return
-        self._open = False
+        self._pending = False
         expected = images + int((images - self._start[0]) / elapsed * max(60 * minutes - seconds, 0))
         if self._is_few(expected):
             self._warn(f"about {self._count(expected)} in {minutes:g} minutes", self._more(expected, minutes))
@@ -79,5 +79,5 @@ class BudgetCallback(Callback):
         return f"--images {enough}" if minutes is None else f"--minutes {math.ceil(minutes * enough / images)}"
 
     def _warn(self, found: str, more: str) -> None:
-        self._open = False
+        self._pending = False
         self._note(f"warning: {found}; recognizable results need about {ENOUGH:,} steps: {more}")

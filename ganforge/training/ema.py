@@ -17,13 +17,13 @@ The mean of unit vectors is shorter than one, so an averaged vector gives a norm
 """
 
 
-def update_average(average: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
+def update_ema(ema: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
     """Update the EMA in place, batch statistics included.
 
     Singular vectors, integers, and buffers marked as unaveraged are copied. Frozen tensors do not change.
 
     Args:
-        average: EMA of the network; same architecture.
+        ema: EMA of the network; same architecture.
         network: Network in training.
         images: Images of this step.
         shown: Images so far, this step included.
@@ -34,7 +34,7 @@ def update_average(average: nn.Module, network: nn.Module, *, images: int, shown
     olds: list[Tensor] = []
     news: list[Tensor] = []
     with torch.no_grad():
-        for part, own in zip(average.modules(), network.modules(), strict=True):
+        for part, own in zip(ema.modules(), network.modules(), strict=True):
             for name, new in own.named_parameters(recurse=False):
                 if new.requires_grad:
                     olds.append(part.get_parameter(name))

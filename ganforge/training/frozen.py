@@ -23,9 +23,9 @@ class Frozen:
     def __init__(self, state: TrainingState) -> None:
         self._state = state
         self._names = sorted(state.frozen)
-        self.tensors = copy_tensors(self._now())
+        self.tensors = copy_tensors(self._tensors())
         self.digest = digest_tensors(self.tensors) if self.tensors else None
-        self._sums = self._sum()
+        self._expected = self._checksums()
 
     def check(self) -> None:
         """Raise `PluginError` if a frozen tensor changed, or if a tensor was added or removed after construction."""
@@ -38,20 +38,20 @@ class Frozen:
             )
         for name in sorted(state.built - names):
             raise PluginError(f"{_title(state, name)} was removed after the module was built", "keep it")
-        changed = (self._sum() != self._sums).nonzero()[:, 0].tolist() if self._names else []
-        for place in changed[:1]:
+        changed = (self._checksums() != self._expected).nonzero()[:, 0].tolist() if self._names else []
+        for index in changed[:1]:
             raise PluginError(
-                f"{_title(state, self._names[place])} changed, although it was frozen when the module was built",
+                f"{_title(state, self._names[index])} changed, although it was frozen when the module was built",
                 "do not modify parameters without gradients; keep modules whose buffers change in training mode",
             )
 
-    def _now(self) -> dict[str, Tensor]:
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = self._state.tensors() if self._names else {}
         return {name: tensors[name] for name in self._names}
 
-    def _sum(self) -> Tensor:
+    def _checksums(self) -> Tensor:
         """Return sums over the bits of each tensor, to detect changes."""
-        bits = [torch.view_as_real(each) if each.is_complex() else each for each in self._now().values()]
+        bits = [torch.view_as_real(each) if each.is_complex() else each for each in self._tensors().values()]
         sums = [each.view(_INTEGERS[each.element_size()]).sum(dtype=torch.int64) for each in bits]
         return torch.stack(sums) if sums else torch.zeros(0)
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.core.distributed import is_launched
 from ganforge.core.seeding import seed_everything
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.cuda_graphs import make_stepper
 from ganforge.training.execution.engine import Engine
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording.recorder import Recorder, Score, Scorer
-from ganforge.training.recording.recovery import give_up, roll_back
+from ganforge.training.recording.recovery import divergence_error, roll_back
 from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
@@ -91,7 +91,7 @@ class Outcome:
 def train(
     state: TrainingState,
     batches: Batches,
-    record: Recorder,
+    recorder: Recorder,
     config: RunConfig,
     callback: Callback,
     engine: Engine,
@@ -102,7 +102,7 @@ def train(
     Args:
         state: Initial or resumed state.
         batches: Real examples.
-        record: Writes metrics, sample grids and checkpoints.
+        recorder: Writes metrics, sample grids and checkpoints.
         config: Configuration of the run.
         callback: Receives progress.
         engine: Executes the steps.
@@ -119,10 +119,10 @@ def train(
     saved = start
     take_step = make_stepper(engine)
     workers, stepped = engine.workers, training.batch * training.d_steps
-    with StopRequest(callback.note, echoes=is_launched()) as request, record.writer:
+    with StopRequest(callback.note, echoes=is_launched()) as request, recorder.writer:
         if state.images == 0:
-            record.draw()
-            record.save()
+            recorder.draw()
+            recorder.save()
         end = GO
         while not has_images(training, state):
             # All processes stop after the same step.
@@ -131,7 +131,7 @@ def train(
                 break
             iteration = state.images // stepped
             seed_everything(training.seed, "step", iteration, *[f"again {state.rollbacks}"] * bool(state.rollbacks))
-            state.follow_schedules(config.optimizer)
+            state.apply_schedules(config.optimizer)
 
             # A batch for each discriminator step, then one step of all players.
             shown = [
@@ -139,11 +139,11 @@ def train(
                 for number in range(training.d_steps)
             ]
             for row in take_step(state, shown, iteration):
-                record.statistics.add(row)
+                recorder.statistics.add(row)
 
             # Exponential moving average of the generator.
-            update_average(
-                state.average,
+            update_ema(
+                state.ema,
                 state.generator,
                 images=stepped,
                 shown=state.images,
@@ -152,7 +152,7 @@ def train(
 
             # Roll back after many consecutive skipped steps.
             if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:
-                callback.note(roll_back(record, engine.device))
+                callback.note(roll_back(recorder, engine.device))
                 take_step = make_stepper(engine)
                 seconds_before, start = state.seconds, time.perf_counter()
                 continue
@@ -163,40 +163,40 @@ def train(
                 engine.finish()
                 paused = time.perf_counter()
                 state.seconds = seconds_before + paused - start
-                callback.score(*record.score(scorer))
-                improved = record.best is record.last
+                callback.score(*recorder.score(scorer))
+                improved = recorder.best is recorder.last
                 start += time.perf_counter() - paused
 
             # Metrics, sample grids and checkpoints.
             now = time.perf_counter()
             state.seconds = seconds_before + now - start
             callback.step(state.images, state.seconds)
-            ticked = record.due
+            ticked = recorder.due
             if ticked:
-                callback.tick(record.tick())
-                for problem in record.take_problems():
+                callback.tick(recorder.tick())
+                for problem in recorder.pop_problems():
                     callback.note(problem)
             every = training.checkpoint_images
             due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
             # A checkpoint comes last, so that a resumed run starts with the next step. None is written while steps are
             # skipped: an older checkpoint is better.
             if (due or improved) and not state.streak and not is_spent(training, state):
-                record.save()
+                recorder.save()
                 saved = now
 
         stopped = None if end in (GO, SPENT) else signal.Signals(end - SPENT)
         if stopped is None:
             if state.streak >= PATIENCE:
-                raise give_up(record)
-            if scorer is not None and (record.last is None or record.last.images < state.images):
-                callback.score(*record.score(scorer))
-            if record.pending:
-                callback.tick(record.tick())
-        record.save()
-    record.animate()
-    for problem in record.take_problems():
+                raise divergence_error(recorder)
+            if scorer is not None and (recorder.last is None or recorder.last.images < state.images):
+                callback.score(*recorder.score(scorer))
+            if recorder.pending:
+                callback.tick(recorder.tick())
+        recorder.save()
+    recorder.animate()
+    for problem in recorder.pop_problems():
         callback.note(problem)
-    record.writer.finish()
+    recorder.writer.finish()
     return Outcome(state.images, state.seconds, stopped)
 
 

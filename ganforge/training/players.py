@@ -14,7 +14,7 @@ from ganforge.core.out_of_memory import is_out_of_memory
 from ganforge.sampling import evaluating, stand_in_labels
 
 
-def check_players(
+def validate_networks(
     generator: Generator, discriminator: Discriminator, config: RunConfig, data: DataSpec, device: torch.device
 ) -> None:
     """Run both networks once and validate their outputs.
@@ -67,14 +67,14 @@ def divides(count: int, batch: int) -> bool:
     return count > 0 and (batch % count == 0 or count % batch == 0)
 
 
-def require_alike(title: str, examples: Tensor, like: Tensor) -> None:
+def require_same_shape(title: str, examples: Tensor, like: Tensor) -> None:
     """Raise `PluginError` unless examples have the shape and type of `like`."""
     if examples.shape != like.shape or examples.dtype != like.dtype:
         found, wanted = (f"{tuple(each.shape)} of {each.dtype}" for each in (examples, like))
         raise PluginError(f"{title} returned {found}", f"it must return {wanted}")
 
 
-def require_judged(title: str, output: Tensor, inputs: Tensor) -> None:
+def require_logits(title: str, output: Tensor, inputs: Tensor) -> None:
     """Raise `PluginError` unless logits or features match the examples, packs or patches of a batch in number."""
     count, batch = len(output) if output.dim() else 0, len(inputs)
     if not divides(count, batch) or output.dtype != inputs.dtype:

@@ -34,20 +34,20 @@ class StopRequest:
     Ignored signals, e.g. SIGHUP under ``nohup``, stay ignored.
 
     Args:
-        say: Called with one line when the first signal arrives, in a separate thread.
+        log: Called with one line when the first signal arrives, in a separate thread.
         echoes: A launcher may send each signal a second time.
 
     Attributes:
         signal: First signal, or None.
     """
 
-    def __init__(self, say: Callable[[str], None] = lambda line: None, *, echoes: bool = False) -> None:
+    def __init__(self, log: Callable[[str], None] = lambda line: None, *, echoes: bool = False) -> None:
         self.signal: signal.Signals | None = None
-        self._say = say
+        self._log = log
         self._echoes = echoes
         self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
-        self._saying: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> StopRequest:
         self._before = set_handler(self._receive)
@@ -57,8 +57,8 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
-        if self._saying is not None:
-            self._saying.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -68,8 +68,8 @@ class StopRequest:
                 self._restore()
             # A handler may interrupt a write to the same stream, which must not be re-entered.
             line = f"{self.signal.name}: saving after this step; again to end at once"
-            self._saying = threading.Thread(target=self._say, args=(line,))
-            self._saying.start()
+            self._thread = threading.Thread(target=self._log, args=(line,))
+            self._thread.start()
         elif now - self._since > ECHO:
             self._restore()
             os.kill(os.getpid(), number)

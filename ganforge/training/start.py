@@ -23,7 +23,7 @@ from ganforge.training.state import TrainingState, select
 from ganforge.version import __version__
 
 
-def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
+def set_default_budget(config: RunConfig, device: torch.device) -> RunConfig:
     """Set the default budget for the device if the configuration has none."""
     training = config.training
     if training.images is None and training.minutes is None:
@@ -33,7 +33,7 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
     return replace(config, training=training)
 
 
-def share_out(config: RunConfig, workers: Workers) -> RunConfig:
+def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
     """Set the number of microbatches to a multiple of the number of processes.
 
     Raises:
@@ -69,12 +69,12 @@ def begin_from(state: TrainingState, path: Path) -> str:
         found = {name: select(tensors, name) for name in ("generator", "discriminator", "average")}
     for name, weights in found.items():
         own = modules[name].state_dict()
-        apart = [key for key in own.keys() | weights if key not in own or key not in weights]
-        apart += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
-        if apart:
+        differing = [key for key in own.keys() | weights if key not in own or key not in weights]
+        differing += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
+        if differing:
             raise CheckpointError(
-                f"{path}: its {name} differs from this run's in {', '.join(sorted(apart)[:3])}"
-                + f" and {len(apart) - 3} more" * (len(apart) > 3),
+                f"{path}: its {name} differs from this run's in {', '.join(sorted(differing)[:3])}"
+                + f" and {len(differing) - 3} more" * (len(differing) > 3),
                 "use the --arch, options and resolution of that run",
             )
         modules[name].load_state_dict(weights)
@@ -90,19 +90,19 @@ def open_engine(
     training: TrainingConfig,
     state: TrainingState,
     device: torch.device,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     workers: Workers = ALONE,
 ) -> Engine:
     """Construct the engine of a run from a complete plan, and prepare its networks."""
     plan = ExecutionPlan(**{each.name: getattr(training, each.name) for each in fields(ExecutionPlan)})
-    engine = Engine(plan, device, say, workers)
+    engine = Engine(plan, device, log, workers)
     for network in state.networks():
-        engine.place(network)
-    state.match_layouts()
+        engine.prepare(network)
+    state.match_memory_format()
     return engine
 
 
-def open_record(
+def open_recorder(
     config: RunConfig,
     registry: Registry,
     data: PackedData,

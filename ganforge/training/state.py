@@ -21,7 +21,7 @@ from ganforge.core.seeding import seed_everything
 from ganforge.plugins.blame import blaming
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution.buffers import find_frozen
-from ganforge.training.players import check_players, require_alike
+from ganforge.training.players import require_same_shape, validate_networks
 
 
 @dataclass
@@ -52,7 +52,7 @@ class TrainingState:
         seconds: Training time.
         streak: Number of consecutive skipped iterations; a scalar on the device.
         rollbacks: Number of rollbacks after divergence.
-        was_counted: A part read `images` since this was last reset.
+        images_were_read: A part read `images` since this was last reset.
         names: Names of the generator, discriminator and loss by kind.
         trained: Parameters by player, and by prefix of their optimizer's entries in a checkpoint.
         frozen: Keys of `tensors` that never change, without those of the EMA.
@@ -61,17 +61,17 @@ class TrainingState:
 
     generator: Generator
     discriminator: Discriminator
-    average: Generator
+    ema: Generator
     loss: Loss
     penalties: list[Penalty]
-    changes: list[AppliedAugmentation]
+    augmentations: list[AppliedAugmentation]
     generator_optimizer: Adam
     discriminator_optimizer: Adam
     images: int = 0
     seconds: float = 0.0
     streak: Tensor = field(default_factory=lambda: torch.zeros(()))
     rollbacks: int = 0
-    was_counted: bool = False
+    images_were_read: bool = False
     names: dict[str, str] = field(default_factory=dict)
     trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
     frozen: frozenset[str] = field(init=False)
@@ -87,43 +87,43 @@ class TrainingState:
 
     def count_images(self) -> int:
         """Return `images`, and record that a part read them."""
-        self.was_counted = True
+        self.images_were_read = True
         return self.images
 
-    def take_note(self, skipped: Tensor) -> None:
+    def count_skipped(self, skipped: Tensor) -> None:
         """Update the streak; the scalar `skipped` is 1 if a player's step was skipped, else 0."""
         self.streak.add_(1).mul_(skipped)
 
     def networks(self) -> tuple[Generator, Discriminator, Generator]:
         """Return the generator, the discriminator and the EMA."""
-        return self.generator, self.discriminator, self.average
+        return self.generator, self.discriminator, self.ema
 
     def modules(self) -> dict[str, nn.Module]:
         """Return all modules by name."""
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
-            "average": self.average,
+            "average": self.ema,
             "loss": self.loss,
             **{f"regularizer.{penalty.name}": penalty.regularizer for penalty in self.penalties},
-            **{f"augmentation.{change.name}": change.augmentation for change in self.changes},
+            **{f"augmentation.{each.name}": each.augmentation for each in self.augmentations},
         }
 
     def augment(self, images: Tensor) -> Tensor:
         """Apply each augmentation to examples ``[N, ...]`` with its probability."""
-        for change in self.changes:
-            probability = change.probability.at(self.images)
+        for each in self.augmentations:
+            probability = each.probability.at(self.images)
             if probability > 0:
-                with blaming("augmentation", change.name):
-                    changed = change.augmentation(images)
-                require_alike(f"augmentation '{change.name}'", changed, images)
+                with blaming("augmentation", each.name):
+                    changed = each.augmentation(images)
+                require_same_shape(f"augmentation '{each.name}'", changed, images)
                 if probability < 1:
                     chosen = torch.rand(len(images), *[1] * (images.dim() - 1), device=images.device) < probability
                     changed = torch.where(chosen, changed, images)
                 images = changed
         return images
 
-    def follow_schedules(self, config: OptimizerConfig) -> None:
+    def apply_schedules(self, config: OptimizerConfig) -> None:
         """Set learning rates, betas and growing networks by the number of images; each rollback halves the rates."""
         rates = {"generator_optimizer": config.generator_lr, "discriminator_optimizer": config.discriminator_lr}
         betas = (config.beta1.at(self.images), config.beta2.at(self.images))
@@ -154,7 +154,7 @@ class TrainingState:
         """Return the name of the generator, discriminator or loss."""
         return self.names.get(kind) or type(getattr(self, kind)).__name__
 
-    def match_layouts(self) -> None:
+    def match_memory_format(self) -> None:
         """Convert optimizer state to the memory format of its parameters, for fused steps."""
         for optimizer, parameters in self.optimizers().values():
             for parameter in parameters.values():
@@ -212,7 +212,7 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         registry.build(kind, part.name, part.options, data).to(device)
         for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
     )
-    check_players(generator, discriminator, config, data, device)
+    validate_networks(generator, discriminator, config, data, device)
     if config.augmentations and data.source_shape:
         raise OptionError(
             f"augmentation '{config.augmentations[0].name}' does not support paired data: it changes one image",
@@ -225,26 +225,26 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         )
         for each in config.regularizers
     ]
-    changes = [
+    augmentations = [
         AppliedAugmentation(
             each.name, registry.build("augmentation", each.name, each.options, data).to(device), each.probability
         )
         for each in config.augmentations
     ]
-    for change in changes:
-        if any(each.requires_grad for each in change.augmentation.parameters()):
+    for each in augmentations:
+        if any(tensor.requires_grad for tensor in each.augmentation.parameters()):
             raise PluginError(
-                f"augmentation '{change.name}' has trainable parameters, but no player trains them",
+                f"augmentation '{each.name}' has trainable parameters, but no player trains them",
                 "use buffers, or requires_grad_(False)",
             )
     trained = find_trained(generator, discriminator, loss, penalties)
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
-        average=copy.deepcopy(generator).requires_grad_(False),
+        ema=copy.deepcopy(generator).requires_grad_(False),
         loss=loss,
         penalties=penalties,
-        changes=changes,
+        augmentations=augmentations,
         # Learning rates and betas are set before each step.
         generator_optimizer=make_adam(trained["generator"].values(), device),
         discriminator_optimizer=make_adam(trained["discriminator"].values(), device),

@@ -16,9 +16,9 @@ from ganforge.contract.step import Pair, Step
 from ganforge.plugins.blame import blaming
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER, Engine
-from ganforge.training.execution.microbatches import Parts
+from ganforge.training.execution.microbatches import Microbatches
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.players import require_alike, require_judged
+from ganforge.training.players import require_logits, require_same_shape
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.terms import Terms, mean_rows
 
@@ -47,16 +47,16 @@ class Batch:
     labels: Tensor | None = None
     labelled: tuple[Tensor, Tensor] | None = None
 
-    def split(self, parts: int) -> list[Batch]:
+    def split(self, microbatches: int) -> list[Batch]:
         """Split the batch into equal microbatches."""
-        if parts == 1:
+        if microbatches == 1:
             return [self]
-        reals, latents = self.real.chunk(parts), self.latents.chunk(parts)
-        labels = [None] * parts if self.labels is None else self.labels.chunk(parts)
+        reals, latents = self.real.chunk(microbatches), self.latents.chunk(microbatches)
+        labels = [None] * microbatches if self.labels is None else self.labels.chunk(microbatches)
         labelled = (
-            [None] * parts
+            [None] * microbatches
             if self.labelled is None
-            else zip(*(each.chunk(parts) for each in self.labelled), strict=True)
+            else zip(*(each.chunk(microbatches) for each in self.labelled), strict=True)
         )
         return [Batch(*part) for part in zip(reals, latents, labels, labelled, strict=True)]
 
@@ -88,31 +88,32 @@ def take_step(
     Returns:
         Scalars of each step by name, on the device.
     """
-    parts = Parts(engine)
+    microbatches = Microbatches(engine)
     before = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
     rows = []
     for number, batch in enumerate(shown):
-        pieces, phase = batch.split(parts.count), f"generate {number}"
-        begun = BufferSnapshot.of([state.generator] if parts.count > 1 else [])
+        pieces, phase = batch.split(microbatches.count), f"generate {number}"
+        begun = BufferSnapshot.of([state.generator] if microbatches.count > 1 else [])
         # The generator step reuses the last batch with its graph, except with microbatches, to save memory.
-        with torch.set_grad_enabled(batch is shown[-1] and parts.count == 1):
+        with torch.set_grad_enabled(batch is shown[-1] and microbatches.count == 1):
             pairs = [
-                (pieces[part], generate_for(state, pieces[part], engine)) for part in parts.each(phase, state.generator)
+                (pieces[part], generate_for(state, pieces[part], engine))
+                for part in microbatches.each(phase, state.generator)
             ]
-        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine, parts))
+        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine, microbatches))
         state.images += len(batch.real) * engine.workers.size
-    if parts.count == 1:
-        rows.append(step_generator(state, pairs, index, engine, parts))
+    if microbatches.count == 1:
+        rows.append(step_generator(state, pairs, index, engine, microbatches))
     else:
         again = (
-            (piece, parts.repeat(phase, part, begun, partial(generate_for, state, piece, engine)))
+            (piece, microbatches.repeat(phase, part, begun, partial(generate_for, state, piece, engine)))
             for part, piece in enumerate(pieces)
         )
-        rows.append(step_generator(state, again, index, engine, parts))
+        rows.append(step_generator(state, again, index, engine, microbatches))
     skipped = [value for row in rows for name, value in row.items() if name.startswith(SKIPPED)]
-    spoiled = torch.stack(skipped).amax()
-    before.put_back_where(spoiled)
-    state.take_note(spoiled)
+    any_skipped = torch.stack(skipped).amax()
+    before.restore_where(any_skipped)
+    state.count_skipped(any_skipped)
     return rows
 
 
@@ -121,7 +122,7 @@ def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> 
     name = state.name_of("generator")
     with blaming("generator", name):
         fake = engine.compute_once(state.generator, batch.latents, batch.labels)
-    require_alike(f"generator '{name}'", fake, batch.real)
+    require_same_shape(f"generator '{name}'", fake, batch.real)
     return fake
 
 
@@ -130,7 +131,7 @@ def step_discriminator(
     pairs: Sequence[tuple[Batch, Tensor]],
     index: int,
     engine: Engine = EAGER,
-    parts: Parts | None = None,
+    microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
     """Take one discriminator step.
 
@@ -140,38 +141,38 @@ def step_discriminator(
             mean; batch statistics are those of a microbatch.
         index: Number of this step among all discriminator steps.
         engine: Execution engine.
-        parts: Microbatches; None for those of the engine.
+        microbatches: Microbatches; None for those of the engine.
 
     Returns:
         Scalars over all processes by name: each term, the mean probabilities of real and generated examples, the norm
         of the gradient, and whether the step was skipped.
     """
-    parts = parts or Parts(engine)
-    due = _due(state, index)
+    microbatches = microbatches or Microbatches(engine)
+    due = _due_penalties(state, index)
     parameters = list(state.trained["discriminator"].values())
     for each in parameters:
         each.requires_grad_(True)
     rows, logits = [], []
-    for number in parts.each(f"discriminator {index}", *_buffered(state)):
+    for number in microbatches.each(f"discriminator {index}", *_buffered(state)):
         batch, fake = pairs[number]
         real, fake = batch.real.detach(), fake.detach()
         if due:  # a penalty may need gradients with respect to the examples
             real.requires_grad_(), fake.requires_grad_()
         step = _make_step(state, batch, real, fake, bool(due), engine)
-        row = _descend(state, "discriminator", step, due, parameters, parts.total)
+        row = _backward(state, "discriminator", step, due, parameters, microbatches.total)
         logits.append((step.logits.real.detach(), step.logits.fake.detach()))
         row["D(x)"], row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
         row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
         rows.append(row)
-    row = _advance(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
+    row = _optimizer_step(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
     for penalty in state.penalties:
         with blaming("regularizer", penalty.name):
             penalty.regularizer.constrain(state.discriminator)
-    if state.changes:
+    if state.augmentations:
         judged = Pair(*(engine.workers.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
-        for change in state.changes:
-            with blaming("augmentation", change.name):
-                change.augmentation.update(judged)
+        for applied in state.augmentations:
+            with blaming("augmentation", applied.name):
+                applied.augmentation.update(judged)
     return row
 
 
@@ -180,20 +181,22 @@ def step_generator(
     pairs: Iterable[tuple[Batch, Tensor]],
     index: int,
     engine: Engine = EAGER,
-    parts: Parts | None = None,
+    microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
     """Take one generator step; arguments as in `step_discriminator`, but generated examples carry their graph."""
-    parts = parts or Parts(engine)
-    due = _due(state, index)
+    microbatches = microbatches or Microbatches(engine)
+    due = _due_penalties(state, index)
     parameters = list(state.trained["generator"].values())
     for each in state.trained["discriminator"].values():
         each.requires_grad_(False)
     rows = []
     # Each pair is generated when its microbatch is due.
-    for _, (batch, fake) in zip(parts.each("generator", state.generator, *_buffered(state)), pairs, strict=False):
+    for _, (batch, fake) in zip(
+        microbatches.each("generator", state.generator, *_buffered(state)), pairs, strict=False
+    ):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
-        rows.append(_descend(state, "generator", step, due, parameters, parts.total))
-    return _advance(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
+        rows.append(_backward(state, "generator", step, due, parameters, microbatches.total))
+    return _optimizer_step(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
 
 
 def _buffered(state: TrainingState) -> list[nn.Module]:
@@ -201,7 +204,7 @@ def _buffered(state: TrainingState) -> list[nn.Module]:
     return [state.discriminator, state.loss, *(penalty.regularizer for penalty in state.penalties)]
 
 
-def _advance(
+def _optimizer_step(
     optimizer: Adam, parameters: list[nn.Parameter], player: str, row: Mapping[str, Tensor], engine: Engine
 ) -> dict[str, Tensor]:
     """Step by the mean gradient of all processes, or skip the step if it is not finite.
@@ -220,9 +223,11 @@ def _advance(
     return dict(zip(row, values.unbind(), strict=True)) | {GRADIENT + player: norm, SKIPPED + player: skipped}
 
 
-def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, twice: bool, engine: Engine) -> Step:
-    """Construct the step for losses and penalties; with `twice`, logits are twice differentiable."""
-    run, network = engine.compute if twice else engine.compute_once, state.discriminator
+def _make_step(
+    state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, second_order: bool, engine: Engine
+) -> Step:
+    """Construct the step for losses and penalties; with `second_order`, logits are twice differentiable."""
+    run, network = engine.compute if second_order else engine.compute_once, state.discriminator
 
     def compute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
         if getattr(function, "__self__", function) is not network:
@@ -230,7 +235,7 @@ def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, t
         name = state.name_of("discriminator")
         with blaming("discriminator", name):
             output = run(function, *inputs)
-        require_judged(f"discriminator '{name}'", output, inputs[0])
+        require_logits(f"discriminator '{name}'", output, inputs[0])
         return output
 
     return Step(
@@ -246,13 +251,13 @@ def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, t
     )
 
 
-def _descend(
+def _backward(
     state: TrainingState,
     player: str,
     step: Step,
     due: Sequence[Penalty],
     parameters: list[nn.Parameter],
-    parts: int,
+    microbatches: int,
 ) -> dict[str, Tensor]:
     """Accumulate the gradients of one microbatch, and return the scalars of its terms by name."""
     terms = Terms(player, step.latents.device)
@@ -263,10 +268,10 @@ def _descend(
         with blaming("regularizer", penalty.name):
             value = getattr(penalty.regularizer, player)(step)
         terms.add_penalty(penalty, value, step, state.images)
-    terms.descend(parameters, parts)
+    terms.backward(parameters, microbatches)
     return terms.row
 
 
-def _due(state: TrainingState, index: int) -> list[Penalty]:
+def _due_penalties(state: TrainingState, index: int) -> list[Penalty]:
     """Return the penalties that are due at step `index` of a player."""
     return [each for each in state.penalties if index % each.every == 0 and each.weight.at(state.images) > 0]

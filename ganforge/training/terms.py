@@ -55,7 +55,7 @@ class Terms:
             self.row[f"{name}/{key}"] = logged
         step.logged.clear()
 
-    def descend(self, parameters: Sequence[nn.Parameter], parts: int) -> None:
+    def backward(self, parameters: Sequence[nn.Parameter], parts: int) -> None:
         """Accumulate the gradients of one of `parts` microbatches."""
         total = torch.stack(list(self._terms.values())).sum() / parts
         total.backward(inputs=parameters)  # type: ignore[no-untyped-call]

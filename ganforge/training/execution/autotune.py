@@ -44,12 +44,12 @@ Trial = Callable[[ExecutionPlan, int], float]
 """Return the seconds that one step of a given batch size takes under a plan."""
 
 
-def settle_plan(
+def choose_plan(
     config: RunConfig,
     state: TrainingState,
     batches: Batches,
     device: torch.device,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     workers: Workers = ALONE,
 ) -> RunConfig:
     """Choose the fastest execution plan: from the cache if available, else by measurement.
@@ -59,7 +59,7 @@ def settle_plan(
         state: Training state; only copies are trained.
         batches: Real examples.
         device: Device of the networks.
-        say: Called with one line about each plan that fails.
+        log: Called with one line about each plan that fails.
         workers: Processes of the run; the main process measures for all.
 
     Returns:
@@ -79,11 +79,11 @@ def settle_plan(
         if found is None:
             trial = _make_trial(config, state, batches, device, workers.size)
             fewer = config.training.threads is None and device.type == "cpu"
-            found = measure(plans, trial, config.training.batch // workers.size, say, fewer_threads=fewer)
+            found = measure(plans, trial, config.training.batch // workers.size, log, fewer_threads=fewer)
             try:
                 write_bytes(cached, json.dumps(asdict(found)).encode())
             except GanforgeError as error:
-                say(f"the execution plan is not cached: {error.message}")
+                log(f"the execution plan is not cached: {error.message}")
         plan = found
     settled = json.loads(workers.broadcast_bytes(json.dumps(asdict(plan)).encode()))
     return replace(config, training=replace(config.training, **settled))
@@ -124,7 +124,7 @@ def candidates(training: TrainingConfig, device: torch.device) -> list[Execution
 
 
 def measure(
-    plans: list[ExecutionPlan], trial: Trial, batch: int, say: Callable[[str], None], *, fewer_threads: bool
+    plans: list[ExecutionPlan], trial: Trial, batch: int, log: Callable[[str], None], *, fewer_threads: bool
 ) -> ExecutionPlan:
     """Return the fastest plan; a less simple one must be faster by the factor `WORTHWHILE`.
 
@@ -132,7 +132,7 @@ def measure(
         plans: Plans, the simplest first. Later ones are measured earlier, since they are usually faster.
         trial: Measures one step.
         batch: Batch size of the run; fewer examples are measured if steps are slow.
-        say: Called with one line about each plan that fails.
+        log: Called with one line about each plan that fails.
         fewer_threads: Also try one thread if steps are fast.
     """
     begin = time.perf_counter()
@@ -149,7 +149,7 @@ def measure(
         try:
             times[plan] = trial(plan, size)
         except (RuntimeError, PluginError) as error:  # e.g. a view that only one memory format allows
-            say(f"skipped plan {plan.describe()}: {str(error).strip().splitlines()[0]}")
+            log(f"skipped plan {plan.describe()}: {str(error).strip().splitlines()[0]}")
     best = plans[0]
     for plan in plans:
         if plan in times and times[plan] * WORTHWHILE < times[best]:
@@ -184,12 +184,12 @@ def _make_trial(
         players = copy.deepcopy(state)
         grown = [each.phases()[-1] for each in players.networks() if isinstance(each, Growing)]
         players.images = max([state.images, *grown])
-        players.follow_schedules(config.optimizer)
+        players.apply_schedules(config.optimizer)
         before = torch.get_num_threads()
         engine = Engine(replace(plan, accumulate=plan.accumulate // processes), device)
         for network in players.networks():
-            engine.place(network)
-        players.match_layouts()
+            engine.prepare(network)
+        players.match_memory_format()
         take_step = make_stepper(engine)
         unready = 2 if plan.engine == "graph" else 1
         times: list[float] = []

@@ -34,7 +34,7 @@ class BufferSnapshot:
             ),
         )
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Restore the buffers without notifying autograd, so a pending backward pass stays valid."""
         for part, name, old in self.entries:
             now = getattr(part, name)
@@ -43,7 +43,7 @@ class BufferSnapshot:
             else:
                 setattr(part, name, old.clone())
 
-    def put_back_where(self, condition: Tensor) -> None:
+    def restore_where(self, condition: Tensor) -> None:
         """Restore the buffers if the scalar `condition` is positive, without synchronizing with the device."""
         for part, name, old in self.entries:
             now = getattr(part, name)
@@ -55,7 +55,7 @@ class BufferSnapshot:
         """Return the differences of averaged floating-point buffers to the snapshot, in order."""
         return [now.detach() - old if now.shape == old.shape else now.detach().clone() for old, now in self._averaged()]
 
-    def put_changed(self, changes: Iterable[Tensor]) -> None:
+    def apply_changes(self, changes: Iterable[Tensor]) -> None:
         """Set averaged floating-point buffers to the snapshot plus `changes`."""
         for (old, now), change in zip(self._averaged(), changes, strict=True):
             now.data.copy_(old + change if old.shape == change.shape else change)

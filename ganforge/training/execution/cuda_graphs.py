@@ -91,12 +91,12 @@ class GraphedSteps:
     def _first(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
         """Run a new kind of step eagerly, and detect whether it can be captured."""
         before = plain_state(state)
-        state.was_counted = False
+        state.images_were_read = False
         rows = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
         changed = [name for name, value in plain_state(state).items() if before.get(name, value) != value]
         if changed:
             self._refuse(f"{changed[0]} changes from step to step")
-        elif state.was_counted:
+        elif state.images_were_read:
             self._refuse("a module reads step.images_seen")
         self._seen.add(key)
         return rows
@@ -119,13 +119,13 @@ class GraphedSteps:
     def _refuse(self, reason: str) -> None:
         self._refused = True
         self._graphs = {}
-        self._engine.say(f"CUDA graphs disabled, steps run eagerly: {reason}")
+        self._engine.log(f"CUDA graphs disabled, steps run eagerly: {reason}")
 
 
 def make_stepper(engine: Engine) -> Stepper:
     """Return the function that takes the steps of a run."""
     if engine.plan.engine == "graph" and engine.plan.accumulate > 1:
-        engine.say("CUDA graphs disabled, steps run eagerly: each microbatch has its own seed")
+        engine.log("CUDA graphs disabled, steps run eagerly: each microbatch has its own seed")
     elif engine.plan.engine == "graph":
         return GraphedSteps(engine, CudaRecorder(engine.device))
     return lambda state, shown, index: take_step(state, shown, index, engine)
@@ -149,7 +149,7 @@ def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> H
 
 def _numbers_at(state: TrainingState, images: int, index: int) -> list[Any]:
     weights = [each.weight.at(images) if index % each.every == 0 else None for each in state.penalties]
-    return [*weights, *(each.probability.at(images) for each in state.changes)]
+    return [*weights, *(each.probability.at(images) for each in state.augmentations)]
 
 
 def plain_state(state: TrainingState) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Engine:
     Args:
         plan: Execution plan.
         device: Device of the networks.
-        say: Called with one line if the plan cannot be followed.
+        log: Called with one line if the plan cannot be followed.
         workers: Processes of the run; their number divides ``plan.accumulate``.
     """
 
@@ -66,11 +66,11 @@ class Engine:
         self,
         plan: ExecutionPlan,
         device: torch.device,
-        say: Callable[[str], None] = lambda text: None,
+        log: Callable[[str], None] = lambda text: None,
         workers: Workers = ALONE,
     ) -> None:
         self.plan = plan
-        self.say = say
+        self.log = log
         self.device = device
         self.workers = workers
         self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
@@ -79,11 +79,11 @@ class Engine:
         if device.type == "cuda":  # shapes are constant, so cuDNN's benchmark pays off
             torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
 
-    def place(self, network: nn.Module) -> None:
+    def prepare(self, network: nn.Module) -> None:
         """Prepare a network in place; its parameters keep their identity."""
         if self.plan.recompute and isinstance(network, Recomputable):
             for module in network.recomputable():
-                _recompute(module)
+                _checkpoint_activations(module)
         for parameter in network.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=_FORMATS[self.plan.layout])
@@ -110,7 +110,7 @@ class Engine:
         except torch._dynamo.exc.TorchDynamoException as error:
             self._compiled[function] = function
             reason = str(error).strip().splitlines()[0]
-            self.say(f"{_name(function)} is not compiled and runs eagerly: {reason}")
+            self.log(f"{_name(function)} is not compiled and runs eagerly: {reason}")
             return self.compute(function, *inputs)
 
     def finish(self) -> None:
@@ -135,14 +135,14 @@ def name_device(device: torch.device) -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _recompute(module: nn.Module) -> None:
+def _checkpoint_activations(module: nn.Module) -> None:
     """Enable activation checkpointing for a module."""
     forward = module.forward
 
-    def lean(*inputs: Any) -> Any:
+    def checkpointed(*inputs: Any) -> Any:
         return checkpoint(forward, *inputs, use_reentrant=False) if torch.is_grad_enabled() else forward(*inputs)
 
-    module.forward = lean
+    module.forward = checkpointed
 
 
 def _name(function: Callable[..., Tensor]) -> str:

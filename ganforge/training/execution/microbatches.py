@@ -17,7 +17,7 @@ from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import Engine
 
 
-class Parts:
+class Microbatches:
     """The microbatches of one step that this process computes.
 
     Args:
@@ -31,7 +31,7 @@ class Parts:
     def __init__(self, engine: Engine) -> None:
         self.total = engine.plan.accumulate
         self.count = self.total // engine.workers.size
-        self._team = engine.workers
+        self._workers = engine.workers
         self._seed = torch.initial_seed()
         self._at: tuple[str, int] = ("", 0)
 
@@ -49,14 +49,14 @@ class Parts:
         moved: list[Tensor] = []
         for part in range(self.count):
             if part:
-                before.put_back()
+                before.restore()
             self._seed_for(phase, part)
             yield part
             changes = before.changes()
             moved = [a + b for a, b in zip(moved, changes, strict=True)] if moved else changes
-        self._team.all_reduce(moved)
-        before.put_changed(each / self.total for each in moved)
-        self._team.broadcast_from_last(before.unaveraged())
+        self._workers.all_reduce(moved)
+        before.apply_changes(each / self.total for each in moved)
+        self._workers.broadcast_from_last(before.unaveraged())
 
     def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Tensor]) -> Tensor:
         """Repeat the work of an earlier phase with the same random numbers and buffers, without side effects.
@@ -69,14 +69,14 @@ class Parts:
         """
         here = self._at
         now = BufferSnapshot.of(before.modules)
-        before.put_back()
+        before.restore()
         self._seed_for(phase, part)
         try:
             return work()
         finally:
-            now.put_back()
+            now.restore()
             self._seed_for(*here)
 
     def _seed_for(self, phase: str, part: int) -> None:
         self._at = (phase, part)
-        seed_everything(self._seed, phase, self._team.rank * self.count + part)
+        seed_everything(self._seed, phase, self._workers.rank * self.count + part)

@@ -46,7 +46,7 @@ class Writer:
         Raises:
             Exception: Error of an earlier job.
         """
-        self._wait(WAITING)
+        self._wait_until(WAITING)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
             self._thread.start()
@@ -58,12 +58,12 @@ class Writer:
     def finish(self) -> None:
         """Wait until all jobs are done; re-raise the error of a failed job."""
         try:
-            self._wait(0)
+            self._wait_until(0)
         except KeyboardInterrupt as error:
-            self._break_off(error)
+            self._cancel(error)
             raise
         finally:
-            self._end()
+            self._join()
 
     def __enter__(self) -> Writer:
         return self
@@ -72,25 +72,25 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
-            self._break_off(error)
+            self._cancel(error)
         elif error is None or error is not self._failure:
             self.finish()
         else:
-            self._end()
+            self._join()
 
-    def _wait(self, most: int) -> None:
-        """Wait until at most `most` jobs are unfinished."""
-        while self._futures and (len(self._futures) > most or self._futures[0].done()):
+    def _wait_until(self, limit: int) -> None:
+        """Wait until at most `limit` jobs are unfinished."""
+        while self._futures and (len(self._futures) > limit or self._futures[0].done()):
             if wait(list(self._futures)[:1], GLANCE).done:
                 self._futures[0].result()
                 self._futures.popleft()
 
-    def _break_off(self, error: KeyboardInterrupt) -> None:
+    def _cancel(self, error: KeyboardInterrupt) -> None:
         """Drop jobs that have not started."""
         self._failure = self._failure or error
-        self._end(GRACE)
+        self._join(GRACE)
 
-    def _end(self, seconds: float | None = None) -> None:
+    def _join(self, seconds: float | None = None) -> None:
         """Join the thread: a process that exits while it holds tensors would abort."""
         thread, self._thread = self._thread, None
         if thread is not None:

@@ -47,8 +47,8 @@ def write_checkpoint(
         best: Images at the best score; that checkpoint is kept.
         frozen: Names of frozen tensors, which are stored in their own file.
     """
-    average = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
-    save_generator(folder.generator, average, {**card["generator"], "images": card["images"]})
+    ema = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
+    save_generator(folder.generator, ema, {**card["generator"], "images": card["images"]})
     stored = {name: each for name, each in tensors.items() if name.replace("average/", "generator/", 1) not in frozen}
     save_tensors(folder.checkpoint_path(card["images"]), stored, card)
     for old in choose_old(folder.checkpoint_paths(), training, best):
@@ -65,9 +65,9 @@ def write_frozen(folder: RunFolder, tensors: Mapping[str, Tensor], digest: str) 
 def choose_old(paths: Sequence[Path], training: TrainingConfig, best: int | None) -> list[Path]:
     """Return the checkpoints to remove; `paths` are ordered from oldest to newest."""
     old, span = [], -1
-    for place, path in enumerate(paths):
+    for index, path in enumerate(paths):
         images = int(path.stem)
-        newest = place >= len(paths) - training.keep_checkpoints
+        newest = index >= len(paths) - training.keep_checkpoints
         first = training.keep_images is not None and images // training.keep_images > max(span, 0)
         if training.keep_images is not None:
             span = max(span, images // training.keep_images)

@@ -44,13 +44,13 @@ def measure_diversity(examples: Tensor, reals: Tensor) -> float:
     return float(ours / theirs.clamp(min=1e-12))
 
 
-class Watch:
+class HealthMonitor:
     """Checks rows of metrics for symptoms."""
 
     def __init__(self) -> None:
         self._ticks: dict[str, int] = defaultdict(int)
 
-    def look(self, row: Mapping[str, Any]) -> list[str]:
+    def check(self, row: Mapping[str, Any]) -> list[str]:
         """Return warnings after a row from `Recorder.tick`: symptoms for `TICKS` ticks, and skipped steps."""
         loss, gap = row.get("discriminator/loss"), row.get("logit_gap")
         signs = {

@@ -19,13 +19,13 @@ class Loggers(Callback):
     Args:
         loggers: Loggers by name.
         writer: Background writer that also calls the loggers.
-        say: Called with one line when a logger fails.
+        log: Called with one line when a logger fails.
     """
 
-    def __init__(self, loggers: Mapping[str, Logger], writer: Writer, say: Callable[[str], None]) -> None:
+    def __init__(self, loggers: Mapping[str, Logger], writer: Writer, log: Callable[[str], None]) -> None:
         self._loggers = dict(loggers)
         self._writer = writer
-        self._say = say
+        self._log = log
         self._images = 0
 
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
@@ -70,4 +70,4 @@ class Loggers(Callback):
                 raise
             except BaseException as error:
                 del self._loggers[name]
-                self._say(f"logger '{name}' is disabled: {explain(error)}")
+                self._log(f"logger '{name}' is disabled: {explain(error)}")

@@ -29,7 +29,7 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training.frozen import Frozen
 from ganforge.training.recording.background_writer import Writer
 from ganforge.training.recording.checkpoints import write_checkpoint, write_frozen
-from ganforge.training.recording.health import Watch
+from ganforge.training.recording.health import HealthMonitor
 from ganforge.training.recording.sample_grids import write_animation
 from ganforge.training.recording.samples import Samples
 from ganforge.training.recording.statistics import Statistics
@@ -87,7 +87,7 @@ class Recorder:
         self._card = card
         self.training = training
         self.workers = workers
-        self.watch = Watch()
+        self.health = HealthMonitor()
         self._samples = Samples(data, training)
         self._ticked = 0
         self._seconds_ticked = 0.0
@@ -146,7 +146,7 @@ class Recorder:
             **self.statistics.read(),
             **self.draw(),
         }
-        if warnings := self.watch.look(row):
+        if warnings := self.health.check(row):
             row["warnings"] = warnings
         self._write(row)
         self._ticked, self._seconds_ticked = state.images, state.seconds
@@ -162,7 +162,7 @@ class Recorder:
             DivergenceError: A value is not finite.
         """
         state = self.state
-        values = scorer(state.average)
+        values = scorer(state.ema)
         self._check_finite(values)
         row = {"images": state.images, "seconds": round(state.seconds, 3), **values}
         self._write(row)
@@ -172,7 +172,7 @@ class Recorder:
             self.best = self.last
             if self.workers.is_main:
                 card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
-                weights = self._copy(state.average.state_dict())
+                weights = self._copy(state.ema.state_dict())
                 self._copied = self._submit(save_generator, self.folder.best_generator, weights, card)
         return row, self.best
 
@@ -206,7 +206,7 @@ class Recorder:
         best = None if self.best is None else self.best.images
         self._copied = self._submit(write_checkpoint, self.folder, tensors, card, self.training, best, state.frozen)
 
-    def take_up(self, tensors: Mapping[str, Tensor], card: Mapping[str, Any], device: torch.device) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], card: Mapping[str, Any], device: torch.device) -> None:
         """Restore the state from a checkpoint's tensors and card."""
         state = self.state
         state.load({name: tensor for name, tensor in tensors.items() if not name.startswith("statistics/")})
@@ -218,7 +218,7 @@ class Recorder:
         rows = card.get("rows")
         self.rows = rows if isinstance(rows, int) else None
         self.last = Score(**card["score"]) if card.get("score") else None
-        self.watch = Watch()
+        self.health = HealthMonitor()
         self._frozen = None
         self._keep_frozen()
 
@@ -231,7 +231,7 @@ class Recorder:
     def _animate(self) -> None:
         self._problems.extend(write_animation(self.folder.animation, sorted(self.folder.samples.glob("*.png"))))
 
-    def take_problems(self) -> list[str]:
+    def pop_problems(self) -> list[str]:
         """Return and clear the messages about pictures that could not be written."""
         return [self._problems.popleft() for _ in range(len(self._problems))]
 

@@ -22,7 +22,7 @@ MOST_ROLLBACKS = 3
 """Number of rollbacks before a run fails."""
 
 
-def resume(record: Recorder, device: torch.device) -> str:
+def resume(recorder: Recorder, device: torch.device) -> str:
     """Restore the newest valid checkpoint.
 
     Returns:
@@ -31,34 +31,34 @@ def resume(record: Recorder, device: torch.device) -> str:
     Raises:
         CheckpointError: No checkpoint is valid, or it belongs to other data or networks.
     """
-    folder, workers = record.folder, record.workers
-    said: list[str] = []
+    folder, workers = recorder.folder, recorder.workers
+    messages: list[str] = []
     found = None
     if workers.is_main:
-        record.writer.finish()
-        found = _read_newest(record, said)
-        if found is None and said:
-            raise CheckpointError(f"{folder.path} cannot be resumed: {'; '.join(said)}", "start a new run")
+        recorder.writer.finish()
+        found = _read_newest(recorder, messages)
+        if found is None and messages:
+            raise CheckpointError(f"{folder.path} cannot be resumed: {'; '.join(messages)}", "start a new run")
     tensors, card = share_checkpoint(workers, found)
     if card:
-        record.take_up(tensors, card, device)
+        recorder.restore(tensors, card, device)
         where = f"{folder.checkpoint_path(card['images'])} at {card['images']} images"
     else:  # the run was killed before its first checkpoint; the start follows from the seed
         where = "the start"
     if workers.is_main:
-        rows = _forget_rows_after(folder, record.state.images)
+        rows = _forget_rows_after(folder, recorder.state.images)
         for row in rows:
             if row.is_tick:
-                record.watch.look({name: value for name, value in row.tree().items() if value is not None})
-        if record.rows is not None and len(rows) != record.rows:
-            said.append(f"{folder.metrics} has {len(rows)} rows, but the checkpoint counts {record.rows}")
-            record.rows = len(rows)
-        said += filter(None, [remove_torn_line(folder.environment)])
-        said += _find_best(record)
-    return "; ".join([*said, f"resuming from {where}"])
+                recorder.health.check({name: value for name, value in row.tree().items() if value is not None})
+        if recorder.rows is not None and len(rows) != recorder.rows:
+            messages.append(f"{folder.metrics} has {len(rows)} rows, but the checkpoint counts {recorder.rows}")
+            recorder.rows = len(rows)
+        messages += filter(None, [remove_torn_line(folder.environment)])
+        messages += _find_best(recorder)
+    return "; ".join([*messages, f"resuming from {where}"])
 
 
-def roll_back(record: Recorder, device: torch.device) -> str:
+def roll_back(recorder: Recorder, device: torch.device) -> str:
     """Restore a healthy checkpoint, an earlier one each time, with a new seed and halved learning rates.
 
     Returns:
@@ -67,57 +67,58 @@ def roll_back(record: Recorder, device: torch.device) -> str:
     Raises:
         DivergenceError: After `MOST_ROLLBACKS` rollbacks, if rollback is disabled, or without a healthy checkpoint.
     """
-    state, rollbacks = record.state, record.state.rollbacks
-    given_up = give_up(record)
-    if record.training.on_divergence == "stop" or rollbacks >= MOST_ROLLBACKS:
-        raise given_up
+    state, rollbacks = recorder.state, recorder.state.rollbacks
+    failure = divergence_error(recorder)
+    if recorder.training.on_divergence == "stop" or rollbacks >= MOST_ROLLBACKS:
+        raise failure
     found = None
-    if record.workers.is_main:
-        record.writer.finish()
-        good = _find_good(record.folder)
+    if recorder.workers.is_main:
+        recorder.writer.finish()
+        good = _find_good(recorder.folder)
         if not good:
-            raise given_up
+            raise failure
         path = good[min(rollbacks, len(good) - 1)]
         found = read_tensors(path)
-        for later in record.folder.checkpoint_paths():
+        for later in recorder.folder.checkpoint_paths():
             if later.name > path.name:
                 remove(later)
-    tensors, card = share_checkpoint(record.workers, found)
-    record.take_up(tensors, card, device)
-    if record.workers.is_main:
-        _forget_rows_after(record.folder, state.images)
+    tensors, card = share_checkpoint(recorder.workers, found)
+    recorder.restore(tensors, card, device)
+    if recorder.workers.is_main:
+        _forget_rows_after(recorder.folder, state.images)
     state.rollbacks = rollbacks + 1
     state.streak.zero_()
-    record.save()
+    recorder.save()
     return (
-        f"{given_up.message}; rolling back to the checkpoint of {card['images']} images with learning rates halved "
+        f"{failure.message}; rolling back to the checkpoint of {card['images']} images with learning rates halved "
         f"{'once' if rollbacks == 0 else f'{rollbacks + 1} times'} and a new seed"
     )
 
 
-def give_up(record: Recorder) -> DivergenceError:
+def divergence_error(recorder: Recorder) -> DivergenceError:
     """Return the error of a run with too many skipped steps."""
-    state = record.state
+    state = recorder.state
     often = f" (after {state.rollbacks} rollbacks)" * bool(state.rollbacks)
     return DivergenceError(
         f"training diverged: gradients were not finite for {int(state.streak)} consecutive steps, "
         f"after {state.images} images{often}",
-        f"the last valid checkpoint is {record.newest_checkpoint()}; try a lower learning rate, --reg r1, "
+        f"the last valid checkpoint is {recorder.newest_checkpoint()}; try a lower learning rate, --reg r1, "
         "or --precision float32",
     )
 
 
-def _read_newest(record: Recorder, said: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the newest valid checkpoint that matches the data; append the errors of others to `said`."""
-    for path in reversed(record.folder.checkpoint_paths()):
+def _read_newest(recorder: Recorder, messages: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return the newest valid checkpoint that matches the data; append the errors of others to `messages`."""
+    for path in reversed(recorder.folder.checkpoint_paths()):
         try:
             tensors, card = read_tensors(path)
         except CheckpointError as error:
-            said.append(error.message)
+            messages.append(error.message)
             continue
-        if card["fingerprint"] != record.data.fingerprint:
+        if card["fingerprint"] != recorder.data.fingerprint:
             raise CheckpointError(
-                "the data changed since the run began: " + describe_difference(card["generator"]["data"], record.data),
+                "the data changed since the run began: "
+                + describe_difference(card["generator"]["data"], recorder.data),
                 "restore the data, or start a new run, with --init-from to reuse the weights",
             )
         return tensors, card
@@ -134,19 +135,19 @@ def _find_good(folder: RunFolder) -> list[Path]:
     return found
 
 
-def _find_best(record: Recorder) -> list[str]:
+def _find_best(recorder: Recorder) -> list[str]:
     """Restore the best score; remove a best generator from beyond the checkpoint. Return an error as a list."""
-    path = record.folder.best_generator
+    path = recorder.folder.best_generator
     if not path.exists():
         return []
     try:
         card = read_card(path)
     except CheckpointError as error:
         return [error.message]
-    if card["images"] > record.state.images:
+    if card["images"] > recorder.state.images:
         remove(path)
     else:
-        record.best = Score(**card["score"], images=card["images"])
+        recorder.best = Score(**card["score"], images=card["images"])
     return []
 
 

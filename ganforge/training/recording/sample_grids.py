@@ -69,24 +69,24 @@ def paint_samples(
     if data.is_image:
         return grid(to_uint8(examples))
     real = reals[:POINTS]
-    judgement = None
+    background = None
     if discriminator is not None and real.shape[1] <= 2:
-        judgement = judge_plane(discriminator, data, examples, real)
-    return plot_points(examples, real, judgement)
+        background = map_logits(discriminator, data, examples, real)
+    return plot_points(examples, real, background)
 
 
-def plot_points(fake: Tensor, real: Tensor, judgement: Tensor | None = None) -> Tensor:
+def plot_points(fake: Tensor, real: Tensor, background: Tensor | None = None) -> Tensor:
     """Plot the first two coordinates of vectors ``[N, D]``, or histograms if D = 1.
 
     Args:
         fake: Generated vectors, orange.
         real: Real vectors, black; they set the axes.
-        judgement: Background from `judge_plane`: 1, real, is rose; 0 is white; -1, generated, is blue.
+        background: Background from `map_logits`: 1, real, is rose; 0 is white; -1, generated, is blue.
 
     Returns:
         Picture, uint8 ``[3, PIXELS, PIXELS]``.
     """
-    canvas = _paint(torch.zeros(PIXELS, PIXELS) if judgement is None else judgement)
+    canvas = _paint(torch.zeros(PIXELS, PIXELS) if background is None else background)
     low, high = _frame(real)
     for points, color, width in ((real, BLACK, 5), (fake, ORANGE, 3)):
         unit = (points.cpu() - low) / (high - low)
@@ -95,7 +95,7 @@ def plot_points(fake: Tensor, real: Tensor, judgement: Tensor | None = None) -> 
     return canvas.round().to(torch.uint8)
 
 
-def judge_plane(discriminator: Discriminator, data: DataSpec, fake: Tensor, real: Tensor) -> Tensor | None:
+def map_logits(discriminator: Discriminator, data: DataSpec, fake: Tensor, real: Tensor) -> Tensor | None:
     """Evaluate the discriminator over the area of a plot.
 
     The scale of logits depends on the loss. They are centered between the medians of real and generated examples, and
@@ -117,17 +117,19 @@ def judge_plane(discriminator: Discriminator, data: DataSpec, fake: Tensor, real
     plane = low + (high - low) * torch.stack(axes[::-1], dim=-1).flatten(0, -2)
     try:
         with evaluating(discriminator):
-            logits, of_real, of_fake = (_judge(discriminator, each, data.num_classes) for each in (plane, real, fake))
+            logits, of_real, of_fake = (
+                _logits_at(discriminator, each, data.num_classes) for each in (plane, real, fake)
+            )
     except (GanforgeError, RuntimeError, ValueError):
         return None  # a packing discriminator has one logit per pack, and does not take every batch size
     relative = logits - (of_real.quantile(0.5) + of_fake.quantile(0.5)) / 2
-    judgement = torch.tanh(relative / relative.abs().mean().clamp_min(1e-12)).nan_to_num()
-    cells = judgement.view(1, 1, -1, CELLS)
+    background = torch.tanh(relative / relative.abs().mean().clamp_min(1e-12)).nan_to_num()
+    cells = background.view(1, 1, -1, CELLS)
     return interpolate(cells, (PIXELS, PIXELS), mode="bilinear", align_corners=False)[0, 0]
 
 
 @torch.no_grad()
-def _judge(discriminator: Discriminator, points: Tensor, num_classes: int) -> Tensor:
+def _logits_at(discriminator: Discriminator, points: Tensor, num_classes: int) -> Tensor:
     """Return logits ``[N]`` of vectors ``[N, D]`` on the CPU; the largest over classes if conditional."""
     points = points.to(next(discriminator.parameters()).device)
     best = torch.full((len(points),), -math.inf)
@@ -156,10 +158,10 @@ def _rgb(color: tuple[float, float, float]) -> Tensor:
     return torch.tensor(color)[:, None, None]
 
 
-def _paint(judgement: Tensor) -> Tensor:
+def _paint(background: Tensor) -> Tensor:
     """Return colors ``[3, H, W]`` for values ``[H, W]`` in [-1, 1], in `BANDS` shades."""
-    depth = (judgement.abs() * BANDS).round() / BANDS
-    hue = torch.where(judgement > 0, _rgb(ROSE), _rgb(BLUE))
+    depth = (background.abs() * BANDS).round() / BANDS
+    hue = torch.where(background > 0, _rgb(ROSE), _rgb(BLUE))
     return torch.lerp(_rgb(WHITE).expand_as(hue), hue, depth)
 
 

@@ -42,10 +42,10 @@ class Samples:
     def draw(self, state: TrainingState) -> tuple[Tensor, dict[str, float]]:
         """Return a picture, uint8 ``[C, H, W]``, and the diversity of the samples by name if it is defined."""
         if self._sources is not None:
-            examples = generate(state.average, len(self._sources), seed=self._seed, labels=to_float(self._sources))
+            examples = generate(state.ema, len(self._sources), seed=self._seed, labels=to_float(self._sources))
             picture = paint_pairs(self._sources, examples, self._targets)
         else:
-            examples = generate_samples(state.average, self._spec, self._count, self._seed)
+            examples = generate_samples(state.ema, self._spec, self._count, self._seed)
             picture = paint_samples(examples, self._spec, self._reals, state.discriminator)
         if min(len(examples), len(self._reals)) < 2:
             return picture, {}
