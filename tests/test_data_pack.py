@@ -668,7 +668,7 @@ def test_a_full_disk_is_done_without_and_said(tmp_path, monkeypatch, when):
 
 
 def test_more_than_memory_holds_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(packer, "_memory", lambda: 100.0)
+    monkeypatch.setattr(packer, "machine_memory", lambda: 100)
     with pytest.raises(DataError, match="exceed memory") as error:
         open_items([np.zeros((4, 4), np.uint8)] * 10)
     assert "--resolution" in error.value.hint

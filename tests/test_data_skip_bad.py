@@ -153,11 +153,11 @@ def test_packing_anew_does_not_decode_what_is_bad_again(tmp_path, monkeypatch):
     cut(root / "05.png")
     decoded = Counter()
 
-    def normalise(image, name):
+    def normalize(image, name):
         decoded[Path(name).name] += 1
-        return decode.normalise(image, name)
+        return decode.normalize(image, name)
 
-    monkeypatch.setattr("ganforge.data.files.normalise", normalise)
+    monkeypatch.setattr("ganforge.data.files.normalise", normalize)
     open_data(str(root), skip_bad=True)
     assert decoded == {f"{index:02}.png": 1 if index == 5 else 2 for index in range(20)}
 

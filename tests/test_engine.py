@@ -328,9 +328,7 @@ class Failing(Replaying):
 def test_a_failed_recording_is_told_and_training_goes_on(registry, images):
     config, state = build(registry, images, RECIPES["dcgan"])
     rows, _, said = graphed(config, state, images, 5, Failing())
-    assert said == [
-        "CUDA graphs disabled, steps run eagerly: operation not permitted when stream is capturing"
-    ]
+    assert said == ["CUDA graphs disabled, steps run eagerly: operation not permitted when stream is capturing"]
     assert (len(rows), state.images) == (5, 40)
 
 

@@ -1,4 +1,4 @@
-"""Array files, mapped into memory; a header is believed only as far as its file bears it out."""
+"""Memory-mapped ``.npy`` files with validated headers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from ganforge.core.atomic_files import open_regular
 
 _HEADER_BYTES = 1 << 16
-"""Headers are far shorter; one that claims to be of gigabytes is not waited for."""
+"""Maximum size of a header in bytes."""
 
 
 def map_array(path: Path, mode: Literal["r", "c"]) -> np.memmap[Any, np.dtype[Any]]:
-    """Map an ``.npy`` file; it is never a pickle, and its array is never empty.
+    """Map a nonempty ``.npy`` file without pickles.
 
     Args:
-        path: The file.
-        mode: ``r`` to read only, ``c`` to write to this process's copy of the pages.
+        path: File.
+        mode: ``r`` for read-only, ``c`` for copy-on-write.
 
     Raises:
-        OSError: It cannot be opened.
-        ValueError: It is no such file, or shorter than its header says.
+        OSError: The file cannot be opened.
+        ValueError: The file is invalid or truncated.
     """
     with open_regular(path) as file:
         start = BytesIO(file.read(_HEADER_BYTES))
@@ -37,17 +37,17 @@ def map_array(path: Path, mode: Literal["r", "c"]) -> np.memmap[Any, np.dtype[An
         elif version == (2, 0):
             shape, by_columns, dtype = np.lib.format.read_array_header_2_0(start)
         else:
-            raise ValueError(f"version {version} is for arrays with named fields")
+            raise ValueError(f"unsupported version {version}, for arrays with named fields")
     except ValueError:
         raise
-    except Exception as error:  # a header is an expression, which may break its parser in any way
+    except Exception as error:  # a header is an expression, whose parser may raise any exception
         raise ValueError(f"its header cannot be read: {type(error).__name__}") from error
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are never loaded")
+        raise ValueError("it holds Python objects, which are unsupported")
     if any(length < 1 for length in shape) or not dtype.itemsize:
         raise ValueError("the array is empty")
     needed = start.tell() + math.prod(shape) * dtype.itemsize
     if size < needed:
-        raise ValueError(f"it has {size} of the {needed} bytes that its header tells of")
+        raise ValueError(f"it has {size} of the {needed} bytes that its header declares")
     order: Literal["C", "F"] = "F" if by_columns else "C"
     return np.memmap(path, dtype=dtype, mode=mode, offset=start.tell(), shape=shape, order=order)

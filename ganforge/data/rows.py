@@ -1,4 +1,4 @@
-"""Rows of a large file, read one by one where they are wanted, so that none of them stays in this process."""
+"""Rows of a large file, read on request without keeping pages in memory."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from numpy.typing import NDArray
 from ganforge.contract.errors import DataError
 
 MAPPED_BYTES = 1 << 28
-"""Up to so many bytes of examples are read through a memory map, all pages of which may come to stay in memory."""
+"""Maximum size in bytes of examples that are memory-mapped, since mapped pages may stay in memory."""
 
 
 class RowFile:
-    """An array in a file, read by `os.pread`: a map would keep every page that was touched, and kill on a broken disk.
-
-    Several threads may read at once.
+    """Array in a file, read with `os.preadv`, so that a failing disk raises an error instead of SIGBUS. Thread-safe.
 
     Args:
-        path: The file; it is held open, so it may be removed meanwhile.
-        offset: Where the rows begin, in bytes.
-        row_bytes: Of each row.
+        path: File; it stays open, so it may be deleted.
+        offset: Offset of the first row in bytes.
+        row_bytes: Size of a row in bytes.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path, offset: int, row_bytes: int) -> None:
@@ -34,17 +32,17 @@ class RowFile:
         self._offset = offset
         self._row_bytes = row_bytes
         self._descriptor = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._descriptor).atexit = False  # a thread may be reading to the very end
+        weakref.finalize(self, os.close, self._descriptor).atexit = False  # a thread may still be reading at exit
 
     def read(self, numbers: list[int], into: NDArray[Any]) -> None:
-        """Read rows.
+        """Read rows into a contiguous array.
 
         Args:
-            numbers: Which, in any order.
-            into: Where to, ``[len(numbers), ...]`` without gaps.
+            numbers: Row indices in any order.
+            into: ``[len(numbers), ...]``.
 
         Raises:
-            DataError: The disk fails, or the file has become shorter.
+            DataError: A read fails, or the file is truncated.
         """
         size = self._row_bytes
         target = into.reshape(-1).view("u1").data
@@ -56,7 +54,7 @@ class RowFile:
                 try:
                     read = os.preadv(self._descriptor, [row[filled:]], start + filled)
                 except OSError as error:
-                    raise DataError(f"{self._path} cannot be read: {error.strerror}", "look after the disk") from error
+                    raise DataError(f"{self._path} cannot be read: {error.strerror}", "check the disk") from error
                 if not read:
                     raise DataError(f"{self._path} ends before example {number}", "pack the data again")
                 filled += read

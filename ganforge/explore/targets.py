@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.data.decode import fit, normalise, open_image, strict_decoding
+from ganforge.data.decode import fit, normalize, open_image, strict_decoding
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
@@ -29,7 +29,7 @@ def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
     channels, height, width = shape
     try:
         with open_regular(path) as stream, strict_decoding():
-            image = normalise(open_image(stream, str(path)), str(path))
+            image = normalize(open_image(stream, str(path)), str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if image.size != (width, height):
