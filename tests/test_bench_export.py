@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from ganforge.benchmark import inference
-from ganforge.benchmark.calls import LOADERS, call_eager
-from ganforge.benchmark.inference import Served, make_row, measure_serving, time_programs
+from ganforge.benchmark.inference import LOADERS, Served, call_eager, make_row, measure_serving, time_programs
 from ganforge.benchmark.noise import draw_noise, read_spec
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
 from ganforge.benchmark.timing import Timing
