@@ -1,4 +1,4 @@
-"""A picture and, beside it, what it shows and how to make it again."""
+"""Pictures with a JSON sidecar that records how to reproduce them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,14 @@ from ganforge.version import __version__
 def write_record(
     target: Path, content: bytes, *, arguments: Sequence[str], generator: Mapping[str, Any], found: Mapping[str, Any]
 ) -> None:
-    """Write a picture, and a JSON file of the same name beside it.
-
-    The JSON holds no date, so that the same command writes the same bytes.
+    """Write a picture and its JSON sidecar, without dates, so that the same command writes the same bytes.
 
     Args:
-        target: The picture's file; it does not end in ``.json``.
-        content: Of that file.
-        arguments: What stands behind ``ganforge`` to make it again, every option spelt out.
-        generator: The card of the generator's file.
-        found: Seeds, options and numbers: all that belongs to the picture.
-
-    Raises:
-        GanforgeError: A file cannot be written.
+        target: File of the picture; not ``.json``.
+        content: Content of the file.
+        arguments: Arguments of ``ganforge`` that reproduce it, with all options.
+        generator: Card of the generator.
+        found: Seeds, options and results.
     """
     record = {
         "arguments": list(arguments),
