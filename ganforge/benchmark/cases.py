@@ -84,13 +84,7 @@ class LoopCase:
         update_ema(state.ema, state.generator, images=players.step_images, shown=state.images, half_life=half_life)
 
     def settle(self, seconds: list[float], kinds: list[Kind], steps: list[Timing]) -> Timing:
-        """Return the time of a mean iteration, corrected for the kinds of steps in each sample.
-
-        Args:
-            seconds: Seconds per iteration of the last samples.
-            kinds: Kinds of steps.
-            steps: Timing of a step of each kind.
-        """
+        """Return the time of a mean iteration from samples, corrected for the kinds of steps in each of them."""
         medians = {kind: each.median for kind, each in zip(kinds, steps, strict=True)}
         mean = weigh(steps, [each.share for each in kinds]).median
         settled = []

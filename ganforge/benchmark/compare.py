@@ -38,15 +38,10 @@ def check_variants(variants: Sequence[str]) -> None:
 
 
 def compare_players(variants: Mapping[str, Players], seconds: float) -> list[dict[str, Any]]:
-    """Time a mean step of each variant in rotation.
+    """Time a mean step of each variant in rotation, for about `seconds` each.
 
-    Args:
-        variants: Variants by name; the first one is the reference.
-        seconds: Approximate time per variant.
-
-    Returns:
-        Row of each variant with plan, seconds, images/s, and the ratio of the time per image to that of the first
-        variant in the same round: median, minimum and maximum.
+    Rows hold plan, seconds, images/s, and the ratio of the time per image to that of the first variant in the same
+    round: median, minimum and maximum.
     """
     samples = {name: partial(_time_mean_step, players) for name, players in variants.items()}
     for sample in samples.values():

@@ -83,15 +83,7 @@ def free_memory(device: torch.device) -> int:
 def fit_batches(
     config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, free: int
 ) -> Iterator[Fit]:
-    """Find the largest batch at every resolution that the networks support, in ascending order.
-
-    Args:
-        config: Configuration with an execution plan.
-        registry: Registered parts.
-        spec: Format of the recipe's data.
-        device: Device.
-        free: Bytes of free memory; resolutions stop where a step is too large or too slow.
-    """
+    """Find the largest batch at every supported resolution, ascending, until a step is too large or too slow."""
     own = {spec.shape[-1]} if spec.is_image else set()
     specs = [_resize(spec, edge) for edge in sorted({*RESOLUTIONS, *own})] if spec.is_image else [spec]
     for each in specs:

@@ -97,19 +97,10 @@ LOADERS: dict[str, Callable[[Path, Mapping[str, Tensor]], Call]] = {
 
 
 def measure_serving(players: Players, registry: Registry, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Export the EMA generator, and time calls of the network and of each file on the CPU.
+    """Export the EMA generator, and time calls of the network and of each file on the CPU, for about `seconds` each.
 
-    In Python all cases take turns. Each C++ program is compared with a simultaneous timing of the network.
-
-    Args:
-        players: Recipe.
-        registry: Registered exporters.
-        seconds: Approximate time per file, batch size and language.
-        say: Called with one line about each file, and about each case that is skipped.
-
-    Returns:
-        ``rows`` with times and their ratio to the network at the same batch size; ``versions`` of ONNX Runtime and the
-        compiler; and ``left_out``, the skipped cases.
+    In Python all cases take turns. Each C++ program is compared with a simultaneous timing of the network. Returns
+    ``rows`` with times and their ratio to the network at the same batch size; ``versions``; and ``left_out``.
     """
     generator = copy.deepcopy(players.state.ema).cpu().float().eval().requires_grad_(False)
     EAGER.prepare(generator)

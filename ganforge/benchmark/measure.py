@@ -43,13 +43,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 def measure_recipe(players: Players, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
     """Time a recipe and the machine in turns, and compute the share of the machine that a step uses.
 
-    Args:
-        players: Recipe.
-        seconds: Approximate time per case.
-        say: Called with one line about a case that is skipped.
-
-    Returns:
-        ``cases``, ``ceilings``, ``work`` and ``memory`` for JSON; times in seconds, rates per second.
+    Returns ``cases``, ``ceilings``, ``work`` and ``memory`` for JSON; times in seconds, rates per second.
     """
     device, kinds = players.engine.device, players.kinds()
     counted = [count_step(players, kind) for kind in kinds]

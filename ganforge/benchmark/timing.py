@@ -67,16 +67,7 @@ def weigh(timings: Sequence[Timing], shares: Sequence[float]) -> Timing:
 
 
 def measure_cases(cases: Mapping[str, Case], seconds: float, finish: Callable[[], None]) -> dict[str, list[float]]:
-    """Time cases in turns.
-
-    Args:
-        cases: Cases by name.
-        seconds: Approximate time per case; at least `LEAST_SAMPLES` are taken.
-        finish: Synchronizes with the device.
-
-    Returns:
-        Seconds per call of each sample, by name.
-    """
+    """Time cases in turns, for about `seconds` each; return the seconds per call of each sample."""
     calls = {}
     for name, case in cases.items():
         time_calls(case, WARM_UP, finish)
@@ -87,15 +78,7 @@ def measure_cases(cases: Mapping[str, Case], seconds: float, finish: Callable[[]
 
 
 def take_turns(samples: Mapping[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
-    """Call the functions until each has used its seconds; the next is always the one with the least total.
-
-    Args:
-        samples: Functions by name that take a sample and return its seconds.
-        seconds: Time per function.
-
-    Returns:
-        Seconds of all samples by name.
-    """
+    """Call the functions until each has used its seconds; the next is always the one with the least total."""
     taken: dict[str, list[float]] = {name: [] for name in samples}
     while unfinished := [name for name, each in taken.items() if len(each) < LEAST_SAMPLES or sum(each) < seconds]:
         name = min(unfinished, key=lambda each: sum(taken[each]))

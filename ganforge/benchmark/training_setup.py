@@ -28,13 +28,7 @@ MOST_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Kind:
-    """Steps with the same penalties.
-
-    Attributes:
-        penalties: Names of the penalties.
-        index: Number of the first such step.
-        share: Share of all steps, in (0, 1].
-    """
+    """Steps with the same penalties: number of the first one, and share of all steps in (0, 1]."""
 
     penalties: tuple[str, ...]
     index: int
@@ -51,12 +45,6 @@ class Players:
     """A recipe that is ready to train.
 
     Attributes:
-        config: Configuration with an execution plan.
-        data: Training data.
-        state: Training state.
-        batches: Batches of the data.
-        engine: Execution engine.
-        take_step: Takes a step.
         begin: Images after which growing networks have their final size; else 0.
         position: First sample of the next batch.
     """

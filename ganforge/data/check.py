@@ -29,7 +29,6 @@ class DataReport:
     """Result of `check_data`.
 
     Attributes:
-        path: Path, or name of the data set.
         options: Options of the data set.
         kind: ``folder``, ``zip``, ``array``, ``packed folder`` or ``data set``.
         count: Number of examples, readable or not.
@@ -84,20 +83,7 @@ def check_data(
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> DataReport:
-    """Read all examples of a source, and describe their use in training.
-
-    Args:
-        source: Folder or zip of images, ``.npy`` file, packed folder, or name of a registered data set.
-        progress: Called with the number of examples read and the total.
-        skip_bad: Assume training with ``--skip-bad``.
-        options: Options of a registered data set.
-        registry: Registered data sets; None for paths only.
-
-    Raises:
-        DataError: The source is not found or cannot be opened.
-        OptionError: Invalid option.
-        PluginError: A data set fails or violates the contract.
-    """
+    """Read all examples of a source as in `open_data`, and describe their use in training."""
     found = find_source(str(source), None, options or {}, registry, skip_bad)
     title = found.title
     reader = Reader(found.dataset, title)

@@ -16,12 +16,9 @@ Classes = tuple[tuple[str, ...], list[int] | None]
 
 
 def classes_from_folders(names: Sequence[str]) -> Classes:
-    """Label pictures by the name of their folder.
+    """Label pictures by their folder, given relative names with ``/`` between folders.
 
     Labels require at least two folders of different names that hold pictures, none of them nested in another.
-
-    Args:
-        names: Relative names of pictures, with ``/`` between folders.
     """
     folders = [name[: name.rfind("/") + 1] for name in names]
     distinct = sorted(set(folders))
@@ -48,16 +45,7 @@ def _own_name(folder: str) -> str:
 def classes_from_list(content: bytes, names: Sequence[str], where: str) -> Classes | None:
     """Label pictures by a ``dataset.json``: ``{"labels": [["00000/img00000000.png", 6], ...]}``, or null for none.
 
-    Args:
-        content: Content of the file.
-        names: Relative names of all pictures.
-        where: Name of the file in error messages.
-
-    Returns:
-        None if the file has no ``labels``.
-
-    Raises:
-        DataError: Invalid JSON; or a picture has no label, two labels, or an invalid one.
+    Returns None if the file has no ``labels``; raises `DataError` unless each picture has one valid label.
     """
     try:
         listed = parse_json(content)

@@ -25,12 +25,7 @@ _MODES = {1: "L", 3: "RGB"}
 
 
 class SourceImages:
-    """Source images of some examples, converted to float on access to limit memory.
-
-    Args:
-        sources: ``PackedData.sources``.
-        indices: Examples, int64 ``[N]``.
-    """
+    """Source images of examples `indices`, int64 ``[N]``, converted to float on access to limit memory."""
 
     def __init__(self, sources: PackedData, indices: Tensor) -> None:
         self._sources = sources
@@ -83,14 +78,7 @@ def draw_classes(labels: Tensor, count: int, seed: int) -> Tensor:
 
 
 class SourceFiles:
-    """Picture files as source images for a generator, cropped, resized and read on access.
-
-    Args:
-        path: Picture, or folder or zip of pictures.
-        shape: ``(C, H, W)`` of the source images, H = W.
-
-    Attributes:
-        names: Relative names in order.
+    """Picture files as source images ``(C, H, H)`` for a generator, cropped, resized and read on access.
 
     Raises:
         DataError: No pictures found.

@@ -42,14 +42,9 @@ _GRAY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def open_image(stream: IO[bytes], name: str) -> Image.Image:
-    """Read the header of a picture file; pixels are decoded later.
+    """Read the header of a picture file at its start; pixels are decoded later.
 
-    Args:
-        stream: File at its start.
-        name: Name in error messages.
-
-    Raises:
-        DataError: The format is unsupported, or the picture exceeds Pillow's limit for decompression bombs.
+    Raises `DataError` if the format is unsupported, or if the picture exceeds Pillow's limit for decompression bombs.
     """
     try:
         image = Image.open(stream, formats=FORMATS)
@@ -106,16 +101,10 @@ def picture_shape(image: Image.Image) -> tuple[int, int, int]:
 
 
 def normalize(image: Image.Image, name: str) -> Image.Image:
-    """Convert an image to mode ``L`` if it is gray, else ``RGB``.
+    """Convert an image, or the first frame of an animation, to mode ``L`` if it is gray, else ``RGB``.
 
-    Applies the EXIF orientation, composites transparency on white, and scales to 8 bits without clipping.
-
-    Args:
-        image: Image; of an animation, the first frame is used.
-        name: Name in error messages.
-
-    Raises:
-        DataError: The file is truncated or corrupt, or the scale of its values is unknown.
+    Applies the EXIF orientation, composites transparency on white, and scales to 8 bits without clipping. Raises
+    `DataError` if the file is truncated or corrupt, or if the scale of its values is unknown.
     """
     try:
         image.load()

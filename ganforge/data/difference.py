@@ -12,15 +12,7 @@ _MOST_NAMED = 3
 
 
 def describe_difference(recorded: Mapping[str, Any], data: PackedData) -> str:
-    """Describe how data differ from the record of a run; the fingerprints come last.
-
-    Args:
-        recorded: ``data`` entry of a generator's card; missing or invalid fields are not compared.
-        data: Current data.
-
-    Returns:
-        One line; empty if the data are equal.
-    """
+    """Describe in a line how data differ from a generator's card, fingerprints last; empty if they are equal."""
     if recorded.get("fingerprint") == data.fingerprint:
         return ""
     found = [

@@ -40,13 +40,7 @@ _MOST_TIMES = 100
 
 
 class ImageFiles(Dataset):
-    """Image files under one root, sorted by name; labels as in `ganforge.data.classes`.
-
-    Unlike other data sets, they support concurrent reads.
-
-    Args:
-        path: Folder or zip.
-    """
+    """Image files in a folder or zip, sorted by name; thread-safe. Labels as in `ganforge.data.classes`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -57,20 +57,11 @@ class Example:
 
 
 class Reader:
-    """Reads a data set in chunks, and validates its items.
-
-    Args:
-        dataset: Map-style data set with items as in `ganforge.Dataset`.
-        name: Name in error messages.
-        skip_bad: Skip examples that cannot be read, up to a limit.
+    """Reads a data set in chunks, validates its items, and skips unreadable ones up to a limit if asked.
 
     Attributes:
         length: Number of examples, readable or not.
         bad: Examples that were skipped.
-
-    Raises:
-        PluginError: The data set has no length.
-        DataError: The data set is empty.
     """
 
     def __init__(self, dataset: Any, name: str, skip_bad: bool = False) -> None:
@@ -124,12 +115,7 @@ class Reader:
         return shapes
 
     def read(self, indices: Sequence[int], size: Size | None = None, source_size: Size | None = None) -> list[Example]:
-        """Read examples, without those that are skipped.
-
-        Args:
-            indices: Examples.
-            size: Height and width for cropping and resizing; None for the original size.
-            source_size: The same for source images.
+        """Read examples, without those that are skipped, cropped and resized to (height, width) if given.
 
         Raises:
             PluginError: The data set fails or violates the contract.

@@ -17,11 +17,7 @@ _HEADER_BYTES = 1 << 16
 
 
 def map_array(path: Path, mode: Literal["r", "c"]) -> np.memmap[Any, np.dtype[Any]]:
-    """Map a nonempty ``.npy`` file without pickles.
-
-    Args:
-        path: File.
-        mode: ``r`` for read-only, ``c`` for copy-on-write.
+    """Map a nonempty ``.npy`` file without pickles: ``r`` for read-only, ``c`` for copy-on-write.
 
     Raises:
         OSError: The file cannot be opened.

@@ -38,20 +38,10 @@ def pack(
     progress: Progress | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
-    """Pack all examples of a data set.
+    """Pack all examples of a data set, in memory or into a folder; other arguments as in `open_data`.
 
     A survey determines the format: one channel if all images are gray, else three; and the resolution. If an example
     does not fit the survey, packing restarts with the new information.
-
-    Args:
-        dataset: Map-style data set with items as in `ganforge.Dataset`.
-        name: Short name of the result.
-        title: Name in error messages.
-        resolution: Edge length in pixels, or (height, width); None for the images' size.
-        origin: Source and options.
-        folder: Packed folder to write and map; None to pack in memory.
-        progress: Called after each chunk.
-        skip_bad: Skip examples that cannot be read, up to a limit.
 
     Raises:
         DataError: An image cannot be decoded, examples do not fit together, or memory is insufficient.

@@ -16,15 +16,9 @@ MAPPED_BYTES = 1 << 28
 
 
 class RowFile:
-    """Array in a file, read with `os.preadv`, so that a failing disk raises an error instead of SIGBUS. Thread-safe.
+    """Rows of an array in a file from `offset` in bytes. Thread-safe; the file stays open, so it may be deleted.
 
-    Args:
-        path: File; it stays open, so it may be deleted.
-        offset: Offset of the first row in bytes.
-        row_bytes: Size of a row in bytes.
-
-    Raises:
-        OSError: The file cannot be opened.
+    Reads with `os.preadv`, so that a failing disk raises an error instead of SIGBUS.
     """
 
     def __init__(self, path: Path, offset: int, row_bytes: int) -> None:
@@ -35,15 +29,7 @@ class RowFile:
         weakref.finalize(self, os.close, self._descriptor).atexit = False  # a thread may still be reading at exit
 
     def read(self, numbers: list[int], into: NDArray[Any]) -> None:
-        """Read rows into a contiguous array.
-
-        Args:
-            numbers: Row indices in any order.
-            into: ``[len(numbers), ...]``.
-
-        Raises:
-            DataError: A read fails, or the file is truncated.
-        """
+        """Read rows into a contiguous array ``[len(numbers), ...]``; raise `DataError` if a read fails."""
         size = self._row_bytes
         target = into.reshape(-1).view("u1").data
         for place, number in enumerate(numbers):

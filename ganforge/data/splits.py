@@ -17,19 +17,12 @@ def is_held_out(count: int, share: float) -> Tensor:
 
 
 def choose_labelled(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
-    """Choose a class-balanced subset of labeled examples.
+    """Choose a class-balanced subset of `count` examples; return sorted indices ``[count]``.
 
-    Args:
-        labels: Labels ``[N]``.
-        num_classes: Number of classes K.
-        count: Size of the subset; the first ``count % K`` classes get one more.
-        seed: Seed.
-
-    Returns:
-        Sorted indices ``[count]``.
+    The first ``count % num_classes`` classes get one more.
 
     Raises:
-        OptionError: `count` is less than K, or more than a class provides.
+        OptionError: `count` is less than the number of classes, or more than a class provides.
     """
     if count < num_classes:
         raise OptionError(

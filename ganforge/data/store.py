@@ -110,15 +110,7 @@ class PackedData:
         return found == self.fingerprint
 
     def save(self, folder: Path) -> None:
-        """Write a packed folder atomically.
-
-        Args:
-            folder: New or empty folder.
-
-        Raises:
-            DataError: The folder is not empty.
-            OSError: The folder cannot be written.
-        """
+        """Write a packed folder atomically; the folder must be new or empty."""
         with new_folder(folder) as partial:
             with ArrayWriter(self.examples.shape, self.examples.numpy().dtype, partial / "examples.npy") as writer:
                 for rows in _chunks(self.examples):
@@ -173,16 +165,7 @@ def fingerprint(
     class_names: Sequence[str],
     sources: str | None = None,
 ) -> str:
-    """Return the SHA-256 of data in hexadecimal.
-
-    Args:
-        digest: SHA-256 of the examples' bytes.
-        shape: Shape of the examples ``[N, ...]``.
-        dtype: ``uint8`` or ``float32``.
-        labels: int64 ``[N]``, or None.
-        class_names: Class names.
-        sources: Fingerprint of the source images, or None.
-    """
+    """Return the SHA-256 of data in hexadecimal; `digest` is that of the examples, `sources` that of source images."""
     content = {
         "examples": digest,
         "shape": list(shape),

@@ -19,13 +19,7 @@ _MOST_PIXELS = 1 << 27
 
 
 def in_chunks(function: Callable[[range], _Result], count: int, pixels: int) -> Iterator[_Result]:
-    """Apply a function to chunks of ``range(count)``, and yield its results in order.
-
-    Args:
-        function: Takes the indices of a chunk; called in several threads if images are large.
-        count: Number of examples.
-        pixels: Pixels of the largest image; larger images make smaller chunks.
-    """
+    """Apply a function to chunks of ``range(count)``, in threads for large images; yield results in order."""
     size = max(1, min(_CHUNK, _CHUNK_PIXELS // pixels))
     chunks = (range(start, min(start + size, count)) for start in range(0, count, size))
     threads = min(_MOST_THREADS, _num_cores(), max(1, _MOST_PIXELS // pixels))

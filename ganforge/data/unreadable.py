@@ -23,13 +23,7 @@ class _Bad:
 
 
 class BadExamples:
-    """Unreadable examples of a data set; thread-safe.
-
-    Args:
-        title: Name of the data set in error messages.
-        count: Number of examples, readable or not.
-        most: Maximum number of skipped examples; None raises an error for the first.
-    """
+    """Unreadable examples of a data set, up to a maximum number; None raises an error for the first. Thread-safe."""
 
     def __init__(self, title: str, count: int, most: int | None) -> None:
         self._title = title
@@ -45,15 +39,7 @@ class BadExamples:
         return len(self._found)
 
     def add(self, index: int, name: str, where: str, error: DataError, label: int | None = None) -> None:
-        """Skip an example, or raise `DataError` if the limit is exceeded.
-
-        Args:
-            index: Index.
-            name: Name within the data set.
-            where: Name in its error message.
-            error: Error.
-            label: Class label if known.
-        """
+        """Skip an example; raise `DataError` if the limit is exceeded. `where` is its name in the error message."""
         if self._limit is None:
             raise refusal(error)
         with self._lock:

@@ -19,12 +19,8 @@ from ganforge.core.atomic_files import drafting
 class ArrayWriter:
     """Writes an array row by row, in memory or to an ``.npy`` file, and hashes it.
 
-    The file is not memory-mapped: in a map, a full disk kills the process instead of raising `OSError`.
-
-    Args:
-        shape: Maximum shape ``[N, ...]``; the array ends with the last row written.
-        dtype: Type of the array.
-        path: File; None to keep the array in memory as `array`.
+    The file is not memory-mapped: in a map, a full disk kills the process instead of raising `OSError`. `shape` is the
+    maximum shape; the array ends with the last row written.
     """
 
     def __init__(self, shape: Sequence[int], dtype: DTypeLike, path: Path | None) -> None:
@@ -86,17 +82,7 @@ class ArrayWriter:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Create a folder atomically.
-
-    Args:
-        folder: New or empty folder.
-
-    Yields:
-        Hidden folder to fill; it is renamed on success and removed on failure.
-
-    Raises:
-        DataError: The folder is not empty.
-    """
+    """Create a folder atomically: yield a hidden folder, renamed on success and removed on failure."""
     taken = DataError(f"{folder} already exists", "give the name of a new folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise taken

@@ -26,16 +26,9 @@ def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str
 
 
 class BudgetCallback(Callback):
-    """Callback that warns when a budget yields fewer than `FEW` steps.
+    """Warns when a budget yields fewer than `FEW` steps, unless the run starts from the weights of another run.
 
-    A budget in images is checked immediately, a budget in minutes after `SETTLED` seconds, and both at the end. A run
-    that starts from the weights of another run is not checked.
-
-    Args:
-        training: Batch size and budget.
-        images: Images seen before this session.
-        seconds: Seconds of training before this session.
-        note: Called with the text of a warning.
+    A budget in images is checked immediately, a budget in minutes after `SETTLED` seconds, and both at the end.
     """
 
     def __init__(self, training: TrainingConfig, images: int, seconds: float, note: Callable[[str], None]) -> None:

@@ -18,9 +18,7 @@ The mean of unit vectors is shorter than one, so an averaged vector gives a norm
 
 
 def update_ema(ema: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
-    """Update the EMA in place, batch statistics included.
-
-    Singular vectors, integers, and buffers marked as unaveraged are copied. Frozen tensors do not change.
+    """Update the EMA in place, batch statistics included; copy singular vectors, integers and unaveraged buffers.
 
     Args:
         ema: EMA of the network; same architecture.

@@ -75,13 +75,7 @@ class Callbacks(Callback):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of training.
-
-    Attributes:
-        images: Real examples seen.
-        seconds: Training time over all sessions.
-        stopped: Signal that stopped the run, or None.
-    """
+    """Result of training: images seen, seconds over all sessions, and the signal that stopped it, or None."""
 
     images: int
     seconds: float
@@ -99,15 +93,7 @@ def train(
 ) -> Outcome:
     """Train until the budget is spent or a signal arrives, then save.
 
-    Args:
-        state: Initial or resumed state.
-        batches: Real examples.
-        recorder: Writes metrics, sample grids and checkpoints.
-        config: Configuration of the run.
-        callback: Receives progress.
-        engine: Executes the steps.
-        scorer: Evaluates the EMA generator every ``eval_every`` images and at the end; must not change torch's
-            settings.
+    The scorer evaluates the EMA every ``eval_every`` images and at the end; it must not change torch's settings.
 
     Raises:
         DivergenceError: Gradients are non-finite, and rollback is disabled or did not help.

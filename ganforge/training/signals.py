@@ -31,14 +31,8 @@ class Interrupted(KeyboardInterrupt):
 class StopRequest:
     """Context manager that records the first termination signal; a second signal goes to the previous handler.
 
-    Ignored signals, e.g. SIGHUP under ``nohup``, stay ignored.
-
-    Args:
-        log: Called with one line when the first signal arrives, in a separate thread.
-        echoes: A launcher may send each signal a second time.
-
-    Attributes:
-        signal: First signal, or None.
+    Ignored signals, e.g. SIGHUP under ``nohup``, stay ignored. The log is called in a separate thread. With `echoes`, a
+    launcher may send each signal a second time.
     """
 
     def __init__(self, log: Callable[[str], None] = lambda line: None, *, echoes: bool = False) -> None:
@@ -83,8 +77,7 @@ class StopRequest:
 def raising_interrupts() -> Iterator[list[Interrupted]]:
     """Raise `Interrupted` in the block at the first termination signal; a second one has its default effect.
 
-    Yields:
-        The exception, once raised; the block may convert it to another exception or an exit code.
+    Yields the exception, once raised; the block may convert it to another exception or an exit code.
     """
     raised: list[Interrupted] = []
 

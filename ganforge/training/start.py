@@ -34,11 +34,7 @@ def set_default_budget(config: RunConfig, device: torch.device) -> RunConfig:
 
 
 def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
-    """Set the number of microbatches to a multiple of the number of processes.
-
-    Raises:
-        OptionError: The batch is not divisible by it.
-    """
+    """Set the number of microbatches to a multiple of the number of processes; raise `OptionError` if indivisible."""
     batch, parts = config.training.batch, math.lcm(config.training.accumulate, workers.size)
     if workers.size > 1 and batch % parts:
         raise OptionError(
@@ -49,18 +45,7 @@ def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
 
 
 def begin_from(state: TrainingState, path: Path) -> str:
-    """Load the weights of another run into a new one.
-
-    Args:
-        state: Initial state.
-        path: Checkpoint with both networks and the EMA, or a saved generator.
-
-    Returns:
-        Message that names the source.
-
-    Raises:
-        CheckpointError: The file is damaged, or its networks differ.
-    """
+    """Load a checkpoint's networks, or a saved generator, into a new run; return a message."""
     tensors, card = read_tensors(path)
     modules = state.modules()
     if card.get("kind") == "generator":

@@ -75,18 +75,9 @@ def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: in
 def take_step(
     state: TrainingState, shown: Sequence[Batch], index: int, engine: Engine = EAGER
 ) -> list[dict[str, Tensor]]:
-    """Take a discriminator step on each batch, then a generator step.
+    """Take a discriminator step on each batch, then a generator step; return scalars of each step by name.
 
     A player with non-finite gradients does not change, and module buffers are restored.
-
-    Args:
-        state: Training state.
-        shown: Batch of each discriminator step; this process's share.
-        index: Iteration.
-        engine: Execution engine.
-
-    Returns:
-        Scalars of each step by name, on the device.
     """
     microbatches = Microbatches(engine)
     before = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
@@ -133,19 +124,10 @@ def step_discriminator(
     engine: Engine = EAGER,
     microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
-    """Take one discriminator step.
+    """Take one discriminator step, and return scalars over all processes by name.
 
-    Args:
-        state: Training state.
-        pairs: Microbatches of this process with their generated examples ``[N, ...]``. The gradient is that of the
-            mean; batch statistics are those of a microbatch.
-        index: Number of this step among all discriminator steps.
-        engine: Execution engine.
-        microbatches: Microbatches; None for those of the engine.
-
-    Returns:
-        Scalars over all processes by name: each term, the mean probabilities of real and generated examples, the norm
-        of the gradient, and whether the step was skipped.
+    `pairs` holds microbatches of this process with their generated examples ``[N, ...]``. The gradient is that of the
+    mean; batch statistics are those of a microbatch. `index` counts all discriminator steps.
     """
     microbatches = microbatches or Microbatches(engine)
     due = _due_penalties(state, index)
@@ -207,11 +189,7 @@ def _buffered(state: TrainingState) -> list[nn.Module]:
 def _optimizer_step(
     optimizer: Adam, parameters: list[nn.Parameter], player: str, row: Mapping[str, Tensor], engine: Engine
 ) -> dict[str, Tensor]:
-    """Step by the mean gradient of all processes, or skip the step if it is not finite.
-
-    Returns:
-        Means of the scalars in `row` over all processes, the norm of the gradient, and whether the step was skipped.
-    """
+    """Step by the mean gradient of all processes, or skip it if not finite; return mean scalars, norm and skip flag."""
     values = torch.stack(list(row.values())) / engine.workers.size
     engine.workers.all_reduce_gradients(parameters, values)
     norm = get_total_norm([each.grad for each in parameters if each.grad is not None])

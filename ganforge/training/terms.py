@@ -13,15 +13,7 @@ from ganforge.training.state import Penalty
 
 
 class Terms:
-    """Terms of one player on one microbatch.
-
-    Args:
-        player: ``generator`` or ``discriminator``.
-        device: Device of the networks.
-
-    Attributes:
-        row: Scalars to log, by name.
-    """
+    """Loss terms of one player on one microbatch; `row` holds scalars to log by name."""
 
     def __init__(self, player: str, device: torch.device) -> None:
         self._player = player
@@ -34,18 +26,9 @@ class Terms:
         self._terms[f"{self._player}/loss"] = self._require(f"loss '{name}'", value)
 
     def add_penalty(self, penalty: Penalty, value: object, step: Step, images: int) -> None:
-        """Add the value of a regularizer and its logged scalars.
+        """Add the value of a regularizer, a scalar or None, and its logged scalars.
 
         A lazy regularizer that runs every k-th step is scaled by k, so that its mean gradient is unchanged.
-
-        Args:
-            penalty: Regularizer with weight and interval.
-            value: Scalar, or None.
-            step: Step with the logged scalars, which are removed.
-            images: Real examples seen, for the weight's schedule.
-
-        Raises:
-            PluginError: The value is not a floating-point scalar with a gradient on the device.
         """
         name = f"{self._player}/{penalty.name}"
         if value is not None:

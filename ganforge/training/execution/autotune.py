@@ -52,18 +52,9 @@ def choose_plan(
     log: Callable[[str], None],
     workers: Workers = ALONE,
 ) -> RunConfig:
-    """Choose the fastest execution plan: from the cache if available, else by measurement.
+    """Choose the fastest execution plan: from the cache, else by measurement on copies of the networks.
 
-    Args:
-        config: Its `engine`, `precision`, `layout` and `threads` are tuned where they are ``auto`` or None.
-        state: Training state; only copies are trained.
-        batches: Real examples.
-        device: Device of the networks.
-        log: Called with one line about each plan that fails.
-        workers: Processes of the run; the main process measures for all.
-
-    Returns:
-        The configuration with every field of the plan set, identical in all processes.
+    The main process measures for all. Fields of the plan that are set in the configuration stay.
 
     Raises:
         OptionError: CUDA graphs without CUDA, or ``compile`` without a working compiler.
@@ -128,12 +119,8 @@ def measure(
 ) -> ExecutionPlan:
     """Return the fastest plan; a less simple one must be faster by the factor `WORTHWHILE`.
 
-    Args:
-        plans: Plans, the simplest first. Later ones are measured earlier, since they are usually faster.
-        trial: Measures one step.
-        batch: Batch size of the run; fewer examples are measured if steps are slow.
-        log: Called with one line about each plan that fails.
-        fewer_threads: Also try one thread if steps are fast.
+    `plans` starts with the simplest; later ones are measured earlier, since they are usually faster. Of slow steps, less
+    than a batch is measured. With `fewer_threads`, one thread is also tried if steps are fast.
     """
     begin = time.perf_counter()
     size, seconds = _choose_size(plans, trial, batch)

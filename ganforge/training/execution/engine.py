@@ -53,14 +53,7 @@ class ExecutionPlan:
 
 
 class Engine:
-    """Runs networks according to an execution plan.
-
-    Args:
-        plan: Execution plan.
-        device: Device of the networks.
-        log: Called with one line if the plan cannot be followed.
-        workers: Processes of the run; their number divides ``plan.accumulate``.
-    """
+    """Runs networks according to an execution plan; the number of processes divides ``plan.accumulate``."""
 
     def __init__(
         self,

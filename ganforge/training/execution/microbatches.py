@@ -18,10 +18,7 @@ from ganforge.training.execution.engine import Engine
 
 
 class Microbatches:
-    """The microbatches of one step that this process computes.
-
-    Args:
-        engine: Number of microbatches and processes. torch must be seeded for the step.
+    """The microbatches of one step that this process computes; torch must be seeded for the step.
 
     Attributes:
         total: Microbatches per batch, over all processes.
@@ -36,12 +33,7 @@ class Microbatches:
         self._at: tuple[str, int] = ("", 0)
 
     def each(self, phase: str, *modules: nn.Module) -> Iterator[int]:
-        """Iterate over the indices of this process's microbatches; the loop body computes one.
-
-        Args:
-            phase: Unique name of the computation within the step.
-            modules: Modules whose buffers may change.
-        """
+        """Iterate over microbatches, which the loop body computes; `modules` may change their buffers."""
         if self.total == 1:
             yield 0
             return
@@ -59,14 +51,7 @@ class Microbatches:
         self._workers.broadcast_from_last(before.unaveraged())
 
     def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Tensor]) -> Tensor:
-        """Repeat the work of an earlier phase with the same random numbers and buffers, without side effects.
-
-        Args:
-            phase: Name of the earlier phase.
-            part: Index from `each`.
-            before: Buffers at the start of that phase.
-            work: Function to call.
-        """
+        """Repeat the work of an earlier phase with the same random numbers and buffers, without side effects."""
         here = self._at
         now = BufferSnapshot.of(before.modules)
         before.restore()

@@ -20,14 +20,7 @@ class Feeder(Protocol):
     """Transfers examples to a device. `fetch` depends on its argument alone, not on `prepare`."""
 
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return examples ``[n, ...]`` in their stored type and labels ``[n]`` or None, on the device.
-
-        Args:
-            indices: int64 ``[n]`` on the CPU.
-
-        Raises:
-            DataError: The file of the examples cannot be read.
-        """
+        """Return examples ``[n, ...]`` in their stored type and labels ``[n]`` or None, for indices on the CPU."""
 
     def prepare(self, indices: Tensor) -> None:
         """Start to prefetch the examples that are probably fetched next."""

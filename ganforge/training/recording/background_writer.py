@@ -39,13 +39,7 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
-        """Queue ``function(*arguments)``; block while more than `WAITING` jobs wait.
-
-        The arguments must not change afterwards. ``result()`` of the returned future waits for the job.
-
-        Raises:
-            Exception: Error of an earlier job.
-        """
+        """Queue a job; block while more than `WAITING` jobs wait, and raise the error of an earlier job."""
         self._wait_until(WAITING)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="writer", daemon=True)

@@ -37,15 +37,9 @@ def write_checkpoint(
     best: int | None,
     frozen: Collection[str] = (),
 ) -> None:
-    """Write the EMA generator and a checkpoint, and remove old checkpoints.
+    """Write the EMA generator and a checkpoint, and remove old checkpoints, except that of the best score.
 
-    Args:
-        folder: Run directory.
-        tensors: All tensors by name; frozen ones only under ``average/``.
-        card: Card of the checkpoint, with ``images`` and the ``generator`` card.
-        training: Retention settings.
-        best: Images at the best score; that checkpoint is kept.
-        frozen: Names of frozen tensors, which are stored in their own file.
+    Frozen tensors have a file of their own; `tensors` holds them only under ``average/``.
     """
     ema = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
     save_generator(folder.generator, ema, {**card["generator"], "images": card["images"]})

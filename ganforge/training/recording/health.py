@@ -34,12 +34,7 @@ VICTORY = (
 
 
 def measure_diversity(examples: Tensor, reals: Tensor) -> float:
-    """Return the ratio of mean standard deviations over examples: 0 if all are equal, about 1 if as diverse.
-
-    Args:
-        examples: Generated examples ``[N, ...]``, N >= 2, in the range of the real ones.
-        reals: Real examples ``[M, ...]``, M >= 2.
-    """
+    """Return the ratio of mean standard deviations of generated to real examples, ``[N, ...]`` with N >= 2."""
     ours, theirs = (each.flatten(1).double().std(0).mean() for each in (examples, reals))
     return float(ours / theirs.clamp(min=1e-12))
 

@@ -14,13 +14,7 @@ from ganforge.training.recording.recorder import Score
 
 
 class Loggers(Callback):
-    """Callback that forwards to loggers after the files of a row are written.
-
-    Args:
-        loggers: Loggers by name.
-        writer: Background writer that also calls the loggers.
-        log: Called with one line when a logger fails.
-    """
+    """Callback that forwards to loggers after the files of a row are written."""
 
     def __init__(self, loggers: Mapping[str, Logger], writer: Writer, log: Callable[[str], None]) -> None:
         self._loggers = dict(loggers)

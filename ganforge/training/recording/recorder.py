@@ -49,15 +49,7 @@ class Score:
 
 
 class Recorder:
-    """Writes the run directory during training.
-
-    Args:
-        folder: Run directory.
-        state: State of the run.
-        data: Training data.
-        card: Card of saved generators.
-        training: Seed and number of samples, intervals, and retention of checkpoints.
-        workers: Processes of the run; the main process writes.
+    """Writes the run directory during training; of several processes, the main one.
 
     Attributes:
         writer: Background writer.
@@ -106,11 +98,7 @@ class Recorder:
         return self.state.images > self._ticked
 
     def draw(self) -> dict[str, Any]:
-        """Draw samples of the EMA generator, in 2D before the discriminator's logits.
-
-        Returns:
-            Entries of a row of metrics: diversity and path of the picture; empty except in the main process.
-        """
+        """Draw samples, and return their diversity and picture for a row; empty except in the main process."""
         if not self.workers.is_main:
             return {}
         path = self.folder.sample_path(self.state.images)
@@ -119,15 +107,7 @@ class Recorder:
         return {**diversity, "picture": str(path)}
 
     def tick(self) -> dict[str, Any]:
-        """Write a row of metrics and a sample grid, and check that all processes hold equal networks.
-
-        Returns:
-            Row with images, seconds, images per second, means of the statistics, diversity, picture and warnings.
-
-        Raises:
-            WorkerError: Processes diverged.
-            PluginError: A frozen tensor changed, or a buffer was added late.
-        """
+        """Write a row of metrics and a sample grid; raise `WorkerError` if processes hold different networks."""
         state = self.state
         if self._frozen is not None:
             self._frozen.check()
@@ -153,14 +133,7 @@ class Recorder:
         return row
 
     def score(self, scorer: Scorer) -> tuple[dict[str, Any], Score]:
-        """Score the EMA generator, write a row, and keep the generator if it is the best.
-
-        Returns:
-            Row with images, seconds and all values; and the best score so far.
-
-        Raises:
-            DivergenceError: A value is not finite.
-        """
+        """Score the EMA generator, write a row, and keep the best generator; return the row and the best score."""
         state = self.state
         values = scorer(state.ema)
         self._check_finite(values)
@@ -177,11 +150,7 @@ class Recorder:
         return row, self.best
 
     def save(self) -> None:
-        """Write the generator and a checkpoint, and remove old checkpoints.
-
-        Raises:
-            PluginError: A frozen tensor changed, or a buffer was added late.
-        """
+        """Write the generator and a checkpoint, and remove old checkpoints."""
         if not self.workers.is_main:
             return
         state = self.state

@@ -23,14 +23,7 @@ MOST_ROLLBACKS = 3
 
 
 def resume(recorder: Recorder, device: torch.device) -> str:
-    """Restore the newest valid checkpoint.
-
-    Returns:
-        Message that names the checkpoint.
-
-    Raises:
-        CheckpointError: No checkpoint is valid, or it belongs to other data or networks.
-    """
+    """Restore the newest valid checkpoint and return a message; raise `CheckpointError` if it does not fit."""
     folder, workers = recorder.folder, recorder.workers
     messages: list[str] = []
     found = None
@@ -61,11 +54,7 @@ def resume(recorder: Recorder, device: torch.device) -> str:
 def roll_back(recorder: Recorder, device: torch.device) -> str:
     """Restore a healthy checkpoint, an earlier one each time, with a new seed and halved learning rates.
 
-    Returns:
-        Message about the rollback.
-
-    Raises:
-        DivergenceError: After `MOST_ROLLBACKS` rollbacks, if rollback is disabled, or without a healthy checkpoint.
+    Raises `DivergenceError` after `MOST_ROLLBACKS` rollbacks, if rollback is disabled, or without a healthy checkpoint.
     """
     state, rollbacks = recorder.state, recorder.state.rollbacks
     failure = divergence_error(recorder)

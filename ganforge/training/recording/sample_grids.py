@@ -40,14 +40,7 @@ BLUE, ROSE = (95.0, 150.0, 215.0), (235.0, 125.0, 140.0)
 
 
 def generate_samples(generator: Generator, data: DataSpec, count: int, seed: int) -> Tensor:
-    """Generate examples ``[N, ...]`` of all classes in turn.
-
-    Args:
-        generator: Generator.
-        data: Data that it imitates.
-        count: Number of images; ignored for vectors, where it is `POINTS`.
-        seed: Seed of the first example.
-    """
+    """Generate `count` images, or `POINTS` vectors, of all classes in turn; ``[N, ...]``."""
     count = count if data.is_image else POINTS
     return generate(generator, count, seed=seed, labels=cycle_labels(count, data.num_classes))
 
@@ -55,16 +48,9 @@ def generate_samples(generator: Generator, data: DataSpec, count: int, seed: int
 def paint_samples(
     examples: Tensor, data: DataSpec, reals: Tensor, discriminator: Discriminator | None = None
 ) -> Tensor:
-    """Draw generated examples.
+    """Draw a grid of images, or a plot of vectors before real ones; returns uint8 ``[C, H, W]``.
 
-    Args:
-        examples: Examples from `generate_samples`: images become a grid, vectors a plot.
-        data: Shape and classes.
-        reals: Real vectors, drawn behind the generated ones.
-        discriminator: Colors the background of 1D and 2D plots.
-
-    Returns:
-        Picture, uint8 ``[C, H, W]``.
+    The discriminator colors the background of 1D and 2D plots.
     """
     if data.is_image:
         return grid(to_uint8(examples))
@@ -76,15 +62,10 @@ def paint_samples(
 
 
 def plot_points(fake: Tensor, real: Tensor, background: Tensor | None = None) -> Tensor:
-    """Plot the first two coordinates of vectors ``[N, D]``, or histograms if D = 1.
+    """Plot the first two coordinates of vectors ``[N, D]``, or histograms if D = 1; uint8 ``[3, PIXELS, PIXELS]``.
 
-    Args:
-        fake: Generated vectors, orange.
-        real: Real vectors, black; they set the axes.
-        background: Background from `map_logits`: 1, real, is rose; 0 is white; -1, generated, is blue.
-
-    Returns:
-        Picture, uint8 ``[3, PIXELS, PIXELS]``.
+    Generated vectors are orange, real ones black; these set the axes. The background, from `map_logits`, is rose for
+    1, real; white for 0; and blue for -1, generated.
     """
     canvas = _paint(torch.zeros(PIXELS, PIXELS) if background is None else background)
     low, high = _frame(real)
@@ -96,19 +77,10 @@ def plot_points(fake: Tensor, real: Tensor, background: Tensor | None = None) ->
 
 
 def map_logits(discriminator: Discriminator, data: DataSpec, fake: Tensor, real: Tensor) -> Tensor | None:
-    """Evaluate the discriminator over the area of a plot.
+    """Evaluate the discriminator over the area of a plot; ``[PIXELS, PIXELS]`` in (-1, 1), positive for real.
 
     The scale of logits depends on the loss. They are centered between the medians of real and generated examples, and
-    divided by their mean distance from there.
-
-    Args:
-        discriminator: Discriminator; evaluated in evaluation mode without gradients.
-        data: Shape and classes.
-        fake: Generated vectors ``[N, D]``, D of 1 or 2.
-        real: Real vectors.
-
-    Returns:
-        ``[PIXELS, PIXELS]`` in (-1, 1), positive for real; None if the discriminator takes packs of examples.
+    divided by their mean distance from there. Returns None if the discriminator takes packs of examples.
     """
     low, high = _frame(real)
     middles = (torch.arange(CELLS) + 0.5) / CELLS

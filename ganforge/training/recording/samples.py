@@ -22,12 +22,7 @@ REALS = 256
 
 
 class Samples:
-    """Draws samples of the EMA generator from fixed seeds.
-
-    Args:
-        data: Training data.
-        training: Seed of the first sample, number of samples, and holdout.
-    """
+    """Draws samples of the EMA generator from fixed seeds."""
 
     def __init__(self, data: PackedData, training: TrainingConfig) -> None:
         self._spec, self._count, self._seed = data.spec, training.samples, training.seed
@@ -54,16 +49,7 @@ class Samples:
 
 
 def paint_pairs(sources: Tensor, made: Tensor, targets: Tensor) -> Tensor:
-    """Draw paired data side by side: source, output, target.
-
-    Args:
-        sources: uint8 ``[N, S, h, w]``.
-        made: Outputs of the generator ``[N, C, H, W]`` in [-1, 1].
-        targets: uint8 ``[N, C, H, W]``.
-
-    Returns:
-        Grid, uint8 ``[C, rows, columns]``.
-    """
+    """Draw source, output and target side by side; sources and targets are uint8, outputs in [-1, 1]."""
     sides = [sources, to_uint8(made), targets]
     if len({side.shape[1] for side in sides}) > 1:
         sides = [side.expand(-1, 3, -1, -1) if side.shape[1] == 1 else side[:, :3] for side in sides]
