@@ -205,7 +205,7 @@ MISTAKES = {
     "set a value not to be had": (["train", "--set", "generator.upsampling=cubic"], "'cubic' is not to be had"),
     "set an option of the data": (["train", "--set", "data.cuont=3"], "'count'"),
     "set an option of named data": (["train", "--data", "ring-8", "--set", "data.cuont=3"], "'count'"),
-    "set an option of a path": (["train", "--data", "photos", "--set", "data.count=3"], "takes no option 'count'"),
+    "set an option of a path": (["train", "--data", "photos", "--set", "data.count=3"], "has no option 'count'"),
     "negative learning rate": (["train", "--set", "optimizer.generator_lr=-1"], "the least is 0"),
     "no such augmentation": (["train", "--augment", "twist"], "unknown augmentation 'twist'"),
     "schedule of another form": (["train", "--reg", "r1:weight=quick:1:2:3"], "cosine:10:1:500k"),

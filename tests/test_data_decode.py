@@ -73,8 +73,8 @@ def test_a_truncated_file_is_an_error_that_names_it(format):
         (b"", "is empty"),
         (b"\n<!DOCTYPE html><title>404</title>", "web page"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
-        (b"\x80\x04K*.", "no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unsupported image format"),
+        (b"\x80\x04K*.", "unsupported image format"),
         (b"PK\x03\x04", "this is a zip"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_jpeg_that_is_decoded_over_and_over_is_an_error():
     content = encode(Image.new("L", (64, 64), 77), "JPEG", progressive=True)
     *_, last, end = scans_of(content)
     bomb = content[:end] + content[last:end] * 150 + content[end:]
-    with pytest.raises(DataError, match=r"bomb\.jpg: a JPEG of more than 100 scans"):
+    with pytest.raises(DataError, match=r"bomb\.jpg: JPEG with more than 100 scans"):
         open_picture(bomb, "bomb.jpg")
     few = content[:end] + content[last:end] * 20 + content[end:]
     assert normalize(open_picture(few, "few.jpg"), "few.jpg").getpixel((9, 9)) == 77
@@ -152,7 +152,7 @@ def test_floats_on_the_other_usual_scales_are_scaled(scale):
 @pytest.mark.parametrize("values", [[-1.0, 5.0], [0.0, 70_000.0], [0.0, np.nan], [0.0, np.inf]])
 def test_values_without_a_known_scale_are_an_error(values):
     image = Image.fromarray(np.array([values], dtype=np.float32))
-    with pytest.raises(DataError, match=r"heights\.tif: values run from"):
+    with pytest.raises(DataError, match=r"heights\.tif: values from"):
         normalize(image, "heights.tif")
 
 

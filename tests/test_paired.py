@@ -200,10 +200,10 @@ def test_sources_that_belong_to_other_data_are_refused(tmp_path):
     packed_pairs(6).save(tmp_path / "one")
     packed_pairs(5).save(tmp_path / "two")
     shutil.rmtree(tmp_path / "one" / "sources")
-    with pytest.raises(DataError, match="is no packed folder"):
+    with pytest.raises(DataError, match="is not a packed folder"):
         PackedData.load(tmp_path / "one")
     shutil.copytree(tmp_path / "two" / "sources", tmp_path / "one" / "sources")
-    with pytest.raises(DataError, match="belongs to other data than its folder"):
+    with pytest.raises(DataError, match="does not match its folder"):
         PackedData.load(tmp_path / "one")
 
 
@@ -211,7 +211,7 @@ def test_sources_that_lead_back_to_their_own_folder_are_refused(tmp_path):
     packed_pairs().save(tmp_path / "packed")
     shutil.rmtree(tmp_path / "packed" / "sources")
     (tmp_path / "packed" / "sources").symlink_to(tmp_path / "packed")
-    with pytest.raises(DataError, match="comes with sources itself"):
+    with pytest.raises(DataError, match="has sources itself"):
         PackedData.load(tmp_path / "packed")
 
 

@@ -119,8 +119,8 @@ def measure(
 ) -> ExecutionPlan:
     """Return the fastest plan; a less simple one must be faster by the factor `WORTHWHILE`.
 
-    `plans` starts with the simplest; later ones are measured earlier, since they are usually faster. Of slow steps, less
-    than a batch is measured. With `fewer_threads`, one thread is also tried if steps are fast.
+    `plans` starts with the simplest; later ones are measured earlier, since they are usually faster. Slow steps are
+    measured on less than a batch. With `fewer_threads`, one thread is also tried if steps are fast.
     """
     begin = time.perf_counter()
     size, seconds = _choose_size(plans, trial, batch)
