@@ -22,11 +22,8 @@ from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.recording.statistics import Statistics
 
-EDGES = {"cpu": 1024, "cuda": 8192}
-"""Rows and columns of multiplied matrices."""
-
-COPIED_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
-"""Size of copies, larger than caches."""
+EDGES = {"cpu": 1024, "cuda": 8192}  # rows and columns of multiplied matrices
+COPIED_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}  # size of copies, larger than caches
 
 
 def step_case(players: Players, kind: Kind) -> Case:

@@ -17,19 +17,13 @@ from ganforge.contract.errors import GanforgeError
 from ganforge.core.memory import machine_memory
 from ganforge.plugins.registry import Registry
 
-RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)
-"""Resolutions to try besides that of the data."""
-
-SMALL_BATCHES = (2, 3, 4)
-"""First microbatch sizes to try; a packing discriminator needs whole packs."""
-
-STRAIGHT = 0.02
-"""Maximum relative difference between consecutive slopes of a line."""
+RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # resolutions to try besides that of the data
+SMALL_BATCHES = (2, 3, 4)  # first microbatch sizes to try; a packing discriminator needs whole packs
+STRAIGHT = 0.02  # maximum relative difference between consecutive slopes of a line
 
 MOST_DOUBLINGS = 12
 
-LONGEST = 10.0
-"""Maximum expected seconds of a measurement."""
+LONGEST = 10.0  # maximum expected seconds of a measurement
 
 
 @dataclass(frozen=True)

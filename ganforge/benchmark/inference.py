@@ -27,8 +27,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec
 from ganforge.training.execution.engine import EAGER
 
-BATCHES = (1, 64)
-"""Batch sizes."""
+BATCHES = (1, 64)  # batch sizes
 
 FORMATS = (
     ("torchscript", "float32"),
@@ -39,11 +38,8 @@ FORMATS = (
 )
 """Exporters and precisions."""
 
-ROUNDS = 3
-"""Number of turns of each file in C++."""
-
-LeaveOut = Callable[[str, str], None]
-"""Called with what is not measured, and the reason."""
+ROUNDS = 3  # number of turns of each file in C++
+LeaveOut = Callable[[str, str], None]  # called with what is not measured, and the reason
 
 Call = Callable[[], Any]
 

@@ -14,8 +14,7 @@ from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 
-MOST_BYTES = 1 << 26
-"""Maximum size of the examples in values, unless two batches are larger."""
+MOST_BYTES = 1 << 26  # maximum size of the examples in values, unless two batches are larger
 
 MOST_EXAMPLES = 20_000
 

@@ -21,8 +21,7 @@ from ganforge.export.project import SOURCES
 ONNXRUNTIME_ROOT = "ONNXRUNTIME_ROOT"
 """Environment variable with a folder of ONNX Runtime's ``include/`` and ``lib/``; its Python package has no headers."""
 
-LEAST_SECONDS = 0.001
-"""Minimum of the programs' ``--seconds``."""
+LEAST_SECONDS = 0.001  # minimum of the programs' ``--seconds``
 
 
 @dataclass(frozen=True)

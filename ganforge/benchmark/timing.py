@@ -9,17 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-WARM_UP = 3
-"""Untimed calls of each case, for allocators, compilers and CUDA graphs."""
-
-LEAST_SAMPLES = 3
-"""Minimum number of samples per case."""
-
-MOST_SAMPLES = 20
-"""Approximate maximum number of samples per case; fast calls are timed together."""
-
-MOST_CALLS = 16
-"""Maximum number of calls per sample, whose inputs are prepared before."""
+WARM_UP = 3  # untimed calls of each case, for allocators, compilers and CUDA graphs
+LEAST_SAMPLES = 3  # minimum number of samples per case
+MOST_SAMPLES = 20  # approximate maximum number of samples per case; fast calls are timed together
+MOST_CALLS = 16  # maximum number of calls per sample, whose inputs are prepared before
 
 Case = Callable[[int], Callable[[], object]]
 """Prepares a number of calls, untimed, and returns a function that makes them."""

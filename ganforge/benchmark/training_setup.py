@@ -22,8 +22,7 @@ from ganforge.training.start import open_batches, open_engine
 from ganforge.training.state import TrainingState, build_state
 from ganforge.training.steps import Batch, read_batch, take_step
 
-MOST_STEPS = 10_000
-"""Maximum number of steps in which kinds are counted."""
+MOST_STEPS = 10_000  # maximum number of steps in which kinds are counted
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,8 @@ from ganforge.data.check import DataReport
 FEW = 5_000
 """Examples below which a discriminator overfits without augmentation (Karras 2020, arXiv:2006.06676, figure 1)."""
 
-VERY_FEW = 200
-"""Examples below which a generator mostly memorizes."""
-
-SMALL = 64
-"""Recommended maximum resolution of a first training, in pixels."""
+VERY_FEW = 200  # examples below which a generator mostly memorizes
+SMALL = 64  # recommended maximum resolution of a first training, in pixels
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,7 @@ class SourceImages:
         return hashlib.sha256(self._sources.fingerprint.encode() + indices).hexdigest()
 
 
-Labels = Tensor | SourceImages
-"""Conditions of N examples: class labels int64 ``[N]``, or source images."""
+Labels = Tensor | SourceImages  # conditions of N examples: class labels int64 ``[N]``, or source images
 
 
 def labels_of(data: PackedData, indices: Tensor) -> Labels | None:

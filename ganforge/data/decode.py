@@ -26,14 +26,9 @@ SUFFIXES = (
 )
 """File extensions of images. HEIC is unsupported and raises an error instead of being ignored."""
 
-FILTER = "lanczos"
-"""Filter of every resize."""
-
-MOST_BYTES = 1 << 28
-"""Maximum size in bytes of a picture in a run directory."""
-
-MOST_SCANS = 100
-"""Maximum number of scans of a progressive JPEG; each is a pass over all pixels, and ten are usual."""
+FILTER = "lanczos"  # filter of every resize
+MOST_BYTES = 1 << 28  # maximum size in bytes of a picture in a run directory
+MOST_SCANS = 100  # maximum number of scans of a progressive JPEG; each is a pass over all pixels, and ten are usual
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """JPEG marker with a segment; the excluded ones occur within a scan."""

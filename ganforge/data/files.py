@@ -23,20 +23,14 @@ from ganforge.data.classes import Classes, classes_from_folders, classes_from_li
 from ganforge.data.decode import SUFFIXES, normalize, open_image, open_picture, picture_shape
 from ganforge.data.text import printable, reason_of, short
 
-LARGEST_FILE = 512 << 20
-"""Maximum size of a picture file in bytes."""
-
-LABEL_LIST = "dataset.json"
-"""Optional file with the labels of the pictures."""
+LARGEST_FILE = 512 << 20  # maximum size of a picture file in bytes
+LABEL_LIST = "dataset.json"  # optional file with the labels of the pictures
 
 _LIST_BYTES, _LIST_BYTES_A_PICTURE = 1 << 20, 1 << 13
 """Limits of the label file in bytes; parsed, it takes about twenty times as much memory."""
 
-_LARGE_BYTES = 1 << 25
-"""Files above this size are read one at a time."""
-
-_MOST_TIMES = 100
-"""Maximum compression ratio of large members of a zip."""
+_LARGE_BYTES = 1 << 25  # files above this size are read one at a time
+_MOST_TIMES = 100  # maximum compression ratio of large members of a zip
 
 
 class ImageFiles(Dataset):

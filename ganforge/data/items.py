@@ -21,11 +21,8 @@ from ganforge.data.files import ImageFiles
 from ganforge.data.text import printable, reason_of
 from ganforge.data.unreadable import BadExamples, may_be_left_out
 
-Shape = tuple[int, ...]
-"""Shape of an example: ``(H, W, C)`` for an image, ``(D,)`` for a vector."""
-
-Size = tuple[int, int]
-"""Height and width in pixels."""
+Shape = tuple[int, ...]  # shape of an example: ``(H, W, C)`` for an image, ``(D,)`` for a vector
+Size = tuple[int, int]  # height and width in pixels
 
 _SURVEYED = 64
 _CONTRACT = (

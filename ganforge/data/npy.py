@@ -12,8 +12,7 @@ import numpy as np
 
 from ganforge.core.atomic_files import open_regular
 
-_HEADER_BYTES = 1 << 16
-"""Maximum size of a header in bytes."""
+_HEADER_BYTES = 1 << 16  # maximum size of a header in bytes
 
 
 def map_array(path: Path, mode: Literal["r", "c"]) -> np.memmap[Any, np.dtype[Any]]:

@@ -23,8 +23,7 @@ from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
 from ganforge.data.threads import in_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
 
-Progress = Callable[[int, int], None]
-"""Progress callback: number of examples done, and the total."""
+Progress = Callable[[int, int], None]  # progress callback: number of examples done, and the total
 
 
 def pack(

@@ -12,8 +12,7 @@ from ganforge.contract.errors import DataError
 from ganforge.data.decode import FILTER, crop_size
 from ganforge.data.items import Example, Shape, Size
 
-DEFAULT_RESOLUTION = 64
-"""Default edge length in pixels for images of different sizes."""
+DEFAULT_RESOLUTION = 64  # default edge length in pixels for images of different sizes
 
 
 def size_of(resolution: int | Size) -> Size:

@@ -19,8 +19,7 @@ from ganforge.data.npy import map_array
 from ganforge.data.store import PackedData, is_packed
 from ganforge.data.text import printable, reason_of
 
-LARGEST_EXAMPLE = 1 << 28
-"""Maximum number of values in an example of an array."""
+LARGEST_EXAMPLE = 1 << 28  # maximum number of values in an example of an array
 
 _HINT = "give a folder or zip of images, an .npy array or a packed folder"
 

@@ -24,11 +24,8 @@ from ganforge.data.rows import MAPPED_BYTES, RowFile
 from ganforge.data.text import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
 
-SOURCES = "sources"
-"""Subfolder of a packed folder with the source images, itself a packed folder."""
-
-FORMAT = "ganforge-data-1"
-"""Name and version of the format of packed folders and of their preprocessing."""
+SOURCES = "sources"  # subfolder of a packed folder with the source images, itself a packed folder
+FORMAT = "ganforge-data-1"  # name and version of the format of packed folders and of their preprocessing
 
 _CHUNK_BYTES = 1 << 24
 

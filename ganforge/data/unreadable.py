@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from ganforge.contract.errors import DataError
 from ganforge.data.text import short
 
-ONE_IN = 10
-"""At most one in this many examples is skipped."""
+ONE_IN = 10  # at most one in this many examples is skipped
 
 _MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class _Bad:
-    name: str
-    reason: str
-    label: int | None
 
 
 class BadExamples:
@@ -29,7 +20,7 @@ class BadExamples:
         self._title = title
         self._count = count
         self._limit = most
-        self._found: dict[int, _Bad] = {}
+        self._found: dict[int, tuple[str, str, int | None]] = {}  # name, reason, label
         self._lock = threading.Lock()
 
     def __contains__(self, index: int) -> bool:
@@ -43,23 +34,23 @@ class BadExamples:
         if self._limit is None:
             raise refusal(error)
         with self._lock:
-            self._found[index] = _Bad(name, error.message.removeprefix(where).lstrip(": "), label)
+            self._found[index] = (name, error.message.removeprefix(where).lstrip(": "), label)
             if len(self) > self._limit:
                 raise too_many(self._title, f"more than {self._limit}", self._count, self.reasons())
 
     def reasons(self) -> dict[str, str]:
         """Return the errors by name, in the order of the data set."""
-        return {bad.name: bad.reason for _, bad in sorted(self._found.items())}
+        return {name: reason for _, (name, reason, _) in sorted(self._found.items())}
 
     def check_classes(self, labels: Collection[int | None], class_names: tuple[str, ...]) -> None:
         """Raise `DataError` if a class has no example in the remaining `labels`."""
         left = set(labels)
-        for _, bad in sorted(self._found.items()):
-            if bad.label is not None and bad.label not in left:
-                name = class_names[bad.label] if bad.label < len(class_names) else bad.label
+        for _, (name, reason, label) in sorted(self._found.items()):
+            if label is not None and label not in left:
+                empty = class_names[label] if label < len(class_names) else label
                 raise DataError(
-                    f"{self._title}: class '{short(str(name))}' would be empty: none of its examples can be read, "
-                    f"e.g. {short(bad.name)}: {bad.reason}",
+                    f"{self._title}: class '{short(str(empty))}' would be empty: none of its examples can be read, "
+                    f"e.g. {short(name)}: {reason}",
                     "repair one of them, or remove the class",
                 )
 

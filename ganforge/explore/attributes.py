@@ -11,8 +11,7 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import LatentSpace
 
-Read = Callable[[Tensor], Tensor]
-"""Reads attributes: images uint8 ``[N, C, H, W]`` to bool ``[N, A]``."""
+Read = Callable[[Tensor], Tensor]  # reads attributes: images uint8 ``[N, C, H, W]`` to bool ``[N, A]``
 
 _BATCH = 256
 

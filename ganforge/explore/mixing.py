@@ -11,8 +11,7 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import WSpace
 
-THIRDS = ("coarse", "middle", "fine")
-"""Names of the thirds of a generator's layers."""
+THIRDS = ("coarse", "middle", "fine")  # names of the thirds of a generator's layers
 
 
 def read_layers(text: str, num_styles: int) -> range:

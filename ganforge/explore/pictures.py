@@ -11,17 +11,10 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.core.images import to_pil
 
-LEAST = 64
-"""Minimum edge in pixels; smaller images are enlarged by an integer factor."""
-
-GAP, HEADING = 2, 16
-"""Pixels between images, and of a heading's line."""
-
-MILLISECONDS = 50
-"""Duration of a frame."""
-
-PICTURES, ANIMATIONS = (".png",), (".gif", ".webp")
-"""File extensions."""
+LEAST = 64  # minimum edge in pixels; smaller images are enlarged by an integer factor
+GAP, HEADING = 2, 16  # pixels between images, and of a heading's line
+MILLISECONDS = 50  # duration of a frame
+PICTURES, ANIMATIONS = (".png",), (".gif", ".webp")  # file extensions
 
 
 def draw_table(

@@ -14,8 +14,7 @@ from ganforge.contract.errors import DataError
 from ganforge.core.images import to_float, to_uint8
 from ganforge.explore.spaces import LatentSpace
 
-CANDIDATES = 64
-"""Number of random latents; the search starts at the best of them, or at their mean."""
+CANDIDATES = 64  # number of random latents; the search starts at the best of them, or at their mean
 
 
 @dataclass(frozen=True)

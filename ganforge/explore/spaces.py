@@ -17,8 +17,7 @@ from ganforge.explore.capabilities import require_styles
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents
 
-_BATCH = 64
-"""Batch size of rendering."""
+_BATCH = 64  # batch size of rendering
 
 
 class LatentSpace(ABC):

@@ -90,15 +90,7 @@ def check_generator(
             torch.allclose(together, alone, atol=1e-4),
             "in evaluation mode a sample depends on the others of its batch: freeze batch statistics",
         )
-        require(
-            torch.equal(together, network(z, labels)), "in evaluation mode the same latents must give the same images"
-        )
-        twin = factory(data, **options).eval()
-        twin.load_state_dict(network.state_dict())
-        require(
-            torch.equal(together, twin(z, labels)),
-            "a copy with the same state_dict gives a different result: keep all state in parameters and buffers",
-        )
+    _check_repeatability(network, factory(data, **options), z, labels)
     prove_export(network, data, TorchScriptExporter())
 
 
@@ -144,18 +136,7 @@ def check_discriminator(
     for each in moved:
         require_finite("the double backward", each)
 
-    network.eval()
-    with torch.no_grad():
-        judged = network(images, labels)
-        require(
-            torch.equal(judged, network(images, labels)), "in evaluation mode the same images must get the same logits"
-        )
-        twin = factory(data, **options).eval()
-        twin.load_state_dict(network.state_dict())
-        require(
-            torch.equal(judged, twin(images, labels)),
-            "a copy with the same state_dict gives a different result: keep all state in parameters and buffers",
-        )
+    _check_repeatability(network, factory(data, **options), images, labels)
     if isinstance(network, FeatureDiscriminator):
         with torch.no_grad():
             features = network.features(images, labels)
@@ -209,6 +190,18 @@ def _phases(network: nn.Module) -> Iterator[None]:
         if isinstance(network, Growing):
             network.grow(images)
         yield
+
+
+@torch.no_grad()
+def _check_repeatability(network: nn.Module, twin: nn.Module, inputs: Tensor, labels: Tensor | None) -> None:
+    output = network.eval()(inputs, labels)
+    same = torch.equal(output, network(inputs, labels))
+    require(same, "in evaluation mode the same inputs must give the same outputs")
+    twin.load_state_dict(network.state_dict())
+    require(
+        torch.equal(output, twin.eval()(inputs, labels)),
+        "a copy with the same state_dict gives a different result: keep all state in parameters and buffers",
+    )
 
 
 def _check_gradients(network: nn.Module, only_regularized: Sequence[str]) -> None:

@@ -14,8 +14,7 @@ from ganforge.testing.requirements import require, require_options
 
 _IMAGES = DataSpec((3, 32, 32))
 
-_TOLERANCE = 1e-4
-"""Maximum relative difference of features of one image in batches of different sizes."""
+_TOLERANCE = 1e-4  # maximum relative difference of features of one image in batches of different sizes
 
 
 def check_extractor(factory: Callable[..., Extractor], data: DataSpec = _IMAGES, **options: Any) -> None:

@@ -11,8 +11,7 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.plugins.options import check_options, read_options
 
-IMAGES = DataSpec((3, 32, 32))
-"""Default format of the data in checks of networks."""
+IMAGES = DataSpec((3, 32, 32))  # default format of the data in checks of networks
 
 
 def require(condition: bool, message: str) -> None:

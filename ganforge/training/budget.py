@@ -8,14 +8,9 @@ from collections.abc import Callable
 from ganforge.config.schema import TrainingConfig
 from ganforge.training.loop import Callback
 
-FEW = 300
-"""Optimization steps; a smaller budget triggers a warning."""
-
-ENOUGH = 1000
-"""Approximate number of steps after which samples of a small network show recognizable shapes."""
-
-SETTLED = 20.0
-"""Seconds of training after which the speed estimate is reliable."""
+FEW = 300  # optimization steps; a smaller budget triggers a warning
+ENOUGH = 1000  # approximate number of steps after which samples of a small network show recognizable shapes
+SETTLED = 20.0  # seconds of training after which the speed estimate is reliable
 
 
 def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str:

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from ganforge.training.execution.buffers import unaveraged_buffers
 
-RAMP = 0.05
-"""Largest half-life as a share of the images seen so far: the EMA forgets the first networks quickly."""
+RAMP = 0.05  # largest half-life as a share of the images seen so far: the EMA forgets the first networks quickly
 
 POWER_ITERATION = ("_u", "_v")
 """Suffixes of the buffers in which torch's spectral normalization keeps singular vectors.

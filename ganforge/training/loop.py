@@ -20,11 +20,8 @@ from ganforge.training.signals import StopRequest
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
 
-CHECKPOINT_SECONDS = 300.0
-"""Default interval between checkpoints."""
-
-PATIENCE = 16
-"""Number of consecutive steps with non-finite gradients after which training rolls back."""
+CHECKPOINT_SECONDS = 300.0  # default interval between checkpoints
+PATIENCE = 16  # number of consecutive steps with non-finite gradients after which training rolls back
 
 GO, SPENT = 0, 1
 """Votes before a step: continue, or stop because the time is up. A stop signal votes with its number plus ``SPENT``."""

@@ -16,8 +16,7 @@ WATCHED = tuple(
 )
 """Ctrl-C, a request to end, a closed terminal, Ctrl-backslash, and SLURM's warning before a time limit."""
 
-ECHO = 2.0
-"""Seconds in which a repeated signal counts as the same request: a terminal and a launcher may both send it."""
+ECHO = 2.0  # seconds in which a repeated signal counts as the same request: a terminal and a launcher may both send it
 
 
 class Interrupted(KeyboardInterrupt):

@@ -24,11 +24,8 @@ from ganforge.training.terms import Terms, mean_rows
 
 PLAYERS = ("discriminator", "generator")
 
-SKIPPED = "skipped/"
-"""Metric prefix of a player: 1 if its step was skipped because of a non-finite gradient, else 0."""
-
-GRADIENT = "gradient/"
-"""Metric prefix of a player: the norm of its gradient."""
+SKIPPED = "skipped/"  # metric prefix of a player: 1 if its step was skipped because of a non-finite gradient, else 0
+GRADIENT = "gradient/"  # metric prefix of a player: the norm of its gradient
 
 
 @dataclass(frozen=True)

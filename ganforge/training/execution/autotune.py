@@ -25,20 +25,11 @@ from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
 
-SECONDS = 2.0
-"""Approximate time limit of all measurements."""
-
-SMALL_BATCH = 4
-"""Smallest number of examples in a measured step."""
-
-SMALL_STEP = 0.02
-"""Seconds; a single CPU thread is also measured if a step is faster than this."""
-
-WORTHWHILE = 1.1
-"""Minimum speed-up for which a less simple plan is chosen."""
-
-THREADS = torch.get_num_threads()
-"""Number of CPU threads before a plan changes it."""
+SECONDS = 2.0  # approximate time limit of all measurements
+SMALL_BATCH = 4  # smallest number of examples in a measured step
+SMALL_STEP = 0.02  # seconds; a single CPU thread is also measured if a step is faster than this
+WORTHWHILE = 1.1  # minimum speed-up for which a less simple plan is chosen
+THREADS = torch.get_num_threads()  # number of CPU threads before a plan changes it
 
 Trial = Callable[[ExecutionPlan, int], float]
 """Return the seconds that one step of a given batch size takes under a plan."""

@@ -6,6 +6,7 @@ change Python attributes are not captured.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
@@ -20,11 +21,8 @@ from ganforge.training.steps import Batch, take_step
 
 Rows = list[dict[str, Tensor]]
 
-Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]
-"""Signature of `take_step` without the engine."""
-
-MOST_GRAPHS = 8
-"""Maximum number of graphs; each takes memory, so further kinds of steps run eagerly."""
+Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]  # signature of `take_step` without the engine
+MOST_GRAPHS = 8  # maximum number of graphs; each takes memory, so further kinds of steps run eagerly
 
 
 class Recorder(Protocol):
@@ -102,7 +100,7 @@ class GraphedSteps:
         return rows
 
     def _record(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> bool:
-        still = [_clone(batch) for batch in shown]
+        still = copy.deepcopy(shown)
         images = state.images
         try:
             replay = self._recorder.record(lambda: take_step(state, still, index, self._engine))
@@ -170,18 +168,5 @@ def plain_state(state: TrainingState) -> dict[str, Any]:
 
 def tensors_of(shown: Sequence[Batch]) -> list[Tensor]:
     """Return all tensors of batches in a fixed order."""
-    tensors: list[Tensor] = []
-    for batch in shown:
-        tensors += [batch.real, batch.latents]
-        tensors += [batch.labels] if batch.labels is not None else []
-        tensors += batch.labelled or ()
-    return tensors
-
-
-def _clone(batch: Batch) -> Batch:
-    return Batch(
-        real=batch.real.clone(),
-        latents=batch.latents.clone(),
-        labels=None if batch.labels is None else batch.labels.clone(),
-        labelled=None if batch.labelled is None else (batch.labelled[0].clone(), batch.labelled[1].clone()),
-    )
+    everything = [(batch.real, batch.latents, batch.labels, *(batch.labelled or ())) for batch in shown]
+    return [tensor for tensors in everything for tensor in tensors if tensor is not None]

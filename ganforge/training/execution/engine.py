@@ -112,8 +112,7 @@ class Engine:
             torch.cuda.synchronize(self.device)
 
 
-EAGER = Engine(ExecutionPlan(), torch.device("cpu"))
-"""Eager float32 execution on any device."""
+EAGER = Engine(ExecutionPlan(), torch.device("cpu"))  # eager float32 execution on any device
 
 
 def name_device(device: torch.device) -> str:

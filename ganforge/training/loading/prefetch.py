@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ganforge.data.store import PackedData
 
-GPU_SHARE = 0.4
-"""Share of free GPU memory up to which a whole data set is kept on the GPU."""
+GPU_SHARE = 0.4  # share of free GPU memory up to which a whole data set is kept on the GPU
 
 _CHUNK_BYTES = 1 << 24
 

@@ -10,14 +10,9 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-WAITING = 4
-"""Maximum number of jobs that wait behind the current one."""
-
-GLANCE = 1.0
-"""Poll interval in seconds: a signal just before the wait would not interrupt it."""
-
-GRACE = 2.0
-"""Seconds that the current job may still take after a KeyboardInterrupt."""
+WAITING = 4  # maximum number of jobs that wait behind the current one
+GLANCE = 1.0  # poll interval in seconds: a signal just before the wait would not interrupt it
+GRACE = 2.0  # seconds that the current job may still take after a KeyboardInterrupt
 
 Job = tuple[Future[None], Callable[..., None], tuple[Any, ...]]
 

@@ -10,17 +10,10 @@ from torch import Tensor
 
 from ganforge.training.steps import PLAYERS, SKIPPED
 
-TICKS = 5
-"""Number of consecutive ticks with a symptom before a warning."""
-
-ALIKE = 0.1
-"""Diversity relative to real examples below which samples count as collapsed."""
-
-WON = 0.05
-"""Absolute discriminator loss below which it may have won ..."""
-
-GAP = 0.9
-"""... if the gap between its mean logits of real and generated examples exceeds this value."""
+TICKS = 5  # number of consecutive ticks with a symptom before a warning
+ALIKE = 0.1  # diversity relative to real examples below which samples count as collapsed
+WON = 0.05  # absolute discriminator loss below which it may have won
+GAP = 0.9  # ... if the gap between its mean logits of real and generated examples exceeds this value
 
 COLLAPSE = (
     "mode collapse: samples vary {diversity:.0%} as much as real examples; try --reg r1, "

@@ -18,8 +18,7 @@ from ganforge.runs.metric_rows import MOST_BYTES, Row, read_row
 from ganforge.training.recording.checkpoints import share_checkpoint
 from ganforge.training.recording.recorder import Recorder, Score
 
-MOST_ROLLBACKS = 3
-"""Number of rollbacks before a run fails."""
+MOST_ROLLBACKS = 3  # number of rollbacks before a run fails
 
 
 def resume(recorder: Recorder, device: torch.device) -> str:

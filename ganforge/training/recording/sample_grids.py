@@ -17,23 +17,12 @@ from ganforge.core.images import gif_bytes, grid, to_uint8
 from ganforge.data.decode import read_picture
 from ganforge.sampling import cycle_labels, evaluating, generate
 
-POINTS = 2000
-"""Number of plotted vectors."""
-
-PIXELS = 384
-"""Edge of a plot in pixels."""
-
-CELLS = 64
-"""Cells per axis in which the discriminator is evaluated."""
-
-BATCH = 256
-"""Largest batch of such cells."""
-
-BANDS = 10
-"""Shades on each side of neutral; few shades look like contours and keep files small."""
-
-FRAMES = 60
-"""Maximum number of frames in an animation."""
+POINTS = 2000  # number of plotted vectors
+PIXELS = 384  # edge of a plot in pixels
+CELLS = 64  # cells per axis in which the discriminator is evaluated
+BATCH = 256  # largest batch of such cells
+BANDS = 10  # shades on each side of neutral; few shades look like contours and keep files small
+FRAMES = 60  # maximum number of frames in an animation
 
 WHITE, BLACK, ORANGE = (250.0, 250.0, 250.0), (30.0, 30.0, 35.0), (235.0, 110.0, 20.0)
 BLUE, ROSE = (95.0, 150.0, 215.0), (235.0, 125.0, 140.0)

@@ -17,8 +17,7 @@ from ganforge.training.recording.health import measure_diversity
 from ganforge.training.recording.sample_grids import POINTS, generate_samples, paint_samples
 from ganforge.training.state import TrainingState
 
-REALS = 256
-"""Number of real images used as the reference of diversity."""
+REALS = 256  # number of real images used as the reference of diversity
 
 
 class Samples:
