@@ -12,9 +12,8 @@ from ganforge.benchmark.cases import LoopCase, load_exported
 from ganforge.benchmark.compare import compare_players, split_variant
 from ganforge.benchmark.counting import Counter
 from ganforge.benchmark.fit import Line, fit_shape
-from ganforge.benchmark.noise import draw_noise, read_spec
 from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weigh
-from ganforge.benchmark.training_setup import count_step, open_players
+from ganforge.benchmark.training_setup import count_step, draw_noise, open_players, read_spec
 from ganforge.config.schema import resolve
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError

@@ -11,10 +11,9 @@ import torch
 
 from ganforge.benchmark import inference
 from ganforge.benchmark.inference import LOADERS, Served, call_eager, make_row, measure_serving, time_programs
-from ganforge.benchmark.noise import draw_noise, read_spec
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
 from ganforge.benchmark.timing import Timing
-from ganforge.benchmark.training_setup import open_players
+from ganforge.benchmark.training_setup import draw_noise, open_players, read_spec
 from ganforge.cli.serving import SERVING
 from ganforge.config.schema import resolve
 from ganforge.contract.errors import GanforgeError

@@ -13,7 +13,7 @@ from torch import nn
 
 import ganforge
 from ganforge import Dataset, Discriminator, Generator, Paired, Regularizer
-from ganforge.benchmark.noise import draw_noise
+from ganforge.benchmark.training_setup import draw_noise
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, OptionError, PluginError
 from ganforge.core.images import to_float, to_uint8

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ganforge.benchmark.noise import draw_noise
-from ganforge.benchmark.training_setup import count_step, open_players
+from ganforge.benchmark.training_setup import count_step, draw_noise, open_players
 from ganforge.config.schema import RunConfig
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError
@@ -46,14 +45,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Fit:
-    """Result at one resolution.
+    """Result at one resolution: measurements ``(batch, bytes)``, and a line through the last two.
 
-    Attributes:
-        shape: Shape of an example.
-        points: Measurements ``(batch, bytes)``.
-        line: Line through the last two points.
-        straight: The line is reliable; otherwise `largest` is an upper bound.
-        largest: Largest batch, extrapolated; 0 if none fits.
+    If the line is not `straight`, `largest` is an upper bound; it is 0 if no batch fits.
     """
 
     shape: tuple[int, ...]

@@ -1,10 +1,12 @@
-"""Training state of a recipe for benchmarks, and the kinds of steps it takes."""
+"""Setup of a recipe for benchmarks: random data, training state, and kinds of steps."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from torch import Tensor
 from ganforge.benchmark.counting import Counter
 from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
+from ganforge.contract.data import DataSpec
+from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution.autotune import choose_plan
@@ -22,6 +26,9 @@ from ganforge.training.start import open_batches, open_engine
 from ganforge.training.state import TrainingState, build_state
 from ganforge.training.steps import Batch, read_batch, take_step
 
+MOST_BYTES = 1 << 26  # maximum size of the examples in values, unless two batches are larger
+
+MOST_EXAMPLES = 20_000
 MOST_STEPS = 10_000  # maximum number of steps in which kinds are counted
 
 
@@ -136,3 +143,36 @@ def _tensors(state: TrainingState) -> Iterator[Tensor]:
     for optimizer, _ in state.optimizers().values():
         for entries in optimizer.state.values():
             yield from entries.values()
+
+
+def read_spec(config: RunConfig, registry: Registry) -> DataSpec:
+    """Return the format of the data of a configuration, from as few examples as possible."""
+    data = config.data
+    options = dict(data.options)
+    if data.source in registry.names("dataset") and "count" in registry.options("dataset", data.source):
+        options["count"] = 1
+    with tempfile.TemporaryDirectory(prefix="ganforge-bench-") as folder:
+        return open_data(
+            data.source,
+            resolution=data.resolution,
+            options=options,
+            registry=registry,
+            cache=Path(folder),
+            skip_bad=data.skip_bad,
+        ).spec
+
+
+def draw_noise(spec: DataSpec, batch: int) -> PackedData:
+    """Draw random examples with balanced classes: a few thousand, at least two batches."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(2 * batch, min(MOST_EXAMPLES, MOST_BYTES // math.prod(spec.shape)))
+    if spec.is_image:
+        examples = torch.randint(0, 256, (count, *spec.shape), dtype=torch.uint8, generator=generator)
+    else:
+        examples = torch.randn(count, *spec.shape, generator=generator)
+    labels = torch.arange(count) % spec.num_classes if spec.num_classes else None
+    sources = None
+    if spec.source_shape:
+        pixels = torch.randint(0, 256, (count, *spec.source_shape), dtype=torch.uint8, generator=generator)
+        sources = PackedData("noise", pixels, None, (), "0" * 64)
+    return PackedData("noise", examples, labels, spec.class_names, "0" * 64, sources=sources)

@@ -122,16 +122,7 @@ def pack_data(
 
 @dataclass(frozen=True)
 class Found:
-    """An open source.
-
-    Attributes:
-        dataset: Data set.
-        name: Short name.
-        title: Name in error messages.
-        origin: Source and options.
-        skip_bad: Skip examples that cannot be read.
-        note: Message for the user.
-    """
+    """An open source: data set, name, name in error messages, resolution, source and options, and a note."""
 
     dataset: Any
     name: str

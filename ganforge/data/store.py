@@ -19,8 +19,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
 from ganforge.core.json_schema import Size, convert, parse_json
-from ganforge.data.npy import map_array
-from ganforge.data.rows import MAPPED_BYTES, RowFile
+from ganforge.data.npy import MAPPED_BYTES, RowFile, map_array
 from ganforge.data.text import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
 

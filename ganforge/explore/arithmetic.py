@@ -15,14 +15,14 @@ from ganforge.explore.spaces import LatentSpace, WSpace
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Result of A - B + C.
+    """Result of A - B + C: the direction with the shape of one latent, and images uint8.
 
     Attributes:
-        direction: Direction A - B, scaled and limited to layers, with the shape of one latent.
-        exemplars: Images uint8 ``[n, C, H, W]`` of A, B and C.
-        means: Images uint8 ``[3, C, H, W]`` of the mean latents.
-        moved: Images uint8 ``[n, C, H, W]`` of C, moved in the direction.
-        result: Image uint8 ``[C, H, W]`` of the mean of C, moved.
+        direction: Direction A - B, scaled and limited to layers.
+        exemplars: Images ``[n, C, H, W]`` of A, B and C.
+        means: Images ``[3, C, H, W]`` of the mean latents.
+        moved: Images ``[n, C, H, W]`` of C, moved in the direction.
+        result: Image ``[C, H, W]`` of the mean of C, moved.
     """
 
     direction: Tensor
@@ -59,9 +59,6 @@ def calculate(
         means: Mean latents of A and B; None for those of the seeds.
         strength: Factor of the direction ``mean(A) - mean(B)``.
         layers: Layers that receive the direction, from `read_layers`; None for all. Only in w.
-
-    Raises:
-        OptionError: Layers are given in z.
     """
     if layers is not None and not isinstance(space, WSpace):
         raise OptionError(f"latents in {space.name} have no layers", "use w, or omit the layers")

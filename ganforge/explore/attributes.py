@@ -28,10 +28,9 @@ class AttributeMeans:
 
 @dataclass(frozen=True)
 class DirectionScore:
-    """Effect of a direction on images without its attribute.
+    """Effect of a direction on `count` images without its attribute.
 
     Attributes:
-        count: Number of images.
         gained: Share that has the attribute afterwards.
         kept: Share that keeps each other attribute, by name.
         kept_all: Share that keeps all other attributes.
@@ -49,7 +48,7 @@ def attribute_means(
     """Return mean latents with and without an attribute, with all others balanced.
 
     Attributes may correlate. So images are grouped by all other attributes, and the means of each group have equal
-    weight.
+    weight. Raises `OptionError` if no two images differ in this attribute alone.
 
     Args:
         space: Latent space.
@@ -57,9 +56,6 @@ def attribute_means(
         attribute: Index of the attribute.
         seed: First seed.
         count: Number of images.
-
-    Raises:
-        OptionError: No two images differ in this attribute alone.
     """
     seeds = range(seed, seed + count)
     latents = space.from_seeds(seeds)
@@ -99,13 +95,10 @@ def score_direction(
         space: Latent space.
         read: Reads attributes.
         direction: Direction with the shape of one latent.
-        attribute: Index of the attribute.
+        attribute: Index of the attribute; at least one in twenty images must lack it.
         names: Names of all attributes.
         seed: First seed; use others than for `attribute_means`.
         count: Number of images without the attribute.
-
-    Raises:
-        OptionError: Fewer than one in twenty images lack the attribute.
     """
     found: list[Tensor] = []
     befores: list[Tensor] = []

@@ -31,16 +31,9 @@ class Directions:
 def factorise(space: LatentSpace, count: int = 5, *, seed: int = 0) -> Directions:
     """Closed-form factorization (Shen and Zhou 2021, arXiv:2007.06600).
 
-    Returns the unit vectors n that maximize ``|A n|``: eigenvectors of ``A^T A``, where A stacks the weights of all
-    affine layers that take the latent. In w these are the layers that make styles.
-
-    Args:
-        space: Latent space.
-        count: Number of directions.
-        seed: First seed of the latents whose deviations are measured.
-
-    Raises:
-        OptionError: No such layer is found, or `count` exceeds the dimension.
+    Returns the `count` unit vectors n that maximize ``|A n|``: eigenvectors of ``A^T A``, where A stacks the weights
+    of all affine layers that take the latent. In w these are the layers that make styles. Deviations are measured on
+    latents from `seed` on.
     """
     weights = [layer.cpu().double() for layer in first_weights(space)]
     matrix = torch.cat(weights)
@@ -49,17 +42,7 @@ def factorise(space: LatentSpace, count: int = 5, *, seed: int = 0) -> Direction
 
 
 def principal_components(space: WSpace, count: int = 5, *, seed: int = 0, samples: int = 2000) -> Directions:
-    """Principal components of w (Harkonen 2020, arXiv:2004.02546); z is isotropic and has none.
-
-    Args:
-        space: Space of styles.
-        count: Number of directions.
-        seed: First seed.
-        samples: Number of sampled styles.
-
-    Raises:
-        OptionError: `count` exceeds the dimension.
-    """
+    """Principal components of `samples` styles (Harkonen 2020, arXiv:2004.02546); z is isotropic and has none."""
     w = _vectors(space, seed, samples)
     centred = w - w.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / (samples - 1))
@@ -67,13 +50,7 @@ def principal_components(space: WSpace, count: int = 5, *, seed: int = 0, sample
 
 
 def move(space: LatentSpace, seed: int, directions: Directions, strengths: Sequence[float]) -> Tensor:
-    """Move the latent of a seed along each direction.
-
-    Args:
-        space: Latent space.
-        seed: Seed.
-        directions: K directions.
-        strengths: Strengths in standard deviations.
+    """Move the latent of a seed along K directions, by strengths in standard deviations.
 
     Returns:
         Images uint8 ``[K, len(strengths), C, H, W]``.
@@ -91,9 +68,6 @@ def first_weights(space: LatentSpace) -> list[Tensor]:
 
     Such a module has the latent as its first argument, alone or followed by e.g. a label, and its output is affine in
     it. So the result does not depend on names or scales of parameters.
-
-    Raises:
-        OptionError: No such layer is found.
     """
     latent = space.from_seeds([0])
     calls: list[tuple[nn.Module, Tensor]] = []

@@ -52,7 +52,7 @@ def follow_layers(
     each single layer.
 
     Args:
-        space: Space of styles.
+        space: Space of styles, with at least three layers.
         read: Reads attributes; None for none.
         names: Names of the attributes.
         seed: Seed of the first source.
@@ -61,9 +61,6 @@ def follow_layers(
 
     Returns:
         Results for each attribute in the order of `names`, then ``colour`` and ``layout``.
-
-    Raises:
-        OptionError: The generator has fewer than three layers.
     """
     num_styles = space.styles.num_styles
     sets = [*(read_layers(third, num_styles) for third in THIRDS), *(range(i, i + 1) for i in range(num_styles))]
@@ -105,15 +102,10 @@ def mean_colour(images: Tensor) -> Tensor:
 
 
 def layout(images: Tensor) -> Tensor:
-    """Return the spatial layout of brightness, invariant to color, mean brightness and contrast.
+    """Return the layout of brightness, invariant to color, brightness and contrast; uint8 to float64 ``[N, 64]``.
 
-    Channels are summed, averaged to 8 x 8, centered and normalized, so that distance corresponds to correlation.
-
-    Args:
-        images: uint8 ``[N, C, H, W]``.
-
-    Returns:
-        float64 ``[N, 64]``; zeros for an image without contrast.
+    Channels are summed, averaged to 8 x 8, centered and normalized, so that distance corresponds to correlation. Images
+    without contrast give zeros.
     """
     gray = adaptive_avg_pool2d(images.double().sum(1), 8).flatten(1)
     return normalize(gray - gray.mean(1, keepdim=True))

@@ -15,15 +15,7 @@ THIRDS = ("coarse", "middle", "fine")  # names of the thirds of a generator's la
 
 
 def read_layers(text: str, num_styles: int) -> range:
-    """Parse layers.
-
-    Args:
-        text: ``coarse``, ``middle`` or ``fine``, each a third of the layers; or indices such as ``0-3`` or ``7``.
-        num_styles: Number of layers L.
-
-    Raises:
-        OptionError: Invalid layers.
-    """
+    """Parse layers: ``coarse``, ``middle`` or ``fine``, each a third; or indices such as ``0-3`` or ``7``."""
     last = num_styles - 1
     if text in THIRDS:
         third = THIRDS.index(text)
@@ -52,13 +44,7 @@ def direction_in_layers(direction: Tensor, layers: range) -> Tensor:
 
 
 def mix(space: WSpace, rows: Sequence[int], columns: Sequence[int], layers: range) -> tuple[Tensor, Tensor, Tensor]:
-    """Style mixing table (Karras 2019, arXiv:1812.04948, figure 3).
-
-    Args:
-        space: Space of styles.
-        rows: Seeds of sources A, for all other layers.
-        columns: Seeds of sources B, for the given layers.
-        layers: Layers from `read_layers`.
+    """Style mixing table (Karras 2019, arXiv:1812.04948, figure 3): sources B, the columns, give the given layers.
 
     Returns:
         Images uint8 of A ``[R, C, H, W]``, of B ``[K, C, H, W]`` and mixed ``[R, K, C, H, W]``.

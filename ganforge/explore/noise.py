@@ -37,14 +37,7 @@ class NoiseStudy:
 
 @torch.no_grad()
 def study_noise(space: WSpace, seeds: Sequence[int], *, draws: int = 32, noise_seed: int = 0) -> NoiseStudy:
-    """Measure the effect of noise (Karras 2019, arXiv:1812.04948, figures 4 and 5).
-
-    Args:
-        space: Space of styles.
-        seeds: Seeds of the images.
-        draws: Number of noise draws for the deviation; at least 2.
-        noise_seed: Seed of the first draw.
-    """
+    """Measure the effect of noise (Karras 2019, arXiv:1812.04948, figures 4 and 5), with at least 2 draws."""
     w = space.from_seeds(seeds)
     shown = {name: space.styles.synthesis(w, noise).cpu() for name, noise in PANELS.items()}
     panels = torch.stack([to_uint8(images) for images in shown.values()], dim=1)
@@ -63,10 +56,7 @@ def study_noise(space: WSpace, seeds: Sequence[int], *, draws: int = 32, noise_s
 
 
 def power_by_frequency(images: Tensor) -> Tensor:
-    """Return the radial power spectrum of images.
-
-    Args:
-        images: ``[N, C, H, W]``.
+    """Return the radial power spectrum of images ``[N, C, H, W]``.
 
     Returns:
         Mean power per pixel, float64 ``[B]``: of the mean, then of 1 to 2 cycles per image, 2 to 4, 4 to 8 and so on.

@@ -20,13 +20,7 @@ PICTURES, ANIMATIONS = (".png",), (".gif", ".webp")  # file extensions
 def draw_table(
     rows: Sequence[Sequence[Tensor | None]], *, columns: Sequence[str] = (), names: Sequence[str] = ()
 ) -> Image.Image:
-    """Arrange images in a table on white.
-
-    Args:
-        rows: Images uint8 ``[C, H, W]`` of equal size; None for an empty cell.
-        columns: Headings of the columns.
-        names: Headings of the rows.
-    """
+    """Arrange images uint8 ``[C, H, W]`` of equal size in a table with headings on white; None is an empty cell."""
     tiles = [[None if pixels is None else enlarge(pixels) for pixels in row] for row in rows]
     width, height = next(tile.size for row in tiles for tile in row if tile is not None)
     font = ImageFont.load_default()

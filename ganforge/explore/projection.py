@@ -58,9 +58,6 @@ def project(
         seed: Seed of the first candidate.
         frames: Number of evenly spaced frames.
         progress: Called after each step with the number done and the total.
-
-    Raises:
-        DataError: The image has another size.
     """
     candidates = space.from_seeds(range(seed, seed + CANDIDATES))
     candidates = torch.cat([candidates, candidates.mean(0, keepdim=True)])

@@ -20,12 +20,7 @@ def write_record(
 ) -> None:
     """Write a picture and its JSON sidecar, without dates, so that the same command writes the same bytes.
 
-    Args:
-        target: File of the picture; not ``.json``.
-        content: Content of the file.
-        arguments: Arguments of ``ganforge`` that reproduce it, with all options.
-        generator: Card of the generator.
-        found: Seeds, options and results.
+    `arguments` of ``ganforge`` reproduce it; `found` holds seeds, options and results.
     """
     record = {
         "arguments": list(arguments),

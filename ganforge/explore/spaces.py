@@ -117,16 +117,13 @@ class WSpace(LatentSpace):
 def open_space(
     generator: Generator, name: str | None = None, label: int | None = None, registry: Registry | None = None
 ) -> LatentSpace:
-    """Return a latent space of a generator.
+    """Return a latent space of a generator, which is set to evaluation mode.
 
     Args:
-        generator: Generator; it is set to evaluation mode.
+        generator: Generator.
         name: ``z`` or ``w``; None for w if available.
         label: Class of all images; None for a generator of unlabeled data.
         registry: Registry for the hint of an error; None for none.
-
-    Raises:
-        OptionError: Unknown space, or w of a generator without styles.
     """
     if name not in ("z", "w", None):
         raise OptionError(f"unknown latent space '{name}'", "choose z or w")

@@ -14,17 +14,10 @@ from ganforge.data.decode import fit, normalize, open_image, strict_decoding
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Read an image file, center-crop and resize it.
-
-    Args:
-        path: Picture file.
-        shape: ``(C, H, W)`` of the generator's images. If H != W, the file must have this size.
+    """Read an image file, center-crop and resize it to ``(C, H, W)``; if H != W, the file must have this size.
 
     Returns:
         uint8 ``[C, H, W]``.
-
-    Raises:
-        DataError: The file cannot be read, or has the wrong size.
     """
     channels, height, width = shape
     try:

@@ -16,16 +16,10 @@ from ganforge.explore.spaces import ZSpace
 def truncation_sweep(space: ZSpace, seeds: Sequence[int], psis: Sequence[float]) -> Tensor:
     """Generate images at several truncations (Karras 2019, arXiv:1812.04948, figure 8).
 
-    Args:
-        space: Space z of a generator that supports truncation.
-        seeds: Seeds, one per row.
-        psis: Truncations, one per column: 1 for none, 0 for the mean, -1 for the opposite.
+    Truncation 1 changes nothing, 0 gives the mean, -1 the opposite.
 
     Returns:
         uint8 ``[len(seeds), len(psis), C, H, W]``.
-
-    Raises:
-        OptionError: The generator does not support truncation.
     """
     require_truncation(space.generator)
     z = space.from_seeds(seeds)

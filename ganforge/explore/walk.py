@@ -13,18 +13,10 @@ from ganforge.explore.spaces import LatentSpace
 
 
 def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:
-    """Interpolate latents along a closed path.
-
-    Args:
-        stops: Latents ``[N, ...]``.
-        steps: Steps between stops.
-        interpolation: ``lerp`` or ``slerp``.
+    """Interpolate latents ``[N, ...]`` along a closed path; the first is not repeated at the end.
 
     Returns:
-        ``[N * steps, ...]``; every `steps`-th latent is exactly a stop. The first is not repeated at the end.
-
-    Raises:
-        OptionError: Unknown interpolation, fewer than two stops, or no steps.
+        ``[N * steps, ...]``; every `steps`-th latent is exactly a stop.
     """
     if interpolation not in INTERPOLATIONS:
         raise OptionError(f"unknown interpolation '{interpolation}'", nearest(interpolation, INTERPOLATIONS))
@@ -40,13 +32,9 @@ def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:
 
 
 def walk(space: LatentSpace, seeds: Sequence[int], *, steps: int = 20, interpolation: str | None = None) -> Tensor:
-    """Generate the frames of a looping latent interpolation.
+    """Generate the frames of a looping latent interpolation through at least two seeds.
 
-    Args:
-        space: Latent space.
-        seeds: At least two seeds.
-        steps: Steps between seeds.
-        interpolation: ``lerp`` or ``slerp``; None for slerp in z, where latents lie near a sphere, and lerp in w.
+    The default is slerp in z, where latents lie near a sphere, and lerp in w.
 
     Returns:
         uint8 ``[len(seeds) * steps, C, H, W]``.

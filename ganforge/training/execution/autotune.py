@@ -85,21 +85,15 @@ def _check_compiler(device: torch.device) -> None:
 
 def candidates(training: TrainingConfig, device: torch.device) -> list[ExecutionPlan]:
     """Return the plans that a configuration allows, the simplest first."""
+    on_cuda = device.type == "cuda"
     # Each microbatch has its own seed, which a CUDA graph cannot capture.
-    quick: EngineName = "graph" if training.accumulate == 1 else "eager"
-    plans = (
-        [
-            ExecutionPlan(),
-            ExecutionPlan(quick, "float32", "channels_last"),
-            ExecutionPlan(quick, "bfloat16", "channels_last"),
-        ]
-        if device.type == "cuda"
-        else [
-            ExecutionPlan("eager", "float32", "contiguous", THREADS),
-            ExecutionPlan("eager", "float32", "channels_last", THREADS),
-            ExecutionPlan("eager", "bfloat16", "channels_last", THREADS),
-        ]
-    )
+    quick: EngineName = "graph" if on_cuda and training.accumulate == 1 else "eager"
+    threads = None if on_cuda else THREADS
+    plans = [
+        ExecutionPlan("eager", "float32", "contiguous", threads),
+        ExecutionPlan(quick, "float32", "channels_last", threads),
+        ExecutionPlan(quick, "bfloat16", "channels_last", threads),
+    ]
     given = {each.name: getattr(training, each.name) for each in fields(ExecutionPlan)}
     given = {name: value for name, value in given.items() if value not in ("auto", None)}
     return list(dict.fromkeys(replace(plan, **given) for plan in plans))
