@@ -59,7 +59,9 @@ class LoopCase:
         players, size = self._players, self._players.step_images
         first = self._images // size
         self.steps.append(list(range(first, first + calls)))
-        _prefetch(players, self._images)
+        batch = players.config.training.batch
+        if self._images >= batch:  # prefetches the first batch
+            players.batches.read(self._images - batch, batch)
         players.state.images = self._images
 
         def run() -> None:
@@ -99,27 +101,15 @@ def data_case(players: Players) -> Case:
         players.batches.read(players.position, batch)
         players.position += batch
 
-    def prepare(calls: int) -> Callable[[], object]:
-        _prefetch(players, players.position)
-        return repeat(read)(calls)
-
-    return prepare
+    return repeat(read)
 
 
 def sample_case(players: Players) -> Case:
     """Return a case of sampling from the EMA generator."""
     batch = players.config.training.batch
 
-    def prepare(calls: int) -> Callable[[], None]:
-        labels = stand_in_labels(calls * batch, players.data.spec)
-
-        def run() -> None:
-            for _ in generate_batches(players.state.ema, calls * batch, labels=labels, batch=batch):
-                pass
-
-        return run
-
-    return prepare
+    labels = stand_in_labels(batch, players.data.spec)
+    return repeat(lambda: list(generate_batches(players.state.ema, batch, labels=labels, batch=batch)))
 
 
 def export_case(players: Players) -> Case:
@@ -168,10 +158,3 @@ def _multiply(matrix: Tensor, into: Tensor) -> None:
         torch.mm(matrix, matrix, out=into)
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def _prefetch(players: Players, start: int) -> None:
-    """Prefetch the examples from `start`, by reading the batch before."""
-    batch = players.config.training.batch
-    if start >= batch:
-        players.batches.read(start - batch, batch)

@@ -17,10 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operations in the block, backward passes of any order included.
-
-    Args:
-        held: Tensors that exist from the start, e.g. weights.
+    """Counts operations in the block, backward passes of any order included; `held` tensors exist from the start.
 
     Attributes:
         flops: Multiplications and additions of matrix products and convolutions.

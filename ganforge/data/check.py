@@ -64,7 +64,7 @@ class DataReport:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Summary:
     """One readable example."""
 
     name: str
@@ -88,33 +88,33 @@ def check_data(
     title = found.title
     reader = Reader(found.dataset, title)
     reader.bad = BadExamples(title, reader.length, most=reader.length)  # report all of them
-    looks: list[_Look] = []
+    summaries: list[_Summary] = []
     with strict_decoding():
         pixels = max((math.prod(shape[:2]) for shape in reader.survey()[0]), default=1)
-        chunks = in_chunks(lambda indices: (indices.stop, _look(reader, indices)), reader.length, pixels)
+        chunks = in_chunks(lambda indices: (indices.stop, _summarize(reader, indices)), reader.length, pixels)
         for done, some in chunks:
-            looks += some
+            summaries += some
             if progress:
                 progress(done, reader.length)
-    labels, names = _classes(reader, looks)
+    labels, names = _classes(reader, summaries)
     counts = Counter(names[label] for label in labels)
     shape: Shape = ()
     training, problem, hint = "", "", ""
     try:
-        shape, training = _plan_training(reader, looks, names, skip_bad)
+        shape, training = _plan_training(reader, summaries, names, skip_bad)
     except DataError as error:
         problem, hint = error.message, error.hint
     training = "; ".join(filter(None, (training, found.note)))
     same = defaultdict(list)
-    for look in looks:
-        same[look.digest].append(look.name)
+    for summary in summaries:
+        same[summary.digest].append(summary.name)
     return DataReport(
         path=printable(str(source)),
         options=dict(options or {}),
         kind=_kind(found.dataset),
         count=reader.length,
-        sizes=dict(Counter(_size(look.shape) for look in looks).most_common()),
-        modes=dict(Counter(look.mode for look in looks).most_common()),
+        sizes=dict(Counter(_size(summary.shape) for summary in summaries).most_common()),
+        modes=dict(Counter(summary.mode for summary in summaries).most_common()),
         classes={name: counts[name] for name in names},
         duplicates=[group for group in same.values() if len(group) > 1],
         unreadable=reader.bad.reasons(),
@@ -125,13 +125,13 @@ def check_data(
     )
 
 
-def _look(reader: Reader, indices: range) -> list[_Look]:
+def _summarize(reader: Reader, indices: range) -> list[_Summary]:
     if isinstance(reader.dataset, ImageFiles):
-        return [look for index in indices if (look := _look_at_file(reader.dataset, reader, index))]
+        return [summary for index in indices if (summary := _summarize_file(reader.dataset, reader, index))]
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     examples = reader.read(indices)
     return [
-        _Look(
+        _Summary(
             reader.call(index)[0],
             example.shape,
             modes[example.shape[2]] if len(example.shape) == 3 else "vector",
@@ -143,7 +143,7 @@ def _look(reader: Reader, indices: range) -> list[_Look]:
     ]
 
 
-def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | None:
+def _summarize_file(source: ImageFiles, reader: Reader, index: int) -> _Summary | None:
     name, where = reader.call(index)
     label = None if source.labels is None else source.labels[index]
     try:
@@ -155,21 +155,21 @@ def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | Non
     except DataError as error:
         reader.bad.add(index, name, where, error, label)
         return None
-    return _Look(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
+    return _Summary(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
 
 
-def _classes(reader: Reader, looks: Sequence[_Look]) -> tuple[Sequence[int], tuple[str, ...]]:
+def _classes(reader: Reader, summaries: Sequence[_Summary]) -> tuple[Sequence[int], tuple[str, ...]]:
     """Return the labels, of unreadable examples too if known, and the class names."""
     if isinstance(reader.dataset, ImageFiles):
         return reader.dataset.labels or [], reader.class_names
-    if not looks:
+    if not summaries:
         return [], reader.class_names
-    numbers, names = validate_labels([look.label for look in looks], reader.class_names, reader.name)
+    numbers, names = validate_labels([summary.label for summary in summaries], reader.class_names, reader.name)
     return [] if numbers is None else numbers.tolist(), names
 
 
 def _plan_training(
-    reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...], skip_bad: bool
+    reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...], skip_bad: bool
 ) -> tuple[Shape, str]:
     """Return the shape and description of training examples; raise `DataError` if training would fail."""
     title, bad = reader.name, reader.bad.reasons()
@@ -177,17 +177,17 @@ def _plan_training(
         name, reason = next(iter(bad.items()))
         raise DataError(
             f"{title}: {len(bad)} of {reader.length} cannot be read, e.g. {short(name)}: {reason}",
-            f"repair or remove the unreadable files; {_describe_skipping(reader, looks, class_names)}",
+            f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, class_names)}",
         )
     if len(bad) > may_be_left_out(reader.length):
         raise too_many(title, str(len(bad)), reader.length, bad)
-    reader.bad.check_classes([look.label for look in looks], class_names)
+    reader.bad.check_classes([summary.label for summary in summaries], class_names)
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
         raise DataError(f"{title}: the examples do not match the fingerprint", "pack the data again")
-    shapes = {look.shape for look in looks}
+    shapes = {summary.shape for summary in summaries}
     plan = PackingPlan.of(shapes, None, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
-    unlabeled = ", in pairs" if looks[0].paired else ", no classes"
+    unlabeled = ", in pairs" if summaries[0].paired else ", no classes"
     classes = f", {len(class_names)} classes" if class_names else unlabeled
     if not plan.is_image:
         return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
@@ -198,12 +198,12 @@ def _plan_training(
     return plan.shape, f"{left_out}{steps or 'unchanged, '}{width} x {height} ({plan.chosen}), {colors}{classes}"
 
 
-def _describe_skipping(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...]) -> str:
+def _describe_skipping(reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...]) -> str:
     """Describe training with ``--skip-bad``."""
     if len(reader.bad) > may_be_left_out(reader.length):
         return f"too many for --skip-bad, which skips at most one in {ONE_IN}"
     try:
-        return f"--skip-bad would {_plan_training(reader, looks, class_names, True)[1]}"
+        return f"--skip-bad would {_plan_training(reader, summaries, class_names, True)[1]}"
     except DataError as error:
         return f"--skip-bad would fail: {error.message}"
 

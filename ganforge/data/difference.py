@@ -15,31 +15,23 @@ def describe_difference(recorded: Mapping[str, Any], data: PackedData) -> str:
     """Describe in a line how data differ from a generator's card, fingerprints last; empty if they are equal."""
     if recorded.get("fingerprint") == data.fingerprint:
         return ""
-    found = [
-        _compare_counts(recorded.get("num_examples"), data),
-        _compare_shapes("examples", recorded.get("shape"), data.spec.shape),
-        _compare_shapes("sources", recorded.get("source_shape", []), data.spec.source_shape),
-        _compare_classes(recorded.get("class_names"), data),
-    ]
-    differences = [each for each in found if each]
+    count, differences = recorded.get("num_examples"), []
+    if isinstance(count, int) and count != len(data):
+        left_out = f", since {len(data.left_out)} cannot be read and are left out" if data.left_out else ""
+        differences.append(f"{len(data)} examples instead of {count}{left_out}")
+    for name, then, now in (
+        ("examples", recorded.get("shape"), data.spec.shape),
+        ("sources", recorded.get("source_shape", []), data.spec.source_shape),
+    ):
+        if isinstance(then, list | tuple) and tuple(then) != now:
+            differences.append(f"{name} {list(now)} instead of {list(then)}")
+    if classes := _compare_classes(recorded.get("class_names"), data):
+        differences.append(classes)
     if not differences:
-        counted = "as many examples" if isinstance(recorded.get("num_examples"), int) else "examples"
+        counted = "as many examples" if isinstance(count, int) else "examples"
         differences = [f"{counted} of the same shape and classes, but different or in another order"]
-    then = str(recorded.get("fingerprint"))
-    return "; ".join([*differences, f"fingerprint {data.fingerprint[:12]} instead of {printable(then[:12])}"])
-
-
-def _compare_counts(recorded: Any, data: PackedData) -> str:
-    if not isinstance(recorded, int) or recorded == len(data):
-        return ""
-    left_out = f", since {len(data.left_out)} cannot be read and are left out" if data.left_out else ""
-    return f"{len(data)} examples instead of {recorded}{left_out}"
-
-
-def _compare_shapes(name: str, recorded: Any, shape: tuple[int, ...]) -> str:
-    if not isinstance(recorded, list | tuple) or tuple(recorded) == shape:
-        return ""
-    return f"{name} {list(shape)} instead of {list(recorded)}"
+    fingerprint = printable(str(recorded.get("fingerprint"))[:12])
+    return "; ".join([*differences, f"fingerprint {data.fingerprint[:12]} instead of {fingerprint}"])
 
 
 def _compare_classes(recorded: Any, data: PackedData) -> str:

@@ -33,13 +33,9 @@ _CONTRACT = (
 
 @dataclass(frozen=True)
 class Example:
-    """One example.
+    """One example with its original shape, and its source image of a pair.
 
-    Attributes:
-        shape: Original shape.
-        array: Image, uint8 ``[H, W, C]``, or vector, float32 ``[D]``.
-        label: Class label, or None.
-        source: Source image of a pair, or None.
+    The array is an image, uint8 ``[H, W, C]``, or a vector, float32 ``[D]``.
     """
 
     shape: Shape

@@ -93,20 +93,7 @@ def pack_data(
     progress: Progress | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
-    """Pack data into a folder.
-
-    Args:
-        source: As in `open_data`, like the arguments below.
-        folder: New or empty folder.
-        resolution: Edge length in pixels.
-        options: Options of a registered data set.
-        registry: Registered data sets.
-        progress: Called with the number of examples packed and the total.
-        skip_bad: Skip examples that cannot be read.
-
-    Raises:
-        DataError: As in `open_data`; or the folder is not empty or not writable.
-    """
+    """Pack data into a new or empty folder; arguments and errors as in `open_data`."""
     found = find_source(source, resolution, options or {}, registry, skip_bad)
     ready = _packed_at(found.dataset, resolution)
     try:

@@ -18,13 +18,10 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Following:
-    """How often mixed images follow source B rather than A in one respect.
-
-    Shares are those of pairs whose sources differ in it, in [0, 1]; None if no pair differs.
+    """How often mixed images follow source B rather than A in one respect: ``colour``, ``layout``, or an attribute.
 
     Attributes:
-        name: ``colour``, ``layout``, or an attribute.
-        num_differing: Number of such pairs.
+        num_differing: Number of pairs whose sources differ in it; shares refer to these, and are None without any.
         thirds: Share with a third of the layers from B, by name in `THIRDS`.
         layers: Share with a single layer from B, for each of the L layers.
     """

@@ -22,8 +22,7 @@ class NoiseStudy:
     Attributes:
         panels: Images uint8 ``[N, 4, C, H, W]`` in the order of `PANELS`.
         powers: Power that the noise of each panel adds, ``[4, B]``; see `power_by_frequency`.
-        deviation: Standard deviation of each pixel over draws, mean over channels, for images in [-1, 1];
-            ``[N, H, W]``.
+        deviation: Standard deviation of pixels over draws, mean over channels, in [-1, 1]; ``[N, H, W]``.
     """
 
     panels: Tensor

@@ -19,14 +19,11 @@ CANDIDATES = 64  # number of random latents; the search starts at the best of th
 
 @dataclass(frozen=True)
 class Projection:
-    """Result of a projection.
+    """Result of a projection: the best latent, on the CPU, and its image, uint8 ``[C, H, W]``.
 
     Attributes:
-        latent: Best latent, on the CPU.
-        image: Its image, uint8 ``[C, H, W]``.
         losses: Mean squared error of pixels in [-1, 1], before each step and at the end.
-        frames: Intermediate images uint8 ``[F, C, H, W]``.
-        frame_steps: Steps of the frames.
+        frames: Intermediate images uint8 ``[F, C, H, W]``, at `frame_steps`.
     """
 
     latent: Tensor

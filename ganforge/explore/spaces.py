@@ -23,9 +23,7 @@ _BATCH = 64  # batch size of rendering
 class LatentSpace(ABC):
     """Latent space of a generator for one class; latents ``[N, ...]`` support arithmetic.
 
-    Args:
-        generator: Generator; it is set to evaluation mode.
-        label: Class of all images; None for a generator of unlabeled data.
+    The generator is set to evaluation mode; the label is None for unlabeled data.
     """
 
     name: ClassVar[str]

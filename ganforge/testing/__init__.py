@@ -7,6 +7,8 @@ Use them in a test of your package::
 
     def test_loss() -> None:
         check_loss(MyLoss)
+
+Each check takes a class, and as keywords its options that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -58,13 +60,8 @@ def check_generator(
 ) -> None:
     """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, export.
 
-    A growing generator is checked in all its phases; from the repeatability on in the last.
-
-    Args:
-        factory: Class of the generator.
-        data: Data that it generates.
-        only_regularized: Prefixes of parameters that only regularizers use.
-        options: Options that differ from the defaults.
+    A growing generator is checked in all its phases; from the repeatability on in the last. `only_regularized` holds
+    prefixes of parameters that only regularizers use.
     """
     require_options(factory, options)
     network = _make(factory, data, options)
@@ -103,13 +100,8 @@ def check_discriminator(
 ) -> None:
     """Check a discriminator: shape, gradients to all parameters and to images, double backward, features.
 
-    A growing discriminator is checked in all its phases; from the double backward on in the last.
-
-    Args:
-        factory: Class of the discriminator.
-        data: Data that it judges.
-        only_regularized: Prefixes of parameters that only regularizers use.
-        options: Options that differ from the defaults.
+    A growing discriminator is checked in all its phases; from the double backward on in the last. `only_regularized`
+    holds prefixes of parameters that only regularizers use.
     """
     require_options(factory, options)
     network = _make(factory, data, options)
@@ -146,12 +138,7 @@ def check_discriminator(
 
 
 def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
-    """Check a data set: options, length, repeatability; return the packed data.
-
-    Args:
-        factory: Class or function.
-        options: Options; choose a small data set.
-    """
+    """Check a data set, small by its options: length, repeatability; return the packed data."""
     require_options(factory, options)
     dataset = factory(**options)
     require(len(dataset) > 0, "the data set is empty")

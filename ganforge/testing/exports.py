@@ -20,16 +20,8 @@ from ganforge.runs.checkpoint import describe_spec
 def check_export(factory: Callable[..., Generator], exporter: Exporter, data: DataSpec, **options: Any) -> ExportReport:
     """Check that a generator can be exported and verified in a new process, like ``ganforge export``.
 
-    For authors of generators and of exporters.
-
-    Args:
-        factory: Class of the generator.
-        exporter: Exporter, e.g. ``OnnxExporter()``.
-        data: Data that it generates.
-        options: Options that differ from the defaults.
-
-    Returns:
-        Report of the comparison; the file is removed.
+    For authors of generators and of exporters, such as ``OnnxExporter()``. Returns the report of the comparison; the
+    file is removed.
     """
     torch.manual_seed(0)
     return prove_export(factory(data, **options), data, exporter)

@@ -20,10 +20,7 @@ _TOLERANCE = 1e-4  # maximum relative difference of features of one image in bat
 def check_extractor(factory: Callable[..., Extractor], data: DataSpec = _IMAGES, **options: Any) -> None:
     """Check an extractor: shapes, types, repeatability, independence of images, and descriptions.
 
-    Args:
-        factory: Class of the extractor.
-        data: Format of the random test images; call it for gray and for color images if both are supported.
-        options: Options that differ from the defaults.
+    `data` is the format of random test images; call it for gray and for color images if both are supported.
     """
     require_options(factory, options)
     extractor, twin = (_make(factory, data, options, seed) for seed in (0, 1))
@@ -36,25 +33,25 @@ def check_extractor(factory: Callable[..., Extractor], data: DataSpec = _IMAGES,
     )
 
     images = torch.randint(256, (5, *data.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    features, logits = _look(extractor, images)
+    features, logits = _extract(extractor, images)
     torch.manual_seed(2)
-    again, logits_again = _look(extractor, images)
+    again, logits_again = _extract(extractor, images)
     same = torch.equal(features, again)
     if logits is not None:
         same = same and logits_again is not None and torch.equal(logits, logits_again)
     require(same, "the same images gave other features: avoid random numbers, state and dropout")
     require(
-        not torch.equal(features, _look(extractor, 255 - images)[0]),
+        not torch.equal(features, _extract(extractor, 255 - images)[0]),
         "other images gave the same features: forward ignores its input",
     )
     for size in (1, 3):
-        parts = [_look(extractor, part) for part in torch.split(images, size)]
-        same = _agree(features, [part[0] for part in parts])
+        parts = [_extract(extractor, part) for part in torch.split(images, size)]
+        same = _is_close(features, [part[0] for part in parts])
         if logits is not None:
-            same = same and _agree(logits, [part[1] for part in parts if part[1] is not None])
+            same = same and _is_close(logits, [part[1] for part in parts if part[1] is not None])
         require(same, f"an image has other features in a batch of {size} than in one of 5: use no batch statistics")
     require(
-        torch.equal(features, _look(twin, images)[0]),
+        torch.equal(features, _extract(twin, images)[0]),
         "two instances gave different features: read weights from a file, or use a fixed seed",
     )
 
@@ -66,7 +63,7 @@ def _make(factory: Callable[..., Extractor], data: DataSpec, options: dict[str, 
     return extractor.eval().requires_grad_(False)
 
 
-def _look(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+def _extract(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return features and logits after validation."""
     shown = images.clone()
     with torch.no_grad():
@@ -91,5 +88,5 @@ def _look(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
     return found[0], found[1]
 
 
-def _agree(whole: Tensor, parts: list[Tensor]) -> bool:
+def _is_close(whole: Tensor, parts: list[Tensor]) -> bool:
     return (torch.cat(parts) - whole).abs().max().item() <= _TOLERANCE * whole.abs().max().item()

@@ -25,10 +25,6 @@ def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
     """Check a loss: scalars, signs of the gradients, finite at logits of 1e4, the mean over the batch.
 
     For a loss with random numbers, means over a large batch are compared.
-
-    Args:
-        factory: Class of the loss.
-        options: Options that differ from the defaults.
     """
     require_options(factory, options)
     loss = factory(**options)
@@ -78,12 +74,8 @@ def check_regularizer(
 ) -> None:
     """Check a regularizer: a finite scalar for at least one player, with a gradient to it or to its own parameters.
 
-    Args:
-        factory: Class of the regularizer.
-        data: Format of the labels. Examples are vectors of 3 numbers unless networks are given.
-        generator: Generator; None for a small one from 4 numbers to 3.
-        discriminator: Discriminator; None for a small one of vectors of 3 numbers.
-        options: Options that differ from the defaults.
+    Labels are those of `data`; examples are vectors of 3 numbers unless networks are given. The default networks are
+    small ones for these: a generator with 4 latents, and a discriminator.
     """
     require_options(factory, options)
     if generator is None and discriminator is None:
@@ -125,11 +117,6 @@ def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IM
     """Check an augmentation: shape, gradients, double backward, variation over examples, repeatability.
 
     An adaptive augmentation first receives logits of a discriminator that overfits.
-
-    Args:
-        factory: Class of the augmentation.
-        data: Format of the examples.
-        options: Options that differ from the defaults.
     """
     require_options(factory, options)
     torch.manual_seed(0)

@@ -49,16 +49,9 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
 def check_exporter(
     factory: Callable[..., Exporter], folder: Path, *, generator: Generator | None = None, **options: Any
 ) -> Path:
-    """Check an exporter: report, unchanged network, and overwriting of an existing file.
+    """Check an exporter: report, unchanged network, and overwriting of an existing file; return the path.
 
-    Args:
-        factory: Class of the exporter.
-        folder: Empty folder to write into.
-        generator: Generator to export; None for a small one from 4 numbers to 3.
-        options: Options that differ from the defaults.
-
-    Returns:
-        Path of the export.
+    It writes into an empty folder. The default generator is a small one from 4 numbers to 3.
     """
     require_options(factory, options)
     exporter = factory(**options)
@@ -96,13 +89,7 @@ def check_exporter(
 
 
 def check_logger(factory: Callable[..., Logger], folder: Path, **options: Any) -> None:
-    """Check a logger: all its methods, and a resumed run.
-
-    Args:
-        factory: Class of the logger.
-        folder: Empty folder that represents the run directory.
-        options: Options that differ from the defaults.
-    """
+    """Check a logger: all its methods, and a resumed run. `folder` is empty and represents the run directory."""
     require_options(factory, options)
     picture = folder / "000000064.png"
     picture.write_bytes(png_bytes(torch.zeros(3, 8, 8, dtype=torch.uint8)))

@@ -36,7 +36,7 @@ class Batch:
         real: Real examples ``[N, ...]``, in the detail of a growing generator.
         latents: Latents ``[N, z_dim]``.
         labels: Labels ``[N]``, sources ``[N, C, H, W]``, or None.
-        labelled: Labeled real examples and labels in semi-supervised training; see `Step`.
+        labelled: Labeled real examples in semi-supervised training; see `Step`.
     """
 
     real: Tensor

@@ -25,9 +25,6 @@ class Batches:
         device: Device of the batches.
         holdout: Share of the examples that is never used for training; in [0, 1).
         num_labels: Number of examples whose labels may be used; None for all.
-
-    Raises:
-        OptionError: Invalid number of labels, or no training examples left.
     """
 
     def __init__(
@@ -56,19 +53,11 @@ class Batches:
         self._sources = None if data.sources is None else open_feeder(data.sources, device)
 
     def read(self, start: int, count: int, *, then: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return samples `start` to ``start + count``, and prefetch the following ones.
-
-        Args:
-            start: Index of the first sample.
-            count: Number of samples.
-            then: First sample to prefetch; None for ``start + count``.
+        """Return samples `start` to ``start + count``, and prefetch those from `then`, by default the following ones.
 
         Returns:
             Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``; and labels ``[count]``, or source images
             ``[count, C, H, W]`` in [-1, 1] of paired data, or None.
-
-        Raises:
-            DataError: The file of the examples cannot be read.
         """
         chosen, following = self.indices(start, count), self.indices(start + count if then is None else then, count)
         examples, labels = self._feeder.fetch(chosen)

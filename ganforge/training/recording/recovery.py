@@ -38,7 +38,7 @@ def resume(recorder: Recorder, device: torch.device) -> str:
     else:  # the run was killed before its first checkpoint; the start follows from the seed
         where = "the start"
     if workers.is_main:
-        rows = _forget_rows_after(folder, recorder.state.images)
+        rows = _truncate_metrics(folder, recorder.state.images)
         for row in rows:
             if row.is_tick:
                 recorder.health.check({name: value for name, value in row.tree().items() if value is not None})
@@ -46,7 +46,7 @@ def resume(recorder: Recorder, device: torch.device) -> str:
             messages.append(f"{folder.metrics} has {len(rows)} rows, but the checkpoint counts {recorder.rows}")
             recorder.rows = len(rows)
         messages += filter(None, [remove_torn_line(folder.environment)])
-        messages += _find_best(recorder)
+        messages += _restore_best(recorder)
     return "; ".join([*messages, f"resuming from {where}"])
 
 
@@ -62,7 +62,7 @@ def roll_back(recorder: Recorder, device: torch.device) -> str:
     found = None
     if recorder.workers.is_main:
         recorder.writer.finish()
-        good = _find_good(recorder.folder)
+        good = _healthy_checkpoints(recorder.folder)
         if not good:
             raise failure
         path = good[min(rollbacks, len(good) - 1)]
@@ -73,7 +73,7 @@ def roll_back(recorder: Recorder, device: torch.device) -> str:
     tensors, card = share_checkpoint(recorder.workers, found)
     recorder.restore(tensors, card, device)
     if recorder.workers.is_main:
-        _forget_rows_after(recorder.folder, state.images)
+        _truncate_metrics(recorder.folder, state.images)
     state.rollbacks = rollbacks + 1
     state.streak.zero_()
     recorder.save()
@@ -113,7 +113,7 @@ def _read_newest(recorder: Recorder, messages: list[str]) -> tuple[dict[str, Ten
     return None
 
 
-def _find_good(folder: RunFolder) -> list[Path]:
+def _healthy_checkpoints(folder: RunFolder) -> list[Path]:
     """Return readable checkpoints without skipped steps, newest first."""
     found = []
     for path in reversed(folder.checkpoint_paths()):
@@ -123,7 +123,7 @@ def _find_good(folder: RunFolder) -> list[Path]:
     return found
 
 
-def _find_best(recorder: Recorder) -> list[str]:
+def _restore_best(recorder: Recorder) -> list[str]:
     """Restore the best score; remove a best generator from beyond the checkpoint. Return an error as a list."""
     path = recorder.folder.best_generator
     if not path.exists():
@@ -139,7 +139,7 @@ def _find_best(recorder: Recorder) -> list[str]:
     return []
 
 
-def _forget_rows_after(folder: RunFolder, images: int) -> list[Row]:
+def _truncate_metrics(folder: RunFolder, images: int) -> list[Row]:
     """Truncate the metrics after `images`, and return the remaining rows."""
     try:
         content = read_bytes(folder.metrics, MOST_BYTES, follow=False)
