@@ -137,10 +137,7 @@ def load_exported(generator: Generator, data: DataSpec, device: torch.device) ->
 
 
 def machine_cases(device: torch.device) -> dict[str, Case]:
-    """Return cases of ``float32`` and ``bfloat16`` matrix products, and of a ``copy``.
-
-    float32 products use TF32 where convolutions do.
-    """
+    """Return cases of ``float32`` (TF32 if convolutions use it) and ``bfloat16`` matrix products, and of a ``copy``."""
     edge = EDGES[device.type]
     cases = {}
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):

@@ -29,7 +29,6 @@ class DataReport:
     """Result of `check_data`.
 
     Attributes:
-        options: Options of the data set.
         kind: ``folder``, ``zip``, ``array``, ``packed folder`` or ``data set``.
         count: Number of examples, readable or not.
         sizes: Number of examples by size, e.g. ``{"640 x 480": 12}``, width first; most frequent first.
@@ -40,7 +39,6 @@ class DataReport:
         shape: Shape of a training example, ``(H, W, C)`` or ``(D,)``; empty if training would fail.
         training: Summary of the preprocessing.
         problem: Error that prevents training; empty if there is none.
-        hint: Hint on `problem`.
     """
 
     path: str

@@ -85,10 +85,7 @@ def _has_more_scans(jpeg: bytes, limit: int) -> bool:
 
 
 def picture_shape(image: Image.Image) -> tuple[int, int, int]:
-    """Return the height, width and channels after `normalize`, from the header alone.
-
-    An EXIF orientation behind the pixels is missed, since finding it requires decoding.
-    """
+    """Return the normalized height, width and channels from the header; EXIF data behind the pixels are missed."""
     width, height = image.size
     if "exif" in image.info and _orientation(image) in (5, 6, 7, 8):  # rotated by 90 or 270 degrees
         width, height = height, width

@@ -60,14 +60,10 @@ class _Rows(Dataset):
 
 
 class ArrayFile(_Rows):
-    """Memory-mapped ``.npy`` file.
+    """Memory-mapped ``.npy`` file without pickles.
 
-    Args:
-        path: uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
-            ``[N, D]`` or ``[N]``.
-
-    Raises:
-        DataError: Unsupported content.
+    It holds uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
+    ``[N, D]`` or ``[N]``.
     """
 
     def __init__(self, path: Path) -> None:

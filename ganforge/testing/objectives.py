@@ -40,17 +40,13 @@ def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
         fake = torch.tensor([0.45, 0.55], requires_grad=True)
         value = minimize(real, fake)
         to_real, to_fake = torch.autograd.grad(value, (real, fake), allow_unused=True)
-        if player == "discriminator":
-            require(
-                to_real is not None and bool((to_real < 0).all()), "the discriminator must gain from higher real logits"
-            )
-            require(
-                to_fake is not None and bool((to_fake > 0).all()), "the discriminator must gain from lower fake logits"
-            )
-        else:
-            require(
-                to_fake is not None and bool((to_fake < 0).all()), "the generator must gain from higher fake logits"
-            )
+        gains = {
+            "discriminator": ((to_real, -1.0, "higher real"), (to_fake, 1.0, "lower fake")),
+            "generator": ((to_fake, -1.0, "higher fake"),),
+        }
+        for gradient, sign, change in gains[player]:
+            right = gradient is not None and bool((sign * gradient > 0).all())
+            require(right, f"the {player} must gain from {change} logits")
         random = not torch.equal(value, minimize(real, fake, seed=1))
         count, tolerance = (2000, 0.1) if random else (1, 1e-5)
         once, twice = (minimize(real.repeat(times), fake.repeat(times)) for times in (count, 2 * count))

@@ -39,25 +39,23 @@ def validate_networks(
     few = config.training.labels  # then most examples have no label
     labels = stand_in_labels(batch, data) if few is None else None
     labels = None if labels is None else labels.to(device)
-    for title, network in (
-        (f"generator '{config.generator.name}'", generator),
-        (f"discriminator '{config.discriminator.name}'", discriminator),
-    ):
+    titles = [f"generator '{config.generator.name}'", f"discriminator '{config.discriminator.name}'"]
+    for title, network in zip(titles, (generator, discriminator), strict=True):
         if not any(each.requires_grad for each in network.parameters()):
             raise PluginError(f"{title} has no trainable parameters", "at least one must have requires_grad=True")
     latents = torch.zeros(batch, generator.z_dim, device=device)
     with evaluating(generator):
-        fake = _try_out(f"generator '{config.generator.name}'", generator, latents, labels, few)
+        fake = _try_out(titles[0], generator, latents, labels, few)
     if tuple(fake.shape) != (batch, *data.shape):
         raise OptionError(
-            f"generator '{config.generator.name}' returns {tuple(fake.shape)} for {batch} latent vectors, "
+            f"{titles[0]} returns {tuple(fake.shape)} for {batch} latent vectors, "
             f"but examples are {(batch, *data.shape)}"
         )
     with evaluating(discriminator):
-        logits = _try_out(f"discriminator '{config.discriminator.name}'", discriminator, fake, labels, few)
+        logits = _try_out(titles[1], discriminator, fake, labels, few)
     if logits.dim() != 1 or not divides(len(logits), batch):
         raise OptionError(
-            f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)} for {batch} examples, "
+            f"{titles[1]} returns {tuple(logits.shape)} for {batch} examples, "
             "expected logits [N], or an equal number per example"
         )
 

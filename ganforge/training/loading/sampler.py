@@ -14,17 +14,10 @@ from ganforge.training.loading.prefetch import open_feeder
 
 
 class Batches:
-    """Examples in an order that is shuffled every epoch.
+    """Examples in an order that is shuffled every epoch; `holdout`, in [0, 1), is the share that is never used.
 
-    Of the M examples that are not held out, sample n is entry ``n mod M`` of the permutation for epoch ``n // M``. The
-    permutation follows from the seed, so one integer is the whole state.
-
-    Args:
-        data: Packed examples.
-        seed: Seed of the run.
-        device: Device of the batches.
-        holdout: Share of the examples that is never used for training; in [0, 1).
-        num_labels: Number of examples whose labels may be used; None for all.
+    Of the M other examples, sample n is entry ``n mod M`` of the permutation for epoch ``n // M``. The permutation
+    follows from the seed, so one integer is the whole state. `num_labels` limits the labels that may be used.
     """
 
     def __init__(

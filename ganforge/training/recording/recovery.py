@@ -51,10 +51,7 @@ def resume(recorder: Recorder, device: torch.device) -> str:
 
 
 def roll_back(recorder: Recorder, device: torch.device) -> str:
-    """Restore a healthy checkpoint, an earlier one each time, with a new seed and halved learning rates.
-
-    Raises `DivergenceError` after `MOST_ROLLBACKS` rollbacks, if rollback is disabled, or without a healthy checkpoint.
-    """
+    """Restore a healthy checkpoint, an earlier one each time, with a new seed and halved learning rates."""
     state, rollbacks = recorder.state, recorder.state.rollbacks
     failure = divergence_error(recorder)
     if recorder.training.on_divergence == "stop" or rollbacks >= MOST_ROLLBACKS:
