@@ -46,7 +46,7 @@ Call = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Served:
-    """A measured generator: exporter or ``eager``, precision, ``Python`` or ``C++``, and batch size."""
+    """Measured generator: exporter or ``eager``, precision, ``Python`` or ``C++``, and batch size."""
 
     format: str
     precision: str

@@ -48,7 +48,7 @@ class Kind:
 
 @dataclass
 class Players:
-    """A recipe that is ready to train.
+    """Recipe that is ready to train.
 
     Attributes:
         begin: Images after which growing networks have their final size; else 0.

@@ -57,7 +57,7 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Whether the data can be used for training."""
+        """Return whether the data can be used for training."""
         return not self.problem
 
 

@@ -115,7 +115,7 @@ class SourceFiles:
 
 
 class _OnePicture(FolderImages):
-    """A single file."""
+    """Single file as a folder."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.parent)

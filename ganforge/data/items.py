@@ -45,7 +45,7 @@ class Example:
 
     @property
     def sides(self) -> tuple[Example, ...]:
-        """The example and its source image, if any."""
+        """Example and its source image, if any."""
         return (self,) if self.source is None else (self, self.source)
 
 

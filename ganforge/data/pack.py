@@ -109,7 +109,7 @@ def pack_data(
 
 @dataclass(frozen=True)
 class Found:
-    """An open source: data set, name, name in error messages, resolution, source and options, and a note."""
+    """Open source: data set, name, name in error messages, resolution, source and options, and a note."""
 
     dataset: Any
     name: str

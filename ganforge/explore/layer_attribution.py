@@ -18,7 +18,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Following:
-    """How often mixed images follow source B rather than A in one respect: ``colour``, ``layout``, or an attribute.
+    """Share of mixed images that follow source B rather than A in ``colour``, ``layout``, or an attribute.
 
     Attributes:
         num_differing: Number of pairs whose sources differ in it; shares refer to these, and are None without any.

@@ -13,7 +13,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Frozen:
-    """The frozen tensors of a run: copies on the CPU, released after they are saved, and their digest or None."""
+    """Frozen tensors of a run: copies on the CPU, released after they are saved, and their digest or None."""
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state

@@ -26,7 +26,7 @@ from ganforge.training.players import require_same_shape, validate_networks
 
 @dataclass
 class Penalty:
-    """A regularizer with its weight and its interval in steps of its player."""
+    """Regularizer with its weight and its interval in steps of its player."""
 
     name: str
     regularizer: Regularizer
@@ -36,7 +36,7 @@ class Penalty:
 
 @dataclass
 class AppliedAugmentation:
-    """An augmentation with its probability per example."""
+    """Augmentation with its probability per example."""
 
     name: str
     augmentation: Augmentation

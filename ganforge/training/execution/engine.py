@@ -25,7 +25,7 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """How a run computes its steps.
+    """Settings of the computation of a run.
 
     All plans give equal results up to rounding, except for batch statistics, which are those of a microbatch.
 

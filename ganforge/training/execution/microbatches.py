@@ -18,7 +18,7 @@ from ganforge.training.execution.engine import Engine
 
 
 class Microbatches:
-    """The microbatches of one step that this process computes; torch must be seeded for the step.
+    """Microbatches of one step that this process computes; torch must be seeded for the step.
 
     Attributes:
         total: Microbatches per batch, over all processes.

@@ -89,12 +89,12 @@ class Recorder:
 
     @property
     def due(self) -> bool:
-        """Whether the next tick is due."""
+        """Return whether the next tick is due."""
         return self.state.images >= self._ticked + (self.training.tick_images or max(1000, self._ticked // 20))
 
     @property
     def pending(self) -> bool:
-        """Whether images were seen since the last tick."""
+        """Return whether images were seen since the last tick."""
         return self.state.images > self._ticked
 
     def draw(self) -> dict[str, Any]:
