@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ganforge.contract.errors import DataError
-from ganforge.data.rows import RowFile
+from ganforge.data.npy import RowFile
 from ganforge.data.store import PackedData
 from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder, ResidentFeeder, open_feeder
 from ganforge.training.loading.sampler import Batches

@@ -12,9 +12,8 @@ from ganforge.benchmark.cases import LoopCase, load_exported
 from ganforge.benchmark.compare import compare_players, split_variant
 from ganforge.benchmark.counting import Counter
 from ganforge.benchmark.fit import Line, fit_shape
-from ganforge.benchmark.noise import draw_noise, read_spec
 from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weigh
-from ganforge.benchmark.training_setup import count_step, open_players
+from ganforge.benchmark.training_setup import count_step, draw_noise, open_players, read_spec
 from ganforge.config.schema import resolve
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
@@ -23,7 +22,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.folder import RunFolder
 from ganforge.sampling import draw_latents
 from ganforge.training.loop import train
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 
 CPU = torch.device("cpu")
 PLAN = {"engine": "eager", "precision": "float32", "layout": "contiguous", "threads": "1"}
@@ -212,7 +211,7 @@ def test_networks_that_grow_are_measured_whole(registry):
     assert players.begin == phases[-1] > 0
     whole = count_step(players, players.kinds()[0]).flops
     players.begin = players.state.images = 0
-    players.state.follow_schedules(players.config.optimizer)
+    players.state.apply_schedules(players.config.optimizer)
     assert count_step(players, players.kinds()[0]).flops < whole
 
 
@@ -250,7 +249,7 @@ def test_the_loop_is_that_of_training(registry, here):
         def note(self, text): ...
 
     folder = RunFolder.create(here / "runs", "run")
-    record = open_record(trained.config, registry, trained.data, folder, trained.state)
+    record = open_recorder(trained.config, registry, trained.data, folder, trained.state)
     train(trained.state, trained.batches, record, trained.config, Watcher(), trained.engine)
     assert trained.state.images == measured.state.images == 48
     for name, tensor in trained.state.tensors().items():
@@ -269,7 +268,7 @@ def test_the_time_of_the_loop_is_that_of_a_mean_step(registry):
 
 def test_the_exported_generator_is_the_same(registry):
     players = players_of(registry, {"training": {"layout": "channels_last"}})
-    average = players.state.average
+    average = players.state.ema
     before = copy.deepcopy(average).eval()
     z = draw_latents(3, average.z_dim, 0)
     with torch.no_grad():

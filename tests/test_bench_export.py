@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from ganforge.benchmark import inference
-from ganforge.benchmark.calls import LOADERS, call_eager
-from ganforge.benchmark.inference import Served, make_row, measure_serving, time_programs
-from ganforge.benchmark.noise import draw_noise, read_spec
+from ganforge.benchmark.inference import LOADERS, Served, call_eager, make_row, measure_serving, time_programs
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
 from ganforge.benchmark.timing import Timing
-from ganforge.benchmark.training_setup import open_players
+from ganforge.benchmark.training_setup import draw_noise, open_players, read_spec
 from ganforge.cli.serving import SERVING
 from ganforge.config.schema import resolve
 from ganforge.contract.errors import GanforgeError
@@ -64,7 +62,7 @@ def check_rows(rows):
 
 def test_each_call_gives_what_the_network_gives_for_its_batch(registry, tmp_path):
     players = players_of(registry, {"recipe": "cgan", "generator": {"hidden": "16"}, "discriminator": {"hidden": "16"}})
-    generator, data = players.state.average.eval(), players.data.spec
+    generator, data = players.state.ema.eval(), players.data.spec
     portable = Portable(generator, data)
     card = inference.describe_generator(players)
     paths = {}

@@ -78,4 +78,4 @@ def test_a_logger_that_raises_anything_is_left_out_and_the_run_goes_on(error):
         loggers.score({"images": images, "fid": 3.0}, None)
     assert told == [(1, {"fid": 3.0}), (2, {"fid": 3.0})]
     assert len(said) == 1
-    assert said[0].startswith("logger 'bad' is left out from now on: ")
+    assert said[0].startswith("logger 'bad' is disabled: ")

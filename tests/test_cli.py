@@ -205,7 +205,7 @@ MISTAKES = {
     "set an invalid value": (["train", "--set", "generator.upsampling=cubic"], "'cubic' is invalid"),
     "set an option of the data": (["train", "--set", "data.cuont=3"], "'count'"),
     "set an option of named data": (["train", "--data", "ring-8", "--set", "data.cuont=3"], "'count'"),
-    "set an option of a path": (["train", "--data", "photos", "--set", "data.count=3"], "takes no option 'count'"),
+    "set an option of a path": (["train", "--data", "photos", "--set", "data.count=3"], "has no option 'count'"),
     "negative learning rate": (["train", "--set", "optimizer.generator_lr=-1"], "the least is 0"),
     "no such augmentation": (["train", "--augment", "twist"], "unknown augmentation 'twist'"),
     "schedule of another form": (["train", "--reg", "r1:weight=quick:1:2:3"], "cosine:10:1:500k"),
@@ -390,7 +390,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
     for source in (str(trained), str(old.checkpoint_paths()[-1]), str(old.generator)):
         code, out, err = run(*arguments, "--init-from", source)
         assert code == 0, err
-        assert "beginning with the weights of" in err
+        assert "initialized from" in err
         folder = RunFolder(here / out.strip())
         start, card = read_tensors(folder.checkpoint_path(0))
         parts = ("generator", "average") if source.endswith("generator.safetensors") else ("generator", "discriminator")
@@ -409,7 +409,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--set", "generator.width=8"], "its generator is another than this run's; they differ in layers."),
+        (["--set", "generator.width=8"], "its generator differs from this run's in layers."),
         (["--init-from", "nowhere"], "nowhere: run not found"),
         (["--init-from", "."], "run not found"),
     ],

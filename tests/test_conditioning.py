@@ -298,7 +298,7 @@ def test_every_recipe_takes_steps_that_move_both_players(recipe):
     small = SMALL[RECIPES[recipe]]
     config = resolve(REGISTRY, {"recipe": recipe, "generator": small, "discriminator": small})
     state = build_state(config, REGISTRY, IMAGES, torch.device("cpu"))
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     before = {name: value.clone() for name, value in state.tensors().items()}
     for index in range(2):
         real, latents, labels = torch.rand(6, 3, 16, 16), torch.randn(6, state.generator.z_dim), torch.arange(6) % 3

@@ -59,7 +59,7 @@ def test_a_report_says_what_training_then_does(pets):
     for word in ("crop", "resize", "64 x 64", "RGB", "2 classes"):
         assert word in training
     assert open_data(str(pets)).spec.shape == (3, 64, 64)
-    assert "take as it is" in check_data(pets / "dog").training
+    assert "unchanged" in check_data(pets / "dog").training
     assert "30 x 20" in check_data(pets / "dog").training
     assert open_data(str(pets / "dog")).spec.shape == (3, 20, 30)
 
@@ -162,7 +162,7 @@ def test_a_data_set_is_looked_at_by_its_name(command):
     assert "split" in str(result.exception)
     result = command("check", "avatars", "--set", "data.count=30", "--set", "data.resolution=16")
     assert result.exit_code == 0, result.exception
-    for words in ("avatars: data set, 30 examples", "16 x 16: 30", "RGB: 30", "take as it is"):
+    for words in ("avatars: data set, 30 examples", "16 x 16: 30", "RGB: 30", "unchanged"):
         assert words in result.stdout
     assert "--data avatars --set data.count=30 --set data.resolution=16" in result.stdout
 

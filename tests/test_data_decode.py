@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganforge.contract.errors import DataError
-from ganforge.data.decode import fit, normalise, open_image, open_picture, picture_shape, strict_decoding
+from ganforge.data.decode import fit, normalize, open_image, open_picture, picture_shape, strict_decoding
 
 
 def encode(image, format="PNG", **options):
@@ -19,7 +19,7 @@ def encode(image, format="PNG", **options):
 
 
 def decode(content, name="it.png"):
-    return normalise(open_image(BytesIO(content), name), name)
+    return normalize(open_image(BytesIO(content), name), name)
 
 
 def ramp(height=40, width=60):
@@ -73,8 +73,8 @@ def test_a_truncated_file_is_an_error_that_names_it(format):
         (b"", "is empty"),
         (b"\n<!DOCTYPE html><title>404</title>", "web page"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
-        (b"\x80\x04K*.", "no image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unsupported image format"),
+        (b"\x80\x04K*.", "unsupported image format"),
         (b"PK\x03\x04", "this is a zip"),
     ],
 )
@@ -105,10 +105,10 @@ def test_a_jpeg_that_is_decoded_over_and_over_is_an_error():
     content = encode(Image.new("L", (64, 64), 77), "JPEG", progressive=True)
     *_, last, end = scans_of(content)
     bomb = content[:end] + content[last:end] * 150 + content[end:]
-    with pytest.raises(DataError, match=r"bomb\.jpg: a JPEG of more than 100 scans"):
+    with pytest.raises(DataError, match=r"bomb\.jpg: JPEG with more than 100 scans"):
         open_picture(bomb, "bomb.jpg")
     few = content[:end] + content[last:end] * 20 + content[end:]
-    assert normalise(open_picture(few, "few.jpg"), "few.jpg").getpixel((9, 9)) == 77
+    assert normalize(open_picture(few, "few.jpg"), "few.jpg").getpixel((9, 9)) == 77
 
 
 def test_what_only_looks_like_a_scan_is_none():
@@ -116,7 +116,7 @@ def test_what_only_looks_like_a_scan_is_none():
     exif = Image.Exif()
     exif[0x010E] = "\xff\xda" * 500  # within a segment
     content = encode(picture, "JPEG", exif=exif, comment=b"\xff\xda" * 500) + b"\xff\xda" * 500  # and behind the end
-    assert normalise(open_picture(content, "x"), "x").size == (64, 64)
+    assert normalize(open_picture(content, "x"), "x").size == (64, 64)
 
 
 def test_16_bit_grey_is_scaled_not_clipped():
@@ -139,7 +139,7 @@ def test_wide_integers_and_floats_on_the_16_bit_scale_are_scaled(mode):
     values = np.array([[0, 1_000, 40_000, 65_535]], dtype=np.int32 if mode == "I" else np.float32)
     image = Image.fromarray(values)
     assert image.mode == mode
-    assert np.array_equal(normalise(image, "x"), np.round(values / 257))
+    assert np.array_equal(normalize(image, "x"), np.round(values / 257))
 
 
 @pytest.mark.parametrize("scale", [1.0, 255.0])
@@ -152,8 +152,8 @@ def test_floats_on_the_other_usual_scales_are_scaled(scale):
 @pytest.mark.parametrize("values", [[-1.0, 5.0], [0.0, 70_000.0], [0.0, np.nan], [0.0, np.inf]])
 def test_values_without_a_known_scale_are_an_error(values):
     image = Image.fromarray(np.array([values], dtype=np.float32))
-    with pytest.raises(DataError, match=r"heights\.tif: values run from"):
-        normalise(image, "heights.tif")
+    with pytest.raises(DataError, match=r"heights\.tif: values from"):
+        normalize(image, "heights.tif")
 
 
 @pytest.mark.parametrize("alpha", [0, 128, 255])
@@ -254,7 +254,7 @@ def test_a_broken_exif_block_leaves_the_picture_as_it_is():
 def test_what_is_given_is_not_changed():
     image = Image.fromarray(ramp())
     image.getexif()[0x0112] = 6
-    normalise(image, "x")
+    normalize(image, "x")
     assert image.size == (60, 40)
 
 

@@ -56,7 +56,7 @@ def test_their_shape_is_told(tmp_path, data, pixels):
 def test_fingerprints_end_every_difference(tmp_path, data, pixels):
     then = opened(tmp_path, "then", pixels[::-1])
     told = describe_difference(recorded(then), data)
-    assert told.startswith("as many examples of the same form and the same classes, but others or in another order; ")
+    assert told.startswith("as many examples of the same shape and classes, but different or in another order; ")
     assert told.endswith(f"fingerprint {data.fingerprint[:12]} instead of {then.fingerprint[:12]}")
 
 
@@ -65,10 +65,10 @@ def test_fingerprints_end_every_difference(tmp_path, data, pixels):
     [
         ((), ("cat", "dog"), "2 classes instead of none"),
         (("cat", "dog"), (), "no classes instead of 2"),
-        (("cat", "dog"), ("cat", "wolf"), "classes that are gone: 'dog', classes that are new: 'wolf'"),
-        (("cat",), ("cat", "dog"), "classes that are new: 'dog'"),
+        (("cat", "dog"), ("cat", "wolf"), "removed classes: 'dog', new classes: 'wolf'"),
+        (("cat",), ("cat", "dog"), "new classes: 'dog'"),
         (("cat", "dog"), ("dog", "cat"), "the same classes in another order"),
-        (tuple("abcdef"), ("a",), "classes that are gone: 'b', 'c', 'd' and 2 more"),
+        (tuple("abcdef"), ("a",), "removed classes: 'b', 'c', 'd' and 2 more"),
     ],
 )
 def test_classes_are_told_by_name(data, then, now, told):
@@ -78,7 +78,8 @@ def test_classes_are_told_by_name(data, then, now, told):
 
 def test_what_was_left_out_explains_a_number(data):
     fewer = replace(data, origin={"left_out": {"a.png": "the file is empty"}}, fingerprint="other")
-    assert "6 examples instead of 7, as 1 cannot be read" in describe_difference(recorded(data, num_examples=7), fewer)
+    told = describe_difference(recorded(data, num_examples=7), fewer)
+    assert "6 examples instead of 7, since 1 cannot be read" in told
 
 
 @pytest.mark.parametrize("key", ["num_examples", "shape", "class_names", "fingerprint"])

@@ -101,7 +101,7 @@ def test_a_resolution_crops_and_resizes(tmp_path):
     image = random_image(0, (40, 30))
     data = open_data(str(write_images(tmp_path, {"a.png": image})), resolution=16)
     assert np.array_equal(images_of(data)[0], decode.fit(image, (16, 16)))
-    assert data.origin["size_is"] == "as asked for"
+    assert data.origin["size_is"] == "as requested"
 
 
 def test_cropping_without_resizing_is_recorded_as_such(tmp_path):
@@ -332,8 +332,8 @@ def test_labels_without_names_are_named_by_their_numbers():
         ([0, 10**30], (), "label of example 1 is 10000"),
         ([0, None], ("x", "y"), "example 1 has no label"),
         ([None, None], ("x", "y"), "names 2 classes, but its examples have no labels"),
-        ([0, 0.5], (), "0.5 is no int"),
-        ([0, "cat"], (), "'cat' is no int"),
+        ([0, 0.5], (), "0.5 is not an int"),
+        ([0, "cat"], (), "'cat' is not an int"),
     ],
 )
 def test_labels_that_do_not_fit_are_errors(labels, names, reason):
@@ -373,8 +373,8 @@ def test_an_item_of_another_kind_is_named(item, reason):
         ([np.zeros(2, np.float32), np.zeros(3, np.float32)], "vectors differ in length"),
         ([np.zeros(2, np.float32), np.zeros((4, 4), np.uint8)], "mixes images and vectors"),
         ([np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.uint8)], "mixes images of 4 channels"),
-        ([np.array([1.0, np.nan])], "not finite"),
-        ([np.array([1e300])], "not finite"),
+        ([np.array([1.0, np.nan])], "non-finite"),
+        ([np.array([1e300])], "non-finite"),
         ([], "is empty"),
     ],
 )
@@ -456,7 +456,7 @@ def test_an_unknown_option_is_an_error_with_the_nearest():
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest():
-    with pytest.raises(DataError, match="'sqares' is no file, no folder and no data set") as error:
+    with pytest.raises(DataError, match="'sqares' is not a file, folder or data set") as error:
         open_data("sqares", registry=registry_of(squares=squares))
     assert "squares" in error.value.hint
 
@@ -496,7 +496,7 @@ def test_a_data_set_wins_over_a_folder_of_its_name_and_says_so(tmp_path, monkeyp
 
 
 def test_a_path_takes_no_options(tmp_path):
-    with pytest.raises(OptionError, match="takes no option 'count'"):
+    with pytest.raises(OptionError, match="has no option 'count'"):
         open_data(str(write_images(tmp_path, {"a.png": random_image(0)})), options={"count": 1})
 
 
@@ -717,7 +717,7 @@ def test_packed_data_are_taken_as_they_are_or_resized(tmp_path):
 
 def test_packing_into_a_folder_that_is_taken_is_an_error(tmp_path):
     root = labelled(tmp_path, "photos")
-    with pytest.raises(DataError, match="photos exists already"):
+    with pytest.raises(DataError, match="photos already exists"):
         pack_data(str(root), root)
     assert len(list(root.rglob("*.png"))) == 6
 

@@ -90,7 +90,7 @@ def test_the_note_counts_them_and_names_a_few(tmp_path):
     for index in range(7):
         (root / f"{index:03}.png").write_bytes(b"<html>")
     lines = open_data(str(root), skip_bad=True).note.splitlines()
-    assert lines[0] == "left out 7 of 70 examples, which cannot be read:"
+    assert lines[0] == "skipped 7 of 70 examples that cannot be read:"
     assert lines[1] == "  000.png: this is a web page or other text, not an image"
     assert len(lines) == 7
     assert "and 2 more" in lines[-1]
@@ -99,7 +99,7 @@ def test_the_note_counts_them_and_names_a_few(tmp_path):
 def test_every_opening_says_what_is_left_out(photos):
     notes = [open_data(str(photos), skip_bad=True).note for _ in range(2)]
     assert notes[0] == notes[1]
-    assert "left out 2 of 21" in notes[0]
+    assert "skipped 2 of 21" in notes[0]
 
 
 @pytest.mark.parametrize(("count", "bad", "borne"), [(30, 3, True), (30, 4, False), (9, 1, False), (10, 1, True)])
@@ -110,7 +110,7 @@ def test_more_than_one_in_ten_is_refused_in_one_line(tmp_path, count, bad, borne
     if borne:
         assert len(open_data(str(root), skip_bad=True)) == count - bad
         return
-    with pytest.raises(DataError, match=f"photos: more than {bad - 1} of {count} cannot be read, such as") as error:
+    with pytest.raises(DataError, match=f"photos: more than {bad - 1} of {count} cannot be read, e.g.") as error:
         open_data(str(root), skip_bad=True)
     assert "\n" not in str(error.value)
     assert "one in 10" in error.value.hint
@@ -153,11 +153,11 @@ def test_packing_anew_does_not_decode_what_is_bad_again(tmp_path, monkeypatch):
     cut(root / "05.png")
     decoded = Counter()
 
-    def normalise(image, name):
+    def normalize(image, name):
         decoded[Path(name).name] += 1
-        return decode.normalise(image, name)
+        return decode.normalize(image, name)
 
-    monkeypatch.setattr("ganforge.data.files.normalise", normalise)
+    monkeypatch.setattr("ganforge.data.files.normalise", normalize)
     open_data(str(root), skip_bad=True)
     assert decoded == {f"{index:02}.png": 1 if index == 5 else 2 for index in range(20)}
 
@@ -175,7 +175,7 @@ def test_a_class_that_would_be_empty_is_refused_in_words(tmp_path, form):
     name = {"folders": "dog", "label list": "1"}[form]
     with pytest.raises(DataError, match=rf"class '{name}' would be empty.*dog/a\.png") as error:
         open_data(str(root), skip_bad=True)
-    assert "mend one" in error.value.hint
+    assert "repair one" in error.value.hint
     assert f"class '{name}' would be empty" in check_data(root, skip_bad=True).problem
     assert f"--skip-bad would not do: {root}: class '{name}' would be empty" in check_data(root).hint
 
@@ -194,7 +194,7 @@ def test_a_dangling_link_and_a_file_that_is_too_large_are_bad_files_like_others(
         file.truncate((1 << 20) + 1)
     assert open_data(str(root), skip_bad=True).left_out == {
         "20.png": "cannot be read: No such file or directory",
-        "21.png": "1 MiB are too much for an image",
+        "21.png": "1 MiB exceed the limit of 1 MiB",
     }
 
 
@@ -202,7 +202,7 @@ def test_rows_that_are_not_finite_are_left_out_of_an_array(tmp_path):
     array = np.random.default_rng(0).normal(size=(40, 3))
     array[7, 1] = np.nan
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(DataError, match="example 7 holds values that are not finite"):
+    with pytest.raises(DataError, match="example 7 holds non-finite values"):
         open_data(str(tmp_path / "a.npy"))
     data = open_data(str(tmp_path / "a.npy"), skip_bad=True)
     assert np.array_equal(data.examples, np.delete(array, 7, axis=0).astype(np.float32))
@@ -302,7 +302,7 @@ def test_a_run_records_it_and_goes_on_with_the_same_data(run, here, photos):
     assert "--skip-bad" in errors
     code, _, errors = run("train", *arguments, "--images", 8, "--skip-bad")
     assert code == 0, errors
-    assert "left out 2 of 21" in errors
+    assert "skipped 2 of 21" in errors
     (config,) = here.rglob("config.json")
     assert json.loads(config.read_text())["data"]["skip_bad"] is True
     code, _, errors = run("train", "--resume", "--images", 16)
@@ -320,10 +320,10 @@ def command():
 def test_a_check_says_what_skipping_would_do(command, photos):
     strict = check_data(photos)
     assert not strict.usable
-    assert "--skip-bad would leave out 2 of 21, take as it is, 8 x 8" in strict.hint
+    assert "--skip-bad would leave out 2 of 21, unchanged, 8 x 8" in strict.hint
     lenient = check_data(photos, skip_bad=True)
     assert lenient.usable
-    assert lenient.training.startswith("leave out 2 of 21, take as it is")
+    assert lenient.training.startswith("leave out 2 of 21, unchanged")
     assert strict.unreadable == lenient.unreadable == open_data(str(photos), skip_bad=True).left_out
     assert command("check", photos).exit_code != 0
     assert command("check", photos, "--skip-bad").exit_code == 0
@@ -344,7 +344,7 @@ def test_a_check_lists_rows_of_an_array_that_cannot_be_used(tmp_path):
     report = check_data(tmp_path / "a.npy")
     assert report.count == 3
     assert report.sizes == {"1": 2}
-    assert report.unreadable == {"example 1": "holds values that are not finite"}
+    assert report.unreadable == {"example 1": "holds non-finite values"}
 
 
 def test_packing_takes_the_flag(command, photos, tmp_path):

@@ -145,7 +145,7 @@ def test_a_foreign_dataset_json_is_passed_over(lay, content):
 @pytest.mark.parametrize("content", [b"not JSON", b'{"labels": [["a.p', b"\xff\xfe\xfd", b"[" * 100_000, b"9" * 5_000])
 def test_a_label_list_that_is_no_whole_json_is_an_error_and_no_label_is_lost(lay, content):
     source = lay({"x/a.png": png(), "y/b.png": png(), "dataset.json": content})
-    with pytest.raises(DataError, match=r"dataset\.json: is no whole JSON") as error:
+    with pytest.raises(DataError, match=r"dataset\.json: invalid JSON") as error:
         source.class_names  # noqa: B018
     assert "another name" in error.value.hint
 
@@ -158,7 +158,7 @@ def test_a_label_list_that_contradicts_itself_is_an_error(lay):
 
 def test_a_label_list_far_longer_than_its_pictures_need_is_not_read(lay, monkeypatch):
     monkeypatch.setattr("ganforge.data.classes.parse_json", lambda _: pytest.fail("read"))
-    with pytest.raises(DataError, match=r"dataset\.json: 2\.0 MB are too much for the labels of 1 images"):
+    with pytest.raises(DataError, match=r"dataset\.json: 2\.0 MB exceed the limit of .* MB for labels of 1 images"):
         lay({"a.png": png(), "dataset.json": b" " * 2_000_000}).class_names  # noqa: B018
 
 
@@ -167,7 +167,7 @@ def test_a_label_list_far_longer_than_its_pictures_need_is_not_read(lay, monkeyp
 )
 def test_a_monstrous_label_is_told_in_one_short_line(lay, label):
     source = lay({"a.png": png(), "dataset.json": f'{{"labels": [["a.png", {label}]]}}'.encode()})
-    with pytest.raises(DataError, match=r"the label of 'a\.png' is|dataset\.json: is no whole JSON") as error:
+    with pytest.raises(DataError, match=r"the label of 'a\.png' is|dataset\.json: invalid JSON") as error:
         source.class_names  # noqa: B018
     assert len(error.value.message) < 300
 
@@ -389,21 +389,21 @@ def test_a_link_in_a_zip_is_an_error_that_names_it(tmp_path):
         archive.writestr(link, "../../../etc/passwd")
     source = open_source(tmp_path / "data.zip")
     assert source[0].getpixel((0, 0)) == 1
-    with pytest.raises(DataError, match=r"data\.zip/b\.png: is a link"):
+    with pytest.raises(DataError, match=r"data\.zip/b\.png: links in a zip are unsupported"):
         source[1]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_methods_that_unpack_without_a_bound_are_refused(tmp_path, method):
     source = open_source(write_zip(tmp_path / "data.zip", {"a.png": png()}, compression=method))
-    with pytest.raises(DataError, match=r"a\.png: is not compressed by deflate"):
+    with pytest.raises(DataError, match=r"a\.png: unsupported compression"):
         source[0]
 
 
 def test_a_member_that_unpacks_to_hundreds_of_times_its_size_is_not_unpacked(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "data.zip", {"a.png": png() + bytes(40 << 20)}, compression=zipfile.ZIP_DEFLATED)
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("opened"))
-    with pytest.raises(DataError, match="bytes that unpack to 40 MiB are no picture"):
+    with pytest.raises(DataError, match="bytes unpack to 40 MiB; suspected zip bomb"):
         open_source(path)[0]
 
 
@@ -415,7 +415,7 @@ def test_members_that_share_their_bytes_are_an_error(tmp_path):
     entries = b"".join(entry.replace(b"a.png", f"{letter}.png".encode()) for letter in "abcdefgh")
     counts = struct.pack("<HHHHIIH", 0, 0, 8, 8, len(entries), start, 0)
     path.write_bytes(content[:start] + entries + b"PK\5\6" + counts)
-    with pytest.raises(DataError, match="its members are larger than itself"):
+    with pytest.raises(DataError, match="its members exceed the file size"):
         len(open_source(path))
 
 
@@ -443,7 +443,7 @@ def test_a_member_that_claims_too_much_is_an_error(tmp_path):
     entry = content.index(b"PK\1\2")
     content[entry + 24 : entry + 28] = (600 << 20).to_bytes(4, "little")
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.png: 600 MiB are too much"):
+    with pytest.raises(DataError, match=r"a\.png: 600 MiB exceed the limit"):
         open_source(path)[0]
 
 
@@ -552,7 +552,7 @@ def write_header(path, shape, dtype="|u1", content=b""):
 def test_a_header_is_believed_as_far_as_the_file_bears_it_out(tmp_path, monkeypatch, shape):
     write_header(tmp_path / "a.npy", shape, content=bytes(64))
     monkeypatch.setattr(np, "memmap", lambda *_, **__: pytest.fail("mapped"))
-    with pytest.raises(DataError, match=r"a\.npy: is no whole \.npy file|a\.npy: the array is empty"):
+    with pytest.raises(DataError, match=r"a\.npy: invalid \.npy file|a\.npy: the array is empty"):
         len(open_source(tmp_path / "a.npy"))
 
 
@@ -571,7 +571,7 @@ def test_an_example_larger_than_any_picture_is_an_error(tmp_path):
 )
 def test_a_monstrous_header_is_an_error(tmp_path, start):
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + start)
-    with pytest.raises(DataError, match=r"a\.npy: is no whole \.npy file") as error:
+    with pytest.raises(DataError, match=r"a\.npy: invalid \.npy file") as error:
         len(open_source(tmp_path / "a.npy"))
     assert len(error.value.message) < 400
 

@@ -25,7 +25,7 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.signals import ECHO, StopRequest
-from ganforge.training.start import share_out
+from ganforge.training.start import split_batches
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch
 
@@ -131,10 +131,10 @@ def test_a_batch_falls_into_parts_that_can_be_shared_out():
 
     def parts(batch, accumulate, size):
         config = resolve(registry, {"training": {"batch": batch, "accumulate": accumulate}})
-        return share_out(config, Workers(0, size)).training.accumulate
+        return split_batches(config, Workers(0, size)).training.accumulate
 
     assert [parts(64, 1, 1), parts(64, 1, 4), parts(64, 8, 4), parts(24, 2, 3)] == [1, 4, 8, 6]
-    with pytest.raises(OptionError, match=r"a batch of 64 cannot be shared out among 3 .* --batch 63"):
+    with pytest.raises(OptionError, match=r"--batch 64 is not divisible into 3 equal microbatches .* --batch 63"):
         parts(64, 1, 3)
 
 
@@ -269,6 +269,6 @@ def test_more_processes_than_a_batch_can_be_shared_out_among_is_one_line(here, i
     process = start("--data", image_folder, *SMALL, "--images", 16, "--gpus", 3)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "a batch of 8 cannot be shared out among 3 processes" in err
+    assert "--batch 8 is not divisible into 3 equal microbatches for 3 processes" in err
     assert "Traceback" not in err
     assert not (here / "runs").exists()

@@ -17,9 +17,9 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 from ganforge.training.execution.engine import EAGER, Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.health import TICKS, Watch, measure_diversity
+from ganforge.training.recording.health import TICKS, HealthMonitor, measure_diversity
 from ganforge.training.recording.recovery import MOST_ROLLBACKS
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import Penalty, build_state
 from ganforge.training.steps import read_batch, take_step
 
@@ -92,7 +92,7 @@ def players(registry, images, loss, settings=(), augmentations=()):
 
 def step(config, state, images, index, engine=EAGER):
     torch.manual_seed(index)
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     shown = [read_batch(state, Batches(images, 0, CPU), engine, 5 * index, 5)]
     return {name: value.item() for row in take_step(state, shown, index, engine) for name, value in row.items()}
 
@@ -190,7 +190,7 @@ def train(registry, images, folder, regularizer, settings=()):
     config = resolve(registry, *load_layers(None, None, [], wanted))
     state = build_state(config, registry, images.spec, CPU)
     state.penalties.append(Penalty("poison", regularizer, config.optimizer.generator_lr, 1))
-    record = open_record(config, registry, images, folder, state)
+    record = open_recorder(config, registry, images, folder, state)
     watcher = Watcher()
     loop.train(state, Batches(images, 0, CPU), record, config, watcher, EAGER)
     return state, watcher, config
@@ -201,11 +201,11 @@ def test_a_run_that_cannot_step_goes_back_once_and_ends_well(registry, images, t
     state, watcher, config = train(registry, images, folder, NaNFor(40, after=203))
     (note,) = watcher.notes
     # Steps fail from the 41st on; the 16th of them in a row ends at the 63rd, which is looked at after the 64th.
-    assert "gradients were not finite for 24 steps on end, after 320 images" in note
-    assert "going back to the checkpoint of 200 images with learning rates halved once" in note
+    assert "gradients were not finite for 24 consecutive steps, after 320 images" in note
+    assert "rolling back to the checkpoint of 200 images with learning rates halved once" in note
     assert state.rollbacks == 1
     assert state.images == 600
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     assert state.generator_optimizer.param_groups[0]["lr"] == config.optimizer.generator_lr.at(0) / 2
     assert all(each.isfinite().all() for each in state.tensors().values())
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
@@ -215,7 +215,7 @@ def test_a_run_that_cannot_step_goes_back_once_and_ends_well(registry, images, t
 
 def test_going_back_has_an_end_and_the_last_good_state_is_kept(registry, images, tmp_path):
     folder = RunFolder.create(tmp_path, "x")
-    with pytest.raises(DivergenceError, match=f"after going back {MOST_ROLLBACKS} times") as error:
+    with pytest.raises(DivergenceError, match=f"after {MOST_ROLLBACKS} rollbacks") as error:
         train(registry, images, folder, NaNFor(10**9, after=203))
     assert error.value.code == 3
     newest = folder.checkpoint_paths()[-1]
@@ -239,7 +239,7 @@ def test_a_few_skipped_steps_are_counted_and_told_and_change_nothing_else(regist
     told = {row["images"]: row["skipped/generator"] for row in watcher.rows if row["skipped/generator"]}
     assert told == {220: 0.5}
     (row,) = [row for row in watcher.rows if row["images"] == 220]
-    assert "50.0% of the generator's steps were skipped, since gradients were not finite" in row["warnings"]
+    assert "50.0% of the generator's steps were skipped: non-finite gradients" in row["warnings"]
     assert row["generator/loss"] == row["generator/loss"]  # the mean of those that were taken
 
 
@@ -273,10 +273,10 @@ def test_the_command_leaves_with_a_code_of_its_own(run, here, image_folder):
     assert lines[-1].startswith("error: training diverged: gradients were not finite")
     assert "Traceback" not in err
     log = (here / "runs" / "00000-rpgan-hopeless-photos" / "log.txt").read_text()
-    assert log.count("going back to the checkpoint of 0 images") == MOST_ROLLBACKS
+    assert log.count("rolling back to the checkpoint of 0 images") == MOST_ROLLBACKS
     code, _, err = run(*arguments, *small, "--on-divergence", "stop", "--name", "stopped")
     assert code == 3
-    assert "going back" not in err
+    assert "rolling back" not in err
 
 
 # Warnings.
@@ -295,19 +295,19 @@ def healthy(**changes):
 @pytest.mark.parametrize(
     ("sign", "words"),
     [
-        ({"diversity": 0.02}, "samples are nearly alike: they differ 2% as much as real examples"),
+        ({"diversity": 0.02}, "mode collapse: samples vary 2% as much as real examples"),
         ({"discriminator/loss": 0.001, "logit_gap": 14.0}, "the discriminator has won: its loss is 0.001"),
         ({"discriminator/loss": -0.01, "logit_gap": 9.0}, "the discriminator has won"),
     ],
 )
 def test_a_sign_that_lasts_is_a_warning_until_it_goes(sign, words):
-    watch = Watch()
+    health = HealthMonitor()
     for _ in range(TICKS - 1):
-        assert watch.look(healthy(**sign)) == []
-    (warning,) = watch.look(healthy(**sign))
+        assert health.check(healthy(**sign)) == []
+    (warning,) = health.check(healthy(**sign))
     assert words in warning
-    assert watch.look(healthy()) == []
-    assert watch.look(healthy(**sign)) == []
+    assert health.check(healthy()) == []
+    assert health.check(healthy(**sign)) == []
 
 
 @pytest.mark.parametrize(
@@ -320,8 +320,8 @@ def test_a_sign_that_lasts_is_a_warning_until_it_goes(sign, words):
     ],
 )
 def test_what_is_no_sign_is_no_warning(row):
-    watch = Watch()
-    assert [watch.look(row) for _ in range(3 * TICKS)] == [[]] * (3 * TICKS)
+    health = HealthMonitor()
+    assert [health.check(row) for _ in range(3 * TICKS)] == [[]] * (3 * TICKS)
 
 
 def test_a_generator_that_does_not_learn_and_makes_one_thing_is_told_in_the_log(run, here):

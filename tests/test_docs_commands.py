@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ganforge.benchmark.ceilings import EDGES
 from PIL import Image
 from test_data_torchvision import write_idx
 from test_docs import PAGES, ROOT, blocks
 from test_web import unpack
 from torchvision.models import resnet50
 
-from ganforge.benchmark.ceilings import EDGES
 from ganforge.cli import main
 from ganforge.data import open_data
 from ganforge.evaluation.classifier import train_classifier

@@ -59,11 +59,11 @@ def build(registry, data, tree):
 def run(config, state, data, engine, steps=3, stepper=None, start=0):
     """Take steps as the loop does; the rows of all."""
     for network in state.networks():
-        engine.place(network)
+        engine.prepare(network)
     batches, rows = Batches(data, 0, CPU), []
     for index in range(start, start + steps):
         seed_everything(0, "step", index)
-        state.follow_schedules(config.optimizer)
+        state.apply_schedules(config.optimizer)
         shown = [
             read_batch(state, batches, engine, state.images + 8 * number, 8)
             for number in range(config.training.d_steps)
@@ -129,8 +129,8 @@ def test_a_run_resumes_bit_for_bit_in_another_layout(registry, images, precision
     resumed.load({name: tensor.contiguous() for name, tensor in broken.tensors().items()})
     resumed.images = broken.images
     for network in resumed.networks():
-        engine.place(network)
-    resumed.match_layouts()
+        engine.prepare(network)
+    resumed.match_memory_format()
     assert run(config, resumed, images, engine, 2, start=3) == rows[3:]
     theirs = whole.tensors()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in resumed.tensors().items())
@@ -165,7 +165,7 @@ def test_float64_stays_float64():
     assert engine.compute(nn.Linear(2, 2), torch.ones(1, 2)).dtype == torch.float32
 
 
-class Watch(TorchDispatchMode):
+class HealthMonitor(TorchDispatchMode):
     """Notes what would wait for a device: numbers read into Python, and shapes that depend on them."""
 
     WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item")
@@ -187,9 +187,9 @@ class Watch(TorchDispatchMode):
 def test_the_watch_notices_what_waits():
     x = torch.arange(4.0)
     for wait in (lambda: x.sum().item(), lambda: x[x > 1], lambda: x.nonzero(), lambda: bool(x[0] > 0)):
-        with Watch() as watch:
+        with HealthMonitor() as health:
             wait()
-        assert watch.waits
+        assert health.waits
 
 
 # Where labels are made one-hot, their range is checked on a CPU, though not on CUDA.
@@ -202,10 +202,10 @@ def test_steps_do_not_wait_for_the_device(registry, images, recipe, augmentation
     take_step(state, [read_batch(state, batches, EAGER, 0, 8)], 0)  # Adam makes its state
     for index in (1, 16):
         shown = [read_batch(state, batches, EAGER, 8, 8)]
-        with Watch() as watch:
+        with HealthMonitor() as health:
             take_step(state, shown, index)
-        assert watch.waits == []
-        assert watch.seen > 100
+        assert health.waits == []
+        assert health.seen > 100
 
 
 class Replaying:
@@ -254,7 +254,7 @@ def test_recorded_steps_are_the_steps(registry, images, recipe):
     assert plain.images == other.images
     assert not said
     assert recorder.recorded >= 1
-    assert all(torch.equal(a, b) for a, b in zip(plain.average.parameters(), other.average.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(plain.ema.parameters(), other.ema.parameters(), strict=True))
 
 
 def test_a_step_is_recorded_once_for_each_set_of_penalties(registry, images):
@@ -328,9 +328,7 @@ class Failing(Replaying):
 def test_a_failed_recording_is_told_and_training_goes_on(registry, images):
     config, state = build(registry, images, RECIPES["dcgan"])
     rows, _, said = graphed(config, state, images, 5, Failing())
-    assert said == [
-        "steps are not recorded as graphs, but run as they are: operation not permitted when stream is capturing"
-    ]
+    assert said == ["CUDA graphs disabled, steps run eagerly: operation not permitted when stream is capturing"]
     assert (len(rows), state.images) == (5, 40)
 
 
@@ -377,7 +375,7 @@ def test_short_steps_are_tried_on_one_thread_and_the_rest_follows():
 def test_a_plan_by_which_a_network_cannot_run_is_passed_over_and_told():
     plan, _, said = measured([1.0, RuntimeError("view size is not compatible\nmore"), 0.5])
     assert plan == PLANS[2]
-    assert said == ["not computed as eager, float32, channels_last, 2 threads: view size is not compatible"]
+    assert said == ["skipped plan eager, float32, channels_last, 2 threads: view size is not compatible"]
 
 
 def test_what_the_simplest_plan_cannot_run_is_an_error():
@@ -399,9 +397,9 @@ def test_a_settled_plan_is_remembered_and_said(registry, images, cache, monkeypa
     config, state = build(registry, images, RECIPES["dcgan"])
     chosen = ExecutionPlan(precision="bfloat16", layout="channels_last", threads=1)
     monkeypatch.setattr(autotune, "measure", lambda *_, **__: chosen)
-    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    settled = autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
     monkeypatch.setattr(autotune, "measure", None)  # not asked again
-    again = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    again = autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
     assert settled == again
     assert settled.tree()["training"]["precision"] == "bfloat16"
     assert resolve(registry, json.loads(json.dumps(settled.tree()))) == settled
@@ -412,17 +410,17 @@ def test_a_cache_that_cannot_be_written_holds_up_no_run(registry, images, cache,
     monkeypatch.setattr(autotune, "measure", lambda *_, **__: ExecutionPlan(threads=1))
     monkeypatch.setattr(autotune, "cache_folder", lambda: Path("/proc/nowhere"))
     said = []
-    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
+    settled = autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
     assert settled.training.threads == 1
     assert len(said) == 1
-    assert said[0].startswith("how steps are computed is not remembered: cannot write /proc/nowhere")
+    assert said[0].startswith("the execution plan is not cached: cannot write /proc/nowhere")
 
 
 def test_measuring_leaves_the_players_as_they_are(registry, images, cache):
     config, state = build(registry, images, RECIPES["stylegan"])
     before = {name: tensor.clone() for name, tensor in state.tensors().items()}
     threads = torch.get_num_threads()
-    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    settled = autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
     assert settled.training.precision in ("float32", "bfloat16")
     assert (state.images, torch.get_num_threads()) == (0, threads)
     after = state.tensors()
@@ -434,14 +432,14 @@ def test_packs_are_measured_whole(registry, images, cache):
     config, state = build(
         registry, images, {**RECIPES["dcgan"], "discriminator": {"name": "dcgan-packed", "pack": "8", "width": "8"}}
     )
-    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    settled = autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
     assert settled.training.engine == "eager"
 
 
 def test_graphs_need_cuda(registry, images):
     config, state = build(registry, images, {**RECIPES["dcgan"], "training": {"engine": "graph"}})
-    with pytest.raises(OptionError, match="--engine graph: it records CUDA graphs"):
-        autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    with pytest.raises(OptionError, match="--engine graph: requires a CUDA device"):
+        autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
 
 
 def test_compiling_needs_a_compiler(registry, images, cache, monkeypatch):
@@ -452,7 +450,7 @@ def test_compiling_needs_a_compiler(registry, images, cache, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", lambda _: broken)
     with pytest.raises(OptionError, match=r"--engine compile: .*: InvalidCxxCompiler: none found(?!\n)"):
-        autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, print)
+        autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
 
 
 class Viewing(Discriminator):
@@ -472,7 +470,7 @@ def test_a_network_that_views_its_maps_still_trains(registry, images, cache):
     state.discriminator = Viewing(images.spec)
     state.discriminator_optimizer = torch.optim.Adam(state.discriminator.parameters(), fused=True)
     said = []
-    settled = autotune.settle_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
+    settled = autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, said.append)
     assert settled.training.layout == "contiguous"
     assert any("channels_last" in line and "view size" in line for line in said)
 

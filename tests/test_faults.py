@@ -337,7 +337,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(r
     assert list(half.checkpoints.glob(".*.ganforge-draft"))
     assert half.checkpoint_paths() == [half.checkpoint_path(48)]
     err = assert_nothing_is_lost(run, place, half)
-    assert f"going on from {half.checkpoint_path(48)} at 48 images" in err
+    assert f"resuming from {half.checkpoint_path(48)} at 48 images" in err
     assert not list(half.path.rglob(".*"))
 
 
@@ -447,7 +447,7 @@ def test_a_damaged_checkpoint_is_told_and_passed_over(run, place, tmp_path, dama
     err = assert_nothing_is_lost(run, place, folder)
     (line,) = [line for line in err.splitlines() if str(newest) in line]
     assert "damaged" in line
-    assert line.endswith(f"going on from {folder.checkpoint_path(48)} at 48 images")
+    assert line.endswith(f"resuming from {folder.checkpoint_path(48)} at 48 images")
 
 
 def test_a_run_without_a_whole_checkpoint_is_refused_and_left_as_it_is(run, place, half):

@@ -16,12 +16,12 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_card, read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
-from ganforge.training.start import begin_from, open_record
+from ganforge.training.start import begin_from, open_recorder
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
 
@@ -133,7 +133,7 @@ class Silent:
 
 def train(registry, data, folder, resume=False, **settings):
     config, state = build(registry, data, **settings)
-    record = open_record(config, registry, data, folder, state)
+    record = open_recorder(config, registry, data, folder, state)
     if resume:
         recovery.resume(record, CPU)
     loop.train(state, Batches(data, config.training.seed, CPU), record, config, Silent(), EAGER)
@@ -172,7 +172,7 @@ def test_a_step_copies_no_constant(registry, data):
     average = copy.deepcopy(state.generator)
     with torch.no_grad():
         state.generator.pretrained.table.zero_()  # which nobody does: it shows that the average does not look
-    update_average(average, state.generator, images=4, shown=4, half_life=0)
+    update_ema(average, state.generator, images=4, shown=4, half_life=0)
     assert average.pretrained.table.count_nonzero() == LARGE
 
 
@@ -193,7 +193,7 @@ def test_frozen_tensors_are_stored_once_per_run(trained):
 def test_a_saved_generator_holds_its_frozen_layers(trained):
     folder, state = trained
     weights, _ = read_tensors(folder.generator)
-    assert weights.keys() == state.average.state_dict().keys()
+    assert weights.keys() == state.ema.state_dict().keys()
 
 
 def test_a_run_with_frozen_parts_goes_on_bit_for_bit_and_begins_others(registry, data, trained, tmp_path):
@@ -207,7 +207,7 @@ def test_a_run_with_frozen_parts_goes_on_bit_for_bit_and_begins_others(registry,
     _, other = build(registry, data, training={"batch": 4, "seed": 5})
     begin_from(other, whole.checkpoint_path(40))
     assert torch.equal(other.discriminator.weights, theirs["discriminator/weights"])
-    assert torch.equal(other.average.pretrained.table, theirs["generator/pretrained.table"])
+    assert torch.equal(other.ema.pretrained.table, theirs["generator/pretrained.table"])
 
 
 def test_a_run_without_its_frozen_tensors_cannot_be_resumed(registry, data, tmp_path):
@@ -239,8 +239,8 @@ def test_a_card_leads_to_no_file_but_its_own_frozen_tensors(trained, tmp_path):
 @pytest.mark.parametrize(
     ("discriminator", "message"),
     [
-        ("touching", "tensor 'pretrained.table' of discriminator 'touching' changed, though it was frozen"),
-        ("late", "tensor 'seen' of discriminator 'late' appeared after the part was built"),
+        ("touching", "tensor 'pretrained.table' of discriminator 'touching' changed, although it was frozen"),
+        ("late", "tensor 'seen' of discriminator 'late' was added after the module was built"),
     ],
 )
 def test_what_a_checkpoint_would_not_hold_is_refused(registry, data, tmp_path, discriminator, message):
@@ -267,7 +267,7 @@ class AllFrozen(FrozenDiscriminator):
 
 def test_a_player_with_nothing_to_train_is_refused(data):
     mine = Plugin("mine", "mine", "1", "ok", parts={**PARTS, "discriminator": {"idle": AllFrozen}})
-    with pytest.raises(PluginError, match="discriminator 'idle' has no parameters to train"):
+    with pytest.raises(PluginError, match="discriminator 'idle' has no trainable parameters"):
         build(Registry([*Registry.installed().plugins, mine]), data, "idle")
 
 
@@ -276,7 +276,7 @@ def test_a_run_without_frozen_parts_has_no_file_of_them(data, tmp_path):
     config = resolve(registry, {"recipe": "mlp", "training": {"batch": 4, "images": 4}})
     folder = RunFolder.create(tmp_path, "x")
     state = build_state(config, registry, data.spec, CPU)
-    record = open_record(config, registry, data, folder, state)
+    record = open_recorder(config, registry, data, folder, state)
     loop.train(state, Batches(data, 0, CPU), record, config, Silent(), EAGER)
     assert len(list(folder.checkpoints.iterdir())) == 2
     assert "frozen" not in read_card(folder.checkpoint_path(4))

@@ -21,7 +21,7 @@ from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder, ResidentFeeder
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch
 
@@ -65,7 +65,7 @@ def run(data, folder, images, device, resume=False):
         registry, DCGAN, *load_layers(None, None, ["r1:every=3"], [*SETTINGS, f"training.images={images}"])
     )
     state = build_state(config, registry, data.spec, device)
-    record = open_record(config, registry, data, folder, state)
+    record = open_recorder(config, registry, data, folder, state)
     if resume:
         recovery.resume(record, device)
     loop.train(state, Batches(data, 0, device), record, config, Watcher(), Engine(ExecutionPlan(), device))
@@ -85,7 +85,7 @@ def test_what_was_trained_on_cuda_is_the_same_on_a_cpu(data, tmp_path):
     folder = RunFolder.create(tmp_path, "x")
     state = run(data, folder, 128, torch.device("cuda"))
     with torch.backends.cudnn.flags(allow_tf32=False):
-        there = ganforge.generate(state.average, 8)
+        there = ganforge.generate(state.ema, 8)
     assert torch.allclose(there, ganforge.generate(ganforge.load(folder.path), 8), atol=1e-4)
 
 
@@ -107,7 +107,7 @@ def test_recorded_steps_are_the_steps_and_do_not_wait(recipe, data):
         step = make_stepper(engine)
         for index in range(24):
             seed_everything(0, "step", index)
-            state.follow_schedules(config.optimizer)
+            state.apply_schedules(config.optimizer)
             shown = [
                 read_batch(state, batches, engine, state.images + 16 * number, 16)
                 for number in range(config.training.d_steps)
@@ -159,7 +159,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_leaves_no_trace(data, engine):
     step, skipped = make_stepper(how), []
     for index in range(6):
         seed_everything(0, "step", index)
-        state.follow_schedules(config.optimizer)
+        state.apply_schedules(config.optimizer)
         batch = read_batch(state, batches, how, state.images, 16)
         if index == 4:  # from a recording, where there are any
             batch = dataclasses.replace(batch, real=batch.real * float("nan"))

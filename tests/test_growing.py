@@ -24,7 +24,7 @@ from ganforge.training import loop
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 
 CPU = torch.device("cpu")
@@ -302,7 +302,7 @@ def configured(name, settings=(), regularizers=()):
 
 def train(data, folder, config, resume=False, stop_after=None):
     state = build_state(config, REGISTRY, data.spec, CPU)
-    record = open_record(config, REGISTRY, data, folder, state)
+    record = open_recorder(config, REGISTRY, data, folder, state)
     if resume:
         recovery.resume(record, CPU)
     outcome = loop.train(state, Batches(data, 0, CPU), record, config, Stopping(stop_after), EAGER)
@@ -325,9 +325,9 @@ def test_a_run_stopped_in_a_fade_ends_with_the_bytes_of_an_unbroken_one(name, st
     assert outcome.stopped == signal.SIGINT
     assert 0 < stopped.generator.growth.alpha < 1
     middle = ganforge.load(broken.path)
-    stages = [(each.growth.resolution, each.growth.alpha) for each in (middle, stopped.generator, stopped.average)]
+    stages = [(each.growth.resolution, each.growth.alpha) for each in (middle, stopped.generator, stopped.ema)]
     assert stages == [stages[0]] * 3
-    assert torch.equal(ganforge.generate(middle, 3), ganforge.generate(stopped.average, 3))
+    assert torch.equal(ganforge.generate(middle, 3), ganforge.generate(stopped.ema, 3))
     outcome, _ = train(images, broken, config, resume=True)
     assert (outcome.stopped, outcome.images) == (None, 100)
     assert broken.generator.read_bytes() == whole.generator.read_bytes()
@@ -387,7 +387,7 @@ def test_players_that_grow_apart_are_refused_before_the_run_starts(settings, mes
 def test_a_growing_generator_is_refused_for_a_discriminator_that_cannot_grow():
     layers = load_layers(None, None, [], ["discriminator.name=dcgan", "discriminator.width=4"])
     config = resolve(REGISTRY, {"generator": {"name": "pggan"}, "training": {"batch": 4}}, *layers)
-    with pytest.raises(OptionError, match="the players grow apart") as caught:
+    with pytest.raises(OptionError, match="generator and discriminator grow differently") as caught:
         build_state(config, REGISTRY, IMAGES, CPU)
     assert "stage_images" in caught.value.hint
 

@@ -106,7 +106,7 @@ def test_a_run_goes_on_with_its_loggers_and_others_may_join(train, here):
 def test_a_logger_that_fails_is_told_of_once_and_training_goes_on(train, here, method):
     code, _, err = train("--log", f"recorder:fails_in={method}", "--images", "48")
     assert code == 0, err
-    told = [line for line in err.splitlines() if "logger 'recorder' is left out from now on" in line]
+    told = [line for line in err.splitlines() if "logger 'recorder' is disabled" in line]
     assert len(told) == 1
     assert "ConnectionError: no route to the dashboard" in told[0]
     assert [row["images"] for row in rows(here)] == [16, 32, 48]

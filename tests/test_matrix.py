@@ -56,7 +56,7 @@ def train_two_steps(generator, discriminator, loss, regularizer, extra):
             torch.randn(4, state.generator.z_dim),
             torch.arange(4) % 2,
         )
-        state.follow_schedules(config.optimizer)
+        state.apply_schedules(config.optimizer)
         fake = state.generator(latents, labels)
         row = step_discriminator(state, [(Batch(real, latents, labels), fake)], index)
         row |= step_generator(state, [(Batch(real, latents, labels), fake)], index)

@@ -138,7 +138,7 @@ def test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with(run
     small = ["--set", "generator.width=4", "--set", "discriminator.width=4", "--batch", "8", "--device", "cpu"]
     code, _, err = run("train", "--data", image_folder, "--images", "80", *small)
     assert code == 2
-    assert err.strip().splitlines()[-1].startswith("error: out of memory: steps of 8 examples of 3x16x16 at once")
+    assert err.strip().splitlines()[-1].startswith("error: out of memory: a step on 8 examples of 3x16x16 does not fit")
     assert "Traceback" not in err
     monkeypatch.setattr(loop, "read_batch", read_batch)
     code, _, err = run("train", "--resume")

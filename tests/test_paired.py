@@ -13,7 +13,7 @@ from torch import nn
 
 import ganforge
 from ganforge import Dataset, Discriminator, Generator, Paired, Regularizer
-from ganforge.benchmark.noise import draw_noise
+from ganforge.benchmark.training_setup import draw_noise
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, OptionError, PluginError
 from ganforge.core.images import to_float, to_uint8
@@ -32,7 +32,7 @@ from ganforge.session.api import Run
 from ganforge.testing import check_discriminator, check_export, check_generator
 from ganforge.training.loading.prefetch import PrefetchingFeeder, ResidentFeeder
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.pairs import Pairs
+from ganforge.training.recording.samples import paint_pairs
 
 CPU = torch.device("cpu")
 
@@ -200,10 +200,10 @@ def test_sources_that_belong_to_other_data_are_refused(tmp_path):
     packed_pairs(6).save(tmp_path / "one")
     packed_pairs(5).save(tmp_path / "two")
     shutil.rmtree(tmp_path / "one" / "sources")
-    with pytest.raises(DataError, match="is no packed folder"):
+    with pytest.raises(DataError, match="is not a packed folder"):
         PackedData.load(tmp_path / "one")
     shutil.copytree(tmp_path / "two" / "sources", tmp_path / "one" / "sources")
-    with pytest.raises(DataError, match="belongs to other data than its folder"):
+    with pytest.raises(DataError, match="does not match its folder"):
         PackedData.load(tmp_path / "one")
 
 
@@ -211,7 +211,7 @@ def test_sources_that_lead_back_to_their_own_folder_are_refused(tmp_path):
     packed_pairs().save(tmp_path / "packed")
     shutil.rmtree(tmp_path / "packed" / "sources")
     (tmp_path / "packed" / "sources").symlink_to(tmp_path / "packed")
-    with pytest.raises(DataError, match="comes with sources itself"):
+    with pytest.raises(DataError, match="has sources itself"):
         PackedData.load(tmp_path / "packed")
 
 
@@ -345,7 +345,7 @@ def test_one_that_asks_for_classes_is_refused(place, run):
 
 def test_augmentations_are_refused_as_they_would_tear_pairs_apart(place, run):
     said = mistake(*run(*TRAIN, "--augment", "flip", "--images", "8"))
-    assert "augmentation 'flip' changes an example, but not the image that it comes with" in said
+    assert "augmentation 'flip' does not support paired data" in said
     assert not list(place.glob("runs/*/checkpoints/*"))
 
 
@@ -361,7 +361,7 @@ def test_logits_that_belong_to_no_example_are_refused(place, run):
         "@hookimpl\ndef ganforge_discriminators():\n    return {'odd': Odd}\n"
     )
     said = mistake(*run("--plugin", "odd.py", *TRAIN, "--discriminator", "odd", "--images", "8"))
-    assert "returns (17,) for 4 examples, not logits [N]" in said
+    assert "returns (17,) for 4 examples, expected logits [N]" in said
 
 
 @pytest.mark.parametrize("penalty", ["r1", "gp"])
@@ -451,10 +451,10 @@ def test_a_grid_shows_source_result_and_what_was_wanted_of_pairs_held_out(there,
 
 
 def test_sides_of_other_sizes_and_channels_are_shown_in_one_picture():
-    pairs = Pairs(sources=noise(0, 4, 4, 1).permute(2, 0, 1)[None], wanted=noise(1, 8, 8).permute(2, 0, 1)[None])
-    picture = pairs.paint(torch.ones(1, 3, 8, 8))
+    sources, targets = noise(0, 4, 4, 1).permute(2, 0, 1)[None], noise(1, 8, 8).permute(2, 0, 1)[None]
+    picture = paint_pairs(sources, torch.ones(1, 3, 8, 8), targets)
     assert picture.shape == (3, 8, 24)
-    assert torch.equal(picture[:, ::2, 0:8:2], pairs.sources[0].expand(3, 4, 4))
+    assert torch.equal(picture[:, ::2, 0:8:2], sources[0].expand(3, 4, 4))
     assert (picture[:, :, 8:16] == 255).all()
 
 

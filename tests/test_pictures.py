@@ -27,7 +27,7 @@ from ganforge.training.recording.sample_grids import (
     paint_samples,
     write_animation,
 )
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 
 PLANE = DataSpec((2,))
@@ -203,7 +203,7 @@ def test_a_run_ends_with_the_same_weights_whether_it_draws_or_not(tmp_path, monk
         folder = RunFolder.create(tmp_path, name)
         config = resolve(registry, *load_layers(None, None, ["r1"], settings))
         state = build_state(config, registry, data.spec, torch.device("cpu"))
-        record = open_record(config, registry, data, folder, state)
+        record = open_recorder(config, registry, data, folder, state)
         watcher = type("Silent", (), {"step": lambda *_: None, "tick": lambda *_: None, "note": lambda *_: None})()
         loop.train(state, Batches(data, 0, torch.device("cpu")), record, config, watcher, EAGER)
         digests.append(read_tensors(folder.checkpoint_path(100))[0])

@@ -98,7 +98,7 @@ def runs(tmp_path_factory):
     append_rows(plain.path / "evaluations.jsonl", [row])
     Image.fromarray(pixels(1)[0]).save(plain.path / "nearest.png")
     rows = [json.loads(line) for line in (plain.path / "metrics.jsonl").read_text().splitlines()]
-    rows[-1]["warnings"] = [f"samples are nearly alike: {HOSTILE}"]
+    rows[-1]["warnings"] = [f"mode collapse: {HOSTILE}"]
     rows += [
         {"images": images, "seconds": 1.0, "fd_plain": value} for images, value in ((32, 9.0), (64, 4.0), (96, 6.0))
     ]

@@ -256,8 +256,8 @@ def test_no_picture_costs_a_run_its_last_checkpoint(resume, folder, monkeypatch)
     folder.sample_path(24).mkdir()
     code, _, err = resume()
     assert code == 0, err
-    assert all(f"training.gif is made without a picture: {folder.samples}/{name}: " in err for name in names)
-    assert f"warning: not drawn: cannot write {folder.sample_path(24)}" in err
+    assert all(f"training.gif lacks a frame: {folder.samples}/{name}: " in err for name in names)
+    assert f"warning: picture not written: cannot write {folder.sample_path(24)}" in err
     assert folder.checkpoint_paths()[-1] == folder.checkpoint_path(32)
     with Image.open(folder.animation) as animation:
         assert animation.n_frames == 3
@@ -350,7 +350,7 @@ def test_rows_of_metrics_that_are_lost_are_told_once(resume, folder, left):
     folder.metrics.write_text("".join(lines[:left]))
     code, _, err = resume()
     assert code == 0, err
-    assert f"{folder.metrics} holds {left} rows of the 2 that were written by then; going on from" in err
+    assert f"{folder.metrics} has {left} rows, but the checkpoint counts 2; resuming from" in err
     assert "that were written by then" not in resume(images=40)[2]
 
 

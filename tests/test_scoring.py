@@ -33,7 +33,7 @@ from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
 from ganforge.training.recording.recorder import Score
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 
 
@@ -95,7 +95,7 @@ class Scripted:
 def train(registry, data, folder, settings, scorer=None, resume=False, stop_after=None):
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, "training.samples=4", *settings]))
     state = build_state(config, registry, data.spec, CPU)
-    record = open_record(config, registry, data, folder, state)
+    record = open_recorder(config, registry, data, folder, state)
     words = recovery.resume(record, CPU) if resume else ""
     watcher = Watcher(stop_after)
     loop.train(state, Batches(data, config.training.seed, CPU), record, config, watcher, EAGER, scorer)
@@ -358,11 +358,11 @@ def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_t
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state = build_state(config, registry, labelled.spec, CPU)
     said = []
-    ours = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.average)
+    ours = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.ema)
     assert list(ours) == ["fd_test-classifier"]
     assert "held-out images" in said[0]
     again = build_scorer(config.training, labelled, CPU, registry, say=said.append)
-    assert again(state.average) == ours
+    assert again(state.ema) == ours
     assert ["was trained" in each for each in said] == [True, False]
     hidden = ~torch.isin(torch.arange(60), Batches(labelled, 0, CPU, holdout=0.3).indices(0, 60))
     assert hidden.any()
@@ -371,7 +371,7 @@ def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_t
     labels = labelled.labels.where(~hidden, 1 - labelled.labels)
     other = packed(spoilt, labels, labelled.class_names, labelled.fingerprint)
     shutil.rmtree(cache_folder() / "features")  # else those of the same fingerprint would be found again
-    assert build_scorer(config.training, other, CPU, registry)(state.average) == ours
+    assert build_scorer(config.training, other, CPU, registry)(state.ema) == ours
 
 
 class Pooled(torch.nn.Module):
@@ -395,7 +395,7 @@ def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(re
     settings = ["training.metrics=fid,kid,fd", "training.eval_every=5", "training.eval_samples=70", "training.seed=4"]
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state, said = build_state(config, registry, labelled.spec, CPU), []
-    values = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.average)
+    values = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.ema)
     label = f"inception-{inception[:8]}"
     assert list(values) == [f"fd_{label}", f"kd_{label}", "fd_test-classifier"]  # the first decides
     assert "not the published" in said[0]
@@ -403,7 +403,7 @@ def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(re
     spec = labelled.spec
     card = {"digest": "g", "data": {"shape": list(spec.shape), "class_names": list(spec.class_names)}}
     comparison = Comparison(
-        GeneratorSubject(state.average, card, tmp_path, name="x"), Reference.choose(labelled),
+        GeneratorSubject(state.ema, card, tmp_path, name="x"), Reference.choose(labelled),
         InceptionExtractor(spec), Protocol(samples=70, seed=4), device=CPU, cache=tmp_path / "features",
     )  # fmt: skip
     for metric in ("fid", "kid"):
@@ -416,7 +416,7 @@ def test_scores_by_published_weights_are_fid_and_kid(registry, labelled, incepti
     settings = ["training.metrics=kid,fid", "training.eval_every=5", "training.eval_samples=20"]
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state, said = build_state(config, registry, labelled.spec, CPU), []
-    assert list(build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.average)) == [
+    assert list(build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.ema)) == [
         "kid",
         "fid",
     ]
@@ -430,7 +430,7 @@ def test_scores_of_fewer_digits_bear_another_name_and_are_about_the_same(registr
         settings.append(f"training.eval_dtype={dtype}")
         config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
         state = build_state(config, registry, labelled.spec, CPU)
-        found[dtype] = build_scorer(config.training, labelled, CPU, registry)(state.average)
+        found[dtype] = build_scorer(config.training, labelled, CPU, registry)(state.ema)
     full, reduced = found["float32"], found["bfloat16"]
     assert list(full) == ["fd_test-classifier", "kd_test-classifier"]
     assert list(reduced) == ["fd_test-classifier_bfloat16", "kd_test-classifier_bfloat16"]

@@ -96,7 +96,7 @@ def test_all_labels_are_used_unless_told_otherwise():
         (90, True, {"num_labels": 2}, "training.labels: 2 is too small"),
         (90, True, {"num_labels": 93}, "training.labels: 93 is too large: class number 0 has only 30 examples"),
         (90, False, {"num_labels": 10}, "animals has no labels"),
-        (1, True, {"holdout": 0.999}, "leaves none of 1 examples"),
+        (1, True, {"holdout": 0.999}, "leaves no training examples of 1"),
     ],
 )
 def test_what_cannot_be_is_refused(count, labelled, options, message):
@@ -199,7 +199,7 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
     batches = Batches(packed, 0, CPU, holdout=0.2, num_labels=6)
     for index in range(60):
         real, labels = batches.read(12 * index, 12)
-        state.follow_schedules(config.optimizer)
+        state.apply_schedules(config.optimizer)
         labelled = batches.read_labelled(12 * index, 12)
         batch = Batch(real, torch.zeros(12, 100), labels, labelled)
         step_discriminator(state, [(batch, torch.rand(12, 1, 8, 8) * 2 - 1)], index)
@@ -234,7 +234,7 @@ def test_a_run_that_has_no_such_accuracy_says_why(run, here, settings, message):
 def test_networks_that_ask_for_classes_are_refused_before_anything_is_written(run, here):
     code, _, err = run(*TRAIN, "--set", "training.labels=16", "--set", "generator.conditioning=input")
     assert code == 2
-    assert "training.labels=16 leaves most examples without a class" in err
+    assert "training.labels=16 leaves most examples without a label" in err
     assert not (here / "runs").exists()
 
 

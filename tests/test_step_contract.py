@@ -135,12 +135,12 @@ def state_of(loss, penalties=(), discriminator=None):
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
-        average=copy.deepcopy(generator),
+        ema=copy.deepcopy(generator),
         loss=loss,
         penalties=[
             Penalty(type(each).__name__, each, Schedule.constant(each.weight), each.every) for each in penalties
         ],
-        changes=[],
+        augmentations=[],
         generator_optimizer=torch.optim.Adam(generator.parameters(), lr=1e-2, fused=True),
         discriminator_optimizer=torch.optim.Adam(discriminator.parameters(), lr=1e-2, fused=True),
     )

@@ -253,7 +253,7 @@ def test_the_recipe_trains_with_r1_and_its_state_comes_back():
     assert config.discriminator.options["minibatch"] == "deviation"
     data = DataSpec((3, 8, 8))
     state = build_state(config, REGISTRY, data, torch.device("cpu"))
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     before = {name: value.clone() for name, value in state.tensors().items()}
     for index in range(2):
         z = torch.randn(8, 5)

@@ -227,7 +227,7 @@ def test_the_recipe_trains_with_r1_and_path_lengths_and_goes_on_bit_for_bit():
     assert config.discriminator.options["minibatch"] == "deviation"
     unbroken, resumed = (build_state(config, REGISTRY, DataSpec((3, 8, 8)), torch.device("cpu")) for _ in range(2))
     for state in (unbroken, resumed):
-        state.follow_schedules(config.optimizer)
+        state.apply_schedules(config.optimizer)
     before = {name: value.clone() for name, value in unbroken.tensors().items()}
     rows = [take_step(unbroken, index) for index in range(5)]
     assert ["generator/path-length" in row for row in rows] == [True, False, False, False, True]

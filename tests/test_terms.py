@@ -10,7 +10,7 @@ from ganforge.config.schema import resolve
 from ganforge.core.seeding import seed_everything
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER, Engine, ExecutionPlan
 from ganforge.training.state import build_state
 from ganforge.training.steps import Batch, take_step
@@ -180,7 +180,7 @@ def build(registry, loss="mean", regularizers=None, batch=8, **sections):
     }
     config = resolve(registry, tree)
     state = build_state(config, registry, SPEC, CPU)
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     return state
 
 
@@ -286,8 +286,8 @@ def test_a_queue_is_as_the_last_part_left_it_and_a_mean_is_averaged(registry):
 def test_the_average_of_a_generator_copies_buffers_that_are_not_averaged(registry):
     state = build(registry, generator={"name": "counting"})
     step(state)
-    update_average(state.average, state.generator, images=8, shown=8, half_life=1000)
-    assert state.average.pool.tolist() == state.generator.pool.tolist() != [0.0, 0.0]
+    update_ema(state.ema, state.generator, images=8, shown=8, half_life=1000)
+    assert state.ema.pool.tolist() == state.generator.pool.tolist() != [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -322,5 +322,5 @@ class Trained(Augmentation):
 def test_an_augmentation_with_parameters_is_refused():
     plugin = Plugin("mine", "mine", "1", "ok", parts={**PARTS, "augmentation": {"trained": Trained}})
     registry = Registry([*Registry.installed().plugins, plugin])
-    with pytest.raises(PluginError, match="augmentation 'trained' has parameters, and no player trains them"):
+    with pytest.raises(PluginError, match="augmentation 'trained' has trainable parameters, but no player trains them"):
         build(registry, augmentations={"trained": {}})

@@ -16,13 +16,13 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
 from ganforge.training.recording.checkpoints import choose_old
 from ganforge.training.recording.statistics import Statistics
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ SMALL = ["recipe.x", "generator.width=4", "discriminator.width=4", "training.bat
 def run(registry, data, folder, settings, regularizers=(), resume=False, stop_after=None):
     config = resolve(registry, *load_layers(None, None, regularizers, [*SMALL, *settings]))
     state = build_state(config, registry, data.spec, CPU)
-    record = open_record(config, registry, data, folder, state)
+    record = open_recorder(config, registry, data, folder, state)
     if resume:
         recovery.resume(record, CPU)
     watcher = Silent(stop_after)
@@ -160,10 +160,10 @@ def test_training_moves_a_gaussian_towards_the_data(registry, tmp_path):
     settings += ["optimizer.discriminator_lr=1e-3", "training.tick_images=30k"]
     config = resolve(registry, *load_layers(None, None, [], settings))
     state = build_state(config, registry, data.spec, CPU)
-    before = ganforge.generate(state.average, 500).mean().item()
-    record = open_record(config, registry, data, folder, state)
+    before = ganforge.generate(state.ema, 500).mean().item()
+    record = open_recorder(config, registry, data, folder, state)
     loop.train(state, Batches(data, 0, CPU), record, config, Silent(), EAGER)
-    after = ganforge.generate(state.average, 500).mean().item()
+    after = ganforge.generate(state.ema, 500).mean().item()
     assert abs(after - 3.0) < 0.3 < abs(before - 3.0)
 
 
@@ -195,18 +195,18 @@ def test_the_average_halves_an_old_network_after_its_half_life():
     average.weight.data.fill_(1.0)
     network.weight.data.fill_(0.0)
     for _ in range(10):
-        update_average(average, network, images=10, shown=10**9, half_life=100)
+        update_ema(average, network, images=10, shown=10**9, half_life=100)
     assert average.weight.item() == pytest.approx(0.5, rel=1e-5)
-    update_average(average, network, images=10, shown=200, half_life=100)  # the ramp: 10 images halve it
+    update_ema(average, network, images=10, shown=200, half_life=100)  # the ramp: 10 images halve it
     assert average.weight.item() == pytest.approx(0.25, rel=1e-5)
-    update_average(average, network, images=10, shown=10**9, half_life=0)
+    update_ema(average, network, images=10, shown=10**9, half_life=0)
     assert average.weight.item() == 0.0
 
 
 def test_the_average_takes_buffers_along():
     average, network = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     network(torch.randn(100, 2) + 5)
-    update_average(average, network, images=1, shown=0, half_life=0)
+    update_ema(average, network, images=1, shown=0, half_life=0)
     assert torch.equal(average.running_mean, network.running_mean)
     assert average.num_batches_tracked == 1
 
@@ -222,7 +222,7 @@ def test_the_average_of_spectrally_normalised_weights_has_a_norm_of_1(normalise,
         network.get_parameter(raw).data.copy_(torch.diag(torch.tensor(diagonal)))
         for _ in range(times):
             network(torch.ones(1, 2))
-        update_average(average, network, images=1, shown=10**9, half_life=half_life)
+        update_ema(average, network, images=1, shown=10**9, half_life=half_life)
     assert average(torch.eye(2)).allclose(torch.eye(2), atol=1e-5)  # of both half: 1.5 in either direction
 
 

@@ -24,7 +24,7 @@ from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
 from ganforge.training.recording.background_writer import WAITING, Writer
-from ganforge.training.start import open_record
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 
 REGISTRY = Registry.installed()
@@ -216,7 +216,7 @@ def frequent(monkeypatch):
 def open_run(images, folder):
     config = resolve(REGISTRY, *load_layers(None, None, [], [*SMALL, "training.images=60", "training.samples=4"]))
     state = build_state(config, REGISTRY, images.spec, CPU)
-    return config, state, open_record(config, REGISTRY, images, folder, state)
+    return config, state, open_recorder(config, REGISTRY, images, folder, state)
 
 
 def go(images, config, state, record, watcher=None):
@@ -335,7 +335,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_in_one_line_and_it_goes_on
     assert not list(folder.path.rglob(".*"))
 
     config, state, record = open_run(images, folder)
-    assert f"going on from {folder.checkpoint_path(newest)}" in recovery.resume(record, CPU)
+    assert f"resuming from {folder.checkpoint_path(newest)}" in recovery.resume(record, CPU)
     assert go(images, config, state, record).images == 60
     assert folder.generator.read_bytes() == whole.generator.read_bytes()
     assert rows_without_times(folder) == rows_without_times(whole)

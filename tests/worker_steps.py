@@ -20,7 +20,7 @@ from ganforge.data.store import PackedData
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import digest_tensors
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
@@ -85,7 +85,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
         )
         config = resolve(registry, *layers)
         state = build_state(config, registry, data.spec, device)
-        state.average.to(torch.get_default_dtype())
+        state.ema.to(torch.get_default_dtype())
         engine = Engine(
             ExecutionPlan(accumulate=1 if name.endswith("whole") and workers.size == 1 else parts),
             device,
@@ -94,7 +94,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
         batches, rows = Batches(data, 0, device), {}
         for index in range(STEPS):
             seed_everything(0, "step", index)
-            state.follow_schedules(config.optimizer)
+            state.apply_schedules(config.optimizer)
             shown = [
                 read_batch(state, batches, engine, state.images + 8 * number, 8)
                 for number in range(config.training.d_steps)
@@ -102,7 +102,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
             shown = [replace(batch, real=batch.real.to(torch.get_default_dtype())) for batch in shown]
             for number, row in enumerate(take_step(state, shown, index, engine)):
                 rows |= {f"row {index} {number} {key}": value.reshape(1).clone() for key, value in row.items()}
-            update_average(state.average, state.generator, images=8, shown=state.images, half_life=20)
+            update_ema(state.ema, state.generator, images=8, shown=state.images, half_life=20)
         tensors = {key: value.detach().clone().contiguous() for key, value in state.tensors().items()} | rows
         workers.check_equal(digest_tensors(tensors), name)
         if workers.is_main:

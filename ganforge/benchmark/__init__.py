@@ -1,1 +1,1 @@
-"""Measures how quickly a recipe trains here, what of the machine that uses, and how much memory it takes."""
+"""Benchmarks of a recipe: speed of training and inference, use of the machine, and memory."""

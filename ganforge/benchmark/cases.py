@@ -1,4 +1,4 @@
-"""What is timed of a recipe: its step, the loop around it, its data, and its generator as used and as exported."""
+"""Benchmark cases: step, training loop, data, sampling, exported generator, and the machine's own speed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import copy
 import io
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch import Tensor
 
-from ganforge.benchmark.timing import Case, Timing, weigh
+from ganforge.benchmark.timing import Case, Timing, repeat, weigh
 from ganforge.benchmark.training_setup import Kind, Players
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
 from ganforge.core.seeding import seed_everything
 from ganforge.export.torchscript import compile_generator
 from ganforge.sampling import draw_latents, generate_batches, stand_in_labels
-from ganforge.training.ema import update_average
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.recording.statistics import Statistics
 
+EDGES = {"cpu": 1024, "cuda": 8192}  # rows and columns of multiplied matrices
+COPIED_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}  # size of copies, larger than caches
+
 
 def step_case(players: Players, kind: Kind) -> Case:
-    """Steps of one kind; their batches lie ready."""
+    """Return a case of steps of one kind with prepared batches."""
 
     def prepare(calls: int) -> Callable[[], None]:
         players.state.images = players.begin
@@ -38,13 +43,10 @@ def step_case(players: Players, kind: Kind) -> Case:
 
 
 class LoopCase:
-    """Steps as the loop takes them: with random state, schedules, data, statistics and average, but without ticks.
-
-    Args:
-        players: Who takes them; they go on from step to step as in a run.
+    """Case of the training loop: seeding, schedules, data, steps, statistics and EMA, but no ticks.
 
     Attributes:
-        steps: For each call, the numbers of the steps that it took.
+        steps: Step numbers of each sample; the state advances as in training.
     """
 
     def __init__(self, players: Players) -> None:
@@ -54,11 +56,12 @@ class LoopCase:
         self._statistics = Statistics()
 
     def __call__(self, calls: int) -> Callable[[], None]:
-        """As `Case`."""
         players, size = self._players, self._players.step_images
         first = self._images // size
         self.steps.append(list(range(first, first + calls)))
-        _make_ready(players, self._images)
+        batch = players.config.training.batch
+        if self._images >= batch:  # prefetches the first batch
+            players.batches.read(self._images - batch, batch)
         players.state.images = self._images
 
         def run() -> None:
@@ -72,26 +75,15 @@ class LoopCase:
         players, state, training = self._players, self._players.state, self._players.config.training
         iteration = state.images // players.step_images
         seed_everything(training.seed, "step", iteration)
-        state.follow_schedules(players.config.optimizer)
+        state.apply_schedules(players.config.optimizer)
         players.position = state.images
         for row in players.take_step(state, players.read(), iteration):
             self._statistics.add(row)
-        update_average(
-            state.average,
-            state.generator,
-            images=players.step_images,
-            shown=state.images,
-            half_life=training.ema_images.at(state.images),
-        )
+        half_life = training.ema_images.at(state.images)
+        update_ema(state.ema, state.generator, images=players.step_images, shown=state.images, half_life=half_life)
 
     def settle(self, seconds: list[float], kinds: list[Kind], steps: list[Timing]) -> Timing:
-        """The time of a mean iteration, from samples in which lazy penalties were due more or less often than that.
-
-        Args:
-            seconds: Of an iteration, in each of the last samples.
-            kinds: Of steps.
-            steps: Time of a bare step of each kind.
-        """
+        """Return the time of a mean iteration from samples, corrected for the kinds of steps in each of them."""
         medians = {kind: each.median for kind, each in zip(kinds, steps, strict=True)}
         mean = weigh(steps, [each.share for each in kinds]).median
         settled = []
@@ -102,78 +94,64 @@ class LoopCase:
 
 
 def data_case(players: Players) -> Case:
-    """Batches of real examples on the device, one after the other."""
+    """Return a case of reading batches to the device."""
     batch = players.config.training.batch
 
-    def prepare(calls: int) -> Callable[[], None]:
-        _make_ready(players, players.position)
+    def read() -> None:
+        players.batches.read(players.position, batch)
+        players.position += batch
 
-        def run() -> None:
-            for _ in range(calls):
-                players.batches.read(players.position, batch)
-                players.position += batch
-
-        return run
-
-    return prepare
+    return repeat(read)
 
 
 def sample_case(players: Players) -> Case:
-    """Batches of the averaged generator, as `ganforge sample` draws them."""
+    """Return a case of sampling from the EMA generator."""
     batch = players.config.training.batch
 
-    def prepare(calls: int) -> Callable[[], None]:
-        labels = stand_in_labels(calls * batch, players.data.spec)
-
-        def run() -> None:
-            for _ in generate_batches(players.state.average, calls * batch, labels=labels, batch=batch):
-                pass
-
-        return run
-
-    return prepare
+    labels = stand_in_labels(batch, players.data.spec)
+    return repeat(lambda: list(generate_batches(players.state.ema, batch, labels=labels, batch=batch)))
 
 
 def export_case(players: Players) -> Case:
-    """The averaged generator as an exported file, loaded again; latents lie ready.
-
-    Raises:
-        GanforgeError: It cannot be exported.
-    """
-    device = players.engine.device
-    network = load_exported(players.state.average, players.data.spec, device)
-    batch = players.config.training.batch
-    latents = draw_latents(batch, players.state.average.z_dim, 0).to(device)
+    """Return a case of calling the exported EMA generator; raise `GanforgeError` if it cannot be exported."""
+    device, batch = players.engine.device, players.config.training.batch
+    network = load_exported(players.state.ema, players.data.spec, device)
+    latents = draw_latents(batch, players.state.ema.z_dim, 0).to(device)
     labels = stand_in_labels(batch, players.data.spec)
     labels = None if labels is None else labels.to(device)
-
-    def prepare(calls: int) -> Callable[[], None]:
-        def run() -> None:
-            with torch.no_grad():
-                for _ in range(calls):
-                    network(latents, labels)
-
-        return run
-
-    return prepare
+    return repeat(torch.no_grad()(partial(network, latents, labels)))
 
 
 def load_exported(generator: Generator, data: DataSpec, device: torch.device) -> torch.jit.ScriptModule:
-    """A generator as it comes out of its TorchScript file, which is kept in memory; see `compile_generator`."""
+    """Export a generator to TorchScript in memory, and load it."""
     network = copy.deepcopy(generator).cpu().float().eval().requires_grad_(False)
-    EAGER.place(network)
+    EAGER.prepare(network)
     content = io.BytesIO()
     scripted = compile_generator(network.to(device), data)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit says at every call that it is deprecated
+        warnings.simplefilter("ignore")  # torch.jit warns at every call that it is deprecated
         torch.jit.save(scripted, content)
         content.seek(0)
         loaded: torch.jit.ScriptModule = torch.jit.load(content, map_location=device)  # type: ignore[no-untyped-call]
     return loaded
 
 
-def _make_ready(players: Players, start: int) -> None:
-    """Let the examples from `start` on be prepared, as they are once batches before them were read."""
-    batch = players.config.training.batch
-    if start >= batch:
-        players.batches.read(start - batch, batch)
+def machine_cases(device: torch.device) -> dict[str, Case]:
+    """Return cases of ``float32`` (TF32 if convolutions use it) and ``bfloat16`` matrix products, and of a ``copy``."""
+    edge = EDGES[device.type]
+    cases = {}
+    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        matrix = torch.randn(edge, edge, device=device).to(kind)
+        cases[name] = repeat(partial(_multiply, matrix, torch.empty_like(matrix)))
+    source = torch.ones(COPIED_BYTES[device.type], dtype=torch.uint8, device=device)
+    cases["copy"] = repeat(partial(torch.empty_like(source).copy_, source))
+    return cases
+
+
+def _multiply(matrix: Tensor, into: Tensor) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if matrix.is_cuda and torch.backends.cudnn.allow_tf32 else before)
+    try:
+        torch.mm(matrix, matrix, out=into)
+    finally:
+        torch.set_float32_matmul_precision(before)

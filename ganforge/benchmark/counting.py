@@ -1,4 +1,4 @@
-"""What a computation asks of a machine: operations, bytes that move, and memory that is needed at once."""
+"""Counting of floating-point operations, memory traffic and peak memory."""
 
 from __future__ import annotations
 
@@ -17,34 +17,30 @@ from torch.utils.flop_counter import flop_registry
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what is computed while it is entered, operation by operation, in both directions and of any order.
-
-    Args:
-        held: Tensors that are in memory from the start, such as weights.
+    """Counts operations in the block, backward passes of any order included; `held` tensors exist from the start.
 
     Attributes:
-        flops: Multiplications and additions in products of matrices and in convolutions; all else is counted as none.
-        bytes: Sizes of all tensors that operations read and write. As if nothing stayed in a cache and no operation
-            were fused with another, so it is the most that moves through memory; views move nothing.
-        peak_bytes: The most that tensors took at once. What an operation needs within itself is not seen.
+        flops: Multiplications and additions of matrix products and convolutions.
+        bytes: Sizes of all tensors read and written, without caches and fusion: an upper bound. Views count 0.
+        peak_bytes: Peak size of all live tensors, without temporary memory within operations.
     """
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self.bytes = 0
+        self.peak_bytes = 0
         self._live: dict[int, int] = {}
         self._live_bytes = 0
-        self.peak_bytes = 0
         for tensor in held:
             self._hold(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        given, made = _tensors((args, kwargs)), _tensors(output)
-        self.flops += count_flops(func, args, kwargs, output)
-        self.bytes += count_bytes(func, args, kwargs, given, made)
+        made = _tensors(output)
+        self.flops += _count_flops(func, args, kwargs, output)
+        self.bytes += _count_bytes(func, args, kwargs, made)
         for tensor in made:
             self._hold(tensor)
         return output
@@ -62,11 +58,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._live_bytes -= self._live.pop(key)
 
 
-def count_flops(func: Any, args: Any, kwargs: Any, output: Any) -> int:
-    """Multiplications and additions of one operation, by torch's own formulas."""
+def _count_flops(func: Any, args: Any, kwargs: Any, output: Any) -> int:
     if func.overloadpacket is torch.ops.aten.convolution_backward:
-        # Torch's formula takes the gradient by the weight of a grouped convolution as if it had no groups. Each of
-        # both gradients needs as many products as the convolution itself.
+        # torch's formula ignores groups in the weight's gradient. Each gradient needs as many operations as the
+        # convolution itself.
         gradient, examples, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[10]
         rows = examples if transposed else gradient
         return int(2 * rows.numel() * math.prod(weight.shape[1:]) * sum(wanted[:2]))
@@ -74,23 +69,22 @@ def count_flops(func: Any, args: Any, kwargs: Any, output: Any) -> int:
     return int(formula(*args, **kwargs, out_val=output)) if formula else 0
 
 
-def count_bytes(func: Any, args: Any, kwargs: Any, given: list[Tensor], made: list[Tensor]) -> int:
-    """Bytes that one operation reads and writes: its arguments, those of them that it changes, and what it makes."""
-    changed = []
+def _count_bytes(func: Any, args: Any, kwargs: Any, made: list[Tensor]) -> int:
+    """Return the bytes of arguments, of arguments that are changed in place, and of new tensors."""
+    given, changed = _tensors((args, kwargs)), []
     for index, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             changed += _tensors(args[index] if index < len(args) else kwargs.get(argument.name))
     known = {each.untyped_storage()._cdata for each in given}
     new = [each for each in made if each.untyped_storage()._cdata not in known]
-    if not changed and not new:
-        return 0  # a view
-    if not given and func.overloadpacket.__name__.startswith("empty"):
+    is_view = not changed and not new
+    if is_view or (not given and func.overloadpacket.__name__.startswith("empty")):
         return 0
     return sum(_size(each) for each in [*given, *changed, *new])
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has had so far."""
+    """Return the peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
@@ -100,5 +94,5 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _size(tensor: Tensor) -> int:
-    """Bytes; what is expanded is read once."""
+    """Return the size in bytes; an expanded tensor counts once."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())

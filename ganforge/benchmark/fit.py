@@ -1,4 +1,4 @@
-"""How large a batch fits into memory: a line through what small batches take."""
+"""Largest batch that fits into memory, by linear extrapolation from small batches."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ganforge.benchmark.noise import draw_noise
-from ganforge.benchmark.training_setup import count_step, open_players
+from ganforge.benchmark.training_setup import count_step, draw_noise, open_players
 from ganforge.config.schema import RunConfig
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError
 from ganforge.plugins.registry import Registry
 
-RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)
-"""Tried beside the recipe's own."""
-
-SMALL_BATCHES = (2, 3, 4)
-"""The first that the networks take is measured; a discriminator of packs wants whole ones. Of each part of a batch."""
-
-STRAIGHT = 0.02
-"""Two slopes in succession that differ by no more make a line."""
+RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # resolutions to try besides that of the data
+SMALL_BATCHES = (2, 3, 4)  # first microbatch sizes to try; a packing discriminator needs whole packs
+STRAIGHT = 0.02  # maximum relative difference between consecutive slopes of a line
 
 MOST_DOUBLINGS = 12
 
-LONGEST = 10.0
-"""Seconds of a count; batches and resolutions that would probably take longer are not tried."""
+LONGEST = 10.0  # maximum expected seconds of a measurement
 
 
 @dataclass(frozen=True)
@@ -39,25 +32,20 @@ class Line:
 
     @classmethod
     def through(cls, first: tuple[int, int], second: tuple[int, int]) -> Line:
-        """The line through two points ``(batch, bytes)``."""
+        """Return the line through two points ``(batch, bytes)``."""
         slope = (second[1] - first[1]) / (second[0] - first[0])
         return cls(first[1] - slope * first[0], slope)
 
     def largest(self, free: int) -> int:
-        """The largest batch that takes no more than `free` bytes; 0 if there is none."""
+        """Return the largest batch for `free` bytes; 0 if none fits."""
         return max(0, int((free - self.fixed) // self.each))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits at one resolution.
+    """Result at one resolution: measurements ``(batch, bytes)``, and a line through the last two.
 
-    Attributes:
-        shape: Of an example.
-        points: Measured, as ``(batch, bytes)``.
-        line: Through the last two.
-        straight: Whether larger batches can be expected on it too; else the largest batch may be smaller than said.
-        largest: Batch, extrapolated; 0 if none fits.
+    If the line is not `straight`, `largest` is an upper bound; it is 0 if no batch fits.
     """
 
     shape: tuple[int, ...]
@@ -70,22 +58,12 @@ class Fit:
 def fit_batches(
     config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, free: int
 ) -> Iterator[Fit]:
-    """Find what fits at every resolution that the networks take, in ascending order.
-
-    Vectors have one form only. Resolutions stop where a step would take too long or leave no memory.
-
-    Args:
-        config: With a plan that is settled.
-        registry: Where the parts are looked up.
-        spec: Of the recipe's own examples.
-        device: Where they would be trained.
-        free: Bytes of memory.
-    """
+    """Find the largest batch at every supported resolution, ascending, until a step is too large or too slow."""
     own = {spec.shape[-1]} if spec.is_image else set()
-    forms = [_at(spec, edge) for edge in sorted({*RESOLUTIONS, *own})] if spec.is_image else [spec]
-    for form in forms:
+    specs = [_resize(spec, edge) for edge in sorted({*RESOLUTIONS, *own})] if spec.is_image else [spec]
+    for each in specs:
         start = time.perf_counter()
-        found = fit_shape(config, registry, form, device, free)
+        found = fit_shape(config, registry, each, device, free)
         if found is None:
             continue
         yield found
@@ -94,18 +72,17 @@ def fit_batches(
             return
 
 
-def _at(spec: DataSpec, edge: int) -> DataSpec:
-    """Images of another size, and what they come with in proportion."""
-    channels, own = spec.shape[0], spec.shape[-1]
-    source = spec.source_shape[:1] + tuple(size * edge // own for size in spec.source_shape[1:])
-    return replace(spec, shape=(channels, edge, edge), source_shape=source)
+def _resize(spec: DataSpec, edge: int) -> DataSpec:
+    """Return the format at another resolution, source images in proportion."""
+    source = spec.source_shape[:1] + tuple(size * edge // spec.shape[-1] for size in spec.source_shape[1:])
+    return replace(spec, shape=(spec.shape[0], edge, edge), source_shape=source)
 
 
 def fit_shape(config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, free: int) -> Fit | None:
-    """Measure ever larger batches until they lie on a line; None if the networks refuse this form of examples.
+    """Measure growing batches until they lie on a line; return None if the networks reject the shape.
 
-    Small batches lie on another line, if gradients and not maps are the most that is needed at once. So batches grow
-    until what they take is as much as what is taken anyway.
+    The peak of small batches is that of gradients, which lie on another line. So batches grow until their share
+    exceeds the fixed part.
     """
     points: list[tuple[int, int]] = []
     slopes: list[float] = []
@@ -132,11 +109,7 @@ def fit_shape(config: RunConfig, registry: Registry, spec: DataSpec, device: tor
 
 
 def count_peak(config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, batch: int) -> int:
-    """Bytes that the most demanding kind of step takes at once.
-
-    Raises:
-        GanforgeError: The networks refuse examples of this form, or so many of them.
-    """
+    """Return the peak memory of the largest kind of step; raise `GanforgeError` if the networks reject the shape."""
     config = replace(config, training=replace(config.training, batch=batch))
     players = open_players(config, registry, draw_noise(spec, batch), device, lambda text: None)
     return max(count_step(players, kind).peak_bytes for kind in players.kinds())

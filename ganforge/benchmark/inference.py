@@ -1,4 +1,4 @@
-"""How quickly a recipe's generator draws: as it is, and as each file to which it can be exported."""
+"""Speed of a generator and of its exported files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ganforge.benchmark.calls import LOADERS, call_eager
 from ganforge.benchmark.programs import ONNXRUNTIME_ROOT, Programs, build_programs, join
 from ganforge.benchmark.timing import Timing, measure_cases, repeat
 from ganforge.benchmark.training_setup import Players
@@ -22,12 +22,12 @@ from ganforge.contract.errors import GanforgeError
 from ganforge.contract.networks import Generator
 from ganforge.export.examples import Asked, make_example
 from ganforge.export.portable import Portable
+from ganforge.export.scripting import quiet
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec
 from ganforge.training.execution.engine import EAGER
 
-BATCHES = (1, 64)
-"""Examples in a call: one alone, and many at once."""
+BATCHES = (1, 64)  # batch sizes
 
 FORMATS = (
     ("torchscript", "float32"),
@@ -36,25 +36,17 @@ FORMATS = (
     ("pt2", "float32"),
     ("pt2", "bfloat16"),
 )
-"""Names of exporters, and the numbers in which their files compute; float32 if none are asked for."""
+"""Exporters and precisions."""
 
-ROUNDS = 3
-"""In which each file has its turn in C++."""
+ROUNDS = 3  # number of turns of each file in C++
+LeaveOut = Callable[[str, str], None]  # called with what is not measured, and the reason
 
-LeaveOut = Callable[[str, str], None]
-"""Told what is not measured, and why."""
+Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Served:
-    """What is timed.
-
-    Attributes:
-        format: Name of the exporter; ``eager`` for the network itself.
-        precision: Numbers in which it computes.
-        language: ``Python``, or ``C++``, in which the calls are made.
-        batch: Examples in a call.
-    """
+    """Measured generator: exporter or ``eager``, precision, ``Python`` or ``C++``, and batch size."""
 
     format: str
     precision: str
@@ -63,28 +55,51 @@ class Served:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Description in words."""
         return f"{self.format}, {self.precision}, batch {self.batch}, from {self.language}"
 
 
+def call_eager(generator: Generator, inputs: Mapping[str, Tensor]) -> Call:
+    """Return a call of a network on prepared inputs."""
+    return partial(generator, inputs["z"], inputs.get("labels"))
+
+
+def _call_torchscript(path: Path, inputs: Mapping[str, Tensor]) -> Call:
+    with quiet():
+        network = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
+    return partial(network, inputs["z"], inputs.get("labels"))
+
+
+def _call_onnx(path: Path, inputs: Mapping[str, Tensor]) -> Call:
+    """Return a call of ONNX Runtime without spinning threads, which would slow down the next case."""
+    onnxruntime = importlib.import_module("onnxruntime")  # optional dependency
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return partial(session.run, None, {name: each.numpy() for name, each in inputs.items()})
+
+
+def _call_inductor(path: Path, inputs: Mapping[str, Tensor]) -> Call:
+    return partial(torch._inductor.aoti_load_package(str(path)), *inputs.values())
+
+
+LOADERS: dict[str, Callable[[Path, Mapping[str, Tensor]], Call]] = {
+    ".pt": _call_torchscript,
+    ".onnx": _call_onnx,
+    ".pt2": _call_inductor,
+}
+"""Loaders by file extension. Each batch size loads its own network, which may specialize on the first size it sees."""
+
+
 def measure_serving(players: Players, registry: Registry, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Export a recipe's averaged generator, and time a call of the network and of each file, on the CPU.
+    """Export the EMA generator, and time calls of the network and of each file on the CPU, for about `seconds` each.
 
-    In Python all take turns. Then the programs in C++ do, each beside the network in Python, with whose time of that
-    moment it is compared. All use as many threads as torch does.
-
-    Args:
-        players: Of the recipe.
-        registry: Where exporters are looked up.
-        seconds: For each file, batch and language, about.
-        say: Told in one line of each file, and of each thing that cannot be measured.
-
-    Returns:
-        ``rows``, with times in seconds and the ratio of each to the time of the network at the same batch;
-        ``versions`` of what computes them beside torch; and ``left_out``, a line for each thing that is not there.
+    In Python all cases take turns. Each C++ program is compared with a simultaneous timing of the network. Returns
+    ``rows`` with times and their ratio to the network at the same batch size; ``versions``; and ``left_out``.
     """
-    generator = copy.deepcopy(players.state.average).cpu().float().eval().requires_grad_(False)
-    EAGER.place(generator)
+    generator = copy.deepcopy(players.state.ema).cpu().float().eval().requires_grad_(False)
+    EAGER.prepare(generator)
     portable = Portable(generator, players.data.spec)
     inputs = {batch: make_example(portable, generator, Asked(batch)).inputs for batch in BATCHES}
     left_out: list[str] = []
@@ -94,7 +109,7 @@ def measure_serving(players: Players, registry: Registry, seconds: float, say: C
         say(left_out[-1])
 
     with tempfile.TemporaryDirectory(prefix="ganforge-bench-") as folder:
-        files = export_files(generator, describe_generator(players), registry, Path(folder), say, leave_out)
+        files = _export_files(generator, describe_generator(players), registry, Path(folder), say, leave_out)
         programs = None
         try:
             programs = build_programs(Path(folder) / "build")
@@ -110,10 +125,15 @@ def measure_serving(players: Players, registry: Registry, seconds: float, say: C
         rows = [make_row(served, timing, timing.median / medians[served.batch]) for served, timing in timings.items()]
         if programs is not None:
             rows += time_programs(programs, files, eager, seconds, leave_out)
-    return {"rows": rows, "versions": list_versions(programs), "left_out": left_out}
+    try:
+        runtime = importlib.metadata.version("onnxruntime")
+    except importlib.metadata.PackageNotFoundError:
+        runtime = None
+    versions = {"onnxruntime": runtime, "compiler": None if programs is None else programs.compiler}
+    return {"rows": rows, "versions": versions, "left_out": left_out}
 
 
-def export_files(
+def _export_files(
     generator: Generator,
     card: Mapping[str, Any],
     registry: Registry,
@@ -121,19 +141,7 @@ def export_files(
     say: Callable[[str], None],
     leave_out: LeaveOut,
 ) -> dict[tuple[str, str], Path]:
-    """Write a generator in each of `FORMATS` that can be had here; each file is proved first.
-
-    Args:
-        generator: On the CPU, in evaluation mode.
-        card: What its files are to tell of it.
-        registry: Where exporters are looked up.
-        folder: Where the files go.
-        say: Told in one line of each file.
-        leave_out: Told of each that cannot be had.
-
-    Returns:
-        The files, by format and precision.
-    """
+    """Export and verify a generator in each available format; return the files by format and precision."""
     files = {}
     for name, precision in FORMATS:
         try:
@@ -150,7 +158,7 @@ def export_files(
 
 
 def describe_generator(players: Players) -> dict[str, Any]:
-    """What the files tell of a generator that nobody has trained."""
+    """Return the card of an untrained generator."""
     part, data = players.config.generator, players.data
     return {
         "generator": {"name": part.name, "options": dict(part.options)},
@@ -160,16 +168,12 @@ def describe_generator(players: Players) -> dict[str, Any]:
 
 
 def check_precision(precision: str) -> None:
-    """Refuse numbers that this processor has no instructions for: computing with them would be slow for that alone.
-
-    Raises:
-        GanforgeError: It has none.
-    """
+    """Raise `GanforgeError` if the processor has no instructions for the precision."""
     if precision == "bfloat16" and not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         raise GanforgeError("this processor has neither avx512_bf16 nor amx_bf16")
 
 
-def time_python(calls: Mapping[Served, Callable[[], object]], seconds: float) -> dict[Served, Timing]:
+def time_python(calls: Mapping[Served, Call], seconds: float) -> dict[Served, Timing]:
     """Time calls in turns, without gradients."""
     names = {served.name: served for served in calls}
     with torch.no_grad():
@@ -180,15 +184,15 @@ def time_python(calls: Mapping[Served, Callable[[], object]], seconds: float) ->
 def time_programs(
     programs: Programs,
     files: Mapping[tuple[str, str], Path],
-    eager: Mapping[Served, Callable[[], object]],
+    eager: Mapping[Served, Call],
     seconds: float,
     leave_out: LeaveOut,
 ) -> list[dict[str, Any]]:
-    """Time files from C++ in turns, each right after the network in Python at the same batch; gives rows."""
+    """Time files in C++ in turns, each after the network in Python at the same batch size; return rows."""
     turns: dict[Served, Callable[[], Timing]] = {}
     for (name, precision), path in files.items():
         if path.suffix not in programs.by_suffix:
-            leave_out(f"{name}, {precision}, from C++", f"{ONNXRUNTIME_ROOT} names no ONNX Runtime for it")
+            leave_out(f"{name}, {precision}, from C++", f"{ONNXRUNTIME_ROOT} is not set")
             continue
         for batch in BATCHES:
             time = partial(programs.time, path, batch, seconds / ROUNDS, torch.get_num_threads())
@@ -207,18 +211,9 @@ def time_programs(
                 continue
             taken[served].append(timing)
             ratios[served].append(timing.median / beside.median)
-    return [make_row(served, join(all_of), statistics.median(ratios[served])) for served, all_of in taken.items()]
+    return [make_row(served, join(timings), statistics.median(ratios[served])) for served, timings in taken.items()]
 
 
 def make_row(served: Served, timing: Timing, ratio: float) -> dict[str, Any]:
-    """What was measured of one, fit for JSON; its ratio is that to the network in Python."""
+    """Return a row for JSON; `ratio` is that to the network in Python."""
     return {**asdict(served), **timing.tree(), "images_per_second": served.batch / timing.median, "ratio": ratio}
-
-
-def list_versions(programs: Programs | None) -> dict[str, str | None]:
-    """Of ONNX Runtime in Python and of the compiler in C++; None where there is none."""
-    try:
-        runtime = importlib.metadata.version("onnxruntime")
-    except importlib.metadata.PackageNotFoundError:
-        runtime = None
-    return {"onnxruntime": runtime, "compiler": None if programs is None else programs.compiler}

@@ -1,4 +1,4 @@
-"""All that is measured of one recipe, as one tree that is fit for JSON."""
+"""Report of one recipe: speed, use of the machine, and memory."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import Any
 
 import torch
 
-from ganforge.benchmark.cases import LoopCase, data_case, export_case, sample_case, step_case
-from ganforge.benchmark.ceilings import ceiling_cases, copy_bytes, product_flops
+from ganforge.benchmark.cases import (
+    COPIED_BYTES,
+    EDGES,
+    LoopCase,
+    data_case,
+    export_case,
+    machine_cases,
+    sample_case,
+    step_case,
+)
 from ganforge.benchmark.counting import peak_resident_bytes
 from ganforge.benchmark.timing import Case, Timing, measure_cases, weigh
 from ganforge.benchmark.training_setup import Players, count_step
@@ -20,7 +28,7 @@ from ganforge.version import __version__
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What was measured on, and by what."""
+    """Return the machine and the versions."""
     return {
         "versions": {"ganforge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "device": {
@@ -33,15 +41,9 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def measure_recipe(players: Players, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Time a recipe and the machine in turns, and say what share of the machine its step uses.
+    """Time a recipe and the machine in turns, and compute the share of the machine that a step uses.
 
-    Args:
-        players: Of the recipe.
-        seconds: For each case, about.
-        say: Told in one line of what cannot be measured.
-
-    Returns:
-        ``cases``, ``ceilings``, ``work`` and ``memory``; times in seconds, rates by second.
+    Returns ``cases``, ``ceilings``, ``work`` and ``memory`` for JSON; times in seconds, rates per second.
     """
     device, kinds = players.engine.device, players.kinds()
     counted = [count_step(players, kind) for kind in kinds]
@@ -52,12 +54,12 @@ def measure_recipe(players: Players, seconds: float, say: Callable[[str], None])
         "loop": loop,
         "data": data_case(players),
         "sample": sample_case(players),
-        **ceiling_cases(device),
+        **machine_cases(device),
     }
     try:
         cases["export"] = export_case(players)
     except GanforgeError as error:
-        say(f"the generator is not measured as exported: {error.message}")
+        say(f"the exported generator is not measured: {error.message}")
     samples = measure_cases(cases, seconds, players.engine.finish)
 
     timings = {name: Timing.of(each) for name, each in samples.items()}
@@ -78,12 +80,13 @@ def measure_recipe(players: Players, seconds: float, say: Callable[[str], None])
         "sample": _rate(timings["sample"], batch),
         "export": _rate(timings["export"], batch) if "export" in timings else None,
     }
+    rates = {
+        "float32": ("flops_per_second", 2 * EDGES[device.type] ** 3),
+        "bfloat16": ("flops_per_second", 2 * EDGES[device.type] ** 3),
+        "copy": ("bytes_per_second", 2 * COPIED_BYTES[device.type]),
+    }
     ceilings = {
-        **{
-            name: {**timings[name].tree(), "flops_per_second": product_flops(device) / timings[name].median}
-            for name in ("float32", "bfloat16")
-        },
-        "copy": {**timings["copy"].tree(), "bytes_per_second": copy_bytes(device) / timings["copy"].median},
+        name: {**timings[name].tree(), unit: work / timings[name].median} for name, (unit, work) in rates.items()
     }
     flops, size = (
         sum(share * getattr(each, name) for each, share in zip(counted, shares, strict=True))

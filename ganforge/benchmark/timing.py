@@ -1,4 +1,4 @@
-"""Times that can be trusted on a machine that is now quicker, now slower: cases take turns, and spreads are shown."""
+"""Timing of cases that take turns, so that drifts of the machine's speed affect all alike."""
 
 from __future__ import annotations
 
@@ -9,45 +9,28 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
-WARM_UP = 3
-"""Calls of a case before it is timed: allocators, compilers and graphs have settled by then."""
-
-LEAST_SAMPLES = 3
-"""Samples of a case, however long they take."""
-
-MOST_SAMPLES = 20
-"""Samples of a case, about; calls that are quicker are taken together."""
-
-MOST_CALLS = 16
-"""In one sample, since what they need lies ready before."""
+WARM_UP = 3  # untimed calls of each case, for allocators, compilers and CUDA graphs
+LEAST_SAMPLES = 3  # minimum number of samples per case
+MOST_SAMPLES = 20  # approximate maximum number of samples per case; fast calls are timed together
+MOST_CALLS = 16  # maximum number of calls per sample, whose inputs are prepared before
 
 Case = Callable[[int], Callable[[], object]]
-"""Makes ready for so many calls, which is not timed, and gives what makes them."""
+"""Prepares a number of calls, untimed, and returns a function that makes them."""
 
 
 def repeat(work: Callable[[], object]) -> Case:
-    """A case that needs nothing to be made ready: the same call, so many times."""
+    """Return a case without preparation."""
 
-    def prepare(calls: int) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(calls):
-                work()
+    def run(calls: int) -> None:
+        for _ in range(calls):
+            work()
 
-        return run
-
-    return prepare
+    return lambda calls: partial(run, calls)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one call took.
-
-    Attributes:
-        median: Seconds; half of the samples took longer.
-        least: Seconds of the quickest sample.
-        most: Seconds of the slowest.
-        samples: How many there were.
-    """
+    """Seconds per call: median, minimum and maximum over the samples."""
 
     median: float
     least: float
@@ -56,26 +39,17 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Self:
-        """From the seconds of a call in each sample."""
+        """Summarize samples."""
         return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
 
     def tree(self) -> dict[str, float]:
-        """Fit for JSON."""
-        return {
-            "median_seconds": self.median,
-            "min_seconds": self.least,
-            "max_seconds": self.most,
-            "samples": self.samples,
-        }
+        """Return the timing for JSON."""
+        names = ("median_seconds", "min_seconds", "max_seconds", "samples")
+        return dict(zip(names, (self.median, self.least, self.most, self.samples), strict=True))
 
 
 def weigh(timings: Sequence[Timing], shares: Sequence[float]) -> Timing:
-    """What calls of several kinds take on average.
-
-    Args:
-        timings: Of each kind.
-        shares: How often each comes; their sum is 1.
-    """
+    """Return the weighted mean of timings; the shares sum to 1."""
     pairs = list(zip(timings, shares, strict=True))
     return Timing(
         median=sum(share * each.median for each, share in pairs),
@@ -86,16 +60,7 @@ def weigh(timings: Sequence[Timing], shares: Sequence[float]) -> Timing:
 
 
 def measure_cases(cases: Mapping[str, Case], seconds: float, finish: Callable[[], None]) -> dict[str, list[float]]:
-    """Time cases in turns, so that a slow phase of the machine hits all of them alike.
-
-    Args:
-        cases: By name.
-        seconds: For each, about; `LEAST_SAMPLES` are taken anyway.
-        finish: Waits until the device has done all that it was asked to.
-
-    Returns:
-        By name, the seconds of a call in each sample.
-    """
+    """Time cases in turns, for about `seconds` each; return the seconds per call of each sample."""
     calls = {}
     for name, case in cases.items():
         time_calls(case, WARM_UP, finish)
@@ -106,15 +71,7 @@ def measure_cases(cases: Mapping[str, Case], seconds: float, finish: Callable[[]
 
 
 def take_turns(samples: Mapping[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
-    """Take samples until each kind has had its seconds; next is always the one that has had the least so far.
-
-    Args:
-        samples: What takes a sample and gives its seconds, by name.
-        seconds: For each kind.
-
-    Returns:
-        The seconds of all samples, by name.
-    """
+    """Call the functions until each has used its seconds; the next is always the one with the least total."""
     taken: dict[str, list[float]] = {name: [] for name in samples}
     while unfinished := [name for name, each in taken.items() if len(each) < LEAST_SAMPLES or sum(each) < seconds]:
         name = min(unfinished, key=lambda each: sum(taken[each]))
@@ -123,15 +80,7 @@ def take_turns(samples: Mapping[str, Callable[[], float]], seconds: float) -> di
 
 
 def alternate(samples: Mapping[str, Callable[[], float]], seconds: float) -> dict[str, list[float]]:
-    """Take one sample of each kind after the other, again and again, until all together have had their seconds.
-
-    Args:
-        samples: What takes a sample and gives its seconds, by name.
-        seconds: For each kind, about.
-
-    Returns:
-        The seconds of all samples, by name; as many of each, so that those of one round are pairs.
-    """
+    """Call the functions in strict rotation until they have used `seconds` each on average; samples of a round pair."""
     taken: dict[str, list[float]] = {name: [] for name in samples}
     rounds = 0
     while rounds < LEAST_SAMPLES or sum(map(sum, taken.values())) < seconds * len(taken):
@@ -142,7 +91,7 @@ def alternate(samples: Mapping[str, Callable[[], float]], seconds: float) -> dic
 
 
 def time_calls(case: Case, calls: int, finish: Callable[[], None]) -> float:
-    """The seconds of so many calls of a case; see `measure_cases` for the arguments."""
+    """Return the seconds of a number of calls."""
     run = case(calls)
     finish()
     start = time.perf_counter()

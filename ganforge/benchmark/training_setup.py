@@ -1,10 +1,12 @@
-"""The players of a recipe, ready to step as in a run, and the kinds of steps that they take."""
+"""Setup of a recipe for benchmarks: random data, training state, and kinds of steps."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch import Tensor
 from ganforge.benchmark.counting import Counter
 from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
+from ganforge.contract.data import DataSpec
+from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
-from ganforge.training.execution.autotune import settle_plan
+from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.cuda_graphs import Stepper, make_stepper
 from ganforge.training.execution.engine import Engine
 from ganforge.training.loading.sampler import Batches
@@ -22,19 +26,15 @@ from ganforge.training.start import open_batches, open_engine
 from ganforge.training.state import TrainingState, build_state
 from ganforge.training.steps import Batch, read_batch, take_step
 
-MOST_STEPS = 10_000
-"""Looked at for how often each kind of step comes."""
+MOST_BYTES = 1 << 26  # maximum size of the examples in values, unless two batches are larger
+
+MOST_EXAMPLES = 20_000
+MOST_STEPS = 10_000  # maximum number of steps in which kinds are counted
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Steps on which the same penalties are due.
-
-    Attributes:
-        penalties: Their names.
-        index: Number of the first such step.
-        share: Of all steps; above 0, at most 1.
-    """
+    """Steps with the same penalties: number of the first one, and share of all steps in (0, 1]."""
 
     penalties: tuple[str, ...]
     index: int
@@ -42,23 +42,17 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Description of the penalties."""
         return f"with {', '.join(self.penalties)}" if self.penalties else "plain"
 
 
 @dataclass
 class Players:
-    """What a run would train, how it would, and where it stands in its data.
+    """Recipe that is ready to train.
 
     Attributes:
-        config: Settled.
-        data: What it is trained on.
-        state: The networks, penalties and optimisers.
-        batches: Of the data.
-        engine: How steps are computed.
-        take_step: Takes them.
-        begin: Real images that networks take themselves to have seen: as many as it takes them to be fully grown.
-        position: Where in the data the next batch begins.
+        begin: Images after which growing networks have their final size; else 0.
+        position: First sample of the next batch.
     """
 
     config: RunConfig
@@ -72,42 +66,39 @@ class Players:
 
     @property
     def step_images(self) -> int:
-        """Real images that a step shows."""
+        """Real images per step."""
         return self.config.training.batch * self.config.training.d_steps
 
     def read(self) -> list[Batch]:
-        """Batches for one step."""
+        """Read the batches of one step."""
         batch = self.config.training.batch
-        shown = []
-        for _ in range(self.config.training.d_steps):
-            shown.append(read_batch(self.state, self.batches, self.engine, self.position, batch))
-            self.position += batch
-        return shown
+        first, self.position = self.position, self.position + self.step_images
+        starts = range(first, self.position, batch)
+        return [read_batch(self.state, self.batches, self.engine, start, batch) for start in starts]
 
     def kinds(self) -> list[Kind]:
-        """The kinds of steps by when they come first, with their shares."""
+        """Return the kinds of steps in order of their first occurrence."""
         seen: dict[tuple[tuple[str, int], ...], list[int]] = {}
-        for index in range(self.period()):
-            seen.setdefault(self.due(index), []).append(index)
+        for index in range(self._period()):
+            seen.setdefault(self._due(index), []).append(index)
         return [
-            Kind(tuple(dict.fromkeys(name for name, _ in key)), found[0], len(found) / self.period())
+            Kind(tuple(dict.fromkeys(name for name, _ in key)), found[0], len(found) / self._period())
             for key, found in seen.items()
         ]
 
     def kind_at(self, index: int, kinds: list[Kind]) -> Kind:
-        """To which of the kinds a step belongs."""
-        return next(each for each in kinds if self.due(each.index) == self.due(index % self.period()))
+        """Return the kind of a step."""
+        return next(each for each in kinds if self._due(each.index) == self._due(index % self._period()))
 
-    def period(self) -> int:
-        """Steps after which their kinds come again."""
+    def _period(self) -> int:
         return min(MOST_STEPS, math.lcm(*(each.every for each in self.state.penalties)))
 
-    def due(self, index: int) -> tuple[tuple[str, int], ...]:
-        """Which penalties are due on a step, and how often: the discriminator may take more than one."""
+    def _due(self, index: int) -> tuple[tuple[str, int], ...]:
+        """Return the penalties of a step, and how often the players compute them."""
         steps = self.config.training.d_steps
-        places = [*range(index * steps, (index + 1) * steps), index]
+        numbers = [*range(index * steps, (index + 1) * steps), index]
         counts = {
-            each.name: sum(place % each.every == 0 for place in places)
+            each.name: sum(number % each.every == 0 for number in numbers)
             for each in self.state.penalties
             if each.weight.at(self.begin) > 0
         }
@@ -117,53 +108,71 @@ class Players:
 def open_players(
     config: RunConfig, registry: Registry, data: PackedData, device: torch.device, say: Callable[[str], None]
 ) -> Players:
-    """Make the players as `ganforge train` would, with a plan that is settled.
-
-    Raises:
-        GanforgeError: They cannot be trained so.
-    """
+    """Construct the initial state of a recipe with an execution plan, like `ganforge train`."""
     state = build_state(config, registry, data.spec, device)
     batches = open_batches(config.training, data, device)
-    config = settle_plan(config, state, batches, device, say)
+    config = choose_plan(config, state, batches, device, say)
     engine = open_engine(config.training, state, device, say)
     begin = max(each.phases()[-1] if isinstance(each, Growing) else 0 for each in state.networks())
     state.images = begin
-    state.follow_schedules(config.optimizer)
+    state.apply_schedules(config.optimizer)
     return Players(config, data, state, batches, engine, make_stepper(engine), begin)
 
 
-@dataclass(frozen=True)
-class Work:
-    """What one step asks of the machine; see `Counter`."""
-
-    flops: int
-    bytes: int
-    peak_bytes: int
-
-
-def count_step(players: Players, kind: Kind) -> Work:
-    """Count one step, taken operation by operation whatever the engine.
-
-    On CUDA the peak is what torch had allocated for all tensors of the process, else that of the tensors of the step.
-    """
+def count_step(players: Players, kind: Kind) -> Counter:
+    """Count one step in eager execution; on CUDA, ``peak_bytes`` is that of torch's allocator."""
     state, device = players.state, players.engine.device
     engine = Engine(replace(players.engine.plan, engine="eager"), device)
-    take_step(state, players.read(), kind.index, engine)  # the optimisers have made their tensors then
+    take_step(state, players.read(), kind.index, engine)  # allocates the state of the optimizers
     shown = players.read()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with Counter([*_tensors(state), *(each for batch in shown for each in (batch.real, batch.latents))]) as counter:
+    counter = Counter([*_tensors(state), *(each for batch in shown for each in (batch.real, batch.latents))])
+    with counter:
         take_step(state, shown, kind.index, engine)
     state.images = players.begin
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else counter.peak_bytes
-    return Work(counter.flops, counter.bytes, peak)
+    if device.type == "cuda":
+        counter.peak_bytes = torch.cuda.max_memory_allocated(device)
+    return counter
 
 
 def _tensors(state: TrainingState) -> Iterator[Tensor]:
-    """All that is kept from step to step."""
     for module in state.modules().values():
         yield from module.parameters()
         yield from module.buffers()
     for optimizer, _ in state.optimizers().values():
         for entries in optimizer.state.values():
             yield from entries.values()
+
+
+def read_spec(config: RunConfig, registry: Registry) -> DataSpec:
+    """Return the format of the data of a configuration, from as few examples as possible."""
+    data = config.data
+    options = dict(data.options)
+    if data.source in registry.names("dataset") and "count" in registry.options("dataset", data.source):
+        options["count"] = 1
+    with tempfile.TemporaryDirectory(prefix="ganforge-bench-") as folder:
+        return open_data(
+            data.source,
+            resolution=data.resolution,
+            options=options,
+            registry=registry,
+            cache=Path(folder),
+            skip_bad=data.skip_bad,
+        ).spec
+
+
+def draw_noise(spec: DataSpec, batch: int) -> PackedData:
+    """Draw random examples with balanced classes: a few thousand, at least two batches."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(2 * batch, min(MOST_EXAMPLES, MOST_BYTES // math.prod(spec.shape)))
+    if spec.is_image:
+        examples = torch.randint(0, 256, (count, *spec.shape), dtype=torch.uint8, generator=generator)
+    else:
+        examples = torch.randn(count, *spec.shape, generator=generator)
+    labels = torch.arange(count) % spec.num_classes if spec.num_classes else None
+    sources = None
+    if spec.source_shape:
+        pixels = torch.randint(0, 256, (count, *spec.source_shape), dtype=torch.uint8, generator=generator)
+        sources = PackedData("noise", pixels, None, (), "0" * 64)
+    return PackedData("noise", examples, labels, spec.class_names, "0" * 64, sources=sources)

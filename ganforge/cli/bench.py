@@ -184,7 +184,7 @@ def _given(tree: dict[str, Any]) -> dict[str, Any]:
 
 def _settle(registry: Registry, layers: list[dict[str, Any]]) -> tuple[RunConfig, PackedData]:
     """The configuration, and the data that it names if they are named by the user; else noise of that form."""
-    from ganforge.benchmark.noise import draw_noise, read_spec
+    from ganforge.benchmark.training_setup import draw_noise, read_spec
     from ganforge.config.schema import resolve
     from ganforge.config.sources import merge
     from ganforge.data.pack import open_configured

@@ -1,4 +1,4 @@
-"""From a user's images to one packed tensor."""
+"""Data: folders, zips, arrays and data sets, packed into one tensor."""
 
 from ganforge.core.cache import cache_folder
 from ganforge.data.pack import open_data, pack_data

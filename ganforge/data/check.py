@@ -1,4 +1,4 @@
-"""Looks at a user's data before anything is trained on them."""
+"""Validation of data before training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.contract.errors import DataError
-from ganforge.data.decode import normalise, open_picture, strict_decoding
+from ganforge.data.decode import normalize, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
 from ganforge.data.pack import find_source
-from ganforge.data.packer import Progress, settle_labels
+from ganforge.data.packer import Progress, validate_labels
 from ganforge.data.plan import PackingPlan
 from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.text import printable, short
@@ -26,22 +26,19 @@ from ganforge.plugins.registry import Registry
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was found at a path, or in a data set.
+    """Result of `check_data`.
 
     Attributes:
-        path: The path, or the name of the data set.
-        options: Of the data set, as they were given.
         kind: ``folder``, ``zip``, ``array``, ``packed folder`` or ``data set``.
         count: Number of examples, readable or not.
-        sizes: Examples of each size, such as ``{"640 x 480": 12}``, width first, the most frequent first.
-        modes: Examples of each mode, by Pillow's names, or ``vector``.
-        classes: Examples of each class in the order of the labels; empty for unlabelled data.
-        duplicates: Names of examples with the same content, group by group.
-        unreadable: For each example that cannot be read, why.
-        shape: Of an example as training would take it, ``(H, W, C)`` or ``(D,)``; empty if it would not.
-        training: What training would do with the examples, in words.
-        problem: Why they cannot be trained on; empty if they can.
-        hint: What to do about that.
+        sizes: Number of examples by size, e.g. ``{"640 x 480": 12}``, width first; most frequent first.
+        modes: Number of examples by Pillow mode, or ``vector``.
+        classes: Number of examples by class in the order of the labels; empty for unlabeled data.
+        duplicates: Groups of names of identical examples.
+        unreadable: Error by name of the example.
+        shape: Shape of a training example, ``(H, W, C)`` or ``(D,)``; empty if training would fail.
+        training: Summary of the preprocessing.
+        problem: Error that prevents training; empty if there is none.
     """
 
     path: str
@@ -60,13 +57,13 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Whether training would take these data."""
+        """Return whether the data can be used for training."""
         return not self.problem
 
 
 @dataclass(frozen=True)
-class _Look:
-    """One example that can be read: its name, shape, mode, digest and class, and whether it comes with an image."""
+class _Summary:
+    """One readable example."""
 
     name: str
     shape: Shape
@@ -84,51 +81,38 @@ def check_data(
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> DataReport:
-    """Read all examples of a source, and say what training would do with them.
-
-    Args:
-        source: A folder or zip of images, an ``.npy`` file or a packed folder; else the name of a registered data set.
-        progress: Called with the number of examples read and of all.
-        skip_bad: Judge as for a training that leaves out what cannot be read.
-        options: Of a registered data set.
-        registry: Where names are looked up; None for paths only.
-
-    Raises:
-        DataError: There is nothing to look at, or it cannot be opened at all.
-        OptionError: An unknown option, or a value that is not to be had.
-        PluginError: A data set fails or breaks its contract.
-    """
+    """Read all examples of a source as in `open_data`, and describe their use in training."""
     found = find_source(str(source), None, options or {}, registry, skip_bad)
     title = found.title
     reader = Reader(found.dataset, title)
-    reader.bad = BadExamples(title, reader.length, most=reader.length)  # all of them are to be listed
-    looks: list[_Look] = []
+    reader.bad = BadExamples(title, reader.length, most=reader.length)  # report all of them
+    summaries: list[_Summary] = []
     with strict_decoding():
         pixels = max((math.prod(shape[:2]) for shape in reader.survey()[0]), default=1)
-        chunks = in_chunks(lambda indices: (indices.stop, _look(reader, indices)), reader.length, pixels)
+        chunks = in_chunks(lambda indices: (indices.stop, _summarize(reader, indices)), reader.length, pixels)
         for done, some in chunks:
-            looks += some
+            summaries += some
             if progress:
                 progress(done, reader.length)
-    labels, names = _classes(reader, looks)
+    labels, names = _classes(reader, summaries)
     counts = Counter(names[label] for label in labels)
     shape: Shape = ()
     training, problem, hint = "", "", ""
     try:
-        shape, training = _foresee(reader, looks, names, skip_bad)
+        shape, training = _plan_training(reader, summaries, names, skip_bad)
     except DataError as error:
         problem, hint = error.message, error.hint
     training = "; ".join(filter(None, (training, found.note)))
     same = defaultdict(list)
-    for look in looks:
-        same[look.digest].append(look.name)
+    for summary in summaries:
+        same[summary.digest].append(summary.name)
     return DataReport(
         path=printable(str(source)),
         options=dict(options or {}),
         kind=_kind(found.dataset),
         count=reader.length,
-        sizes=dict(Counter(_size(look.shape) for look in looks).most_common()),
-        modes=dict(Counter(look.mode for look in looks).most_common()),
+        sizes=dict(Counter(_size(summary.shape) for summary in summaries).most_common()),
+        modes=dict(Counter(summary.mode for summary in summaries).most_common()),
         classes={name: counts[name] for name in names},
         duplicates=[group for group in same.values() if len(group) > 1],
         unreadable=reader.bad.reasons(),
@@ -139,13 +123,13 @@ def check_data(
     )
 
 
-def _look(reader: Reader, indices: range) -> list[_Look]:
+def _summarize(reader: Reader, indices: range) -> list[_Summary]:
     if isinstance(reader.dataset, ImageFiles):
-        return [look for index in indices if (look := _look_at_file(reader.dataset, reader, index))]
+        return [summary for index in indices if (summary := _summarize_file(reader.dataset, reader, index))]
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     examples = reader.read(indices)
     return [
-        _Look(
+        _Summary(
             reader.call(index)[0],
             example.shape,
             modes[example.shape[2]] if len(example.shape) == 3 else "vector",
@@ -157,68 +141,69 @@ def _look(reader: Reader, indices: range) -> list[_Look]:
     ]
 
 
-def _look_at_file(source: ImageFiles, reader: Reader, index: int) -> _Look | None:
+def _summarize_file(source: ImageFiles, reader: Reader, index: int) -> _Summary | None:
     name, where = reader.call(index)
     label = None if source.labels is None else source.labels[index]
     try:
         with source.content(source.names[index]) as content:
             opened = open_picture(content, where)
             mode = opened.mode
-            image = normalise(opened, where)
+            image = normalize(opened, where)
             digest = hashlib.sha256(content).digest()
     except DataError as error:
         reader.bad.add(index, name, where, error, label)
         return None
-    return _Look(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
+    return _Summary(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
 
 
-def _classes(reader: Reader, looks: Sequence[_Look]) -> tuple[Sequence[int], tuple[str, ...]]:
-    """The classes of all examples, those of unreadable ones too where they are known, and all names."""
+def _classes(reader: Reader, summaries: Sequence[_Summary]) -> tuple[Sequence[int], tuple[str, ...]]:
+    """Return the labels, of unreadable examples too if known, and the class names."""
     if isinstance(reader.dataset, ImageFiles):
         return reader.dataset.labels or [], reader.class_names
-    if not looks:
+    if not summaries:
         return [], reader.class_names
-    numbers, names = settle_labels([look.label for look in looks], reader.class_names, reader.name)
+    numbers, names = validate_labels([summary.label for summary in summaries], reader.class_names, reader.name)
     return [] if numbers is None else numbers.tolist(), names
 
 
-def _foresee(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...], skip_bad: bool) -> tuple[Shape, str]:
-    """The shape that training would take, and what it would do; an error if it would refuse."""
+def _plan_training(
+    reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...], skip_bad: bool
+) -> tuple[Shape, str]:
+    """Return the shape and description of training examples; raise `DataError` if training would fail."""
     title, bad = reader.name, reader.bad.reasons()
     if bad and not skip_bad:
         name, reason = next(iter(bad.items()))
         raise DataError(
-            f"{title}: {len(bad)} of {reader.length} cannot be read, such as {short(name)}: {reason}",
-            f"mend or remove what is listed as unreadable; {_foresee_skipping(reader, looks, class_names)}",
+            f"{title}: {len(bad)} of {reader.length} cannot be read, e.g. {short(name)}: {reason}",
+            f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, class_names)}",
         )
     if len(bad) > may_be_left_out(reader.length):
         raise too_many(title, str(len(bad)), reader.length, bad)
-    reader.bad.check_classes([look.label for look in looks], class_names)
+    reader.bad.check_classes([summary.label for summary in summaries], class_names)
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
-        raise DataError(f"{title}: the examples are not those of the fingerprint", "pack the data again")
-    shapes = {look.shape for look in looks}
+        raise DataError(f"{title}: the examples do not match the fingerprint", "pack the data again")
+    shapes = {summary.shape for summary in summaries}
     plan = PackingPlan.of(shapes, None, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
-    told = ", in pairs" if looks[0].paired else ", no classes"
-    classes = f", {len(class_names)} classes" if class_names else told
+    unlabeled = ", in pairs" if summaries[0].paired else ", no classes"
+    classes = f", {len(class_names)} classes" if class_names else unlabeled
     if not plan.is_image:
         return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)
     steps = "crop to the central square, " * (done["crop"] != "none") + "resize, " * (done["resize"] != "none")
     height, width, channels = plan.shape
-    colours = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    done_to = f"{left_out}{steps or 'take as it is, '}{width} x {height} ({plan.chosen}), {colours}{classes}"
-    return plan.shape, done_to
+    colors = {1: "gray", 3: "RGB", 4: "RGBA"}[channels]
+    return plan.shape, f"{left_out}{steps or 'unchanged, '}{width} x {height} ({plan.chosen}), {colors}{classes}"
 
 
-def _foresee_skipping(reader: Reader, looks: Sequence[_Look], class_names: tuple[str, ...]) -> str:
-    """What training with ``--skip-bad`` would do."""
+def _describe_skipping(reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...]) -> str:
+    """Describe training with ``--skip-bad``."""
     if len(reader.bad) > may_be_left_out(reader.length):
-        return f"these are too many for --skip-bad, which leaves out one in {ONE_IN} at most"
+        return f"too many for --skip-bad, which skips at most one in {ONE_IN}"
     try:
-        return f"--skip-bad would {_foresee(reader, looks, class_names, True)[1]}"
+        return f"--skip-bad would {_plan_training(reader, summaries, class_names, True)[1]}"
     except DataError as error:
-        return f"--skip-bad would not do: {error.message}"
+        return f"--skip-bad would fail: {error.message}"
 
 
 def _size(shape: Shape) -> str:

@@ -1,6 +1,6 @@
-"""What networks are told of examples: their classes, or the images that they come with.
+"""Conditions of examples: class labels, or source images.
 
-Both are read by ``labels[start:stop]``, so whoever draws examples in batches need not know which they are.
+Both support ``labels[start:stop]``, so that code that reads batches is the same for both.
 """
 
 from __future__ import annotations
@@ -25,12 +25,7 @@ _MODES = {1: "L", 3: "RGB"}
 
 
 class SourceImages:
-    """Some of the images that examples come with, made floats when they are asked for: all at once could be too many.
-
-    Args:
-        sources: Of a `PackedData`.
-        indices: Which, int64 ``[N]``.
-    """
+    """Source images of examples `indices`, int64 ``[N]``, converted to float on access to limit memory."""
 
     def __init__(self, sources: PackedData, indices: Tensor) -> None:
         self._sources = sources
@@ -40,36 +35,35 @@ class SourceImages:
         return len(self._indices)
 
     def __getitem__(self, part: slice) -> Tensor:
-        """Images ``[n, C, H, W]`` in [-1, 1]."""
+        """Return images ``[n, C, H, W]`` in [-1, 1]."""
         chosen = self._indices[part]
         pixels = torch.empty(len(chosen), *self._sources.spec.shape, dtype=torch.uint8)
         self._sources.gather(chosen, pixels)
         return to_float(pixels)
 
     def take(self, positions: Tensor) -> SourceImages:
-        """Those at some positions, int64 ``[n]`` in ``[0, N)``."""
+        """Return the images at `positions`, int64 ``[n]`` in ``[0, N)``."""
         return SourceImages(self._sources, self._indices[positions])
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides their pixels, as hexadecimal text."""
+        """SHA-256 of the fingerprint and the indices, in hexadecimal."""
         indices = self._indices.numpy().astype("<i8").tobytes()
         return hashlib.sha256(self._sources.fingerprint.encode() + indices).hexdigest()
 
 
-Labels = Tensor | SourceImages
-"""Of N examples: classes, int64 ``[N]``, or images."""
+Labels = Tensor | SourceImages  # conditions of N examples: class labels int64 ``[N]``, or source images
 
 
 def labels_of(data: PackedData, indices: Tensor) -> Labels | None:
-    """What networks are told of some examples, int64 ``[N]``; None if there is nothing."""
+    """Return the conditions of examples `indices`, int64 ``[N]``; None if unconditional."""
     if data.sources is not None:
         return SourceImages(data.sources, indices)
     return None if data.labels is None else data.labels[indices]
 
 
 def draw_labels(labels: Labels, count: int, seed: int) -> Labels:
-    """Draw at random of what there is: classes in their proportions, images in turn, so that none comes too often."""
+    """Draw random conditions: class labels by frequency, source images in shuffled cycles."""
     if not isinstance(labels, SourceImages):
         return draw_classes(labels, count, seed)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
@@ -77,36 +71,29 @@ def draw_labels(labels: Labels, count: int, seed: int) -> Labels:
 
 
 def draw_classes(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Draw classes ``[count]`` at random of ``[N]``, in their proportions."""
+    """Draw class labels ``[count]`` from ``[N]`` with replacement."""
     chooser = torch.Generator().manual_seed(seed)
     return labels[torch.randint(len(labels), (count,), generator=chooser)]
 
 
 class SourceFiles:
-    """A user's pictures as a generator takes them, cropped and resized; read when they are asked for.
-
-    Args:
-        path: A picture; or a folder or zip of pictures.
-        shape: ``(C, H, W)`` of what the generator takes; H and W must be equal.
-
-    Attributes:
-        names: Their relative names, in their order.
+    """Picture files as source images ``(C, H, H)`` for a generator, cropped, resized and read on access.
 
     Raises:
-        DataError: There are none.
-        OptionError: The generator takes images that files do not hold.
+        DataError: No pictures found.
+        OptionError: Unsupported shape.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         if len(shape) != 3 or shape[0] not in _MODES or shape[1] != shape[2]:
             raise OptionError(
-                f"this generator takes images {list(shape)}, and files are made square, with 1 or 3 channels",
-                "call it from Python: ganforge.generate(generator, count, labels=images)",
+                f"this generator takes source images {list(shape)}; files give square images with 1 or 3 channels",
+                "use Python: ganforge.generate(generator, count, labels=images)",
             )
         found = _OnePicture(path) if path.is_file() and path.suffix.lower() != ".zip" else open_source(path)
         if not isinstance(found, ImageFiles):
             raise DataError(
-                f"{printable(str(path))} holds no picture files", "give a folder or zip of pictures, or one"
+                f"{printable(str(path))} holds no picture files", "give a picture, or a folder or zip of pictures"
             )
         self.names = found.names
         self._files, self._mode, self._size = found, _MODES[shape[0]], (shape[1], shape[2])
@@ -115,24 +102,20 @@ class SourceFiles:
         return len(self.names)
 
     def __getitem__(self, part: slice) -> Tensor:
-        """Images ``[n, C, H, W]`` in [-1, 1].
-
-        Raises:
-            DataError: One cannot be read.
-        """
+        """Return images ``[n, C, H, W]`` in [-1, 1]."""
         with strict_decoding():
             pixels = np.stack([self._read(index) for index in range(*part.indices(len(self)))])
         return to_float(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
     def _read(self, index: int) -> NDArray[np.uint8]:
-        """One image ``[H, W, C]``."""
+        """Read one image ``[H, W, C]``."""
         item = self._files[index]
-        image = item[0] if isinstance(item, tuple) else item  # it lies in the folder of a class
+        image = item[0] if isinstance(item, tuple) else item  # without its class label
         return np.atleast_3d(np.asarray(fit(image, self._size).convert(self._mode)))
 
 
 class _OnePicture(FolderImages):
-    """One file of a folder."""
+    """Single file as a folder."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.parent)

@@ -1,4 +1,4 @@
-"""From a picture file, whatever it holds, to one grey or RGB image of 8 bits a channel."""
+"""Decoding of picture files to gray or RGB images with 8 bits per channel."""
 
 from __future__ import annotations
 
@@ -18,38 +18,28 @@ from ganforge.core.atomic_files import read_bytes
 from ganforge.data.text import printable, reason_of, short
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
-"""What is read, by Pillow's names. Others, such as EPS, would start a program or guess."""
+"""Supported formats, by Pillow's names. Others, e.g. EPS, would start a program or guess."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".heic", ".heif"),
 )
-"""A file so named, in any case, is meant to be an image. HEIC cannot be read, but is not passed over in silence."""
+"""File extensions of images. HEIC is unsupported and raises an error instead of being ignored."""
 
-FILTER = "lanczos"
-"""The filter of every resize, for the record."""
-
-MOST_BYTES = 1 << 28
-"""Bytes of the largest picture in a run that is read."""
-
-MOST_SCANS = 100
-"""Scans of a progressive JPEG, of which each is a pass over all pixels and may take few bytes; ten are usual."""
+FILTER = "lanczos"  # filter of every resize
+MOST_BYTES = 1 << 28  # maximum size in bytes of a picture in a run directory
+MOST_SCANS = 100  # maximum number of scans of a progressive JPEG; each is a pass over all pixels, and ten are usual
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-"""A marker of a JPEG with a segment behind it; what is left out stands within a scan."""
+"""JPEG marker with a segment; the excluded ones occur within a scan."""
 
-_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_GRAY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def open_image(stream: IO[bytes], name: str) -> Image.Image:
-    """Read the header of a picture file; the pixels wait until they are asked for.
+    """Read the header of a picture file at its start; pixels are decoded later.
 
-    Args:
-        stream: The file, from its beginning.
-        name: What to call it in an error.
-
-    Raises:
-        DataError: It is no picture that can be read, or so large that it may be an attack.
+    Raises `DataError` if the format is unsupported, or if the picture exceeds Pillow's limit for decompression bombs.
     """
     try:
         image = Image.open(stream, formats=FORMATS)
@@ -59,27 +49,19 @@ def open_image(stream: IO[bytes], name: str) -> Image.Image:
         raise _unreadable(name, error) from error
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
-        raise DataError(f"{name}: {image.width} x {image.height} pixels are more than {limit}", _HINT)
+        raise DataError(f"{name}: {image.width} x {image.height} pixels exceed the limit of {limit}", _HINT)
     return image
 
 
 def open_picture(content: bytes, name: str) -> Image.Image:
-    """Read the header of a picture file that is in memory as a whole; as `open_image`, and more of it is looked at.
-
-    Raises:
-        DataError: It is no picture that can be read, or so costly to decode that it may be an attack.
-    """
+    """Read the header of a picture in memory like `open_image`; also reject JPEGs with too many scans."""
     if content.startswith(b"\xff\xd8") and _has_more_scans(content, MOST_SCANS):
-        raise DataError(f"{name}: a JPEG of more than {MOST_SCANS} scans", _HINT)
+        raise DataError(f"{name}: JPEG with more than {MOST_SCANS} scans", _HINT)
     return open_image(BytesIO(content), name)
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Decode a picture of a run, of any mode; a symbolic link is not followed.
-
-    Raises:
-        DataError: It is not a regular file, or not a picture that can be read; see `open_picture`.
-    """
+    """Decode a picture of a run without following symbolic links; raise `DataError` if it cannot be read."""
     where = short(printable(str(path)))
     try:
         content = read_bytes(path, MOST_BYTES, follow=False)
@@ -93,47 +75,38 @@ def read_picture(path: Path) -> Image.Image:
     return image
 
 
-def _has_more_scans(jpeg: bytes, most: int) -> bool:
+def _has_more_scans(jpeg: bytes, limit: int) -> bool:
     place, scans = 2, 0
-    while scans <= most and (marker := _MARKER.search(jpeg, place)) and marker[0] != b"\xff\xd9":
+    while scans <= limit and (marker := _MARKER.search(jpeg, place)) and marker[0] != b"\xff\xd9":
         scans += marker[0] == b"\xff\xda"
         length = int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
         place = marker.end() + max(2, length)
-    return scans > most
+    return scans > limit
 
 
 def picture_shape(image: Image.Image) -> tuple[int, int, int]:
-    """Height, width and channels that `normalise` will give, as far as the header tells.
-
-    Only an orientation that is noted behind the pixels is missed; to look for it would mean to decode them.
-    """
+    """Return the normalized height, width and channels from the header; EXIF data behind the pixels are missed."""
     width, height = image.size
-    if "exif" in image.info and _orientation(image) in (5, 6, 7, 8):  # those that turn by a right angle
+    if "exif" in image.info and _orientation(image) in (5, 6, 7, 8):  # rotated by 90 or 270 degrees
         width, height = height, width
-    return height, width, 1 if image.mode in _GREY else 3
+    return height, width, 1 if image.mode in _GRAY else 3
 
 
-def normalise(image: Image.Image, name: str) -> Image.Image:
-    """Bring an image of any mode to ``L`` (if it is grey) or ``RGB``.
+def normalize(image: Image.Image, name: str) -> Image.Image:
+    """Convert an image, or the first frame of an animation, to mode ``L`` if it is gray, else ``RGB``.
 
-    It is turned as its EXIF data say, put on white where it is transparent, and scaled to 8 bits, not clipped.
-
-    Args:
-        image: Of an animation the first frame is taken.
-        name: What to call it in an error.
-
-    Raises:
-        DataError: The file is cut off or broken, or its values have no known scale.
+    Applies the EXIF orientation, composites transparency on white, and scales to 8 bits without clipping. Raises
+    `DataError` if the file is truncated or corrupt, or if the scale of its values is unknown.
     """
     try:
         image.load()
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
-        mode = "L" if image.mode in _GREY else "RGB"
+        mode = "L" if image.mode in _GRAY else "RGB"
         if image.mode == "F" or image.mode.startswith("I"):
             return _to_eight_bits(image, name)
         if image.has_transparency_data:
-            return _on_white(image, mode)
+            return _composite_on_white(image, mode)
         return image if image.mode == mode else image.convert(mode)
     except DataError:
         raise
@@ -142,12 +115,7 @@ def normalise(image: Image.Image, name: str) -> Image.Image:
 
 
 def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Crop the largest rectangle of the aspect ratio of `size` out of the center and resize it, with antialiasing.
-
-    Args:
-        image: Of any size.
-        size: Height and width in pixels.
-    """
+    """Center-crop to the aspect ratio of `size`, (height, width) in pixels, and resize with antialiasing."""
     height, width = crop_size((image.height, image.width), size)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     if (height, width) == size:
@@ -156,7 +124,7 @@ def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def crop_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the largest rectangle within `image` that has the aspect ratio of `size`."""
+    """Return (height, width) of the largest rectangle within `image` that has the aspect ratio of `size`."""
     height, width = image
     if width * size[0] <= height * size[1]:
         return max(1, round(width * size[0] / size[1])), width
@@ -165,17 +133,14 @@ def crop_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
 
 @contextmanager
 def strict_decoding() -> Iterator[None]:
-    """While it lasts, Pillow refuses a decompression bomb that it would otherwise only warn of.
-
-    What else it warns of, such as an EXIF block that is cut off, does not concern the pixels and is not printed.
-    """
+    """Turn Pillow's decompression bomb warnings into errors, and ignore its other warnings, e.g. about EXIF data."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
 
-_HINT = "mend or remove the file"
+_HINT = "repair or remove the file"
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
@@ -188,18 +153,18 @@ def _what_else(stream: IO[bytes]) -> str:
     if not data:
         return "the file is empty"
     if data.startswith(b"PK"):
-        return "this is a zip, not an image"
+        return "this is a zip file, not an image"
     if data.lstrip()[:1] == b"<":
         return "this is a web page or other text, not an image"
     if data[4:8] == b"ftyp":
-        return "this is HEIC or a video, which cannot be read; convert it to JPEG or PNG"
-    return "this is no image in a format that can be read"
+        return "HEIC and video files are unsupported; convert it to JPEG or PNG"
+    return "unsupported image format"
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken EXIF block says nothing about orientation; the pixels are sound
+    except Exception:  # corrupt EXIF data; the pixels are intact
         return 1
 
 
@@ -207,18 +172,18 @@ def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
     values = np.asarray(image)
     if image.mode.startswith("I;16"):
         return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    least, most = float(values.min()), float(values.max())
-    if not (least >= 0 and most <= 65535):
+    least, limit = float(values.min()), float(values.max())
+    if not (least >= 0 and limit <= 65535):
         raise DataError(
-            f"{name}: values run from {least:g} to {most:g}, a scale that is not known",
-            "save it with 8 or 16 bits a channel",
+            f"{name}: values from {least:g} to {limit:g} have an unknown scale",
+            "save it with 8 or 16 bits per channel",
         )
-    # Integers are of 16 bits. Floats may be on any of the three usual scales; the smallest that holds them is meant.
-    scale = 65535.0 if image.mode == "I" or most > 255 else 255.0 if most > 1 else 1.0
+    # Integers have 16 bits. Floats use the smallest of three usual scales that contains all values.
+    scale = 65535.0 if image.mode == "I" or limit > 255 else 255.0 if limit > 1 else 1.0
     return Image.fromarray((values * (255.0 / scale)).round().astype(np.uint8))
 
 
-def _on_white(image: Image.Image, mode: str) -> Image.Image:
+def _composite_on_white(image: Image.Image, mode: str) -> Image.Image:
     layer = image.convert("LA" if mode == "L" else "RGBA")
     ground = Image.new(mode, image.size, "white")
     ground.paste(layer.convert(mode), mask=layer.getchannel("A"))

@@ -1,4 +1,4 @@
-"""Pictures that are files: in a folder or in a zip, read one by one and never unpacked."""
+"""Image files in a folder or zip, read one by one."""
 
 from __future__ import annotations
 
@@ -20,72 +20,56 @@ from ganforge.contract.data import Dataset
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
 from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
-from ganforge.data.decode import SUFFIXES, normalise, open_image, open_picture, picture_shape
+from ganforge.data.decode import SUFFIXES, normalize, open_image, open_picture, picture_shape
 from ganforge.data.text import printable, reason_of, short
 
-LARGEST_FILE = 512 << 20
-"""Bytes of the largest file that is taken for a picture."""
-
-LABEL_LIST = "dataset.json"
-"""The file beside the pictures that may list their labels."""
+LARGEST_FILE = 512 << 20  # maximum size of a picture file in bytes
+LABEL_LIST = "dataset.json"  # optional file with the labels of the pictures
 
 _LIST_BYTES, _LIST_BYTES_A_PICTURE = 1 << 20, 1 << 13
-"""Bytes of the longest label list: parsed, it takes twenty times as many of memory."""
+"""Limits of the label file in bytes; parsed, it takes about twenty times as much memory."""
 
-_LARGE_BYTES = 1 << 25
-"""Files above this are held in memory one at a time, whatever the number of threads."""
-
-_MOST_TIMES = 100
-"""A large member of a zip may be so many times what it is compressed to; a picture is not."""
+_LARGE_BYTES = 1 << 25  # files above this size are read one at a time
+_MOST_TIMES = 100  # maximum compression ratio of large members of a zip
 
 
 class ImageFiles(Dataset):
-    """Pictures in files under one root, in the order of their names; see `ganforge.data.classes` for their labels.
-
-    Unlike other data sets, these may be read by several threads at once.
-
-    Args:
-        path: The folder or the zip.
-    """
+    """Image files in a folder or zip, sorted by name; thread-safe. Labels as in `ganforge.data.classes`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.title = printable(str(path))
         self._one_large = threading.Lock()
-        self._archives: list[str] = []  # zips within, into which nobody looks
+        self._archives: list[str] = []  # nested zips are not read
         self._runs: list[str] = []
 
     @property
     @abstractmethod
     def files(self) -> Mapping[str, Any]:
-        """Pictures and label lists by relative name, with ``/`` between folders."""
+        """Pictures and label files by relative name, with ``/`` between folders."""
 
     @abstractmethod
     def size(self, name: str) -> int:
-        """Bytes of one of `files`, as far as is said of it."""
+        """Return the declared size of one of `files` in bytes."""
 
     @abstractmethod
     def stream(self, name: str) -> IO[bytes]:
-        """One of `files`, opened for reading; it may raise anything."""
+        """Open one of `files`; may raise any exception."""
 
     @cached_property
     def names(self) -> list[str]:
-        """Sorted names of the pictures.
-
-        Raises:
-            DataError: There is none.
-        """
+        """Sorted names of the pictures; raises `DataError` if there are none."""
         names = sorted(name for name in self.files if PurePosixPath(name).suffix.lower() in SUFFIXES)
         if not names:
             if self._archives:
                 archive = short(printable(self._archives[0]))
-                raise DataError(f"{self.title} holds no images, but {archive}", "unpack it, or give it alone")
+                raise DataError(f"{self.title} holds no images, but {archive}", "unpack it, or use it as the source")
             raise DataError(f"{self.title} holds no images", f"images are files named {' '.join(sorted(SUFFIXES))}")
         return names
 
     @property
     def note(self) -> str:
-        """What a user should know of the pictures: run directories of ganforge that were left out; empty for none."""
+        """Message about run directories that were skipped; empty for none."""
         if not self.files or not self._runs:
             return ""
         more = f" and {len(self._runs) - 1} more" * (len(self._runs) > 1)
@@ -99,9 +83,9 @@ class ImageFiles(Dataset):
             limit = _LIST_BYTES + _LIST_BYTES_A_PICTURE * len(self.names)
             if self.size(LABEL_LIST) > limit:
                 raise DataError(
-                    f"{where}: {self.size(LABEL_LIST) / 1e6:.1f} MB are too much for the labels of "
-                    f"{len(self.names)} images",
-                    f"the limit is {limit / 1e6:.1f} MB; call it by another name if it is something else",
+                    f"{where}: {self.size(LABEL_LIST) / 1e6:.1f} MB exceed the limit of {limit / 1e6:.1f} MB for "
+                    f"labels of {len(self.names)} images",
+                    "rename it if it is another file",
                 )
             with self.content(LABEL_LIST) as content:
                 listed = classes_from_list(content, self.names, where)
@@ -109,12 +93,12 @@ class ImageFiles(Dataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Names of the classes; empty for unlabelled pictures."""
+        """Class names; empty for unlabeled pictures."""
         return tuple(map(printable, self._classes[0]))
 
     @property
     def labels(self) -> list[int] | None:
-        """The label of each picture; None for unlabelled pictures."""
+        """Label of each picture; None for unlabeled pictures."""
         return self._classes[1]
 
     def __len__(self) -> int:
@@ -124,25 +108,19 @@ class ImageFiles(Dataset):
         name = self.names[index]
         where = self.describe(name)
         with self.content(name) as content:
-            image = normalise(open_picture(content, where), where)
+            image = normalize(open_picture(content, where), where)
         return image if self.labels is None else (image, self.labels[index])
 
     def example_name(self, index: int) -> str:
-        """The relative name of a picture."""
         return printable(self.names[index])
 
     def example_shape(self, index: int) -> tuple[int, int, int]:
-        """Height, width and channels of a picture, as its header tells."""
         with self._opened(self.names[index]) as stream:
             return picture_shape(open_image(stream, self.describe(self.names[index])))
 
     @contextmanager
     def content(self, name: str) -> Iterator[bytes]:
-        """The content of one of `files`, to be let go of at the end of the block.
-
-        Raises:
-            DataError: It cannot be read.
-        """
+        """Read one of `files`; release it at the end of the block. Raises `DataError`."""
         with self._one_large if self.size(name) > _LARGE_BYTES else nullcontext():
             with self._opened(name) as stream:
                 content = stream.read()
@@ -152,29 +130,28 @@ class ImageFiles(Dataset):
     def _opened(self, name: str) -> Iterator[IO[bytes]]:
         if self.size(name) > LARGEST_FILE:
             raise DataError(
-                f"{self.describe(name)}: {self.size(name) >> 20} MiB are too much for an image",
-                f"the limit is {LARGEST_FILE >> 20} MiB",
+                f"{self.describe(name)}: {self.size(name) >> 20} MiB exceed the limit of {LARGEST_FILE >> 20} MiB",
+                "resize it, or remove it",
             )
         try:
             with self.stream(name) as stream:
                 yield stream
         except DataError:
             raise
-        except Exception as error:  # a broken zip may raise anything
+        except Exception as error:  # a corrupt zip may raise any exception
             reason = error.strerror if isinstance(error, OSError) and error.strerror else reason_of(error)
-            raise DataError(f"{self.describe(name)} cannot be read: {reason}", "mend it or take it away") from error
+            raise DataError(f"{self.describe(name)} cannot be read: {reason}", "repair or remove it") from error
 
     def describe(self, name: str) -> str:
-        """What to call a file in a message."""
+        """Return a file's name for messages."""
         return short(printable(f"{self.path}/{name}"))
 
 
 class FolderImages(ImageFiles):
-    """All pictures in a folder and in the folders within it."""
+    """All pictures in a folder and its subfolders."""
 
     @cached_property
     def files(self) -> Mapping[str, os.stat_result]:
-        """Size and time of each file by relative name."""
         return dict(self._walk())
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
@@ -183,7 +160,7 @@ class FolderImages(ImageFiles):
             prefix = folders.pop()
             try:
                 here = os.stat(self.path / prefix)
-                if (here.st_dev, here.st_ino) in visited:  # a link that leads back
+                if (here.st_dev, here.st_ino) in visited:  # a cyclic link
                     continue
                 visited.add((here.st_dev, here.st_ino))
                 for entry in sorted(os.scandir(self.path / prefix), key=lambda entry: entry.name):
@@ -202,15 +179,12 @@ class FolderImages(ImageFiles):
                 raise DataError(f"{printable(str(error.filename))} cannot be read: {error.strerror}") from error
 
     def size(self, name: str) -> int:
-        """Bytes of one of `files`."""
         return self.files[name].st_size
 
     def stream(self, name: str) -> IO[bytes]:
-        """One of `files`, opened for reading."""
         return open_regular(self.path / name)
 
     def cache_key(self) -> str:
-        """Changes with the path, and with the name, size or time of any file."""
         digest = hashlib.sha256(os.fsencode(self.path.resolve()))
         for name, info in sorted(self.files.items()):
             digest.update(os.fsencode(f"\0{name}\0{info.st_size}\0{info.st_mtime_ns}"))
@@ -218,25 +192,21 @@ class FolderImages(ImageFiles):
 
 
 class ZipImages(ImageFiles):
-    """All pictures in a zip; a single folder around everything is passed over."""
+    """All pictures in a zip, without a single top-level folder."""
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            with open_regular(self.path):  # a pipe would be waited for
+            with open_regular(self.path):  # opening a pipe would block
                 return zipfile.ZipFile(self.path)
-        except Exception as error:  # a broken directory may raise anything
+        except Exception as error:  # a corrupt directory may raise any exception
             raise DataError(
                 f"{self.title}: the zip cannot be opened: {reason_of(error)}", "make or download it again"
             ) from error
 
     @cached_property
     def files(self) -> Mapping[str, zipfile.ZipInfo]:
-        """Members by relative name, which never is a path on this computer.
-
-        Raises:
-            DataError: Members have one name or one place, or are encrypted: a zip that is not as its author meant it.
-        """
+        """Members by normalized relative name; raises `DataError` for duplicate or encrypted members."""
         members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             parts = [part for part in info.filename.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -255,41 +225,36 @@ class ZipImages(ImageFiles):
                 raise DataError(f"{self.describe(name)} is encrypted", "make the zip without a password")
             members[name] = info
         if sum(info.compress_size for info in members.values()) > self.path.stat().st_size:
-            raise DataError(f"{self.title}: its members are larger than itself", "make or download it again")
+            raise DataError(f"{self.title}: its members exceed the file size", "make or download it again")
         if len({name.split("/", 1)[0] for name in members}) == 1 and all("/" in name for name in members):
             members = {name.partition("/")[2]: info for name, info in members.items()}
         return members
 
     def size(self, name: str) -> int:
-        """Bytes of one of `files`, unpacked, as the zip says."""
         return self.files[name].file_size
 
     def stream(self, name: str) -> IO[bytes]:
-        """One of `files`, opened for reading."""
         info = self.files[name]
         if stat.S_ISLNK(info.external_attr >> 16):
-            raise DataError(
-                f"{self.describe(name)}: is a link, and in a zip links are not followed", "zip what it means"
-            )
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
-            raise DataError(f"{self.describe(name)}: is not compressed by deflate", "make the zip with deflate")
+            raise DataError(f"{self.describe(name)}: links in a zip are unsupported", "replace it by the file")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others have no size limit
+            raise DataError(f"{self.describe(name)}: unsupported compression", "make the zip with deflate")
         if info.file_size > max(_LARGE_BYTES, _MOST_TIMES * info.compress_size):
             raise DataError(
-                f"{self.describe(name)}: {info.compress_size} bytes that unpack to {info.file_size >> 20} MiB are "
-                "no picture",
-                "take it away",
+                f"{self.describe(name)}: {info.compress_size} bytes unpack to {info.file_size >> 20} MiB; suspected "
+                "zip bomb",
+                "remove it",
             )
         member: Any = self._zip.open(info)
-        return BufferedReader(member, 1 << 16)  # a member by itself is slow at reading a few bytes at a time
+        return BufferedReader(member, 1 << 16)  # small reads from a member are slow
 
     def cache_key(self) -> str:
-        """Changes with the path, size and time of the zip."""
         info = self.path.stat()
         return f"{printable(str(self.path.resolve()))} {info.st_size} {info.st_mtime_ns}"
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result:
-    """Of the file that an entry leads to; of the entry itself if it leads nowhere, which is found out on reading it."""
+    """Return the status of a link's target, or of a broken link itself, which fails when read."""
     try:
         return entry.stat()
     except OSError:
@@ -297,7 +262,7 @@ def _stat(entry: os.DirEntry[str]) -> os.stat_result:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether a directory is a run of ganforge, whose sample grids are no examples."""
+    """Return whether a folder is a run directory, whose sample grids are not examples."""
     return re.fullmatch(r"\d{5}-.+", folder.name) is not None and (folder / "config.json").is_file()
 
 

@@ -1,4 +1,4 @@
-"""What a data set yields, checked and brought to arrays."""
+"""Validation of data set items, and their conversion to arrays."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ from torch import Tensor
 
 from ganforge.contract.data import Dataset, Paired
 from ganforge.contract.errors import DataError, GanforgeError, PluginError
-from ganforge.data.decode import fit, normalise
+from ganforge.data.decode import fit, normalize
 from ganforge.data.files import ImageFiles
 from ganforge.data.text import printable, reason_of
 from ganforge.data.unreadable import BadExamples, may_be_left_out
 
-Shape = tuple[int, ...]
-"""One example as it is yielded: ``(H, W, C)`` for an image, ``(D,)`` for a vector."""
-
-Size = tuple[int, int]
-"""Height and width of an image in pixels."""
+Shape = tuple[int, ...]  # shape of an example: ``(H, W, C)`` for an image, ``(D,)`` for a vector
+Size = tuple[int, int]  # height and width in pixels
 
 _SURVEYED = 64
 _CONTRACT = (
@@ -36,13 +33,9 @@ _CONTRACT = (
 
 @dataclass(frozen=True)
 class Example:
-    """One example.
+    """One example with its original shape, and its source image of a pair.
 
-    Attributes:
-        shape: As it was yielded.
-        array: The image, uint8 ``[H, W, C]``, or the vector, float32 ``[D]``.
-        label: Its class, or None.
-        source: The image that it comes with, or None.
+    The array is an image, uint8 ``[H, W, C]``, or a vector, float32 ``[D]``.
     """
 
     shape: Shape
@@ -52,32 +45,23 @@ class Example:
 
     @property
     def sides(self) -> tuple[Example, ...]:
-        """It, and the image that it comes with."""
+        """Example and its source image, if any."""
         return (self,) if self.source is None else (self, self.source)
 
 
 class Reader:
-    """Reads a data set in chunks, and names whoever breaks the contract.
-
-    Args:
-        dataset: Anything map-style that yields what `ganforge.Dataset` says.
-        name: What to call it in an error.
-        skip_bad: Leave out examples that cannot be read, but not too many.
+    """Reads a data set in chunks, validates its items, and skips unreadable ones up to a limit if asked.
 
     Attributes:
         length: Number of examples, readable or not.
-        bad: Those that were left out so far.
-
-    Raises:
-        PluginError: It has no length.
-        DataError: It is empty.
+        bad: Examples that were skipped.
     """
 
     def __init__(self, dataset: Any, name: str, skip_bad: bool = False) -> None:
         self.dataset = dataset
         self.name = name
-        self._sides = 0  # of each example, once one has been read
-        # Other people's data sets need not bear two threads at once.
+        self._sides = 0  # 1, or 2 for pairs, once known
+        # Third-party data sets need not be thread-safe.
         self._lock = nullcontext() if isinstance(dataset, ImageFiles) else threading.Lock()
         try:
             self.length = len(dataset)
@@ -91,12 +75,9 @@ class Reader:
         self.bad = BadExamples(name, self.length, may_be_left_out(self.length) if skip_bad else None)
 
     def survey(self) -> list[set[Shape]]:
-        """Shapes of examples: of all that have a header to look at, else of some spread over the data set.
-
-        Where examples come with images, the shapes of these follow as a second set.
-        """
-        if (told := self._headers()) is not None:
-            return [told]
+        """Return shapes: of all examples if the data set declares them, else of a sample; of pairs, two sets."""
+        if (declared := self._headers()) is not None:
+            return [declared]
         found: list[set[Shape]] = [set()]
         for index in sorted({round(index) for index in np.linspace(0, self.length - 1, _SURVEYED)}):
             for example in self.read([index]):  # one at a time, as they may be large
@@ -106,7 +87,7 @@ class Reader:
         return found
 
     def _headers(self) -> set[Shape] | None:
-        """Shapes of all examples as the data set tells them; None if it does not."""
+        """Return the declared shapes of all examples; None if the data set declares none."""
         if not isinstance(self.dataset, Dataset):
             return None
         shapes: set[Shape] = set()
@@ -127,16 +108,11 @@ class Reader:
         return shapes
 
     def read(self, indices: Sequence[int], size: Size | None = None, source_size: Size | None = None) -> list[Example]:
-        """Fetch examples, without those that are left out.
-
-        Args:
-            indices: Which.
-            size: Height and width that images are cropped and resized to; None to leave them.
-            source_size: The same of the images that they come with.
+        """Read examples, without those that are skipped, cropped and resized to (height, width) if given.
 
         Raises:
-            PluginError: The data set fails or breaks the contract.
-            DataError: An image cannot be decoded and may not be left out.
+            PluginError: The data set fails or violates the contract.
+            DataError: An image cannot be decoded and may not be skipped.
         """
         with self._lock:
             items = self._fetch([index for index in indices if index not in self.bad])
@@ -154,7 +130,7 @@ class Reader:
         return examples
 
     def call(self, index: int) -> tuple[str, str]:
-        """What to call an example: within the data set, and in an error."""
+        """Return an example's name within the data set, and its name in error messages."""
         if isinstance(self.dataset, ImageFiles):
             return self.dataset.example_name(index), self.dataset.describe(self.dataset.names[index])
         name = f"example {index}"
@@ -194,7 +170,7 @@ class Reader:
         return items
 
     def _check_sides(self, example: Example, where: str) -> Example:
-        """Refuse a pair of anything but images, and pairs among what is none."""
+        """Raise `PluginError` for pairs of vectors, and for a mix of pairs and single examples."""
         count = len(example.sides)
         if count > 1 and {len(side.shape) for side in example.sides} != {3}:
             raise PluginError(f"{where} pairs a vector", "only images come in pairs")
@@ -219,7 +195,7 @@ def _split(item: Any, where: str) -> tuple[Any, int | None, Any]:
 
 def _example(item: Any, label: int | None, where: str, size: Size | None) -> Example:
     if isinstance(item, Image.Image):
-        image = normalise(item, where)
+        image = normalize(item, where)
         shape: Shape = (image.height, image.width, len(image.getbands()))
         return Example(shape, _pixels(image if size is None else fit(image, size)), label)
     array = _read_array(item, where)
@@ -245,7 +221,7 @@ def _read_label(label: Any, where: str) -> int | None:
         number: Any = label.item() if isinstance(label, (Tensor, np.ndarray)) else label
         return operator.index(number)
     except (TypeError, ValueError, RuntimeError):
-        raise PluginError(f"{where}: the label {label!r} is no int", "labels count classes from 0") from None
+        raise PluginError(f"{where}: the label {label!r} is not an int", "labels count classes from 0") from None
 
 
 def _read_array(item: Any, where: str) -> NDArray[Any]:
@@ -258,9 +234,9 @@ def _read_array(item: Any, where: str) -> NDArray[Any]:
         if array.ndim == 3 and array.shape[2] in (1, 3, 4):
             return array
     if array.dtype.kind == "f" and array.ndim == 1 and array.size:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 becomes infinite, and is told below
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite, which raises an error below
             vector = array.astype(np.float32, copy=False)
         if not np.isfinite(vector).all():
-            raise DataError(f"{where} holds values that are not finite", "remove such examples")
+            raise DataError(f"{where} holds non-finite values", "remove such examples")
         return vector
     raise PluginError(f"{where} is {array.dtype} {list(array.shape)}", _CONTRACT)

@@ -1,4 +1,4 @@
-"""From the word a user gives to packed data, made once and found again."""
+"""Opening and caching of data."""
 
 from __future__ import annotations
 
@@ -36,32 +36,29 @@ def open_data(
     progress: Progress | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
-    """Packed data for a path or for the name of a data set.
+    """Open data from a path or by the name of a data set, packed into one tensor.
 
-    What says by a ``cache_key`` when it changes is packed into the cache once and found again at once; the rest is
-    packed in memory. A cache that cannot be written is no error: the data are then packed in memory, and ``note`` of
-    what is returned says why.
+    Sources with a ``cache_key`` are packed into the cache once and reused; others are packed in memory. If the cache
+    is not writable, the data are packed in memory, and ``note`` of the result gives the reason.
 
     Args:
-        source: A folder or zip of images, an ``.npy`` file or a packed folder; else the name of a registered data set.
-            If it could be both, it is the data set, and the note says so; ``./name`` is always a path.
-        resolution: Pixels along an edge, or height and width. A data set with an option ``resolution`` draws squares
-            of that size itself; all else is cropped at the center to that aspect ratio and resized. None for the size
-            that all images share, else 64.
-        options: Of a registered data set.
-        registry: Where names are looked up; None for paths only.
-        cache: Folder of packed data; None for the user's cache.
-        progress: Called with the number of examples packed and of all.
-        skip_bad: Leave out examples that cannot be read, at most one in ten; the note counts and names them, and so
-            does `PackedData.left_out`.
+        source: Folder or zip of images, ``.npy`` file, packed folder, or name of a registered data set. A data set
+            takes precedence; ``./name`` is always a path.
+        resolution: Edge length in pixels, or (height, width). Passed to a data set that has an option ``resolution``;
+            else images are center-cropped and resized. None for the common size of all images, else 64.
+        options: Options of a registered data set.
+        registry: Registered data sets; None for paths only.
+        cache: Cache directory; None for the default.
+        progress: Called with the number of examples packed and the total.
+        skip_bad: Skip examples that cannot be read, at most one in ten; ``note`` and ``left_out`` name them.
 
     Raises:
-        OptionError: An unknown option, or a value that is not to be had.
-        DataError: There is no such source, or it cannot be used.
-        PluginError: A data set fails or breaks its contract.
+        OptionError: Invalid option.
+        DataError: The source is not found or invalid.
+        PluginError: A data set fails or violates the contract.
     """
     found = find_source(source, resolution, options or {}, registry, skip_bad)
-    ready = _as_it_is(found.dataset, resolution)
+    ready = _packed_at(found.dataset, resolution)
     if ready is not None:
         return replace(ready, note=found.note)
     key = found.cache_key()
@@ -71,7 +68,7 @@ def open_data(
     if folder.exists():
         try:
             data = PackedData.load(folder)
-        except DataError:  # damaged, but it can be made again
+        except DataError:  # damaged, so it is packed again
             shutil.rmtree(folder, ignore_errors=True)
         else:
             return found.take(data)
@@ -80,10 +77,10 @@ def open_data(
     except DataError:
         if not folder.exists():
             raise
-        return found.take(PackedData.load(folder))  # another process has packed it meanwhile
+        return found.take(PackedData.load(folder))  # packed by another process in the meantime
     except OSError as error:
         data = found.pack(None, progress)
-        reason = f"packed in memory, as {folder.parent} cannot be written: {error.strerror}"
+        reason = f"packed in memory, since {folder.parent} is not writable: {error.strerror}"
         return replace(data, note="\n".join(filter(None, (data.note, reason))))
 
 
@@ -112,22 +109,9 @@ def pack_data(
     progress: Progress | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
-    """Pack into a folder of the user's choice.
-
-    Args:
-        source: As for `open_data`, and so are `resolution`, `options`, `registry`, `progress` and `skip_bad`.
-        folder: Must not exist, or be empty.
-        resolution: Pixels along an edge.
-        options: Of a registered data set.
-        registry: Where names are looked up.
-        progress: Called with the number of examples packed and of all.
-        skip_bad: Leave out examples that cannot be read.
-
-    Raises:
-        DataError: As `open_data`; or the folder is taken or cannot be written.
-    """
+    """Pack data into a new or empty folder; arguments and errors as in `open_data`."""
     found = find_source(source, resolution, options or {}, registry, skip_bad)
-    ready = _as_it_is(found.dataset, resolution)
+    ready = _packed_at(found.dataset, resolution)
     try:
         if ready is None:
             return found.pack(folder, progress)
@@ -141,16 +125,7 @@ def pack_data(
 
 @dataclass(frozen=True)
 class Found:
-    """A source that has been opened.
-
-    Attributes:
-        dataset: What yields the examples.
-        name: A short name.
-        title: What to call it in an error.
-        origin: What decides the examples, apart from the cache key.
-        skip_bad: Whether examples that cannot be read may be left out.
-        note: What the user should be told.
-    """
+    """Open source: data set, name, name in error messages, resolution, source and options, and a note."""
 
     dataset: Any
     name: str
@@ -161,7 +136,7 @@ class Found:
     note: str = ""
 
     def pack(self, folder: Path | None, progress: Progress | None) -> PackedData:
-        """Pack it, into a folder or in memory."""
+        """Pack the source into a folder, or in memory."""
         packed = pack(
             self.dataset,
             self.name,
@@ -175,15 +150,15 @@ class Found:
         return self.take(packed)
 
     def take(self, data: PackedData) -> PackedData:
-        """Data that were packed now or earlier: those of which nothing was left out serve both ways, others do not."""
+        """Add notes to packed data; raise `DataError` if they lack examples that may not be skipped."""
         if data.left_out and not self.skip_bad:
             name, reason = next(iter(data.left_out.items()))
             raise refusal(DataError(f"{self.title}, {short(name)}: {reason}"))
-        told = describe_left_out(data.left_out, len(data) + len(data.left_out))
-        return replace(data, note="\n".join(filter(None, (self.note, told))))
+        skipped = describe_left_out(data.left_out, len(data) + len(data.left_out))
+        return replace(data, note="\n".join(filter(None, (self.note, skipped))))
 
     def cache_key(self) -> str | None:
-        """What says when it changes; None if nothing does."""
+        """Return the validated cache key of the data set, or None."""
         try:
             key = getattr(self.dataset, "cache_key", lambda: None)()
         except GanforgeError:
@@ -195,7 +170,7 @@ class Found:
         return key
 
     def folder_name(self, cache_key: str) -> str:
-        """Of the folder in the cache that it is packed into."""
+        """Return the name of the folder in the cache."""
         content = [FORMAT, self.name, self.resolution, self.origin.get("options"), cache_key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[:48]}-{digest[:16]}"
@@ -204,20 +179,20 @@ class Found:
 def find_source(
     source: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
 ) -> Found:
-    """What is meant by a word: a path or the name of a data set; see `open_data` for the arguments and errors."""
+    """Find a path or a registered data set; arguments and errors as in `open_data`."""
     if resolution is not None and min(size_of(resolution)) < 1:
-        raise OptionError(f"a resolution of {resolution} is not to be had", "give pixels along an edge, such as 64")
+        raise OptionError(f"invalid resolution {resolution}", "give an edge length in pixels, e.g. 64")
     if not source:
-        raise OptionError("the data have an empty name", "give a path, or the name of a data set")
+        raise OptionError("the name of the data is empty", "give a path, or the name of a data set")
     names = registry.names("dataset") if registry else []
-    path = Path(os.path.expanduser(source))  # Path's own fails for an unknown user
+    path = Path(os.path.expanduser(source))  # Path.expanduser fails for an unknown user
     if registry and source in names:
-        note = f"'{source}' is the data set of that name; for the path write ./{source}" if os.path.exists(path) else ""
+        note = f"'{source}' is the name of a data set; for the path, use ./{source}" if os.path.exists(path) else ""
         return _find_registered(source, resolution, options, registry, skip_bad, note)
     if not os.path.exists(path) and path.name == source and names:
-        raise DataError(f"'{printable(source)}' is no file, no folder and no data set", nearest(source, names))
+        raise DataError(f"'{printable(source)}' is not a file, folder or data set", nearest(source, names))
     if options:
-        raise OptionError(f"{source} is a path and takes no option '{next(iter(options))}'", "leave it out")
+        raise OptionError(f"{source} is a path, which has no option '{next(iter(options))}'", "omit it")
     dataset = open_source(path)
     whole = path.resolve()
     name = printable(whole.name if path.is_dir() else whole.stem)
@@ -230,7 +205,7 @@ def _find_registered(
 ) -> Found:
     if isinstance(resolution, int) and "resolution" in registry.options("dataset", name):
         if options.get("resolution", resolution) != resolution:
-            raise OptionError(f"dataset '{name}' is asked for two resolutions", "give it once")
+            raise OptionError(f"dataset '{name}' has two resolutions", "set it once")
         options = {**options, "resolution": resolution}
     options = registry.check("dataset", name, options)
     dataset = registry.build("dataset", name, options)
@@ -238,8 +213,8 @@ def _find_registered(
     return Found(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
 
 
-def _as_it_is(dataset: Any, resolution: int | Size | None) -> PackedData | None:
-    """Packed data that need no resizing."""
+def _packed_at(dataset: Any, resolution: int | Size | None) -> PackedData | None:
+    """Return data that are already packed and need no resizing, else None."""
     if isinstance(dataset, PackedFolder):
         data, spec = dataset.data, dataset.data.spec
         shapes = [spec.shape] + [spec.source_shape] * (data.sources is not None)

@@ -1,4 +1,4 @@
-"""From a data set to one array, decoded, cropped and resized on the way."""
+"""Packing of a data set into one array: decode, crop, resize."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
 from ganforge.data.threads import in_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
 
-Progress = Callable[[int, int], None]
-"""Called with the number of examples done and of all."""
+Progress = Callable[[int, int], None]  # progress callback: number of examples done, and the total
 
 
 def pack(
@@ -38,26 +37,14 @@ def pack(
     progress: Progress | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
-    """Bring all examples of a data set to one form.
+    """Pack all examples of a data set, in memory or into a folder; other arguments as in `open_data`.
 
-    A survey says what that form is: one channel if every image is grey, else three; and the resolution asked for, else
-    the size that all images share, else the default. Should an example turn up that the survey missed, packing starts
-    again with what is known by then.
-
-    Args:
-        dataset: Anything map-style that yields what `ganforge.Dataset` says.
-        name: A short name for what comes out.
-        title: What to call the data set in an error.
-        resolution: Pixels along an edge, or height and width; None to leave that to the images.
-        origin: What is known of where the examples come from.
-        folder: Where to write a packed folder, which is then mapped into memory; None to pack in memory.
-        progress: Told after each chunk.
-        skip_bad: Leave out examples that cannot be read, if they are few; `PackedData.left_out` then names them.
+    A survey determines the format: one channel if all images are gray, else three; and the resolution. If an example
+    does not fit the survey, packing restarts with the new information.
 
     Raises:
-        DataError: An image cannot be decoded and may not be left out, the examples do not fit together, or they do not
-            fit into memory.
-        PluginError: The data set fails or breaks its contract.
+        DataError: An image cannot be decoded, examples do not fit together, or memory is insufficient.
+        PluginError: The data set fails or violates the contract.
         OSError: The folder cannot be written.
     """
     reader = Reader(dataset, title, skip_bad)
@@ -74,7 +61,7 @@ def pack(
                 shapes, labels = _fill(reader, plans, shapes, resolution, writers, progress)
             if labels is not None and [PackingPlan.of(each, resolution, title) for each in shapes] == plans:
                 break
-        numbers, class_names = settle_labels(labels, reader.class_names, title)
+        numbers, class_names = validate_labels(labels, reader.class_names, title)
         reader.bad.check_classes(labels, class_names)
         made, *made_of = ({**(origin or {}), **plan.describe(each)} for plan, each in zip(plans, shapes, strict=True))
         if reader.bad:
@@ -88,12 +75,13 @@ def pack(
     if folder:
         return PackedData.load(folder)
     sources = [
-        _keep(writer, f"{name}-{SOURCES}", None, (), each) for writer, each in zip(writers[1:], made_of, strict=True)
+        _in_memory(writer, f"{name}-{SOURCES}", None, (), each)
+        for writer, each in zip(writers[1:], made_of, strict=True)
     ]
-    return _keep(writers[0], name, numbers, class_names, made, *sources)
+    return _in_memory(writers[0], name, numbers, class_names, made, *sources)
 
 
-def _keep(
+def _in_memory(
     writer: ArrayWriter,
     name: str,
     labels: NDArray[np.int64] | None,
@@ -101,7 +89,7 @@ def _keep(
     origin: Mapping[str, Any],
     sources: PackedData | None = None,
 ) -> PackedData:
-    """What was packed in memory."""
+    """Return the data that were packed in memory."""
     known = None if sources is None else sources.fingerprint
     return PackedData(
         name=name,
@@ -122,11 +110,7 @@ def _fill(
     writers: Sequence[ArrayWriter],
     progress: Progress | None,
 ) -> tuple[list[set[Shape]], list[int | None] | None]:
-    """Write all examples, and the images that they come with.
-
-    Returns:
-        The shapes seen, and the labels; None for these if a plan turned out wrong.
-    """
+    """Write all examples; return the shapes seen, and the labels, or None if a plan must change."""
     pixels = sum(
         max(math.prod(shape[:2]) for shape in {*known, plan.shape}) for known, plan in zip(expected, plans, strict=True)
     )
@@ -160,19 +144,15 @@ def _writer(reader: Reader, plan: PackingPlan, folder: Path | None) -> ArrayWrit
     if needed > machine_memory():
         raise DataError(
             f"{reader.name}: {reader.length} examples {list(plan.row_shape)} of {needed / 1e9:.1f} GB exceed memory",
-            "ask for a lower --resolution, or make room in the cache folder",
+            "use a lower --resolution, or free space in the cache folder",
         )
     return ArrayWriter(shape, plan.dtype, None)
 
 
-def settle_labels(
+def validate_labels(
     labels: Sequence[int | None], class_names: tuple[str, ...], title: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Labels as an array ``[N]`` and the names of the classes, which are numbers if there are none; None for no labels.
-
-    Raises:
-        PluginError: Some examples have no label, or one that is no class.
-    """
+    """Return validated labels ``[N]`` or None, and class names, which default to numbers."""
     if all(label is None for label in labels):
         if class_names:
             raise PluginError(f"{title} names {len(class_names)} classes, but its examples have no labels")
@@ -182,9 +162,9 @@ def settle_labels(
         if label is None:
             raise PluginError(f"{title}: example {index} has no label, others have one", "label all examples or none")
         if not 0 <= label < count:
-            more = "" if class_names else "; name the classes if there are more of them"
+            more = "" if class_names else "; set class_names for more classes"
             raise PluginError(
-                f"{title}: the label of example {index} is {label}", f"labels lie in 0 to {count - 1}{more}"
+                f"{title}: the label of example {index} is {label}", f"labels range from 0 to {count - 1}{more}"
             )
     numbers = np.array(labels, dtype=np.int64)
     return numbers, class_names or tuple(map(str, range(int(numbers.max()) + 1)))

@@ -1,4 +1,4 @@
-"""What all examples are brought to, so that they fit into one array."""
+"""Common format of all examples of a packed array."""
 
 from __future__ import annotations
 
@@ -12,44 +12,29 @@ from ganforge.contract.errors import DataError
 from ganforge.data.decode import FILTER, crop_size
 from ganforge.data.items import Example, Shape, Size
 
-DEFAULT_RESOLUTION = 64
-"""Pixels along an edge for images that differ in size, when nothing else is asked for."""
+DEFAULT_RESOLUTION = 64  # default edge length in pixels for images of different sizes
 
 
 def size_of(resolution: int | Size) -> Size:
-    """Height and width of a resolution: an int is of a square."""
+    """Return the height and width of a resolution."""
     return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
 @dataclass(frozen=True)
 class PackingPlan:
-    """The common form of examples.
-
-    Attributes:
-        shape: ``(H, W, C)`` for images, ``(D,)`` for vectors.
-        chosen: Why it is this size, in words.
-    """
+    """Common format of examples: ``shape`` (H, W, C) or (D,), and the reason for the size."""
 
     shape: Shape
     chosen: str
 
     @classmethod
     def of(cls, shapes: Collection[Shape], resolution: int | Size | None, name: str) -> PackingPlan:
-        """Settle on a form.
-
-        Args:
-            shapes: All that occur.
-            resolution: Pixels along an edge, or height and width, that were asked for; or None.
-            name: What to call the data in an error.
-
-        Raises:
-            DataError: They cannot be brought to one form.
-        """
+        """Choose a format for the given original shapes; raise `DataError` if they are incompatible."""
         if {len(shape) for shape in shapes} == {1}:
             if len(shapes) > 1:
                 raise DataError(f"{name}: vectors differ in length: {sorted(shape[0] for shape in shapes)}")
             if resolution is not None:
-                raise DataError(f"{name} holds vectors, which have no resolution", "leave --resolution out")
+                raise DataError(f"{name} holds vectors, which have no resolution", "omit --resolution")
             return cls(next(iter(shapes)), "")
         if {len(shape) for shape in shapes} != {3}:
             raise DataError(f"{name} mixes images and vectors")
@@ -58,42 +43,41 @@ class PackingPlan:
             raise DataError(f"{name} mixes images of 4 channels with others", "give all of them the same channels")
         sizes = {shape[:2] for shape in shapes}
         if resolution is not None:
-            return cls((*size_of(resolution), max(channels)), "as asked for")
+            return cls((*size_of(resolution), max(channels)), "as requested")
         if len(sizes) == 1:
             return cls((*sizes.pop(), max(channels)), "the size of all images")
         return cls((DEFAULT_RESOLUTION, DEFAULT_RESOLUTION, max(channels)), "the default, as the images differ in size")
 
     @property
     def is_image(self) -> bool:
-        """Whether examples are images."""
         return len(self.shape) == 3
 
     @property
     def size(self) -> Size | None:
-        """Height and width that images are cropped and resized to; None for vectors."""
+        """Height and width for cropping and resizing; None for vectors."""
         return (self.shape[0], self.shape[1]) if self.is_image else None
 
     @property
     def row_shape(self) -> Shape:
-        """One row of the packed array: ``(C, H, W)`` or ``(D,)``."""
+        """Shape of a row of the packed array: ``(C, H, W)`` or ``(D,)``."""
         return (self.shape[2], *self.shape[:2]) if self.is_image else self.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the packed array."""
+        """Type of the packed array."""
         return np.dtype(np.uint8 if self.is_image else np.float32)
 
     def rows(self, examples: Collection[Example]) -> np.ndarray[Any, Any]:
-        """Stack examples that have been cropped and resized: ``[n, C, H, W]`` or ``[n, D]``."""
+        """Stack resized examples to ``[n, C, H, W]`` or ``[n, D]``."""
         if not self.is_image:
             return np.stack([example.array for example in examples])
         images = np.empty((len(examples), *self.shape), np.uint8)
         for row, example in zip(images, examples, strict=True):
-            row[...] = example.array  # grey is repeated for each channel
+            row[...] = example.array  # broadcasts gray to all channels
         return images.transpose(0, 3, 1, 2)
 
     def describe(self, shapes: Collection[Shape]) -> dict[str, Any]:
-        """How examples of these shapes were prepared, for `PackedData.origin`."""
+        """Describe the preprocessing of examples of these shapes, for `PackedData.origin`."""
         if self.size is None:
             return {}
         sizes = {(height, width): crop_size((height, width), self.size) for height, width, _ in shapes}

@@ -1,4 +1,4 @@
-"""What lies at a path: pictures, an array file, or data that were packed before."""
+"""Data at a path: pictures, an array file, or a packed folder."""
 
 from __future__ import annotations
 
@@ -19,19 +19,14 @@ from ganforge.data.npy import map_array
 from ganforge.data.store import PackedData, is_packed
 from ganforge.data.text import printable, reason_of
 
-LARGEST_EXAMPLE = 1 << 28
-"""Numbers of the largest example in an array; as many as the largest picture has in a file."""
+LARGEST_EXAMPLE = 1 << 28  # maximum number of values in an example of an array
 
 _HINT = "give a folder or zip of images, an .npy array or a packed folder"
 
 
 def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
-    """Open what lies at a path; hardly more than names is read yet.
-
-    Raises:
-        DataError: There is nothing that can be used.
-    """
-    if not os.path.exists(path):  # Path's own fails for names that are too long
+    """Open the data at a path without reading examples; raise `DataError` if they are unsupported."""
+    if not os.path.exists(path):  # Path.exists fails for names that are too long
         raise DataError(f"{printable(str(path))}: no such file or folder", _HINT)
     if path.is_dir():
         return PackedFolder(path) if is_packed(path) else FolderImages(path)
@@ -45,7 +40,7 @@ def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
 
 
 class _Rows(Dataset):
-    """Examples that are rows of one array: ``[N, H, W, C]`` or ``[N, D]``; in pairs, if there are sources likewise."""
+    """Rows of an array ``[N, H, W, C]`` or ``[N, D]`` as examples; with `sources`, as pairs."""
 
     array: NDArray[Any]
     labels: NDArray[Any] | None = None
@@ -65,14 +60,10 @@ class _Rows(Dataset):
 
 
 class ArrayFile(_Rows):
-    """An ``.npy`` file, mapped into memory; never a pickle.
+    """Memory-mapped ``.npy`` file without pickles.
 
-    Args:
-        path: uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
-            ``[N, D]`` or ``[N]``.
-
-    Raises:
-        DataError: It holds something else.
+    It holds uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
+    ``[N, D]`` or ``[N]``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,25 +76,24 @@ class ArrayFile(_Rows):
         try:
             array = map_array(self.path, "r")
         except (OSError, ValueError) as error:
-            raise DataError(f"{self.title}: is no whole .npy file: {reason_of(error)}", _FORMS) from error
+            raise DataError(f"{self.title}: invalid .npy file: {reason_of(error)}", _FORMS) from error
         if math.prod(array.shape[1:]) > LARGEST_EXAMPLE:
             raise DataError(f"{self.title}: examples {list(array.shape[1:])} are too large", _FORMS)
         if array.dtype == np.uint8 and array.ndim in (3, 4):
             return array[..., None] if array.ndim == 3 else self._channels_last(array)
         if array.dtype.kind == "f" and array.ndim in (1, 2):
             return array.reshape(len(array), -1)
-        raise DataError(f"{self.title}: an array {list(array.shape)} of {array.dtype.name} is not taken", _FORMS)
+        raise DataError(f"{self.title}: unsupported array {list(array.shape)} of {array.dtype.name}", _FORMS)
 
     def _channels_last(self, array: NDArray[Any]) -> NDArray[Any]:
         views = [view for view in (array, np.moveaxis(array, 1, 3)) if view.shape[3] in (1, 3, 4)]
-        if len(views) == 2:  # tiny images, such as [N, 3, 4, 4]: go by which of the two is square
+        if len(views) == 2:  # tiny images, e.g. [N, 3, 4, 4]: prefer square images
             views = [view for view in views if view.shape[1] == view.shape[2]]
         if len(views) != 1:
-            raise DataError(f"{self.title}: which axis of {list(array.shape)} counts channels is not clear", _FORMS)
+            raise DataError(f"{self.title}: the channel axis of {list(array.shape)} is ambiguous", _FORMS)
         return views[0]
 
     def cache_key(self) -> str:
-        """Changes with the path, size and time of the file."""
         info = self.path.stat()
         return f"{self.path.resolve()} {info.st_size} {info.st_mtime_ns}"
 
@@ -112,14 +102,7 @@ _FORMS = "uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1, 3 or 4 ch
 
 
 class PackedFolder(_Rows):
-    """Packed data as a source of examples, to be packed at another resolution.
-
-    Args:
-        path: The folder.
-
-    Raises:
-        DataError: It is incomplete or damaged.
-    """
+    """Packed folder as a source of examples, to be packed at another resolution."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,11 +113,10 @@ class PackedFolder(_Rows):
         self.class_names = self.data.class_names
 
     def cache_key(self) -> str:
-        """The fingerprint of the data."""
         return self.data.fingerprint
 
 
 def _rows_of(data: PackedData) -> NDArray[Any]:
-    """Images ``[N, H, W, C]`` or vectors ``[N, D]``."""
+    """Return images ``[N, H, W, C]`` or vectors ``[N, D]``."""
     examples = data.examples.numpy()
     return np.moveaxis(examples, 1, 3) if examples.ndim == 4 else examples

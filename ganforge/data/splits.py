@@ -1,4 +1,4 @@
-"""Which examples are shown and which are not, and whose classes are known: functions of index, share and seed alone."""
+"""Holdout and label splits: functions of index, share and seed."""
 
 from __future__ import annotations
 
@@ -11,29 +11,22 @@ from ganforge.contract.errors import OptionError
 
 
 def is_held_out(count: int, share: float) -> Tensor:
-    """Which of `count` examples are held out, bool ``[count]``: about `share` of them, by the CRC-32 of their index."""
+    """Return a bool mask ``[count]`` of held-out examples: about `share` of them, by the CRC-32 of their index."""
     bound = share * 2**32
     return torch.tensor([zlib.crc32(index.to_bytes(8, "little")) < bound for index in range(count)], dtype=torch.bool)
 
 
 def choose_labelled(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
-    """Choose examples whose classes are to be known, as many of each class.
+    """Choose a class-balanced subset of `count` examples; return sorted indices ``[count]``.
 
-    Args:
-        labels: Classes ``[N]`` of all examples.
-        num_classes: K.
-        count: How many are chosen; if it is no multiple of K, the first classes have one more.
-        seed: Which ones are, follows from it.
-
-    Returns:
-        Indices ``[count]``, in ascending order.
+    The first ``count % num_classes`` classes get one more.
 
     Raises:
-        OptionError: Fewer than one of each class, or more than a class has.
+        OptionError: `count` is less than the number of classes, or more than a class provides.
     """
     if count < num_classes:
         raise OptionError(
-            f"training.labels: {count} is too small", f"the least is {num_classes}, one for each of the classes"
+            f"training.labels: {count} is too small", f"the minimum is {num_classes}, one for each of the classes"
         )
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     chosen = []
@@ -43,7 +36,7 @@ def choose_labelled(labels: Tensor, num_classes: int, count: int, seed: int) -> 
         if len(members) < wanted:
             raise OptionError(
                 f"training.labels: {count} is too large: class number {label} has only {len(members)} examples",
-                f"the most for sure is {len(members) * num_classes}, or leave it out to use all labels",
+                f"use at most {len(members) * num_classes}, or omit it to use all labels",
             )
         chosen.append(members[:wanted])
     return torch.cat(chosen).sort().values

@@ -1,4 +1,4 @@
-"""Packed data: all examples as one array, in memory or in a folder that is mapped into memory."""
+"""Packed data: all examples in one array, in memory or memory-mapped from a folder."""
 
 from __future__ import annotations
 
@@ -19,38 +19,34 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
 from ganforge.core.json_schema import Size, convert, parse_json
-from ganforge.data.npy import map_array
-from ganforge.data.rows import MAPPED_BYTES, RowFile
+from ganforge.data.npy import MAPPED_BYTES, RowFile, map_array
 from ganforge.data.text import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
 
-SOURCES = "sources"
-"""Where in a packed folder the images lie that its examples come with: a packed folder too."""
-
-FORMAT = "ganforge-data-1"
-"""Name and version of the layout of a packed folder, and of how images are prepared for it."""
+SOURCES = "sources"  # subfolder of a packed folder with the source images, itself a packed folder
+FORMAT = "ganforge-data-1"  # name and version of the format of packed folders and of their preprocessing
 
 _CHUNK_BYTES = 1 << 24
 
 _MANIFEST_BYTES = 1 << 26
-"""Of the longest manifest, which may name many examples that were left out; parsed, it takes far more."""
+"""Maximum size of a manifest in bytes; it may name many skipped examples, and parsed it is far larger."""
 
 
 @dataclass(frozen=True, eq=False)
 class PackedData:
-    """Examples as a network sees them, before they become floats.
+    """Packed examples with labels, before conversion to float.
 
     Attributes:
-        name: A short name, such as ``mnist-train``.
-        examples: Images, uint8 ``[N, C, H, W]`` in [0, 255] with C of 1, 3 or 4; or vectors, float32 ``[N, D]``.
-            May be mapped from a file: pages are read when touched, and what is written to them never reaches the file.
-        labels: Classes, int64 ``[N]`` in ``[0, len(class_names))``; None for unlabelled data.
-        class_names: In the order of the labels; empty for unlabelled data.
-        fingerprint: SHA-256 of the examples, the labels and the class names, and of the sources if there are any.
-        origin: How the examples were made: source, options, crop, filter of the resize, what was left out.
-        note: What the user should be told about this opening, such as why nothing was cached; usually empty.
-        file: Where `gather` reads the examples if their file is large; None if they are read where they lie.
-        sources: The images that the examples come with, packed likewise and in the same order; None if they come alone.
+        name: Short name, e.g. ``mnist-train``.
+        examples: Images, uint8 ``[N, C, H, W]`` in [0, 255] with C of 1, 3 or 4; or vectors, float32 ``[N, D]``. May be
+            memory-mapped copy-on-write.
+        labels: Class labels, int64 ``[N]`` in ``[0, len(class_names))``; None for unlabeled data.
+        class_names: Class names in the order of the labels; empty for unlabeled data.
+        fingerprint: SHA-256 of examples, labels, class names and sources.
+        origin: Source, options, crop, resize filter, and skipped examples.
+        note: Message for the user, e.g. why nothing was cached; usually empty.
+        file: File that `gather` reads if it is large; None to read `examples`.
+        sources: Source images of paired data in the same order; else None.
     """
 
     name: str
@@ -68,7 +64,7 @@ class PackedData:
 
     @property
     def spec(self) -> DataSpec:
-        """What these data dictate to networks."""
+        """Shapes and classes for the networks."""
         source_shape = () if self.sources is None else self.sources.spec.shape
         return DataSpec(tuple(self.examples.shape[1:]), self.class_names, source_shape)
 
@@ -78,18 +74,18 @@ class PackedData:
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """Why examples of the source are not among these, by name; empty if all are."""
+        """Error by name of each skipped example."""
         return dict(self.origin.get("left_out", {}))
 
     def gather(self, indices: Tensor, into: Tensor) -> None:
-        """Copy some examples without leaving more of a large file in memory; several threads may do so at once.
+        """Copy examples without keeping pages of a large file in memory; thread-safe.
 
         Args:
-            indices: Which, int64 ``[n]`` in ``[0, N)``.
-            into: Where to, ``[n, ...]`` of the examples' type, in this machine's memory.
+            indices: int64 ``[n]`` in ``[0, N)``.
+            into: ``[n, ...]`` of the examples' type, on the CPU.
 
         Raises:
-            DataError: The file can no longer be read.
+            DataError: The file cannot be read.
         """
         if self.file:
             self.file.read(indices.tolist(), into.numpy())
@@ -97,7 +93,7 @@ class PackedData:
             np.take(self.examples.numpy(), indices.numpy(), axis=0, out=into.numpy(), mode="clip")
 
     def is_intact(self) -> bool:
-        """Whether the examples still are those of the fingerprint; reads all of them."""
+        """Return whether the examples match the fingerprint; reads all of them."""
         if self.sources is not None and not self.sources.is_intact():
             return False
         digest = hashlib.sha256()
@@ -110,15 +106,7 @@ class PackedData:
         return found == self.fingerprint
 
     def save(self, folder: Path) -> None:
-        """Write a packed folder, all or nothing.
-
-        Args:
-            folder: Must not exist, or be empty.
-
-        Raises:
-            DataError: There is something in the way.
-            OSError: The disk is full or cannot be written.
-        """
+        """Write a packed folder atomically; the folder must be new or empty."""
         with new_folder(folder) as partial:
             with ArrayWriter(self.examples.shape, self.examples.numpy().dtype, partial / "examples.npy") as writer:
                 for rows in _chunks(self.examples):
@@ -130,11 +118,7 @@ class PackedData:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open a packed folder; the examples stay on disk until they are touched.
-
-        Raises:
-            DataError: It is no packed folder, or a file of it is missing, cut off or does not fit its manifest.
-        """
+        """Open a packed folder without reading examples; raise `DataError` if it is invalid or incomplete."""
         manifest = _read_manifest(folder)
         shape = tuple(manifest["shape"])
         class_names = tuple(manifest["class_names"])
@@ -143,17 +127,17 @@ class PackedData:
         if labels is not None and (labels.min() < 0 or labels.max() >= len(class_names)):
             where = printable(str(folder / "labels.npy"))
             raise DataError(
-                f"{where} runs from {labels.min()} to {labels.max()}, with {len(class_names)} classes", _AGAIN
+                f"{where} ranges from {labels.min()} to {labels.max()}, with {len(class_names)} classes", _AGAIN
             )
         sources = None
         if "sources" in manifest:
             beside = folder / SOURCES
             if "sources" in _read_manifest(beside):
-                raise DataError(f"{printable(str(beside))} comes with sources itself", _AGAIN)
+                raise DataError(f"{printable(str(beside))} has sources itself", _AGAIN)
             sources = cls.load(beside)
             fits = sources.fingerprint == manifest["sources"] and len(sources) == len(examples)
             if not (fits and sources.spec.is_image and examples.ndim == 4 and not class_names):
-                raise DataError(f"{printable(str(beside))} belongs to other data than its folder", _AGAIN)
+                raise DataError(f"{printable(str(beside))} does not match its folder", _AGAIN)
         file = None
         if examples.nbytes > MAPPED_BYTES and examples.flags.c_contiguous:
             file = RowFile(folder / "examples.npy", examples.offset, examples[0].nbytes)
@@ -177,16 +161,7 @@ def fingerprint(
     class_names: Sequence[str],
     sources: str | None = None,
 ) -> str:
-    """SHA-256 over what a network sees, as hexadecimal text.
-
-    Args:
-        digest: SHA-256 of the examples' bytes in their order.
-        shape: Of the examples, ``[N, ...]``.
-        dtype: Of the examples, ``uint8`` or ``float32``.
-        labels: int64 ``[N]``, or None.
-        class_names: In the order of the labels.
-        sources: The fingerprint of what the examples come with; None if they come alone.
-    """
+    """Return the SHA-256 of data in hexadecimal; `digest` is that of the examples, `sources` that of source images."""
     content = {
         "examples": digest,
         "shape": list(shape),
@@ -207,10 +182,7 @@ def write_rest(
     origin: Mapping[str, Any],
     sources: str | None = None,
 ) -> str:
-    """Write labels and manifest beside examples that have been written, and return the fingerprint.
-
-    See `PackedData` for the arguments, but that of `sources`, which have been written too, this is the fingerprint.
-    """
+    """Write labels and manifest beside written examples and sources, and return the fingerprint."""
     if labels is not None:
         with ArrayWriter(labels.shape, np.int64, folder / "labels.npy") as writer:
             writer.append(labels)
@@ -233,7 +205,7 @@ def write_rest(
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder is meant to be a packed one: other programs write a ``manifest.json`` too."""
+    """Return whether a folder is a packed folder; other programs write a ``manifest.json`` too."""
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         return False
@@ -251,7 +223,7 @@ class _Origin(TypedDict, total=False):
 
 
 class _Manifest(TypedDict):
-    """Fields of a manifest; further ones are free."""
+    """Required fields of a manifest."""
 
     name: str
     shape: list[Size]
@@ -269,20 +241,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         with open_regular(path) as file:
             content = file.read(_MANIFEST_BYTES + 1)
         if len(content) > _MANIFEST_BYTES:
-            raise ValueError(f"more than {_MANIFEST_BYTES >> 20} MiB are no manifest")
+            raise ValueError(f"larger than {_MANIFEST_BYTES >> 20} MiB")
         manifest = parse_json(content)
     except FileNotFoundError:
         raise DataError(
-            f"{printable(str(folder))} is no packed folder: it has no manifest.json",
-            "give a folder that `ganforge data pack` wrote",
+            f"{printable(str(folder))} is not a packed folder: it has no manifest.json",
+            "give a folder from `ganforge data pack`",
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{where} cannot be read: {reason_of(error)}", _AGAIN) from None
     written = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(written, str) or not written.startswith("ganforge-data-"):
-        raise DataError(f"{where} was not written by ganforge", "give a folder that `ganforge data pack` wrote")
+        raise DataError(f"{where} was not written by ganforge", "give a folder from `ganforge data pack`")
     if written != FORMAT:
-        raise DataError(f"{where} is of the format {printable(written[:40])}, this version reads {FORMAT}", _AGAIN)
+        raise DataError(f"{where} has format {printable(written[:40])}; this version reads {FORMAT}", _AGAIN)
     try:
         convert(manifest, _Manifest)
     except ValueError as error:
@@ -290,20 +262,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     shape, dtype = manifest["shape"], manifest["dtype"]
     images = dtype == "uint8" and len(shape) == 4 and shape[1] in (1, 3, 4)
     if not (images or (dtype == "float32" and len(shape) == 2)):
-        raise DataError(f"{where}: its shape and dtype are those of neither images nor vectors", _AGAIN)
+        raise DataError(f"{where}: its shape and dtype are neither of images nor of vectors", _AGAIN)
     return {**manifest, "name": printable(manifest["name"])}
 
 
 def _open_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, np.dtype[Any]]:
     where = printable(str(path))
     try:
-        array = map_array(path, "c")  # copy on write, since torch warns about memory that it could not write to
+        array = map_array(path, "c")  # torch warns about read-only memory
     except FileNotFoundError:
         raise DataError(f"{printable(str(path.parent))} is incomplete: it has no {path.name}", _AGAIN) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{where} is damaged or cut off: {reason_of(error)}", _AGAIN) from None
+        raise DataError(f"{where} is damaged or truncated: {reason_of(error)}", _AGAIN) from None
     if array.shape != shape or array.dtype != np.dtype(dtype):
-        raise DataError(f"{where} does not fit its manifest, which says {dtype} {list(shape)}", _AGAIN)
+        raise DataError(f"{where} does not match its manifest, which declares {dtype} {list(shape)}", _AGAIN)
     return array
 
 

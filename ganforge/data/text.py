@@ -1,20 +1,20 @@
-"""Names and reasons as they may stand in one line of a message."""
+"""Formatting of untrusted names and errors for messages of one line."""
 
 from __future__ import annotations
 
 
 def printable(name: str) -> str:
-    """A name in which escapes stand for what is no printable text, so that names that differ still do."""
+    """Escape non-printable characters, injectively."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in name)
 
 
-def short(text: str, most: int = 400) -> str:
-    """A text without its middle if it is longer than `most` characters."""
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+def short(text: str, limit: int = 400) -> str:
+    """Truncate the middle of a text that is longer than `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, as one line and not too long; its type if it says nothing."""
+    """Return an error's message on one line, or its type if it has none."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     return short(printable(" ".join(str(error).split()))) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Writes arrays and folders so that a full disk or a kill leaves nothing half done."""
+"""Atomic writing of arrays and folders."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ from ganforge.core.atomic_files import drafting
 
 
 class ArrayWriter:
-    """Takes the rows of one array from first to last, in memory or into an ``.npy`` file, and hashes them on the way.
+    """Writes an array row by row, in memory or to an ``.npy`` file, and hashes it.
 
-    A file is written from front to back, not through a memory map: in a map, a full disk kills the process, here it is
-    an `OSError`.
-
-    Args:
-        shape: ``[N, ...]`` of the whole array, or of more: rows that never come are not part of it.
-        dtype: Of the whole array.
-        path: The file; None to keep the array in memory, as `array`.
+    The file is not memory-mapped: in a map, a full disk kills the process instead of raising `OSError`. `shape` is the
+    maximum shape; the array ends with the last row written.
     """
 
     def __init__(self, shape: Sequence[int], dtype: DTypeLike, path: Path | None) -> None:
@@ -39,16 +34,16 @@ class ArrayWriter:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``[N, ...]`` of all rows so far."""
+        """Shape ``[n, ...]`` of the rows so far."""
         return (self._filled, *self._row_shape)
 
     @property
     def array(self) -> NDArray[Any]:
-        """All rows so far, if they are kept in memory."""
+        """Rows so far, if kept in memory."""
         return self._rows[: self._filled]
 
     def _write_header(self, rows: int) -> None:
-        """Write the header, which is of one length however many rows there are."""
+        """Write the header, whose length does not depend on the number of rows."""
         if self._file:
             header = {
                 "descr": np.lib.format.dtype_to_descr(self.dtype),
@@ -58,7 +53,7 @@ class ArrayWriter:
             np.lib.format.write_array_header_2_0(self._file, header)
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Write the next rows, ``[n, ...]``."""
+        """Write the next rows ``[n, ...]``."""
         rows = np.ascontiguousarray(rows, self.dtype)
         self._hash.update(rows.data)
         if self._file:
@@ -69,7 +64,7 @@ class ArrayWriter:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the bytes of all rows so far."""
+        """SHA-256 of the rows so far."""
         return self._hash.hexdigest()
 
     def __enter__(self) -> Self:
@@ -87,18 +82,8 @@ class ArrayWriter:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that comes into being with all that is in it, or not at all.
-
-    Args:
-        folder: Must not exist, or be empty.
-
-    Yields:
-        A hidden folder beside it, to be filled; it is renamed when the block ends well and removed when it does not.
-
-    Raises:
-        DataError: There is something in the way, before the block or after it.
-    """
-    taken = DataError(f"{folder} exists already", "name a folder that does not exist yet")
+    """Create a folder atomically: yield a hidden folder, renamed on success and removed on failure."""
+    taken = DataError(f"{folder} already exists", "give the name of a new folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise taken
     with drafting(folder) as draft:
@@ -107,6 +92,6 @@ def new_folder(folder: Path) -> Iterator[Path]:
         try:
             draft.rename(folder)
         except OSError:
-            if folder.exists():  # another process was faster
+            if folder.exists():  # another process created it
                 raise taken from None
             raise

@@ -1,6 +1,6 @@
-"""Looking around in the latent space of a trained generator.
+"""Exploration of a trained generator's latent space.
 
-Every way is a function from a `LatentSpace`, which `open_space` gives, and seeds to images, uint8 on the CPU.
+Each method takes a `LatentSpace` from `open_space` and seeds, and returns images, uint8 on the CPU.
 """
 
 from ganforge.core.interpolation import lerp, slerp

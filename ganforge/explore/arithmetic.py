@@ -1,4 +1,4 @@
-"""Arithmetic of latents: the mean of some faces, less that of others, plus that of a third kind."""
+"""Latent arithmetic: mean(A) - mean(B) + mean(C)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ganforge.explore.spaces import LatentSpace, WSpace
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """A - B + C, in images.
+    """Result of A - B + C: the direction with the shape of one latent, and images uint8.
 
     Attributes:
-        direction: What was added, ``[...]`` as one latent: A - B times the strength, in the layers named.
-        exemplars: Images uint8 of the exemplars of A, B and C, each ``[n, C, H, W]``.
-        means: Images uint8 ``[3, C, H, W]`` of the mean latents of A, B and C.
-        moved: Images uint8 ``[n, C, H, W]`` of the exemplars of C with the direction A - B added to each.
-        result: Image uint8 ``[C, H, W]`` of the mean of C with the direction added.
+        direction: Direction A - B, scaled and limited to layers.
+        exemplars: Images ``[n, C, H, W]`` of A, B and C.
+        means: Images ``[3, C, H, W]`` of the mean latents.
+        moved: Images ``[n, C, H, W]`` of C, moved in the direction.
+        result: Image ``[C, H, W]`` of the mean of C, moved.
     """
 
     direction: Tensor
@@ -32,7 +32,7 @@ class Arithmetic:
     result: Tensor
 
     def rows(self) -> list[list[Tensor | None]]:
-        """A table: A, B, C, and C with the direction; in the last column the mean of each."""
+        """Return a table: A, B, C and C moved; the last column shows means."""
         shown = [*self.exemplars, self.moved]
         width = max(map(len, shown))
         means = [*self.means, self.result]
@@ -49,22 +49,19 @@ def calculate(
     strength: float = 1.0,
     layers: range | None = None,
 ) -> Arithmetic:
-    """Compute ``mean(A) - mean(B) + mean(C)`` and look at it (Radford 2016, arXiv:1511.06434, section 6.3.2).
+    """Compute ``mean(A) - mean(B) + mean(C)`` (Radford 2016, arXiv:1511.06434, section 6.3.2).
 
     Args:
-        space: Of latents.
-        a: Seeds of what has something.
-        b: Seeds of the same without it.
-        c: Seeds of what is to get it.
-        means: Latents ``[...]`` to take for the means of A and of B; None for those of the seeds.
+        space: Latent space.
+        a: Seeds of images with a feature.
+        b: Seeds of images without it.
+        c: Seeds of images that receive it.
+        means: Mean latents of A and B; None for those of the seeds.
         strength: Factor of the direction ``mean(A) - mean(B)``.
-        layers: To whose styles alone the direction is added, from `read_layers`; None for all. In w only.
-
-    Raises:
-        OptionError: Layers are named in z, which has none.
+        layers: Layers that receive the direction, from `read_layers`; None for all. Only in w.
     """
     if layers is not None and not isinstance(space, WSpace):
-        raise OptionError(f"latents in {space.name} have no layers", "name layers in w, or none")
+        raise OptionError(f"latents in {space.name} have no layers", "use w, or omit the layers")
     latents = [space.from_seeds(seeds) for seeds in (a, b, c)]
     mean_a, mean_b = means or (latents[0].mean(0), latents[1].mean(0))
     mean_c = latents[2].mean(0)

@@ -1,4 +1,4 @@
-"""Directions of attributes, from what a reader of images sees in generated ones; and how well they work."""
+"""Directions of attributes that are read from generated images, and their evaluation."""
 
 from __future__ import annotations
 
@@ -11,22 +11,14 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import LatentSpace
 
-Read = Callable[[Tensor], Tensor]
-"""From images uint8 ``[N, C, H, W]`` to which attributes they show, bool ``[N, A]``."""
+Read = Callable[[Tensor], Tensor]  # reads attributes: images uint8 ``[N, C, H, W]`` to bool ``[N, A]``
 
 _BATCH = 256
 
 
 @dataclass(frozen=True)
 class AttributeMeans:
-    """Mean latents of images with and without an attribute, all else being alike.
-
-    Attributes:
-        with_it: Mean ``[...]`` of latents whose images have it.
-        without_it: Of those whose images do not.
-        seeds_with: Seeds of images that have it.
-        seeds_without: Seeds of images that do not.
-    """
+    """Mean latents with and without an attribute, and the seeds of the images in both groups."""
 
     with_it: Tensor
     without_it: Tensor
@@ -36,13 +28,12 @@ class AttributeMeans:
 
 @dataclass(frozen=True)
 class DirectionScore:
-    """What a direction does to images that lack its attribute.
+    """Effect of a direction on `count` images without its attribute.
 
     Attributes:
-        count: Number of such images.
-        gained: Share of them that have the attribute once the direction is added.
-        kept: Share that keep each other attribute as it was, by name.
-        kept_all: Share that keep all others.
+        gained: Share that has the attribute afterwards.
+        kept: Share that keeps each other attribute, by name.
+        kept_all: Share that keeps all other attributes.
     """
 
     count: int
@@ -54,20 +45,17 @@ class DirectionScore:
 def attribute_means(
     space: LatentSpace, read: Read, attribute: int, *, seed: int = 0, count: int = 1000
 ) -> AttributeMeans:
-    """Mean latents with and without an attribute, from images as they come.
+    """Return mean latents with and without an attribute, with all others balanced.
 
-    Attributes may go together in what a generator draws: faces with glasses may wear more hats. So images are sorted by
-    all their other attributes, and the means of each such group count alike: the difference is that of the attribute.
+    Attributes may correlate. So images are grouped by all other attributes, and the means of each group have equal
+    weight. Raises `OptionError` if no two images differ in this attribute alone.
 
     Args:
-        space: Of latents.
-        read: Tells attributes.
-        attribute: Which, by number.
-        seed: Of the first image.
-        count: Number of images to look at.
-
-    Raises:
-        OptionError: No two images differ in this attribute alone.
+        space: Latent space.
+        read: Reads attributes.
+        attribute: Index of the attribute.
+        seed: First seed.
+        count: Number of images.
     """
     seeds = range(seed, seed + count)
     latents = space.from_seeds(seeds)
@@ -83,8 +71,8 @@ def attribute_means(
             pairs.append(torch.stack([latents[each].mean(0) for each in chosen]))
     if not pairs:
         raise OptionError(
-            f"of {count} images {int(has.sum())} have the attribute, and no two differ in it alone",
-            "look at more of them, or choose another attribute",
+            f"{int(has.sum())} of {count} images have the attribute, but no two differ in it alone",
+            "use more images, or another attribute",
         )
     with_it, without_it = torch.stack(pairs).mean(0)
     chosen_seeds = [[seed + int(index) for index in mask.nonzero()[:, 0]] for mask in (has, ~has)]
@@ -101,19 +89,16 @@ def score_direction(
     seed: int = 0,
     count: int = 500,
 ) -> DirectionScore:
-    """Add a direction to latents whose images lack an attribute, and see what changes.
+    """Add a direction to latents of images without an attribute, and measure the effect.
 
     Args:
-        space: Of latents.
-        read: Tells attributes.
-        direction: What is added, ``[...]`` as one latent.
-        attribute: Which, by number.
-        names: Of all attributes.
-        seed: Of the first image; take others than those that the direction came from.
+        space: Latent space.
+        read: Reads attributes.
+        direction: Direction with the shape of one latent.
+        attribute: Index of the attribute; at least one in twenty images must lack it.
+        names: Names of all attributes.
+        seed: First seed; use others than for `attribute_means`.
         count: Number of images without the attribute.
-
-    Raises:
-        OptionError: Such images are rarer than one in twenty.
     """
     found: list[Tensor] = []
     befores: list[Tensor] = []
@@ -129,7 +114,7 @@ def score_direction(
             break
     else:
         raise OptionError(
-            f"only {num_found} of {20 * count} images lack '{names[attribute]}'", "there is too little to measure on"
+            f"only {num_found} of {20 * count} images lack '{names[attribute]}'", "choose another attribute"
         )
     before = torch.cat(befores)[:count]
     after = read(space.render(torch.cat(found)[:count] + direction))

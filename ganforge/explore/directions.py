@@ -1,4 +1,4 @@
-"""Directions that change much, found without labels: from the weights alone, or from the spread of w."""
+"""Unsupervised directions: closed-form factorization of weights, and principal components of w."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ganforge.explore.spaces import LatentSpace, WSpace
 
 @dataclass(frozen=True)
 class Directions:
-    """Orthogonal directions in a latent space, the one that changes most first.
+    """Orthogonal directions in a latent space, the most effective first.
 
     Attributes:
-        vectors: Of length 1, ``[K, D]``; in w they are added to all layers.
-        values: What they are sorted by, ``[K]``: eigenvalues.
-        deviations: Standard deviation of latents along each, ``[K]``: the unit of a strength.
+        vectors: Unit vectors ``[K, D]``; in w they apply to all layers.
+        values: Eigenvalues ``[K]``.
+        deviations: Standard deviation of latents along each direction, ``[K]``: the unit of strengths.
     """
 
     vectors: Tensor
@@ -29,19 +29,11 @@ class Directions:
 
 
 def factorise(space: LatentSpace, count: int = 5, *, seed: int = 0) -> Directions:
-    """Closed-form factorisation (Shen and Zhou 2021, arXiv:2007.06600).
+    """Closed-form factorization (Shen and Zhou 2021, arXiv:2007.06600).
 
-    The directions n of length 1 that change the output of the first layer most, ``|A n|``: eigenvectors of ``A^T A``,
-    where A holds the weights of all affine layers that are given the latent itself, one below the other. In w these
-    are the layers that make styles.
-
-    Args:
-        space: Of latents.
-        count: Number of directions.
-        seed: Of the latents by whose spread strengths are measured.
-
-    Raises:
-        OptionError: No such layer is found, or there are fewer directions.
+    Returns the `count` unit vectors n that maximize ``|A n|``: eigenvectors of ``A^T A``, where A stacks the weights
+    of all affine layers that take the latent. In w these are the layers that make styles. Deviations are measured on
+    latents from `seed` on.
     """
     weights = [layer.cpu().double() for layer in first_weights(space)]
     matrix = torch.cat(weights)
@@ -50,19 +42,7 @@ def factorise(space: LatentSpace, count: int = 5, *, seed: int = 0) -> Direction
 
 
 def principal_components(space: WSpace, count: int = 5, *, seed: int = 0, samples: int = 2000) -> Directions:
-    """Principal components of w (Harkonen 2020, arXiv:2004.02546): directions of its largest spread.
-
-    In z all directions have the same spread, so there are none to find.
-
-    Args:
-        space: That of styles.
-        count: Number of directions.
-        seed: Of the first of the samples.
-        samples: Number of styles.
-
-    Raises:
-        OptionError: There are fewer directions.
-    """
+    """Principal components of `samples` styles (Harkonen 2020, arXiv:2004.02546); z is isotropic and has none."""
     w = _vectors(space, seed, samples)
     centred = w - w.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / (samples - 1))
@@ -70,16 +50,10 @@ def principal_components(space: WSpace, count: int = 5, *, seed: int = 0, sample
 
 
 def move(space: LatentSpace, seed: int, directions: Directions, strengths: Sequence[float]) -> Tensor:
-    """One seed's image, moved along each direction.
-
-    Args:
-        space: Of latents.
-        seed: Of the image.
-        directions: K of them.
-        strengths: In standard deviations of latents along the direction.
+    """Move the latent of a seed along K directions, by strengths in standard deviations.
 
     Returns:
-        uint8 ``[K, len(strengths), C, H, W]``.
+        Images uint8 ``[K, len(strengths), C, H, W]``.
     """
     latent = space.from_seeds([seed])
     steps = torch.tensor(strengths, dtype=torch.float64)[None, :, None] * directions.deviations[:, None, None]
@@ -90,22 +64,19 @@ def move(space: LatentSpace, seed: int, directions: Directions, strengths: Seque
 
 
 def first_weights(space: LatentSpace) -> list[Tensor]:
-    """The weights ``[out, D]`` of all affine layers that are given the latent itself, in the order of their calls.
+    """Return the weights ``[out, D]`` of all affine layers that take the latent, in order of their calls.
 
-    A layer is any module whose first argument is the latent, alone or with something behind it, such as a label, and
-    whose output is an affine function of it. So nothing depends on how a network names or scales its weights.
-
-    Raises:
-        OptionError: There are none.
+    Such a module has the latent as its first argument, alone or followed by e.g. a label, and its output is affine in
+    it. So the result does not depend on names or scales of parameters.
     """
     latent = space.from_seeds([0])
     calls: list[tuple[nn.Module, Tensor]] = []
 
-    def look(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
         if arguments and isinstance(arguments[0], Tensor) and _begins_with(arguments[0], latent):
             calls.append((module, arguments[0].detach()))
 
-    hooks = [module.register_forward_pre_hook(look) for module in space.generator.modules()]
+    hooks = [module.register_forward_pre_hook(record) for module in space.generator.modules()]
     try:
         with torch.no_grad():
             space.decode(latent)
@@ -115,21 +86,20 @@ def first_weights(space: LatentSpace) -> list[Tensor]:
     weights: list[Tensor] = []
     done: set[nn.Module] = set()
     for module, given in calls:
-        # A module comes before those that it consists of: where it is affine as a whole, they are not asked. One that
-        # serves several styles counts once.
+        # A module precedes its children, which are skipped if it is affine as a whole. A shared module counts once.
         if module not in done and (weight := _linear_part(module, given, latent.shape[-1])) is not None:
             weights.append(weight)
             done.update(module.modules())
     if not weights:
         raise OptionError(
-            f"{type(space.generator).__name__} has no affine layer that is given {space.name} itself",
-            "factorisation takes the weights of such layers; a style generator has them in w",
+            f"{type(space.generator).__name__} has no affine layer that takes {space.name}",
+            "use w of a style generator",
         )
     return weights
 
 
 def _begins_with(given: Tensor, latent: Tensor) -> bool:
-    """Whether a layer's input ``[1, ...]`` is a latent ``[1, D]``, or one layer's of ``[1, L, D]``, or begins so."""
+    """Return whether a layer's input ``[1, ...]`` starts with a latent ``[1, D]``, or with one of ``[1, L, D]``."""
     flat, size = given.flatten(1) if given.dim() > 1 else given[None], latent.shape[-1]
     if len(flat) != 1 or flat.shape[1] < size or (latent.dim() == 3 and flat.shape[1] != size):
         return False
@@ -138,14 +108,14 @@ def _begins_with(given: Tensor, latent: Tensor) -> bool:
 
 @torch.no_grad()
 def _linear_part(module: nn.Module, given: Tensor, size: int) -> Tensor | None:
-    """The matrix ``[out, size]`` of a module as a function of the first numbers of its input; None if not affine."""
+    """Return the matrix ``[out, size]`` of a module in the first values of its input; None if it is not affine."""
 
     def output(first: Tensor) -> Tensor:
         inputs = given.reshape(1, -1).repeat(len(first), 1)
         inputs[:, :size] = first
         result = module(inputs.view(len(first), *given.shape[1:]))
         if not isinstance(result, Tensor):
-            raise TypeError("a layer gives a tensor")
+            raise TypeError("expected a tensor")
         return result.flatten(1).double()
 
     zero = torch.zeros(1, size).to(given)
@@ -153,7 +123,7 @@ def _linear_part(module: nn.Module, given: Tensor, size: int) -> Tensor | None:
     try:
         base = output(zero)
         one, two, both = (output(each[None])[0] - base[0] for each in (probe[0], probe[1], 3 * probe[0] - probe[1]))
-    except (TypeError, ValueError, RuntimeError):  # it takes more than one argument, or does not treat rows apart
+    except (TypeError, ValueError, RuntimeError):  # more than one argument, or no batch dimension
         return None
     scale = max(float(one.abs().max()), float(two.abs().max()))
     if scale == 0 or float((both - (3 * one - two)).abs().max()) > 1e-4 * scale:
@@ -162,17 +132,17 @@ def _linear_part(module: nn.Module, given: Tensor, size: int) -> Tensor | None:
 
 
 def _vectors(space: LatentSpace, seed: int, samples: int) -> Tensor:
-    """Latents as vectors, float64 ``[samples, D]``; of w, whose layers are alike, the first layer's."""
+    """Return latents as float64 ``[samples, D]``; in w, the first layer's styles, since all are equal."""
     latents = space.from_seeds(range(seed, seed + samples)).cpu().double()
     return latents[:, 0] if latents.dim() == 3 else latents
 
 
 def _directions(space: LatentSpace, vectors: Tensor, values: Tensor, count: int, seed: int) -> Directions:
-    """The directions of the largest eigenvalues, from eigenvectors ``[D, D]`` in ascending order."""
+    """Return the directions of the largest eigenvalues, from eigenvectors ``[D, D]`` in ascending order."""
     if not 1 <= count <= len(values):
-        raise OptionError(f"{count} directions are not to be had", f"from 1 to {len(values)}")
+        raise OptionError(f"invalid number of directions: {count}", f"from 1 to {len(values)}")
     chosen = vectors.T.flip(0)[:count].contiguous()
-    # An eigenvector's sign is arbitrary; with its largest number positive, it is the same everywhere.
+    # An eigenvector's sign is arbitrary; its largest component is made positive.
     largest = chosen.gather(1, chosen.abs().argmax(1, keepdim=True))
     chosen = chosen * largest.sign()
     spread = (_vectors(space, seed, 1000) @ chosen.T).std(0)

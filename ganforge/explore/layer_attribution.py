@@ -1,4 +1,4 @@
-"""Which layers make what: how often an image follows the source that some of its layers' styles come from."""
+"""Layer attribution by style mixing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Following:
-    """How often mixed images follow B, rather than A, in one respect.
-
-    Shares are those of pairs whose sources differ in it, in [0, 1]; they are None where no pair does.
+    """Share of mixed images that follow source B rather than A in ``colour``, ``layout``, or an attribute.
 
     Attributes:
-        name: ``colour``, ``layout``, or an attribute.
-        num_differing: Pairs whose sources differ in it.
-        thirds: Share where a third of the layers is of B, by its name in `THIRDS`.
-        layers: Share where a single layer is of B, for each of the L.
+        num_differing: Number of pairs whose sources differ in it; shares refer to these, and are None without any.
+        thirds: Share with a third of the layers from B, by name in `THIRDS`.
+        layers: Share with a single layer from B, for each of the L layers.
     """
 
     name: str
@@ -44,31 +41,23 @@ def follow_layers(
     count: int = 500,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Following]:
-    """Measure which layers make what, by style mixing (after Karras 2019, arXiv:1812.04948, figure 3).
+    """Measure what each layer controls, by style mixing (after Karras 2019, arXiv:1812.04948, figure 3).
 
-    Pair i has the sources A, of seed ``seed + 2 i``, and B, of ``seed + 2 i + 1``. For a set S of layers, the mixed
-    image M has the styles of B in S and those of A in all others. With f a vector of what an image shows, M follows B
-    if ``|f(M) - f(B)| < |f(M) - f(A)|``, and pairs count where ``f(A) != f(B)``. f is
-
-    - for an attribute, whether it is read, 0 or 1: M follows B if it shows what B does,
-    - for ``colour``, the `mean_colour`,
-    - for ``layout``, the `layout`.
-
-    S is each third of the layers and each single layer.
+    Pair i has sources A of seed ``seed + 2 i`` and B of ``seed + 2 i + 1``. The mixed image M has the styles of B in a
+    set S of layers, else those of A. With features f, M follows B if ``|f(M) - f(B)| < |f(M) - f(A)|``; pairs count
+    where ``f(A) != f(B)``. f is an attribute (0 or 1), `mean_colour`, or `layout`. S is each third of the layers, and
+    each single layer.
 
     Args:
-        space: That of styles.
-        read: Tells attributes; None where there are none.
-        names: Of the attributes.
-        seed: Of the first source.
+        space: Space of styles, with at least three layers.
+        read: Reads attributes; None for none.
+        names: Names of the attributes.
+        seed: Seed of the first source.
         count: Number of pairs N.
-        progress: Called after each of the 5 + L sets of N images with their number, and of how many.
+        progress: Called after each of the 5 + L sets of N images with the number done and the total.
 
     Returns:
-        One for each attribute, in the order of `names`, then ``colour`` and ``layout``.
-
-    Raises:
-        OptionError: The generator has fewer than three layers.
+        Results for each attribute in the order of `names`, then ``colour`` and ``layout``.
     """
     num_styles = space.styles.num_styles
     sets = [*(read_layers(third, num_styles) for third in THIRDS), *(range(i, i + 1) for i in range(num_styles))]
@@ -76,7 +65,7 @@ def follow_layers(
     a, b = sources[::2], sources[1::2]
 
     def describe(latents: Tensor) -> list[Tensor]:
-        """What the images of latents ``[N, L, w_dim]`` show: for each respect a vector, ``[N, D]``."""
+        """Return features of the images of latents ``[N, L, w_dim]``: one ``[N, D]`` per respect."""
         parts = []
         for chunk in torch.split(latents, _BATCH):
             images = space.render(chunk)
@@ -89,7 +78,7 @@ def follow_layers(
     progress(1, total)
     shown_by_b = describe(b)
     progress(2, total)
-    # A little more than 0, so that none differ by rounding alone.
+    # The threshold excludes rounding errors.
     differing = [(of_a - of_b).norm(dim=1) > 1e-9 for of_a, of_b in zip(shown_by_a, shown_by_b, strict=True)]
     shares: list[list[float | None]] = [[] for _ in differing]
     for done, layers in enumerate(sets, start=3):
@@ -105,21 +94,15 @@ def follow_layers(
 
 
 def mean_colour(images: Tensor) -> Tensor:
-    """Mean of all pixels in each channel, float64 ``[N, C]`` in [0, 255], of images uint8 ``[N, C, H, W]``."""
+    """Return the mean color of images uint8 ``[N, C, H, W]``, float64 ``[N, C]`` in [0, 255]."""
     return images.double().mean((2, 3))
 
 
 def layout(images: Tensor) -> Tensor:
-    """Where images are bright and where dark, whatever their colours, brightness and contrast.
+    """Return the layout of brightness, invariant to color, brightness and contrast; uint8 to float64 ``[N, 64]``.
 
-    The sum of the channels is averaged to 8 x 8, its mean removed, and the rest brought to length 1. So of two images
-    the one whose layout is nearer to a third's is the one that correlates with it more.
-
-    Args:
-        images: uint8 ``[N, C, H, W]``.
-
-    Returns:
-        float64 ``[N, 64]``; zeros for an image without contrast.
+    Channels are summed, averaged to 8 x 8, centered and normalized, so that distance corresponds to correlation. Images
+    without contrast give zeros.
     """
-    grey = adaptive_avg_pool2d(images.double().sum(1), 8).flatten(1)
-    return normalize(grey - grey.mean(1, keepdim=True))
+    gray = adaptive_avg_pool2d(images.double().sum(1), 8).flatten(1)
+    return normalize(gray - gray.mean(1, keepdim=True))

@@ -1,4 +1,4 @@
-"""Style mixing: some layers take the style of one source, all others that of another."""
+"""Style mixing: styles of two sources in different layers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,11 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.explore.spaces import WSpace
 
-THIRDS = ("coarse", "middle", "fine")
-"""Names of the thirds of a generator's layers."""
+THIRDS = ("coarse", "middle", "fine")  # names of the thirds of a generator's layers
 
 
 def read_layers(text: str, num_styles: int) -> range:
-    """Layers as a user names them.
-
-    Args:
-        text: ``coarse``, ``middle`` or ``fine``, each a third of the layers; or numbers from 0, as ``0-3`` or ``7``.
-        num_styles: L, the number of layers.
-
-    Raises:
-        OptionError: They are none of these, or the generator does not have them.
-    """
+    """Parse layers: ``coarse``, ``middle`` or ``fine``, each a third; or indices such as ``0-3`` or ``7``."""
     last = num_styles - 1
     if text in THIRDS:
         third = THIRDS.index(text)
@@ -32,37 +23,31 @@ def read_layers(text: str, num_styles: int) -> range:
     else:
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
         if not found:
-            raise OptionError(f"layers '{text}' are not to be had", f"choose coarse, middle, fine or, say, 0-{last}")
+            raise OptionError(f"invalid layers '{text}'", f"choose coarse, middle, fine or e.g. 0-{last}")
         first = int(found[1])
         layers = range(first, int(found[2] or first) + 1)
     if not layers or layers[-1] > last:
-        raise OptionError(f"there are no layers '{text}'", f"this generator's are 0-{last}")
+        raise OptionError(f"invalid layers '{text}'", f"this generator has layers 0-{last}")
     return layers
 
 
 def mix_styles(base: Tensor, other: Tensor, layers: range) -> Tensor:
-    """Styles ``[..., L, w_dim]`` of `base`, with those of `other` in the layers named."""
+    """Return styles ``[..., L, w_dim]`` of `base`, with those of `other` in the given layers."""
     mixed = base.clone()
     mixed[..., list(layers), :] = other[..., list(layers), :]
     return mixed
 
 
 def direction_in_layers(direction: Tensor, layers: range) -> Tensor:
-    """A direction ``[L, w_dim]`` in the layers named; in all others it is 0."""
+    """Return a direction ``[L, w_dim]`` that is 0 outside the given layers."""
     return mix_styles(torch.zeros_like(direction), direction, layers)
 
 
 def mix(space: WSpace, rows: Sequence[int], columns: Sequence[int], layers: range) -> tuple[Tensor, Tensor, Tensor]:
-    """The table of style mixing (Karras 2019, arXiv:1812.04948, figure 3).
-
-    Args:
-        space: That of styles.
-        rows: Seeds of the sources A, which give all other layers.
-        columns: Seeds of the sources B, which give the layers named.
-        layers: From `read_layers`.
+    """Style mixing table (Karras 2019, arXiv:1812.04948, figure 3): sources B, the columns, give the given layers.
 
     Returns:
-        Images uint8 of A ``[R, C, H, W]``, of B ``[K, C, H, W]`` and of their mixtures ``[R, K, C, H, W]``.
+        Images uint8 of A ``[R, C, H, W]``, of B ``[K, C, H, W]`` and mixed ``[R, K, C, H, W]``.
     """
     a, b = space.from_seeds(rows), space.from_seeds(columns)
     mixed = mix_styles(a[:, None].expand(-1, len(b), -1, -1), b.expand(len(a), -1, -1, -1), layers)

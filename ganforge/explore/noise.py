@@ -1,4 +1,4 @@
-"""What the noise of a style-based generator does: with all of it, without, and how far it moves each pixel."""
+"""Effect of noise in a style-based generator."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from ganforge.core.images import to_uint8
 from ganforge.explore.spaces import WSpace
 
 PANELS = {"all": "fixed", "none": "none", "only fine": "only-fine", "only coarse": "only-coarse"}
-"""The four panels of the paper's figure 5, and the noise of each."""
+"""Panels of the paper's figure 5, and the noise mode of each."""
 
 
 @dataclass(frozen=True)
 class NoiseStudy:
-    """What noise does to some images.
+    """Effect of noise on N images.
 
     Attributes:
         panels: Images uint8 ``[N, 4, C, H, W]`` in the order of `PANELS`.
-        powers: Of what the noise of each panel adds to the images, ``[4, B]``; see `power_by_frequency`.
-        deviation: Standard deviation of each pixel over the draws, mean of its channels, in units of images in
-            [-1, 1], ``[N, H, W]``.
+        powers: Power that the noise of each panel adds, ``[4, B]``; see `power_by_frequency`.
+        deviation: Standard deviation of pixels over draws, mean over channels, in [-1, 1]; ``[N, H, W]``.
     """
 
     panels: Tensor
@@ -31,25 +30,18 @@ class NoiseStudy:
     deviation: Tensor
 
     def maps(self) -> Tensor:
-        """The deviations as images, uint8 ``[N, 1, H, W]``: black is 0, white the largest of all."""
+        """Return the deviations as images, uint8 ``[N, 1, H, W]``: black is 0, white the maximum."""
         return (self.deviation / self.deviation.max().clamp_min(1e-12) * 255).round().to(torch.uint8)[:, None]
 
 
 @torch.no_grad()
 def study_noise(space: WSpace, seeds: Sequence[int], *, draws: int = 32, noise_seed: int = 0) -> NoiseStudy:
-    """Show noise at work (Karras 2019, arXiv:1812.04948, figures 4 and 5).
-
-    Args:
-        space: That of styles.
-        seeds: Of the images.
-        draws: Of random noise, for the deviation; at least 2.
-        noise_seed: Of the first draw.
-    """
+    """Measure the effect of noise (Karras 2019, arXiv:1812.04948, figures 4 and 5), with at least 2 draws."""
     w = space.from_seeds(seeds)
     shown = {name: space.styles.synthesis(w, noise).cpu() for name, noise in PANELS.items()}
     panels = torch.stack([to_uint8(images) for images in shown.values()], dim=1)
     powers = torch.stack([power_by_frequency(images - shown["none"]) for images in shown.values()])
-    # Welford's sums: they keep one image a seed, whatever the number of draws, and lose no digits.
+    # Welford's algorithm: constant memory, numerically stable.
     mean = torch.zeros(panels[:, 0].shape, dtype=torch.float64)
     squares = torch.zeros_like(mean)
     with torch.random.fork_rng(devices=[w.device] if w.device.type == "cuda" else []):
@@ -63,18 +55,15 @@ def study_noise(space: WSpace, seeds: Sequence[int], *, draws: int = 32, noise_s
 
 
 def power_by_frequency(images: Tensor) -> Tensor:
-    """How much of images is coarse and how much fine.
-
-    Args:
-        images: ``[N, C, H, W]``.
+    """Return the radial power spectrum of images ``[N, C, H, W]``.
 
     Returns:
-        Mean power of a pixel, float64 ``[B]``: first of the means of the images, then of waves of 1 to 2 cycles an
-        image, of 2 to 4, of 4 to 8 and so on. All together they are the mean square (Parseval).
+        Mean power per pixel, float64 ``[B]``: of the mean, then of 1 to 2 cycles per image, 2 to 4, 4 to 8 and so on.
+        Their sum is the mean square (Parseval).
     """
     height, width = images.shape[-2:]
     power = torch.fft.fft2(images.double(), norm="forward").abs().square().mean((0, 1))
     cycles = torch.hypot(torch.fft.fftfreq(height, 1 / height)[:, None], torch.fft.fftfreq(width, 1 / width)[None])
-    # A little more than the radius, so that rounding lifts no power of two below itself.
+    # The offset keeps powers of two in their band despite rounding.
     bands = torch.where(cycles == 0, 0, 1 + torch.log2(cycles.clamp_min(1) + 1e-4).floor()).long()
     return torch.zeros(int(bands.max()) + 1, dtype=torch.float64).index_add_(0, bands.flatten(), power.flatten())

@@ -1,4 +1,4 @@
-"""Pictures of explorations: tables with headings, and animations that repeat."""
+"""Image tables with headings, and looping animations."""
 
 from __future__ import annotations
 
@@ -11,29 +11,16 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.core.images import to_pil
 
-LEAST = 64
-"""Smaller images are shown enlarged, by the least whole factor that makes them as large as that."""
-
-GAP, HEADING = 2, 16
-"""Pixels between images, and of a heading's line."""
-
-MILLISECONDS = 50
-"""How long a frame of an animation stands."""
-
-PICTURES, ANIMATIONS = (".png",), (".gif", ".webp")
-"""How files of either kind end."""
+LEAST = 64  # minimum edge in pixels; smaller images are enlarged by an integer factor
+GAP, HEADING = 2, 16  # pixels between images, and of a heading's line
+MILLISECONDS = 50  # duration of a frame
+PICTURES, ANIMATIONS = (".png",), (".gif", ".webp")  # file extensions
 
 
 def draw_table(
     rows: Sequence[Sequence[Tensor | None]], *, columns: Sequence[str] = (), names: Sequence[str] = ()
 ) -> Image.Image:
-    """Lay images out on white.
-
-    Args:
-        rows: Images uint8 ``[C, H, W]``, all of one size; None leaves a place empty.
-        columns: Headings of the columns; none if left out.
-        names: Headings of the rows; none if left out.
-    """
+    """Arrange images uint8 ``[C, H, W]`` of equal size in a table with headings on white; None is an empty cell."""
     tiles = [[None if pixels is None else enlarge(pixels) for pixels in row] for row in rows]
     width, height = next(tile.size for row in tiles for tile in row if tile is not None)
     font = ImageFont.load_default()
@@ -55,26 +42,21 @@ def draw_table(
 
 
 def enlarge(pixels: Tensor) -> Image.Image:
-    """An image uint8 ``[C, H, W]`` in RGB, large enough to be looked at; no pixel is blurred."""
+    """Convert an image uint8 ``[C, H, W]`` to RGB, enlarged to at least `LEAST` pixels without interpolation."""
     image = to_pil(pixels).convert("RGB")
     factor = -(-LEAST // min(image.size)) if min(image.size) < LEAST else 1
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def encode_picture(picture: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
+    """Encode a picture as PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def encode_animation(frames: Sequence[Image.Image], suffix: str) -> bytes:
-    """The bytes of an animation without end.
-
-    Args:
-        frames: Pictures of one size.
-        suffix: ``.gif`` or ``.webp``.
-    """
+    """Encode pictures of equal size as a looping animation, ``.gif`` or ``.webp``."""
     first, *rest = frames
     buffer = io.BytesIO()
     options = {"lossless": True} if suffix == ".webp" else {}
@@ -84,22 +66,11 @@ def encode_animation(frames: Sequence[Image.Image], suffix: str) -> bytes:
 
 
 def check_suffix(path: str, suffix: str, allowed: Sequence[str]) -> None:
-    """See that a file of that kind can be written.
-
-    Args:
-        path: What the user gave.
-        suffix: How it ends, in lower case.
-        allowed: Of `PICTURES` and `ANIMATIONS`.
-
-    Raises:
-        OptionError: It ends otherwise.
-    """
+    """Raise `OptionError` unless a file's extension is allowed."""
     if suffix in (".mp4", ".webm", ".mov", ".avi"):
         raise OptionError(
-            f"{path}: videos are not written",
+            f"{path}: video formats are unsupported",
             "write a .gif and convert it: ffmpeg -i walk.gif -pix_fmt yuv420p walk.mp4",
         )
     if suffix not in allowed:
-        raise OptionError(
-            f"{path}: is no file of a kind that is written here", f"it must end in {' or '.join(allowed)}"
-        )
+        raise OptionError(f"{path}: unsupported file extension", f"use {' or '.join(allowed)}")

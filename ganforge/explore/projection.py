@@ -1,4 +1,4 @@
-"""From an image back to a latent, by optimisation."""
+"""Projection of an image to a latent by optimization."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ from ganforge.contract.errors import DataError
 from ganforge.core.images import to_float, to_uint8
 from ganforge.explore.spaces import LatentSpace
 
-CANDIDATES = 64
-"""Seeds that are tried before; the search begins at the best of them or at their mean."""
+CANDIDATES = 64  # number of random latents; the search starts at the best of them, or at their mean
 
 
 @dataclass(frozen=True)
 class Projection:
-    """The latent of an image.
+    """Result of a projection: the best latent, on the CPU, and its image, uint8 ``[C, H, W]``.
 
     Attributes:
-        latent: ``[...]`` of the space, on the CPU; the best that was met.
-        image: What the generator makes of it, uint8 ``[C, H, W]``.
-        losses: Mean squared error of pixels in [-1, 1] at each step, the first before any.
-        frames: Images uint8 ``[F, C, H, W]`` from the start to the end of the search.
-        frame_steps: The step of each.
+        losses: Mean squared error of pixels in [-1, 1], before each step and at the end.
+        frames: Intermediate images uint8 ``[F, C, H, W]``, at `frame_steps`.
     """
 
     latent: Tensor
@@ -47,21 +43,18 @@ def project(
     frames: int = 8,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Projection:
-    """Find the latent whose image is nearest to a given one: Adam on the mean squared error of pixels.
+    """Find the latent whose image has the smallest mean squared error, with Adam.
 
-    In w one style is sought for all layers (Karras 2020, arXiv:1912.04958, section 5, which adds features and noise).
+    In w one style is optimized for all layers (Karras 2020, arXiv:1912.04958, section 5, without features and noise).
 
     Args:
-        space: Where to search.
-        target: uint8 ``[C, H, W]``, of the size that the generator makes.
-        steps: Of the optimisation.
-        rate: Of Adam, at the beginning; it falls to 0 as a cosine.
-        seed: Of the first latent that is tried.
-        frames: Images to keep of the search, spread evenly.
-        progress: Called after each step with their number, and of how many.
-
-    Raises:
-        DataError: The image has another size.
+        space: Latent space.
+        target: uint8 ``[C, H, W]``, of the generator's size.
+        steps: Number of optimization steps.
+        rate: Initial learning rate, with cosine decay to 0.
+        seed: Seed of the first candidate.
+        frames: Number of evenly spaced frames.
+        progress: Called after each step with the number done and the total.
     """
     candidates = space.from_seeds(range(seed, seed + CANDIDATES))
     candidates = torch.cat([candidates, candidates.mean(0, keepdim=True)])
@@ -81,7 +74,7 @@ def project(
             kept.append(to_uint8(image.detach())[0].cpu())
         if step < steps:
             optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
-            # Of the latent alone, so that the generator's parameters gather no gradients.
+            # With respect to the latent only: the generator's parameters accumulate no gradients.
             (latent.grad,) = torch.autograd.grad(loss, [latent])
             optimizer.step()
             progress(step + 1, steps)
@@ -97,11 +90,7 @@ def project(
 
 @torch.no_grad()
 def _errors(space: LatentSpace, latents: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared errors ``[N]`` of the images of latents ``[N, ...]``.
-
-    Raises:
-        DataError: They are of another size than the image that is wanted.
-    """
+    """Return the mean squared errors ``[N]`` of latents ``[N, ...]``; raise `DataError` if the sizes differ."""
     images = space.decode(latents)
     if images.shape[1:] != wanted.shape[1:]:
         raise DataError(f"the image is {list(wanted.shape[1:])}, the generator makes {list(images.shape[1:])}")

@@ -1,4 +1,4 @@
-"""A picture and, beside it, what it shows and how to make it again."""
+"""Pictures with a JSON sidecar that records how to reproduce them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,9 @@ from ganforge.version import __version__
 def write_record(
     target: Path, content: bytes, *, arguments: Sequence[str], generator: Mapping[str, Any], found: Mapping[str, Any]
 ) -> None:
-    """Write a picture, and a JSON file of the same name beside it.
+    """Write a picture and its JSON sidecar, without dates, so that the same command writes the same bytes.
 
-    The JSON holds no date, so that the same command writes the same bytes.
-
-    Args:
-        target: The picture's file; it does not end in ``.json``.
-        content: Of that file.
-        arguments: What stands behind ``ganforge`` to make it again, every option spelt out.
-        generator: The card of the generator's file.
-        found: Seeds, options and numbers: all that belongs to the picture.
-
-    Raises:
-        GanforgeError: A file cannot be written.
+    `arguments` of ``ganforge`` reproduce it; `found` holds seeds, options and results.
     """
     record = {
         "arguments": list(arguments),

@@ -1,4 +1,4 @@
-"""The spaces in which a generator can be explored: z, from which latents are drawn, and w, that of its styles."""
+"""Latent spaces of a generator: z, the input, and w, the styles."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ from ganforge.explore.capabilities import require_styles
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents
 
-_BATCH = 64
-"""Images at once."""
+_BATCH = 64  # batch size of rendering
 
 
 class LatentSpace(ABC):
-    """A space of latents of one generator, for one class.
+    """Latent space of a generator for one class; latents ``[N, ...]`` support arithmetic.
 
-    Latents ``[N, ...]`` of a space can be added and averaged, whatever their shape.
-
-    Args:
-        generator: It is put into evaluation mode.
-        label: The class of all images; None for a generator of unlabelled data.
+    The generator is set to evaluation mode; the label is None for unlabeled data.
     """
 
     name: ClassVar[str]
@@ -39,71 +34,62 @@ class LatentSpace(ABC):
 
     @abstractmethod
     def from_z(self, z: Tensor) -> Tensor:
-        """This space's latents ``[N, ...]`` for latents ``[N, z_dim]``."""
+        """Map ``[N, z_dim]`` to latents ``[N, ...]`` of this space."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Images ``[N, C, H, W]`` in [-1, 1] of latents ``[N, ...]``; differentiable."""
+        """Generate images ``[N, C, H, W]`` in [-1, 1] from latents ``[N, ...]``; differentiable."""
 
     @abstractmethod
     def free(self, latents: Tensor) -> Tensor:
-        """What of latents ``[N, ...]`` is sought when an image is projected."""
+        """Return the part of latents ``[N, ...]`` that a projection optimizes."""
 
     @abstractmethod
     def complete(self, latents: Tensor) -> Tensor:
-        """Latents from what `free` gives; differentiable."""
+        """Return latents from the result of `free`; differentiable."""
 
     @property
     def device(self) -> torch.device:
-        """Where the generator computes."""
+        """Device of the generator."""
         return next(self.generator.parameters()).device
 
     @torch.no_grad()
     def from_seeds(self, seeds: Sequence[int]) -> Tensor:
-        """Latents ``[N, ...]`` on the generator's device; the same seeds are those of ``ganforge sample``."""
+        """Return latents ``[N, ...]`` of seeds as in ``ganforge sample``, on the generator's device."""
         z = torch.cat([draw_latents(1, self.generator.z_dim, seed) for seed in seeds])
         return self.from_z(z.to(self.device))
 
     @torch.no_grad()
     def render(self, latents: Tensor) -> Tensor:
-        """Images, uint8 ``[N, C, H, W]`` on the CPU, of latents ``[N, ...]``."""
+        """Generate images, uint8 ``[N, C, H, W]`` on the CPU, from latents ``[N, ...]``."""
         return torch.cat([to_uint8(self.decode(chunk)).cpu() for chunk in torch.split(latents, _BATCH)])
 
     def labels(self, count: int) -> Tensor | None:
-        """The class, `count` times, int64 ``[count]``; None without classes."""
+        """Return labels int64 ``[count]``; None without classes."""
         return None if self.label is None else torch.full((count,), self.label, device=self.device)
 
 
 class ZSpace(LatentSpace):
-    """The space from which latents are drawn, N(0, 1): latents are ``[N, z_dim]``."""
+    """Input space: latents ``[N, z_dim]`` from N(0, 1)."""
 
     name = "z"
 
     def from_z(self, z: Tensor) -> Tensor:
-        """The same."""
         return z
 
     def decode(self, latents: Tensor) -> Tensor:
-        """What the generator makes of them."""
         images: Tensor = self.generator(latents, self.labels(len(latents)))
         return images
 
     def free(self, latents: Tensor) -> Tensor:
-        """All of it."""
         return latents
 
     def complete(self, latents: Tensor) -> Tensor:
-        """The same."""
         return latents
 
 
 class WSpace(LatentSpace):
-    """The space of styles (Karras 2019, arXiv:1812.04948): latents are ``[N, L, w_dim]``, one for each of L layers.
-
-    Args:
-        generator: It is put into evaluation mode.
-        label: The class of all images; None for a generator of unlabelled data.
-    """
+    """Space of styles (Karras 2019, arXiv:1812.04948): latents ``[N, L, w_dim]`` for L layers."""
 
     name = "w"
 
@@ -112,38 +98,33 @@ class WSpace(LatentSpace):
         self.styles = generator
 
     def from_z(self, z: Tensor) -> Tensor:
-        """What the mapping network makes of them, without truncation."""
         return self.styles.mapping(z, self.labels(len(z)))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Images with fixed noise."""
+        """Generate images with fixed noise."""
         return self.styles.synthesis(latents)
 
     def free(self, latents: Tensor) -> Tensor:
-        """One style for all layers, ``[N, 1, w_dim]``: that of the first."""
+        """Return one style for all layers, ``[N, 1, w_dim]``: that of the first."""
         return latents[:, :1]
 
     def complete(self, latents: Tensor) -> Tensor:
-        """The style ``[N, 1, w_dim]`` for each layer."""
         return latents.expand(-1, self.styles.num_styles, -1)
 
 
 def open_space(
     generator: Generator, name: str | None = None, label: int | None = None, registry: Registry | None = None
 ) -> LatentSpace:
-    """A latent space of a generator.
+    """Return a latent space of a generator, which is set to evaluation mode.
 
     Args:
-        generator: It is put into evaluation mode.
-        name: ``z`` or ``w``; None for w where the generator has it.
-        label: The class of all images; None for a generator of unlabelled data.
-        registry: Where recipes with styles are looked up for the hint of an error; None to name none.
-
-    Raises:
-        OptionError: There is no such space, or w of a generator without styles.
+        generator: Generator.
+        name: ``z`` or ``w``; None for w if available.
+        label: Class of all images; None for a generator of unlabeled data.
+        registry: Registry for the hint of an error; None for none.
     """
     if name not in ("z", "w", None):
-        raise OptionError(f"there is no latent space '{name}'", "choose z or w")
+        raise OptionError(f"unknown latent space '{name}'", "choose z or w")
     if name == "z" or (name is None and not isinstance(generator, StyleGenerator)):
         return ZSpace(generator, label)
     return WSpace(require_styles(generator, registry), label)

@@ -1,4 +1,4 @@
-"""An image file brought to what a generator makes."""
+"""Target images of a projection."""
 
 from __future__ import annotations
 
@@ -10,26 +10,19 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.data.decode import fit, normalise, open_image, strict_decoding
+from ganforge.data.decode import fit, normalize, open_image, strict_decoding
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Read an image and prepare it as training data are: the largest square of its centre, resized.
-
-    Args:
-        path: A file in any format that training reads.
-        shape: ``(C, H, W)`` of the generator's images. If they are not square, the file must be of their size.
+    """Read an image file, center-crop and resize it to ``(C, H, W)``; if H != W, the file must have this size.
 
     Returns:
         uint8 ``[C, H, W]``.
-
-    Raises:
-        DataError: The file cannot be read, or does not fit.
     """
     channels, height, width = shape
     try:
         with open_regular(path) as stream, strict_decoding():
-            image = normalise(open_image(stream, str(path)), str(path))
+            image = normalize(open_image(stream, str(path)), str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if image.size != (width, height):
@@ -37,8 +30,6 @@ def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
             raise DataError(f"{path}: is {image.width}x{image.height}, but must be {width}x{height}", "crop it")
         image = fit(image, (height, width))
     if channels not in (1, 3):
-        raise DataError(
-            f"{path}: this generator makes images of {channels} channels", "take one of the data: --index 0"
-        )
+        raise DataError(f"{path}: this generator makes images of {channels} channels", "use --index 0 of the data")
     array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return torch.from_numpy(array.copy()).view(height, width, channels).permute(2, 0, 1).contiguous()

@@ -1,4 +1,4 @@
-"""What truncation does: the same seeds, nearer and nearer to the mean, and beyond it."""
+"""Truncation sweep: the same seeds at several truncations."""
 
 from __future__ import annotations
 
@@ -14,18 +14,12 @@ from ganforge.explore.spaces import ZSpace
 
 @torch.no_grad()
 def truncation_sweep(space: ZSpace, seeds: Sequence[int], psis: Sequence[float]) -> Tensor:
-    """Images of the same seeds at several truncations (Karras 2019, arXiv:1812.04948, figure 8).
+    """Generate images at several truncations (Karras 2019, arXiv:1812.04948, figure 8).
 
-    Args:
-        space: That of z, of a generator whose ``forward`` takes ``truncation``.
-        seeds: One a row.
-        psis: 1 leaves latents as they are, 0 gives their mean, -1 the opposite; one a column.
+    Truncation 1 changes nothing, 0 gives the mean, -1 the opposite.
 
     Returns:
         uint8 ``[len(seeds), len(psis), C, H, W]``.
-
-    Raises:
-        OptionError: The generator cannot be truncated.
     """
     require_truncation(space.generator)
     z = space.from_seeds(seeds)

@@ -1,4 +1,4 @@
-"""A walk through latent space from seed to seed and back to the first."""
+"""Latent interpolation through seeds and back to the first."""
 
 from __future__ import annotations
 
@@ -13,25 +13,17 @@ from ganforge.explore.spaces import LatentSpace
 
 
 def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:
-    """Latents on the closed way through all stops.
-
-    Args:
-        stops: Latents ``[N, ...]``.
-        steps: From one stop to the next.
-        interpolation: ``lerp`` or ``slerp``.
+    """Interpolate latents ``[N, ...]`` along a closed path; the first is not repeated at the end.
 
     Returns:
-        ``[N * steps, ...]``; every so many steps it is a stop, exactly. The first does not come again at the end.
-
-    Raises:
-        OptionError: An unknown interpolation, fewer than two stops, or no steps.
+        ``[N * steps, ...]``; every `steps`-th latent is exactly a stop.
     """
     if interpolation not in INTERPOLATIONS:
-        raise OptionError(f"there is no interpolation '{interpolation}'", nearest(interpolation, INTERPOLATIONS))
+        raise OptionError(f"unknown interpolation '{interpolation}'", nearest(interpolation, INTERPOLATIONS))
     if len(stops) < 2:
-        raise OptionError("a walk needs at least two seeds", "such as --from-seeds 1,5,9")
+        raise OptionError("a walk needs at least two seeds", "e.g. --from-seeds 1,5,9")
     if steps < 1:
-        raise OptionError(f"{steps} steps lead nowhere", "the least is 1")
+        raise OptionError(f"invalid number of steps: {steps}", "the minimum is 1")
     weights = torch.arange(steps, dtype=torch.float64).div(steps).view(-1, *[1] * (stops.dim() - 1))
     between = INTERPOLATIONS[interpolation]
     return torch.cat(
@@ -40,19 +32,12 @@ def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:
 
 
 def walk(space: LatentSpace, seeds: Sequence[int], *, steps: int = 20, interpolation: str | None = None) -> Tensor:
-    """Pictures of a walk from seed to seed and back, for an animation that repeats.
+    """Generate the frames of a looping latent interpolation through at least two seeds.
 
-    Args:
-        space: Where to walk.
-        seeds: At least two.
-        steps: From one seed to the next.
-        interpolation: ``lerp`` or ``slerp``; None for slerp in z, where latents lie near a sphere, and lerp in w.
+    The default is slerp in z, where latents lie near a sphere, and lerp in w.
 
     Returns:
         uint8 ``[len(seeds) * steps, C, H, W]``.
-
-    Raises:
-        OptionError: As `walk_latents`.
     """
     interpolation = interpolation or ("slerp" if space.name == "z" else "lerp")
     return space.render(walk_latents(space.from_seeds(seeds), steps, interpolation))

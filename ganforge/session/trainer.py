@@ -25,14 +25,21 @@ from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
 from ganforge.runs.folder import RunFolder
 from ganforge.training.budget import BudgetCallback, suggest_budget
-from ganforge.training.execution.autotune import settle_plan
+from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
 from ganforge.training.execution.memory_advice import explaining_memory
 from ganforge.training.loop import Callback, Callbacks, Outcome, is_spent, train
 from ganforge.training.recording.loggers import Loggers
 from ganforge.training.recording.recorder import Recorder, Score, Scorer
 from ganforge.training.recording.recovery import resume
-from ganforge.training.start import begin_from, open_batches, open_engine, open_record, settle_budget, share_out
+from ganforge.training.start import (
+    begin_from,
+    open_batches,
+    open_engine,
+    open_recorder,
+    set_default_budget,
+    split_batches,
+)
 from ganforge.training.state import build_state
 
 
@@ -72,7 +79,7 @@ class Trainer:
         with workers.main_first():
             self._data = self._open_data(config)
         check_scoring(config.training, self._data)
-        self.config = share_out(settle_budget(config, device), workers)
+        self.config = split_batches(set_default_budget(config, device), workers)
         self._loggers = {
             each.name: registry.build("logger", each.name, each.options) for each in config.loggers if workers.is_main
         }
@@ -140,11 +147,11 @@ class Trainer:
     def _open_engine(self) -> Engine:
         """Select the execution plan, if it is ``auto``, and create the engine."""
         say, workers = self._console.say, self._workers
-        self.config = settle_plan(self.config, self._state, self._batches, self._device, say, workers)
+        self.config = choose_plan(self.config, self._state, self._batches, self._device, say, workers)
         return open_engine(self.config.training, self._state, self._device, say, workers)
 
     def _open_record(self, folder: RunFolder) -> Recorder:
-        return open_record(self.config, self._registry, self._data, folder, self._state, self._workers)
+        return open_recorder(self.config, self._registry, self._data, folder, self._state, self._workers)
 
     def _describe_environment(self, engine: Engine) -> dict[str, Any]:
         plugins = {each.distribution: each.version for each in self._registry.plugins if each.status == "ok"}

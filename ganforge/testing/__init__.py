@@ -1,4 +1,4 @@
-"""Checks for authors of plugins: each raises ``AssertionError`` with words that say what to change.
+"""Checks for plugin authors: each raises ``AssertionError`` with a message that says what to change.
 
 Use them in a test of your package::
 
@@ -7,6 +7,8 @@ Use them in a test of your package::
 
     def test_loss() -> None:
         check_loss(MyLoss)
+
+Each check takes a class, and as keywords its options that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -58,13 +60,8 @@ def check_generator(
 ) -> None:
     """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, export.
 
-    One that grows is brought through all its phases; from the repeatability on it is checked in the last.
-
-    Args:
-        factory: The class.
-        data: What it is to generate.
-        only_regularized: Beginnings of the names of parameters that `forward` does not use, since regularizers do.
-        options: Its options, where the defaults will not do.
+    A growing generator is checked in all its phases; from the repeatability on in the last. `only_regularized` holds
+    prefixes of parameters that only regularizers use.
     """
     require_options(factory, options)
     network = _make(factory, data, options)
@@ -74,8 +71,8 @@ def check_generator(
     for _ in _phases(network):
         output = network(z, labels)
         shape = tuple(output.shape)
-        require(shape == expected, f"forward returned {shape}; the data ask for {expected}")
-        require(output.dtype == torch.float32, f"forward returned {output.dtype}; float32 in gives float32 out")
+        require(shape == expected, f"forward returned {shape}; expected {expected} for the data")
+        require(output.dtype == torch.float32, f"forward returned {output.dtype}; it must keep float32")
         require_finite("forward", output)
         if data.is_image:
             require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
@@ -88,17 +85,9 @@ def check_generator(
         alone = torch.cat([network(z[i : i + 1], None if labels is None else labels[i : i + 1]) for i in range(4)])
         require(
             torch.allclose(together, alone, atol=1e-4),
-            "in evaluation mode a sample depends on the others of its batch: freeze what is computed over the batch",
+            "in evaluation mode a sample depends on the others of its batch: freeze batch statistics",
         )
-        require(
-            torch.equal(together, network(z, labels)), "in evaluation mode the same latents must give the same images"
-        )
-        twin = factory(data, **options).eval()
-        twin.load_state_dict(network.state_dict())
-        require(
-            torch.equal(together, twin(z, labels)),
-            "a copy with the same state_dict gives something else: keep all that matters in parameters and buffers",
-        )
+    _check_repeatability(network, factory(data, **options), z, labels)
     prove_export(network, data, TorchScriptExporter())
 
 
@@ -111,13 +100,8 @@ def check_discriminator(
 ) -> None:
     """Check a discriminator: shape, gradients to all parameters and to images, double backward, features.
 
-    One that grows is brought through all its phases; from the double backward on it is checked in the last.
-
-    Args:
-        factory: The class.
-        data: What it is to judge.
-        only_regularized: Beginnings of the names of parameters that `forward` does not use, since regularizers do.
-        options: Its options, where the defaults will not do.
+    A growing discriminator is checked in all its phases; from the double backward on in the last. `only_regularized`
+    holds prefixes of parameters that only regularizers use.
     """
     require_options(factory, options)
     network = _make(factory, data, options)
@@ -137,25 +121,14 @@ def check_discriminator(
 
     leaf = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(network(leaf, labels).sum(), leaf, create_graph=True)
-    require_finite("the gradient by the images", gradient)
+    require_finite("the gradient with respect to the images", gradient)
     gradient.square().sum().backward()  # type: ignore[no-untyped-call]
     moved = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     require(bool(moved), "a gradient penalty reaches no parameter: the network does not support double backward")
     for each in moved:
         require_finite("the double backward", each)
 
-    network.eval()
-    with torch.no_grad():
-        judged = network(images, labels)
-        require(
-            torch.equal(judged, network(images, labels)), "in evaluation mode the same images must get the same logits"
-        )
-        twin = factory(data, **options).eval()
-        twin.load_state_dict(network.state_dict())
-        require(
-            torch.equal(judged, twin(images, labels)),
-            "a copy with the same state_dict judges otherwise: keep all that matters in parameters and buffers",
-        )
+    _check_repeatability(network, factory(data, **options), images, labels)
     if isinstance(network, FeatureDiscriminator):
         with torch.no_grad():
             features = network.features(images, labels)
@@ -165,36 +138,31 @@ def check_discriminator(
 
 
 def check_dataset(factory: Callable[..., Any], **options: Any) -> PackedData:
-    """Check a data set: options, length, repeatability; pack it and return what a network would see.
-
-    Args:
-        factory: The class or function; choose options that make it small.
-        options: Its options.
-    """
+    """Check a data set, small by its options: length, repeatability; return the packed data."""
     require_options(factory, options)
     dataset = factory(**options)
     require(len(dataset) > 0, "the data set is empty")
     first, again = (pack(dataset, "checked", title=getattr(factory, "__name__", "it")) for _ in range(2))
     require(
-        first.fingerprint == again.fingerprint, "reading it twice gave different examples: draw by index, not by chance"
+        first.fingerprint == again.fingerprint, "reading it twice gave different examples: use a fixed seed per index"
     )
     return first
 
 
 def _make(factory: Callable[..., _Network], data: DataSpec, options: dict[str, Any]) -> _Network:
-    """A network; the same seed must give the same one."""
+    """Construct a network, and require that the same seed gives equal weights."""
     torch.manual_seed(0)
     network = factory(data, **options)
     torch.manual_seed(0)
     again = factory(data, **options).state_dict()
     same = all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
-    require(same, "the same seed gave other weights: draw them from torch, and from nothing else")
+    require(same, "the same seed gave other weights: use only torch's random numbers")
     torch.manual_seed(0)
     return network
 
 
 def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Tensor | None:
-    """What its classifier says, if it was made with one."""
+    """Return the class scores, if the discriminator has a classifier."""
     if not isinstance(network, ClassifierDiscriminator):
         return None
     try:
@@ -204,15 +172,27 @@ def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Te
 
 
 def _phases(network: nn.Module) -> Iterator[None]:
-    """Bring a network that grows through its phases; any other has one."""
+    """Iterate over the phases of a growing network; others have one."""
     for images in network.phases() if isinstance(network, Growing) else (0,):
         if isinstance(network, Growing):
             network.grow(images)
         yield
 
 
+@torch.no_grad()
+def _check_repeatability(network: nn.Module, twin: nn.Module, inputs: Tensor, labels: Tensor | None) -> None:
+    output = network.eval()(inputs, labels)
+    same = torch.equal(output, network(inputs, labels))
+    require(same, "in evaluation mode the same inputs must give the same outputs")
+    twin.load_state_dict(network.state_dict())
+    require(
+        torch.equal(output, twin.eval()(inputs, labels)),
+        "a copy with the same state_dict gives a different result: keep all state in parameters and buffers",
+    )
+
+
 def _check_gradients(network: nn.Module, only_regularized: Sequence[str]) -> None:
-    """Every parameter that is trained must have had a gradient, but for those that only regularizers use."""
+    """Require a gradient for every trained parameter, except for those that only regularizers use."""
     for name, parameter in network.named_parameters():
         if parameter.grad is None:
             excused = not parameter.requires_grad or name.startswith(tuple(only_regularized))

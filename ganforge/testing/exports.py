@@ -1,4 +1,4 @@
-"""Whether a generator can be exported."""
+"""Checks of exports."""
 
 from __future__ import annotations
 
@@ -18,38 +18,22 @@ from ganforge.runs.checkpoint import describe_spec
 
 
 def check_export(factory: Callable[..., Generator], exporter: Exporter, data: DataSpec, **options: Any) -> ExportReport:
-    """Check that a generator can be exported, as ``ganforge export`` would: the file is proved in a fresh process.
+    """Check that a generator can be exported and verified in a new process, like ``ganforge export``.
 
-    For authors of generators, with an exporter of `ganforge.export`, such as ``OnnxExporter()``; and for authors of
-    exporters, with any generator.
-
-    Args:
-        factory: The class of the generator.
-        exporter: Of the format.
-        data: What it is to generate.
-        options: Its options, where the defaults will not do.
-
-    Returns:
-        What was compared. The file itself is gone.
+    For authors of generators and of exporters, such as ``OnnxExporter()``. Returns the report of the comparison; the
+    file is removed.
     """
     torch.manual_seed(0)
     return prove_export(factory(data, **options), data, exporter)
 
 
 def prove_export(network: Generator, data: DataSpec, exporter: Exporter) -> ExportReport:
-    """Export a copy whose weights are moved a little, so that what begins at zero counts too.
-
-    Raises:
-        AssertionError: It cannot be exported, or is something else then.
-    """
+    """Export a copy with perturbed weights, so that weights that start at zero are compared too."""
     moved = copy.deepcopy(network).eval()
     with torch.no_grad():
         for parameter in moved.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    card = {
-        "generator": {"name": type(network).__name__, "options": {}},
-        "data": describe_spec(data),
-    }
+    card = {"generator": {"name": type(network).__name__, "options": {}}, "data": describe_spec(data)}
     with tempfile.TemporaryDirectory(prefix="ganforge-check-") as folder:
         try:
             return exporter.export(moved, card, Path(folder) / f"generator{exporter.suffix}")

@@ -1,4 +1,4 @@
-"""Whether an extractor keeps its contract."""
+"""Checks of feature extractors."""
 
 from __future__ import annotations
 
@@ -14,53 +14,45 @@ from ganforge.testing.requirements import require, require_options
 
 _IMAGES = DataSpec((3, 32, 32))
 
-_TOLERANCE = 1e-4
-"""How far features of one image may be apart in batches of different sizes, relative to the largest."""
+_TOLERANCE = 1e-4  # maximum relative difference of features of one image in batches of different sizes
 
 
 def check_extractor(factory: Callable[..., Extractor], data: DataSpec = _IMAGES, **options: Any) -> None:
-    """Check an extractor: shapes, types, repeatability, independence of images, and what it says of itself.
+    """Check an extractor: shapes, types, repeatability, independence of images, and descriptions.
 
-    It is shown random images of the data's shape; call it once with grey and once with coloured ones if yours takes
-    both.
-
-    Args:
-        factory: The class.
-        data: Images that it is to be shown.
-        options: Its options, where the defaults will not do.
+    `data` is the format of random test images; call it for gray and for color images if both are supported.
     """
     require_options(factory, options)
     extractor, twin = (_make(factory, data, options, seed) for seed in (0, 1))
     for name in ("label", "preprocessing"):
         text = getattr(extractor, name, None)
-        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: results are named by it, so say it")
+        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: set it, since results show it")
     require(
         isinstance(extractor.notes, tuple) and all(isinstance(note, str) for note in extractor.notes),
         f"notes is {extractor.notes!r}; it must be a tuple of sentences",
     )
 
     images = torch.randint(256, (5, *data.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    features, logits = _look(extractor, images)
+    features, logits = _extract(extractor, images)
     torch.manual_seed(2)
-    again, logits_again = _look(extractor, images)
-    same = torch.equal(features, again) and (logits is None or _equal(logits, logits_again))
-    require(same, "the same images gave other features: draw no random numbers, keep no state, and mind dropout")
+    again, logits_again = _extract(extractor, images)
+    same = torch.equal(features, again)
+    if logits is not None:
+        same = same and logits_again is not None and torch.equal(logits, logits_again)
+    require(same, "the same images gave other features: avoid random numbers, state and dropout")
     require(
-        not torch.equal(features, _look(extractor, 255 - images)[0]),
-        "other images gave the same features: forward does not look at them",
+        not torch.equal(features, _extract(extractor, 255 - images)[0]),
+        "other images gave the same features: forward ignores its input",
     )
     for size in (1, 3):
-        parts = [_look(extractor, part) for part in torch.split(images, size)]
-        apart = _agree(features, [part[0] for part in parts])
+        parts = [_extract(extractor, part) for part in torch.split(images, size)]
+        same = _is_close(features, [part[0] for part in parts])
         if logits is not None:
-            apart = apart and _agree(logits, [part[1] for part in parts if part[1] is not None])
-        require(
-            apart,
-            f"an image has other features in a batch of {size} than in one of 5: compute nothing over the batch",
-        )
+            same = same and _is_close(logits, [part[1] for part in parts if part[1] is not None])
+        require(same, f"an image has other features in a batch of {size} than in one of 5: use no batch statistics")
     require(
-        torch.equal(features, _look(twin, images)[0]),
-        "made twice, it gave two kinds of features: read weights from a file, or draw them from a seed of their own",
+        torch.equal(features, _extract(twin, images)[0]),
+        "two instances gave different features: read weights from a file, or use a fixed seed",
     )
 
 
@@ -71,13 +63,13 @@ def _make(factory: Callable[..., Extractor], data: DataSpec, options: dict[str, 
     return extractor.eval().requires_grad_(False)
 
 
-def _look(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features and logits, whose form is checked."""
+def _extract(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return features and logits after validation."""
     shown = images.clone()
     with torch.no_grad():
         found: Any = extractor(shown)
-    require(torch.equal(shown, images), "forward changed the images that it was given: work on a copy")
-    require(not any(each.training for each in extractor.modules()), "forward switched a part to training mode")
+    require(torch.equal(shown, images), "forward changed its input: work on a copy")
+    require(not any(each.training for each in extractor.modules()), "forward switched a module to training mode")
     require(
         isinstance(found, tuple) and len(found) == 2,
         f"forward returned {type(found).__name__}; it must return features and logits, or features and None",
@@ -89,17 +81,12 @@ def _look(extractor: Extractor, images: Tensor) -> tuple[Tensor, Tensor | None]:
         shape = tuple(each.shape)
         require(
             len(shape) == 2 and shape[0] == len(images) and shape[1] >= 2,
-            f"{name} of {len(images)} images are {shape}; they must be a row an image, with 2 columns or more",
+            f"{name} of {len(images)} images are {shape}; they must be a row per image, with at least 2 columns",
         )
         require(each.dtype == torch.float32, f"{name} are {each.dtype}; they must be float32")
         require(bool(each.isfinite().all()), f"{name} are not finite")
     return found[0], found[1]
 
 
-def _agree(whole: Tensor, parts: list[Tensor]) -> bool:
-    apart = (torch.cat(parts) - whole).abs().max().item()
-    return apart <= _TOLERANCE * whole.abs().max().item()
-
-
-def _equal(first: Tensor, second: Tensor | None) -> bool:
-    return second is not None and torch.equal(first, second)
+def _is_close(whole: Tensor, parts: list[Tensor]) -> bool:
+    return (torch.cat(parts) - whole).abs().max().item() <= _TOLERANCE * whole.abs().max().item()

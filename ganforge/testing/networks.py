@@ -1,4 +1,4 @@
-"""Small networks that losses and penalties are checked on."""
+"""Small networks for checks of losses and regularizers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ganforge.contract.networks import ClassifierDiscriminator
 
 
 class SmallGenerator(StyleGenerator):
-    """From 4 numbers to 3, by two styles."""
+    """Generator from ``z`` of 4 numbers to vectors of 3, with two styles."""
 
     z_dim = 4
     w_dim = 8
@@ -21,18 +21,16 @@ class SmallGenerator(StyleGenerator):
         self.layers = nn.Sequential(nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3))
 
     def mapping(self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1) -> Tensor:
-        """Latents ``[N, 4]`` to styles ``[N, 2, 8]``; never truncated."""
         w: Tensor = self.mapper(z)
         return w[:, None].expand(-1, 2, -1)
 
     def synthesis(self, w: Tensor, noise: str = "fixed") -> Tensor:
-        """Styles ``[N, 2, 8]`` to vectors ``[N, 3]``; without noise."""
         output: Tensor = self.layers(w.flatten(1))
         return output
 
 
 class SmallDiscriminator(ClassifierDiscriminator):
-    """Of 3 numbers, of 3 classes."""
+    """Discriminator of vectors of 3 numbers with 3 classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,16 +39,13 @@ class SmallDiscriminator(ClassifierDiscriminator):
         self.classes = nn.Linear(8, 3)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """``[N, 8]`` of vectors ``[N, 3]``."""
         output: Tensor = self.layers(images)
         return output
 
     def head(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Logits ``[N]``."""
         logits: Tensor = self.judge(features)
         return logits.squeeze(1)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Scores ``[N, 3]``."""
         scores: Tensor = self.classes(features)
         return scores

@@ -24,11 +24,7 @@ _CLASSES = DataSpec((3,), ("first", "second", "third"))
 def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
     """Check a loss: scalars, signs of the gradients, finite at logits of 1e4, the mean over the batch.
 
-    A loss may draw random numbers from torch; then its mean over a large batch is compared.
-
-    Args:
-        factory: The class.
-        options: Its options, where the defaults will not do.
+    For a loss with random numbers, means over a large batch are compared.
     """
     require_options(factory, options)
     loss = factory(**options)
@@ -44,17 +40,13 @@ def check_loss(factory: Callable[..., Loss], **options: Any) -> None:
         fake = torch.tensor([0.45, 0.55], requires_grad=True)
         value = minimize(real, fake)
         to_real, to_fake = torch.autograd.grad(value, (real, fake), allow_unused=True)
-        if player == "discriminator":
-            require(
-                to_real is not None and bool((to_real < 0).all()), "the discriminator must gain from higher real logits"
-            )
-            require(
-                to_fake is not None and bool((to_fake > 0).all()), "the discriminator must gain from lower fake logits"
-            )
-        else:
-            require(
-                to_fake is not None and bool((to_fake < 0).all()), "the generator must gain from higher fake logits"
-            )
+        gains = {
+            "discriminator": ((to_real, -1.0, "higher real"), (to_fake, 1.0, "lower fake")),
+            "generator": ((to_fake, -1.0, "higher fake"),),
+        }
+        for gradient, sign, change in gains[player]:
+            right = gradient is not None and bool((sign * gradient > 0).all())
+            require(right, f"the {player} must gain from {change} logits")
         random = not torch.equal(value, minimize(real, fake, seed=1))
         count, tolerance = (2000, 0.1) if random else (1, 1e-5)
         once, twice = (minimize(real.repeat(times), fake.repeat(times)) for times in (count, 2 * count))
@@ -78,12 +70,8 @@ def check_regularizer(
 ) -> None:
     """Check a regularizer: a finite scalar for at least one player, with a gradient to it or to its own parameters.
 
-    Args:
-        factory: The class.
-        data: Says of what kind the labels are. Examples are vectors of 3 numbers unless networks are given.
-        generator: A network that the regularizer needs; None for a small one from 4 numbers to 3.
-        discriminator: Likewise; None for a small one of vectors of 3 numbers.
-        options: Its options, where the defaults will not do.
+    Labels are those of `data`; examples are vectors of 3 numbers unless networks are given. The default networks are
+    small ones for these: a generator with 4 latents, and a discriminator.
     """
     require_options(factory, options)
     if generator is None and discriminator is None:
@@ -122,14 +110,9 @@ def _require_scalar(player: str, value: object) -> None:
 
 
 def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IMAGES, **options: Any) -> None:
-    """Check an augmentation: shape, gradients, double backward, examples changed each in its own way, repeatability.
+    """Check an augmentation: shape, gradients, double backward, variation over examples, repeatability.
 
-    One that adapts, and changes nothing at first, is shown the logits of a discriminator that overfits.
-
-    Args:
-        factory: The class.
-        data: What it is to change.
-        options: Its options, where the defaults will not do.
+    An adaptive augmentation first receives logits of a discriminator that overfits.
     """
     require_options(factory, options)
     torch.manual_seed(0)
@@ -146,7 +129,7 @@ def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IM
     require(
         changed.shape == images.shape, f"forward returned {tuple(changed.shape)} for examples {tuple(images.shape)}"
     )
-    require(changed.dtype == torch.float32, f"forward returned {changed.dtype}; float32 in gives float32 out")
+    require(changed.dtype == torch.float32, f"forward returned {changed.dtype}; it must keep float32")
     require_finite("forward", changed)
     require(
         bool((changed != changed[:1]).any()), "all examples are changed in the same way: draw a number for each of them"
@@ -155,16 +138,16 @@ def check_augmentation(factory: Callable[..., Augmentation], data: DataSpec = IM
     if changed.requires_grad:
         (gradient,) = torch.autograd.grad(changed.square().sum(), images, create_graph=True, materialize_grads=True)
     require(bool(gradient.any()), "no gradient reaches the examples: the generator would learn nothing")
-    require_finite("the gradient by the examples", gradient)
+    require_finite("the gradient with respect to the examples", gradient)
     (twice,) = torch.autograd.grad(gradient.square().sum(), images)
     require_finite("the double backward", twice)
 
     require(
-        torch.equal(changed, change(augmentation)), "the same seed gave other changes: draw from torch, keep no count"
+        torch.equal(changed, change(augmentation)), "the same seed gave other changes: use only torch's random numbers"
     )
     twin = factory(data, **options)
     twin.load_state_dict(augmentation.state_dict())
     require(
         torch.equal(changed, change(twin)),
-        "a copy with the same state_dict gives something else: keep all that matters in buffers",
+        "a copy with the same state_dict gives a different result: keep all state in buffers",
     )

@@ -1,4 +1,4 @@
-"""Whether recipes, exporters and loggers keep their contracts."""
+"""Checks of recipes, exporters and loggers."""
 
 from __future__ import annotations
 
@@ -24,25 +24,20 @@ from ganforge.testing.requirements import require, require_options
 
 
 def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
-    """Check a recipe: it says what it is and where it comes from, and all that it names is to be had.
-
-    Args:
-        recipe: The recipe.
-        registry: Where its parts are looked up; None for the installed plugins.
-    """
+    """Check a recipe: descriptions, and validity of its settings; parts are looked up in `registry` or in plugins."""
     for name in ("summary", "source"):
         text = getattr(recipe, name)
-        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: say it in a line")
-    require("\n" not in recipe.summary, "summary is shown in one line: shorten it")
+        require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: describe it in a line")
+    require("\n" not in recipe.summary, "summary must be one line")
     for section in ("generator", "discriminator", "loss"):
         named = "name" in recipe.settings.get(section, {})
-        require(named, f"settings name no {section}: a recipe is all that a user has to say")
-    require("source" not in recipe.settings.get("data", {}), "settings name data: these are the user's affair")
+        require(named, f"settings name no {section}: a recipe must be complete")
+    require("source" not in recipe.settings.get("data", {}), "settings name data: leave them to the user")
     for layers in ([recipe.settings], [recipe.settings, {"training": recipe.training_on_cpu}]):
         try:
             config = resolve(registry or Registry.installed(), *layers)
         except GanforgeError as error:
-            raise AssertionError(f"its settings are refused: {error}") from error
+            raise AssertionError(f"its settings are invalid: {error}") from error
         tree = config.tree()
         try:
             again = resolve(registry or Registry.installed(), json.loads(json.dumps(tree)))
@@ -54,21 +49,14 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
 def check_exporter(
     factory: Callable[..., Exporter], folder: Path, *, generator: Generator | None = None, **options: Any
 ) -> Path:
-    """Check an exporter: it writes what it says, leaves the network as it is, and writes again over what it wrote.
+    """Check an exporter: report, unchanged network, and overwriting of an existing file; return the path.
 
-    Args:
-        factory: The class.
-        folder: An empty folder to write into.
-        generator: What is exported; None for a small network from 4 numbers to 3.
-        options: Its options, where the defaults will not do.
-
-    Returns:
-        Where it wrote.
+    It writes into an empty folder. The default generator is a small one from 4 numbers to 3.
     """
     require_options(factory, options)
     exporter = factory(**options)
     suffix = getattr(exporter, "suffix", None)
-    require(isinstance(suffix, str) and bool(suffix), "suffix is not set: it says how names of its files end")
+    require(isinstance(suffix, str) and bool(suffix), "suffix is not set: it is the extension of its files")
     torch.manual_seed(0)
     network = generator or SmallGenerator().eval()
     with torch.no_grad():
@@ -85,11 +73,11 @@ def check_exporter(
         except GanforgeError as error:
             raise AssertionError(str(error)) from error
         require(isinstance(report, ExportReport), f"export returned {type(report).__name__}; return an ExportReport")
-        require(report.path == path and path.exists(), f"the report says {report.path}; it was to be {path}")
+        require(report.path == path and path.exists(), f"the report says {report.path}; expected {path}")
         files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
         size = sum(each.stat().st_size for each in files)
         require(report.num_bytes == size, f"the report says {report.num_bytes} bytes; there are {size}")
-        require(report.num_examples > 0, "the report compared nothing: prove that the file is the generator")
+        require(report.num_examples > 0, "the report compared nothing: verify the file against the generator")
         require(math.isfinite(report.worst_difference), f"worst_difference is {report.worst_difference}")
     after = network.state_dict()
     require(
@@ -101,34 +89,28 @@ def check_exporter(
 
 
 def check_logger(factory: Callable[..., Logger], folder: Path, **options: Any) -> None:
-    """Check a logger: it takes all that a run tells, and is begun again for a run that is resumed.
-
-    Args:
-        factory: The class.
-        folder: An empty folder that stands for the run's.
-        options: Its options, where the defaults will not do.
-    """
+    """Check a logger: all its methods, and a resumed run. `folder` is empty and represents the run directory."""
     require_options(factory, options)
     picture = folder / "000000064.png"
     picture.write_bytes(png_bytes(torch.zeros(3, 8, 8, dtype=torch.uint8)))
     config = {"recipe": "dcgan", "generator": {"name": "dcgan", "width": 64}, "training": {"images": None}}
-    for sitting, images in enumerate((0, 64)):
+    for resumed, images in enumerate((0, 64)):
         logger = factory(**options)
-        told = copy.deepcopy(config)
+        given = copy.deepcopy(config)
         calls: list[tuple[str, tuple[Any, ...]]] = [
-            ("start", (folder, told, images)),
+            ("start", (folder, given, images)),
             ("log", (images + 32, {"generator/loss": 0.5, "D(x)": 1.0, "images_per_second": 100.0})),
             ("log", (images + 64, {"generator/loss": float("nan")})),
             ("log", (images + 64, {})),
             ("log_picture", (images + 64, picture)),
-            ("log_text", (images + 64, "warning: samples are nearly alike\nin two lines")),
+            ("log_text", (images + 64, "warning: mode collapse\nin two lines")),
             ("finish", ()),
         ]
         for method, arguments in calls:
             try:
                 found = getattr(logger, method)(*arguments)
             except Exception as error:
-                words = "of a run that goes on, " if sitting else ""
+                words = "in a resumed run, " if resumed else ""
                 raise AssertionError(f"{method}: {words}{type(error).__name__}: {error}") from error
-            require(found is None, f"{method} returned {found!r}; nothing is expected")
-        require(told == config, "start changed the configuration: work on a copy")
+            require(found is None, f"{method} returned {found!r}; expected None")
+        require(given == config, "start changed the configuration: work on a copy")

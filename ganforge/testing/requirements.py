@@ -1,4 +1,4 @@
-"""What all checks of a part ask for."""
+"""Requirements shared by all checks."""
 
 from __future__ import annotations
 
@@ -11,28 +11,23 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.plugins.options import check_options, read_options
 
-IMAGES = DataSpec((3, 32, 32))
-"""What networks are checked on if nothing else is said."""
+IMAGES = DataSpec((3, 32, 32))  # default format of the data in checks of networks
 
 
 def require(condition: bool, message: str) -> None:
-    """Refuse what does not hold, whether or not Python leaves assertions out.
-
-    Raises:
-        AssertionError: With the message.
-    """
+    """Raise `AssertionError` with a message unless a condition holds, even if Python disables assertions."""
     if not condition:
         raise AssertionError(message)
 
 
 def require_finite(what: str, *tensors: Tensor) -> None:
-    """Refuse numbers that are not finite; see `require`."""
+    """Require finite values."""
     for tensor in tensors:
-        require(bool(tensor.isfinite().all()), f"{what} is not finite: write it in a stable form, such as softplus")
+        require(bool(tensor.isfinite().all()), f"{what} is not finite: use a numerically stable form, such as softplus")
 
 
 def require_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:
-    """Options must be readable, and survive being saved as JSON."""
+    """Require options that can be read and saved as JSON."""
     schema = read_options(factory)
     name = getattr(factory, "__name__", "it")
     settled = {**{option.name: option.default for option in schema.values()}, **given}

@@ -1,1 +1,1 @@
-"""Training: batches, the state of a run, the steps of both players, the loop, and what is kept of it."""
+"""Training: batches, the state of a run, optimization steps, the training loop, and recording."""

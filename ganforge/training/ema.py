@@ -1,4 +1,4 @@
-"""The exponential moving average of a generator (Yazici 2019, arXiv:1806.04498), which is what is shown and saved."""
+"""Exponential moving average (EMA) of the generator's weights (Yazici 2019, arXiv:1806.04498)."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from torch import Tensor, nn
 
 from ganforge.training.execution.buffers import unaveraged_buffers
 
-RAMP = 0.05
-"""The half-life is at most this share of all images so far, so that the first networks are forgotten soon."""
+RAMP = 0.05  # largest half-life as a share of the images seen so far: the EMA forgets the first networks quickly
 
 POWER_ITERATION = ("_u", "_v")
-"""How the names of the buffers end in which both of torch's spectral normalisations keep singular vectors: their mean
-would be shorter than they are, the norm be taken for less than it is, and weights come out too large."""
+"""Suffixes of the buffers in which torch's spectral normalization keeps singular vectors.
+
+The mean of unit vectors is shorter than one, so an averaged vector gives a norm that is too small.
+"""
 
 
-def update_average(average: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
-    """Move the average towards the network, batch statistics included.
-
-    Singular vectors, integers, and buffers that must not be averaged are copied. Frozen tensors stay as they are: the
-    average began as a copy of the network.
+def update_ema(ema: nn.Module, network: nn.Module, *, images: int, shown: int, half_life: float) -> None:
+    """Update the EMA in place, batch statistics included; copy singular vectors, integers and unaveraged buffers.
 
     Args:
-        average: A copy of the network, changed in place.
-        network: The network being trained.
+        ema: EMA of the network; same architecture.
+        network: Network in training.
         images: Images of this step.
         shown: Images so far, this step included.
-        half_life: Images after which an old network counts half; 0 to follow at once.
+        half_life: Half-life in images; 0 copies the network.
     """
     half_life_now = min(half_life, RAMP * shown)
     keep = 0.5 ** (images / half_life_now) if half_life_now > 0 else 0.0
     olds: list[Tensor] = []
     news: list[Tensor] = []
     with torch.no_grad():
-        for part, own in zip(average.modules(), network.modules(), strict=True):
+        for part, own in zip(ema.modules(), network.modules(), strict=True):
             for name, new in own.named_parameters(recurse=False):
                 if new.requires_grad:
                     olds.append(part.get_parameter(name))

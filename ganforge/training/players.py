@@ -1,4 +1,4 @@
-"""Trial of both players before a run: shapes, types and gradients of what they return."""
+"""Validation of both networks before and during training: shapes, types and gradients."""
 
 from __future__ import annotations
 
@@ -14,91 +14,76 @@ from ganforge.core.out_of_memory import is_out_of_memory
 from ganforge.sampling import evaluation_mode, stand_in_labels
 
 
-def check_players(
+def validate_networks(
     generator: Generator, discriminator: Discriminator, config: RunConfig, data: DataSpec, device: torch.device
 ) -> None:
-    """Run both networks once and refuse shapes that cannot train.
+    """Run both networks once and validate their outputs.
 
     Raises:
-        OptionError: Examples of another shape than the data's, logits that are no vector, networks that ask for
-            classes when ``training.labels`` leaves most examples without, or players that do not grow alike.
+        OptionError: Outputs do not fit the data, the networks grow differently, or need labels that are missing.
+        PluginError: A network fails, or its output cannot be trained.
     """
     phases = [each.phases() if isinstance(each, Growing) else (0,) for each in (generator, discriminator)]
     if phases[0] != phases[1]:
         first, second = (f"after {', '.join(map(str, each[1:]))} images" if each[1:] else "never" for each in phases)
         raise OptionError(
-            f"the players grow apart: the generator {first}; the discriminator {second}",
+            f"generator and discriminator grow differently: generator {first}; discriminator {second}",
             "set growing, start_resolution, stage_images and fade_images alike for generator and discriminator",
         )
     batch, odd = divmod(config.training.batch, config.training.accumulate)
     if odd:
         raise OptionError(
             f"training.accumulate={config.training.accumulate} does not divide training.batch={config.training.batch}",
-            "choose a divisor, or another batch",
+            "choose a divisor, or another batch size",
         )
-    few = config.training.labels  # then no step knows the classes of its examples
+    few = config.training.labels  # then most examples have no label
     labels = stand_in_labels(batch, data) if few is None else None
     labels = None if labels is None else labels.to(device)
-    for title, network in (
-        (f"generator '{config.generator.name}'", generator),
-        (f"discriminator '{config.discriminator.name}'", discriminator),
-    ):
+    titles = [f"generator '{config.generator.name}'", f"discriminator '{config.discriminator.name}'"]
+    for title, network in zip(titles, (generator, discriminator), strict=True):
         if not any(each.requires_grad for each in network.parameters()):
-            raise PluginError(f"{title} has no parameters to train", "one at least must have requires_grad=True")
+            raise PluginError(f"{title} has no trainable parameters", "at least one must have requires_grad=True")
     latents = torch.zeros(batch, generator.z_dim, device=device)
     with evaluation_mode(generator):
-        fake = _try_out(f"generator '{config.generator.name}'", generator, latents, labels, few)
+        fake = _try_out(titles[0], generator, latents, labels, few)
     if tuple(fake.shape) != (batch, *data.shape):
         raise OptionError(
-            f"generator '{config.generator.name}' makes {tuple(fake.shape)} of {batch} latent vectors, "
+            f"{titles[0]} returns {tuple(fake.shape)} for {batch} latent vectors, "
             f"but examples are {(batch, *data.shape)}"
         )
     with evaluation_mode(discriminator):
-        logits = _try_out(f"discriminator '{config.discriminator.name}'", discriminator, fake, labels, few)
+        logits = _try_out(titles[1], discriminator, fake, labels, few)
     if logits.dim() != 1 or not divides(len(logits), batch):
         raise OptionError(
-            f"discriminator '{config.discriminator.name}' returns {tuple(logits.shape)} for {batch} examples, "
-            "not logits [N], nor as many of each"
+            f"{titles[1]} returns {tuple(logits.shape)} for {batch} examples, "
+            "expected logits [N], or an equal number per example"
         )
 
 
 def divides(count: int, batch: int) -> bool:
-    """Whether a discriminator may return `count` logits for a batch: one for each example, pack or patch."""
+    """Return whether `count` logits fit a batch: one per example, pack or patch."""
     return count > 0 and (batch % count == 0 or count % batch == 0)
 
 
-def require_alike(title: str, examples: Tensor, like: Tensor) -> None:
-    """Refuse examples of another shape or type than those that were asked for.
-
-    Raises:
-        PluginError: Naming the part, such as ``generator 'dcgan'``.
-    """
+def require_same_shape(title: str, examples: Tensor, like: Tensor) -> None:
+    """Raise `PluginError` unless examples have the shape and type of `like`."""
     if examples.shape != like.shape or examples.dtype != like.dtype:
         found, wanted = (f"{tuple(each.shape)} of {each.dtype}" for each in (examples, like))
         raise PluginError(f"{title} returned {found}", f"it must return {wanted}")
 
 
-def require_judged(title: str, output: Tensor, inputs: Tensor) -> None:
-    """Refuse logits or features that do not belong to the examples, one by one, in packs or in patches.
-
-    Raises:
-        PluginError: Naming the part, such as ``discriminator 'dcgan'``.
-    """
+def require_logits(title: str, output: Tensor, inputs: Tensor) -> None:
+    """Raise `PluginError` unless logits or features match the examples, packs or patches of a batch in number."""
     count, batch = len(output) if output.dim() else 0, len(inputs)
     if not divides(count, batch) or output.dtype != inputs.dtype:
         raise PluginError(
             f"{title} returned {tuple(output.shape)} of {output.dtype} for a batch of {batch} of {inputs.dtype}",
-            "it must return as many rows as examples, packs or patches, of the same type",
+            "it must return one row per example, pack or patch, of the same type",
         )
 
 
 def _try_out(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, few: int | None) -> Tensor:
-    """What a network returns.
-
-    Raises:
-        OptionError: It asks for classes, but `few` leaves most examples without.
-        PluginError: It fails, or what it returns cannot be trained.
-    """
+    """Return the detached output of a network; raise an error that names the network if it cannot be trained."""
     try:
         output = network(x, labels)
     except GanforgeError:
@@ -109,7 +94,7 @@ def _try_out(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, f
         text = " ".join(str(error).split())
         if few is not None and isinstance(error, ValueError):
             raise OptionError(
-                f"training.labels={few} leaves most examples without a class, but {text}",
+                f"training.labels={few} leaves most examples without a label, but {text}",
                 "set generator.conditioning=none and discriminator.conditioning=joint, as --arch semi-supervised does",
             ) from error
         raise PluginError(f"{title} fails: {type(error).__name__}: {text[:300]}", "see --debug") from error
@@ -118,7 +103,7 @@ def _try_out(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, f
     if output.dtype != torch.get_default_dtype():
         raise PluginError(f"{title} returns {output.dtype}", f"it must return {torch.get_default_dtype()}")
     if not output.requires_grad:
-        raise PluginError(f"{title} returns what no gradient leads through", "it must not detach, nor leave torch")
+        raise PluginError(f"{title} returns a tensor without gradient", "it must not detach tensors or leave torch")
     if not output.isfinite().all():
-        raise PluginError(f"{title} returns numbers that are not finite, before its first step")
+        raise PluginError(f"{title} returns non-finite values before its first step")
     return output.detach()

@@ -14,19 +14,13 @@ from typing import Any
 WATCHED = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1") if hasattr(signal, name)
 )
-"""Ctrl-C, the usual request to end, a closed terminal, Ctrl-backslash, and SLURM's warning before a time limit."""
+"""Ctrl-C, a request to end, a closed terminal, Ctrl-backslash, and SLURM's warning before a time limit."""
 
-ECHO = 2.0
-"""Seconds in which a repeated signal counts as the same request: a terminal signals all processes of a group, and their
-launcher forwards the signal."""
+ECHO = 2.0  # seconds in which a repeated signal counts as the same request: a terminal and a launcher may both send it
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised in the main thread by a termination signal.
-
-    Args:
-        number: The signal.
-    """
+    """Raised in the main thread by a termination signal."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number)
@@ -36,23 +30,17 @@ class Interrupted(KeyboardInterrupt):
 class StopRequest:
     """Context manager that records the first termination signal; a second signal goes to the previous handler.
 
-    A signal that is ignored when the block is entered, such as SIGHUP under ``nohup``, stays ignored.
-
-    Args:
-        say: Called with one line when the first signal arrives, in a thread of its own.
-        echoes: Whether a launcher may send each signal a second time.
-
-    Attributes:
-        signal: The first signal, or None.
+    Ignored signals, e.g. SIGHUP under ``nohup``, stay ignored. The log is called in a separate thread. With `echoes`, a
+    launcher may send each signal a second time.
     """
 
-    def __init__(self, say: Callable[[str], None] = lambda line: None, *, echoes: bool = False) -> None:
+    def __init__(self, log: Callable[[str], None] = lambda line: None, *, echoes: bool = False) -> None:
         self.signal: signal.Signals | None = None
-        self._say = say
+        self._log = log
         self._echoes = echoes
         self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
-        self._saying: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> StopRequest:
         self._before = set_handler(self._receive)
@@ -62,8 +50,8 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
-        if self._saying is not None:
-            self._saying.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -71,10 +59,10 @@ class StopRequest:
             self.signal, self._since = signal.Signals(number), now
             if not self._echoes:
                 self._restore()
-            # A handler may interrupt a write to the same stream, which a second write must not enter.
+            # A handler may interrupt a write to the same stream, which must not be re-entered.
             line = f"{self.signal.name}: saving after this step; again to end at once"
-            self._saying = threading.Thread(target=self._say, args=(line,))
-            self._saying.start()
+            self._thread = threading.Thread(target=self._log, args=(line,))
+            self._thread.start()
         elif now - self._since > ECHO:
             self._restore()
             os.kill(os.getpid(), number)
@@ -88,8 +76,7 @@ class StopRequest:
 def raising_interrupts() -> Iterator[list[Interrupted]]:
     """Raise `Interrupted` in the block at the first termination signal; a second one has its default effect.
 
-    Yields:
-        The exception, once raised; the block may turn it into another one or into an exit code.
+    Yields the exception, once raised; the block may convert it to another exception or an exit code.
     """
     raised: list[Interrupted] = []
 
@@ -106,17 +93,13 @@ def raising_interrupts() -> Iterator[list[Interrupted]]:
 
 
 def set_handler(handler: Any) -> dict[signal.Signals, Any]:
-    """Set one handler for all termination signals that are not ignored.
+    """Set a handler for all termination signals that are not ignored; return the previous handlers.
 
-    Args:
-        handler: As for `signal.signal`.
-
-    Returns:
-        The previous handlers; empty outside the main thread, where Python allows no handlers.
+    Outside the main thread, Python allows no handlers, and the result is empty.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    # None is a handler that was not set from Python, and cannot be restored.
+    # None is a handler that was not set from Python; it cannot be restored.
     watched = [each for each in WATCHED if signal.getsignal(each) not in (signal.SIG_IGN, None)]
     return {each: signal.signal(each, handler) for each in watched}
 

@@ -1,4 +1,4 @@
-"""From a configuration to a run that can begin."""
+"""Construction of the objects of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording.recorder import Recorder
-from ganforge.training.state import TrainingState
+from ganforge.training.state import TrainingState, select
 from ganforge.version import __version__
 
 
-def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
-    """Give a run without a budget of its own one that fits the device."""
+def set_default_budget(config: RunConfig, device: torch.device) -> RunConfig:
+    """Set the default budget for the device if the configuration has none."""
     training = config.training
     if training.images is None and training.minutes is None:
         training = (
@@ -33,59 +33,41 @@ def settle_budget(config: RunConfig, device: torch.device) -> RunConfig:
     return replace(config, training=training)
 
 
-def share_out(config: RunConfig, workers: Workers) -> RunConfig:
-    """Let a batch fall into parts that can be shared out among a team.
-
-    Raises:
-        OptionError: It cannot.
-    """
+def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
+    """Set the number of microbatches to a multiple of the number of processes; raise `OptionError` if indivisible."""
     batch, parts = config.training.batch, math.lcm(config.training.accumulate, workers.size)
     if workers.size > 1 and batch % parts:
         raise OptionError(
-            f"a batch of {batch} cannot be shared out among {workers.size} processes in {parts} equal parts",
-            f"give --batch {max(parts, batch // parts * parts)}, or start another number of processes",
+            f"--batch {batch} is not divisible into {parts} equal microbatches for {workers.size} processes",
+            f"use --batch {max(parts, batch // parts * parts)}, or another number of processes",
         )
     return replace(config, training=replace(config.training, accumulate=parts))
 
 
 def begin_from(state: TrainingState, path: Path) -> str:
-    """Let a new run begin with the weights of another; nothing else of it is taken over.
-
-    Args:
-        state: The players, as built.
-        path: A checkpoint, of which both players and the average are taken, or a saved generator.
-
-    Returns:
-        What was taken, in words.
-
-    Raises:
-        CheckpointError: The file is damaged, or its networks are others than these.
-    """
+    """Load a checkpoint's networks, or a saved generator, into a new run; return a message."""
     tensors, card = read_tensors(path)
     modules = state.modules()
     if card.get("kind") == "generator":
         found = {"generator": tensors, "average": tensors}
     else:
-        found = {
-            name: {key.removeprefix(f"{name}/"): each for key, each in tensors.items() if key.startswith(f"{name}/")}
-            for name in ("generator", "discriminator", "average")
-        }
+        found = {name: select(tensors, name) for name in ("generator", "discriminator", "average")}
     for name, weights in found.items():
         own = modules[name].state_dict()
-        apart = [key for key in own.keys() | weights if key not in own or key not in weights]
-        apart += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
-        if apart:
+        differing = [key for key in own.keys() | weights if key not in own or key not in weights]
+        differing += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
+        if differing:
             raise CheckpointError(
-                f"{path}: its {name} is another than this run's; they differ in {', '.join(sorted(apart)[:3])}"
-                + f" and {len(apart) - 3} more" * (len(apart) > 3),
-                "give the same --arch, options and resolution as it was trained with",
+                f"{path}: its {name} differs from this run's in {', '.join(sorted(differing)[:3])}"
+                + f" and {len(differing) - 3} more" * (len(differing) > 3),
+                "use the --arch, options and resolution of that run",
             )
         modules[name].load_state_dict(weights)
-    return f"beginning with the weights of {path}, which had seen {card.get('images', 'unknown')} images"
+    return f"initialized from {path}, which has seen {card.get('images', 'unknown')} images"
 
 
 def open_batches(training: TrainingConfig, data: PackedData, device: torch.device) -> Batches:
-    """Make the batches of a run; see `Batches` for errors."""
+    """Construct the batches of a run."""
     return Batches(data, training.seed, device, holdout=training.holdout, num_labels=training.labels)
 
 
@@ -93,27 +75,19 @@ def open_engine(
     training: TrainingConfig,
     state: TrainingState,
     device: torch.device,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     workers: Workers = ALONE,
 ) -> Engine:
-    """Make the engine of a run that is settled, and bring its networks into the layout.
-
-    Args:
-        training: With all of a `ExecutionPlan` said.
-        state: The players.
-        device: Where they are.
-        say: Told in one line what cannot be done as planned.
-        workers: The processes that train together.
-    """
+    """Construct the engine of a run from a complete plan, and prepare its networks."""
     plan = ExecutionPlan(**{each.name: getattr(training, each.name) for each in fields(ExecutionPlan)})
-    engine = Engine(plan, device, say, workers)
+    engine = Engine(plan, device, log, workers)
     for network in state.networks():
-        engine.place(network)
-    state.match_layouts()
+        engine.prepare(network)
+    state.match_memory_format()
     return engine
 
 
-def open_record(
+def open_recorder(
     config: RunConfig,
     registry: Registry,
     data: PackedData,
@@ -121,7 +95,7 @@ def open_record(
     state: TrainingState,
     workers: Workers = ALONE,
 ) -> Recorder:
-    """Make the record of a run, with the card that its generator will carry."""
+    """Construct the recorder of a run, with the card of its generator."""
     part = registry.part("generator", config.generator.name)
     card = {
         "generator": {

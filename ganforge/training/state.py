@@ -1,9 +1,9 @@
-"""All that changes while a run trains: networks, their average, optimisers, penalties, and the count of images."""
+"""Training state: networks, EMA, optimizers, penalties, and the number of images."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,12 +21,12 @@ from ganforge.core.seeding import seed_everything
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution.buffers import find_frozen
-from ganforge.training.players import check_players, require_alike
+from ganforge.training.players import require_same_shape, validate_networks
 
 
 @dataclass
 class Penalty:
-    """A regulariser with its weight and its interval in steps of its player."""
+    """Regularizer with its weight and its interval in steps of its player."""
 
     name: str
     regularizer: Regularizer
@@ -36,7 +36,7 @@ class Penalty:
 
 @dataclass
 class AppliedAugmentation:
-    """An augmentation with the share of examples that it changes."""
+    """Augmentation with its probability per example."""
 
     name: str
     augmentation: Augmentation
@@ -45,33 +45,33 @@ class AppliedAugmentation:
 
 @dataclass
 class TrainingState:
-    """The players and everything else that a checkpoint must hold.
+    """Everything that a checkpoint holds.
 
     Attributes:
-        images: Real examples shown to the discriminator so far.
-        seconds: Time spent in training so far.
-        streak: For how many iterations on end a player's step had to be skipped; a scalar on the device.
-        rollbacks: How often the run went back to an earlier checkpoint since its steps had to be skipped.
-        was_counted: Whether a part asked for `images` since this was last set to False.
-        names: Names of the parts by kind: generator, discriminator and loss.
-        trained: Parameters that each player's optimizer steps, by the prefix of their entries in a checkpoint.
-        frozen: Names of the tensors that never change, as in `tensors`; those of the average are left out.
-        built: Names of all tensors of modules when they were built, as in `tensors`.
+        images: Real examples seen by the discriminator.
+        seconds: Training time.
+        streak: Number of consecutive skipped iterations; a scalar on the device.
+        rollbacks: Number of rollbacks after divergence.
+        images_were_read: A part read `images` since this was last reset.
+        names: Names of the generator, discriminator and loss by kind.
+        trained: Parameters by player, and by prefix of their optimizer's entries in a checkpoint.
+        frozen: Keys of `tensors` that never change, without those of the EMA.
+        built: Keys of `tensors` at construction, without optimizers.
     """
 
     generator: Generator
     discriminator: Discriminator
-    average: Generator
+    ema: Generator
     loss: Loss
     penalties: list[Penalty]
-    changes: list[AppliedAugmentation]
+    augmentations: list[AppliedAugmentation]
     generator_optimizer: Adam
     discriminator_optimizer: Adam
     images: int = 0
     seconds: float = 0.0
     streak: Tensor = field(default_factory=lambda: torch.zeros(()))
     rollbacks: int = 0
-    was_counted: bool = False
+    images_were_read: bool = False
     names: dict[str, str] = field(default_factory=dict)
     trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
     frozen: frozenset[str] = field(init=False)
@@ -86,48 +86,45 @@ class TrainingState:
         )
 
     def count_images(self) -> int:
-        """`images`, for a part that asks for them; takes note that one did."""
-        self.was_counted = True
+        """Return `images`, and record that a part read them."""
+        self.images_were_read = True
         return self.images
 
-    def take_note(self, skipped: Tensor) -> None:
-        """Count an iteration: `skipped`, a scalar, is 1 if a player's step had to be skipped, else 0."""
+    def count_skipped(self, skipped: Tensor) -> None:
+        """Update the streak; the scalar `skipped` is 1 if a player's step was skipped, else 0."""
         self.streak.add_(1).mul_(skipped)
 
     def networks(self) -> tuple[Generator, Discriminator, Generator]:
-        """The players and the generator's average."""
-        return self.generator, self.discriminator, self.average
+        """Return the generator, the discriminator and the EMA."""
+        return self.generator, self.discriminator, self.ema
 
     def modules(self) -> dict[str, nn.Module]:
-        """Everything with tensors of its own, by name."""
+        """Return all modules by name."""
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
-            "average": self.average,
+            "average": self.ema,
             "loss": self.loss,
             **{f"regularizer.{penalty.name}": penalty.regularizer for penalty in self.penalties},
-            **{f"augmentation.{change.name}": change.augmentation for change in self.changes},
+            **{f"augmentation.{each.name}": each.augmentation for each in self.augmentations},
         }
 
     def augment(self, images: Tensor) -> Tensor:
-        """Change examples ``[N, ...]``, each by each augmentation with its probability."""
-        for change in self.changes:
-            probability = change.probability.at(self.images)
+        """Apply each augmentation to examples ``[N, ...]`` with its probability."""
+        for each in self.augmentations:
+            probability = each.probability.at(self.images)
             if probability > 0:
-                with part_errors("augmentation", change.name):
-                    changed = change.augmentation(images)
-                require_alike(f"augmentation '{change.name}'", changed, images)
+                with part_errors("augmentation", each.name):
+                    changed = each.augmentation(images)
+                require_same_shape(f"augmentation '{each.name}'", changed, images)
                 if probability < 1:
                     chosen = torch.rand(len(images), *[1] * (images.dim() - 1), device=images.device) < probability
                     changed = torch.where(chosen, changed, images)
                 images = changed
         return images
 
-    def follow_schedules(self, config: OptimizerConfig) -> None:
-        """Set the optimisers, and networks that grow, to what is due after the images so far.
-
-        Each time that the run had to go back, learning rates were halved.
-        """
+    def apply_schedules(self, config: OptimizerConfig) -> None:
+        """Set learning rates, betas and growing networks by the number of images; each rollback halves the rates."""
         rates = {"generator_optimizer": config.generator_lr, "discriminator_optimizer": config.discriminator_lr}
         betas = (config.beta1.at(self.images), config.beta2.at(self.images))
         for name, (optimizer, _) in self.optimizers().items():
@@ -143,22 +140,22 @@ class TrainingState:
                 network.grow(self.images)
 
     def coarsen(self, real: Tensor) -> Tensor:
-        """Real examples ``[N, ...]``, as they are or in the detail to which the generator has grown."""
+        """Reduce real examples ``[N, ...]`` to the detail of a growing generator."""
         return self.generator.coarsen(real) if isinstance(self.generator, Growing) else real
 
     def optimizers(self) -> dict[str, tuple[Adam, dict[str, nn.Parameter]]]:
-        """The optimizers by name, with the parameters that they step."""
+        """Return optimizers and their parameters by name."""
         return {
             "generator_optimizer": (self.generator_optimizer, self.trained["generator"]),
             "discriminator_optimizer": (self.discriminator_optimizer, self.trained["discriminator"]),
         }
 
     def name_of(self, kind: str) -> str:
-        """The name of the generator, the discriminator or the loss."""
+        """Return the name of the generator, discriminator or loss."""
         return self.names.get(kind) or type(getattr(self, kind)).__name__
 
-    def match_layouts(self) -> None:
-        """Lay what optimisers keep of each weight out in memory as the weight is: they step through both at once."""
+    def match_memory_format(self) -> None:
+        """Convert optimizer state to the memory format of its parameters, for fused steps."""
         for optimizer, parameters in self.optimizers().values():
             for parameter in parameters.values():
                 kept = optimizer.state[parameter]
@@ -167,7 +164,7 @@ class TrainingState:
                         kept[entry] = torch.empty_like(parameter).copy_(value)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor under a name that does not depend on order: ``generator/...``, ``generator_optimizer/...``."""
+        """Return all tensors by name, e.g. ``generator/...`` and ``generator_optimizer/...``."""
         tensors = {
             f"{name}/{key}": value
             for name, module in self.modules().items()
@@ -180,98 +177,84 @@ class TrainingState:
         return tensors
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` gave.
-
-        Raises:
-            CheckpointError: They belong to other networks.
-        """
+        """Load the result of `tensors`; raise `CheckpointError` if it does not fit the networks."""
         for name, module in self.modules().items():
-            own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
             try:
-                module.load_state_dict(own)
+                module.load_state_dict(select(tensors, name))
             except RuntimeError as error:
                 text = " ".join(str(error).split())
                 raise CheckpointError(f"the checkpoint does not fit the run's {name}: {text}") from error
         for optimizer, parameters in self.optimizers().values():
             for name, parameter in parameters.items():
-                prefix = f"{name}/"
-                entries = {
-                    each.removeprefix(prefix): value for each, value in tensors.items() if each.startswith(prefix)
-                }
-                # All lie beside the parameter, and all but the count of steps are laid out in memory as it is.
+                # All entries are on the parameter's device; all but the step count have its memory format.
                 optimizer.state[parameter] = {
                     entry: torch.empty_like(
                         parameter if value.shape == parameter.shape else value, device=parameter.device
                     ).copy_(value)
-                    for entry, value in entries.items()
+                    for entry, value in select(tensors, name).items()
                 }
 
 
+def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors below ``prefix/``, without the prefix."""
+    return {name.removeprefix(f"{prefix}/"): each for name, each in tensors.items() if name.startswith(f"{prefix}/")}
+
+
 def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: torch.device) -> TrainingState:
-    """Make the players of a run, as they are before the first step.
+    """Construct the initial state of a run.
 
     Raises:
-        OptionError: An option that a part refuses, or a part that does not fit the data, as augmentations do not fit
-            data in pairs.
-        PluginError: A plugin's part could not be made.
+        OptionError: Invalid option, or a part that does not fit the data.
+        PluginError: A plugin's part cannot be constructed.
     """
     seed_everything(config.training.seed, "networks")
-    generator = registry.build("generator", config.generator.name, config.generator.options, data).to(device)
-    discriminator = registry.build("discriminator", config.discriminator.name, config.discriminator.options, data).to(
-        device
+    generator, discriminator = (
+        registry.build(kind, part.name, part.options, data).to(device)
+        for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
     )
-    check_players(generator, discriminator, config, data, device)
+    validate_networks(generator, discriminator, config, data, device)
     if config.augmentations and data.source_shape:
         raise OptionError(
-            f"augmentation '{config.augmentations[0].name}' changes an example, but not the image that it comes with",
-            "leave augmentations out, or let the data set yield changed pairs",
+            f"augmentation '{config.augmentations[0].name}' does not support paired data: it changes one image",
+            "omit augmentations, or apply them in the data set",
         )
     loss = registry.build("loss", config.loss.name, config.loss.options).to(device)
     penalties = [
         Penalty(
-            each.name,
-            registry.build("regularizer", each.name, each.options, data).to(device),
-            each.weight,
-            each.every,
+            each.name, registry.build("regularizer", each.name, each.options, data).to(device), each.weight, each.every
         )
         for each in config.regularizers
     ]
-    changes = [
+    augmentations = [
         AppliedAugmentation(
-            each.name,
-            registry.build("augmentation", each.name, each.options, data).to(device),
-            each.probability,
+            each.name, registry.build("augmentation", each.name, each.options, data).to(device), each.probability
         )
         for each in config.augmentations
     ]
-    for change in changes:
-        if any(each.requires_grad for each in change.augmentation.parameters()):
+    for each in augmentations:
+        if any(tensor.requires_grad for tensor in each.augmentation.parameters()):
             raise PluginError(
-                f"augmentation '{change.name}' has parameters, and no player trains them",
-                "keep them as buffers, or set requires_grad_(False)",
+                f"augmentation '{each.name}' has trainable parameters, but no player trains them",
+                "use buffers, or requires_grad_(False)",
             )
     trained = find_trained(generator, discriminator, loss, penalties)
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
-        average=copy.deepcopy(generator).requires_grad_(False),
+        ema=copy.deepcopy(generator).requires_grad_(False),
         loss=loss,
         penalties=penalties,
-        changes=changes,
-        # Their numbers are set before each step, see `follow_schedules`.
+        augmentations=augmentations,
+        # Learning rates and betas are set before each step.
         generator_optimizer=make_adam(trained["generator"].values(), device),
         discriminator_optimizer=make_adam(trained["discriminator"].values(), device),
         streak=torch.zeros((), device=device),
-        names={
-            "generator": config.generator.name,
-            "discriminator": config.discriminator.name,
-            "loss": config.loss.name,
-        },
+        names={kind: getattr(config, kind).name for kind in ("generator", "discriminator", "loss")},
     )
 
 
 def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
-    """Adam in one fused operation; on CUDA its rate is a tensor, so that steps can be recorded."""
+    """Construct a fused Adam; on CUDA its learning rate is a tensor, so that steps can be captured."""
     on_cuda = device.type == "cuda"
     rate = torch.tensor(1e-3, device=device) if on_cuda else 1e-3
     return Adam(parameters, lr=rate, fused=True, capturable=on_cuda)
@@ -280,13 +263,10 @@ def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
 def find_trained(
     generator: Generator, discriminator: Discriminator, loss: Loss, penalties: Sequence[Penalty]
 ) -> dict[str, dict[str, nn.Parameter]]:
-    """The parameters that each player trains: those that require gradients when the parts are built.
+    """Return the trainable parameters of each player by their checkpoint prefix, ``generator_optimizer/NAME``.
 
     Parameters of the loss and of regularizers are trained with the discriminator. Those of a regularizer that
-    implements `Regularizer.generator` alone are trained with the generator.
-
-    Returns:
-        By player, and by the prefix of their optimizer's entries in a checkpoint: ``generator_optimizer/NAME``.
+    implements only `Regularizer.generator` are trained with the generator.
     """
     owners: dict[str, dict[str, nn.Module]] = {
         "generator": {"generator": generator},

@@ -1,4 +1,4 @@
-"""One step of each player: the named terms that it minimises, their sum, and Adam."""
+"""Optimization steps of both players: loss terms, their sum, and Adam."""
 
 from __future__ import annotations
 
@@ -16,30 +16,27 @@ from ganforge.contract.step import Pair, Step
 from ganforge.plugins.part_errors import part_errors
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER, Engine
-from ganforge.training.execution.microbatches import Parts
+from ganforge.training.execution.microbatches import Microbatches
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.players import require_alike, require_judged
+from ganforge.training.players import require_logits, require_same_shape
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.terms import Terms, mean_rows
 
 PLAYERS = ("discriminator", "generator")
 
-SKIPPED = "skipped/"
-"""Before a player's name: 1 if its step was not taken, since a gradient was not finite; else 0."""
-
-GRADIENT = "gradient/"
-"""Before a player's name: the norm of its gradient."""
+SKIPPED = "skipped/"  # metric prefix of a player: 1 if its step was skipped because of a non-finite gradient, else 0
+GRADIENT = "gradient/"  # metric prefix of a player: the norm of its gradient
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of the discriminator is about.
+    """Inputs of one discriminator step.
 
     Attributes:
-        real: Real examples ``[N, ...]``, in the detail to which the generator has grown.
-        latents: ``[N, z_dim]``, for as many generated ones.
-        labels: Classes ``[N]`` of both, or sources ``[N, C, H, W]``, or None.
-        labelled: Real examples whose classes may be used, if those of `real` may not; see `Step`.
+        real: Real examples ``[N, ...]``, in the detail of a growing generator.
+        latents: Latents ``[N, z_dim]``.
+        labels: Labels ``[N]``, sources ``[N, C, H, W]``, or None.
+        labelled: Labeled real examples in semi-supervised training; see `Step`.
     """
 
     real: Tensor
@@ -47,22 +44,22 @@ class Batch:
     labels: Tensor | None = None
     labelled: tuple[Tensor, Tensor] | None = None
 
-    def split(self, parts: int) -> list[Batch]:
-        """The batch in so many equal parts."""
-        if parts == 1:
+    def split(self, microbatches: int) -> list[Batch]:
+        """Split the batch into equal microbatches."""
+        if microbatches == 1:
             return [self]
-        reals, latents = self.real.chunk(parts), self.latents.chunk(parts)
-        labels = [None] * parts if self.labels is None else self.labels.chunk(parts)
+        reals, latents = self.real.chunk(microbatches), self.latents.chunk(microbatches)
+        labels = [None] * microbatches if self.labels is None else self.labels.chunk(microbatches)
         labelled = (
-            [None] * parts
+            [None] * microbatches
             if self.labelled is None
-            else zip(*(each.chunk(parts) for each in self.labelled), strict=True)
+            else zip(*(each.chunk(microbatches) for each in self.labelled), strict=True)
         )
         return [Batch(*part) for part in zip(reals, latents, labels, labelled, strict=True)]
 
 
 def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: int, count: int) -> Batch:
-    """Samples number `start` to ``start + count`` and as many latent vectors, of which this process gets its share."""
+    """Return this process's share of samples `start` to ``start + count``, with latents."""
     shard = engine.workers.shard(count)
     real, labels = batches.read(start + shard.start, shard.stop - shard.start, then=start + count + shard.start)
     latents = torch.randn(count, state.generator.z_dim, device=real.device)[shard]
@@ -75,57 +72,45 @@ def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: in
 def take_step(
     state: TrainingState, shown: Sequence[Batch], index: int, engine: Engine = EAGER
 ) -> list[dict[str, Tensor]]:
-    """Let the discriminator take a step on each batch, and the generator one.
+    """Take a discriminator step on each batch, then a generator step; return scalars of each step by name.
 
-    A player whose gradients are not finite stays as it is, and so does then whatever a module remembers of the step.
-
-    Args:
-        state: The players.
-        shown: A batch for each of the discriminator's steps; of each, what this process computes.
-        index: Number of this step among all.
-        engine: How networks are computed, in how many parts a batch, and by whom.
-
-    Returns:
-        What happened in each player's step, by name; scalars on the device.
+    A player with non-finite gradients does not change, and module buffers are restored.
     """
-    parts = Parts(engine)
+    microbatches = Microbatches(engine)
     before = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
     rows = []
     for number, batch in enumerate(shown):
-        pieces, phase = batch.split(parts.count), f"generate {number}"
-        begun = BufferSnapshot.of([state.generator] if parts.count > 1 else [])
-        # The last batch serves the generator's step too, and so keeps its graph, unless it is to save memory.
-        with torch.set_grad_enabled(batch is shown[-1] and parts.count == 1):
+        pieces, phase = batch.split(microbatches.count), f"generate {number}"
+        begun = BufferSnapshot.of([state.generator] if microbatches.count > 1 else [])
+        # The generator step reuses the last batch with its graph, except with microbatches, to save memory.
+        with torch.set_grad_enabled(batch is shown[-1] and microbatches.count == 1):
             pairs = [
-                (pieces[part], generate_for(state, pieces[part], engine)) for part in parts.each(phase, state.generator)
+                (pieces[part], generate_for(state, pieces[part], engine))
+                for part in microbatches.each(phase, state.generator)
             ]
-        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine, parts))
+        rows.append(step_discriminator(state, pairs, index * len(shown) + number, engine, microbatches))
         state.images += len(batch.real) * engine.workers.size
-    if parts.count == 1:
-        rows.append(step_generator(state, pairs, index, engine, parts))
+    if microbatches.count == 1:
+        rows.append(step_generator(state, pairs, index, engine, microbatches))
     else:
         again = (
-            (piece, parts.repeat(phase, part, begun, partial(generate_for, state, piece, engine)))
+            (piece, microbatches.repeat(phase, part, begun, partial(generate_for, state, piece, engine)))
             for part, piece in enumerate(pieces)
         )
-        rows.append(step_generator(state, again, index, engine, parts))
+        rows.append(step_generator(state, again, index, engine, microbatches))
     skipped = [value for row in rows for name, value in row.items() if name.startswith(SKIPPED)]
-    spoiled = torch.stack(skipped).amax()
-    before.put_back_where(spoiled)
-    state.take_note(spoiled)
+    any_skipped = torch.stack(skipped).amax()
+    before.restore_where(any_skipped)
+    state.count_skipped(any_skipped)
     return rows
 
 
 def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Tensor:
-    """The generated examples ``[N, ...]`` of a batch.
-
-    Raises:
-        PluginError: The generator fails, or returns examples of another shape or type than real ones.
-    """
+    """Generate the examples ``[N, ...]`` of a batch; raise `PluginError` if the generator fails."""
     name = state.name_of("generator")
     with part_errors("generator", name):
         fake = engine.compute_once(state.generator, batch.latents, batch.labels)
-    require_alike(f"generator '{name}'", fake, batch.real)
+    require_same_shape(f"generator '{name}'", fake, batch.real)
     return fake
 
 
@@ -134,49 +119,39 @@ def step_discriminator(
     pairs: Sequence[tuple[Batch, Tensor]],
     index: int,
     engine: Engine = EAGER,
-    parts: Parts | None = None,
+    microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
-    """Let the discriminator take one step.
+    """Take one discriminator step, and return scalars over all processes by name.
 
-    Args:
-        state: The players.
-        pairs: A batch, or those equal parts of one that this process computes, each with its generated examples
-            ``[N, ...]``. Where there are several parts, gradients are those of the mean; statistics over a batch are
-            those of a part.
-        index: Number of this step among all of the discriminator's.
-        engine: How networks are computed.
-        parts: Of the batch; None for those of the engine.
-
-    Returns:
-        What happened, by name: each term, the mean probability given to real and to generated examples, the norm of the
-        gradient, and whether the step was skipped; scalars, of all processes.
+    `pairs` holds microbatches of this process with their generated examples ``[N, ...]``. The gradient is that of the
+    mean; batch statistics are those of a microbatch. `index` counts all discriminator steps.
     """
-    parts = parts or Parts(engine)
-    due = _due(state, index)
+    microbatches = microbatches or Microbatches(engine)
+    due = _due_penalties(state, index)
     parameters = list(state.trained["discriminator"].values())
     for each in parameters:
         each.requires_grad_(True)
     rows, logits = [], []
-    for number in parts.each(f"discriminator {index}", *_remembering(state)):
+    for number in microbatches.each(f"discriminator {index}", *_buffered(state)):
         batch, fake = pairs[number]
         real, fake = batch.real.detach(), fake.detach()
-        if due:  # a penalty may ask for gradients by the examples
+        if due:  # a penalty may need gradients with respect to the examples
             real.requires_grad_(), fake.requires_grad_()
         step = _make_step(state, batch, real, fake, bool(due), engine)
-        row = _descend(state, "discriminator", step, due, parameters, parts.total)
+        row = _backward(state, "discriminator", step, due, parameters, microbatches.total)
         logits.append((step.logits.real.detach(), step.logits.fake.detach()))
         row["D(x)"], row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
         row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
         rows.append(row)
-    row = _advance(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
+    row = _optimizer_step(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
     for penalty in state.penalties:
         with part_errors("regularizer", penalty.name):
             penalty.regularizer.constrain(state.discriminator)
-    if state.changes:
+    if state.augmentations:
         judged = Pair(*(engine.workers.gather(torch.cat(side)) for side in zip(*logits, strict=True)))
-        for change in state.changes:
-            with part_errors("augmentation", change.name):
-                change.augmentation.update(judged)
+        for applied in state.augmentations:
+            with part_errors("augmentation", applied.name):
+                applied.augmentation.update(judged)
     return row
 
 
@@ -185,56 +160,49 @@ def step_generator(
     pairs: Iterable[tuple[Batch, Tensor]],
     index: int,
     engine: Engine = EAGER,
-    parts: Parts | None = None,
+    microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
-    """Let the generator take one step; as `step_discriminator`, but that generated examples carry their graph."""
-    parts = parts or Parts(engine)
-    due = _due(state, index)
+    """Take one generator step; arguments as in `step_discriminator`, but generated examples carry their graph."""
+    microbatches = microbatches or Microbatches(engine)
+    due = _due_penalties(state, index)
     parameters = list(state.trained["generator"].values())
     for each in state.trained["discriminator"].values():
         each.requires_grad_(False)
     rows = []
-    # A pair is made only when its part's turn has come.
-    for _, (batch, fake) in zip(parts.each("generator", state.generator, *_remembering(state)), pairs, strict=False):
+    # Each pair is generated when its microbatch is due.
+    for _, (batch, fake) in zip(
+        microbatches.each("generator", state.generator, *_buffered(state)), pairs, strict=False
+    ):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
-        rows.append(_descend(state, "generator", step, due, parameters, parts.total))
-    return _advance(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
+        rows.append(_backward(state, "generator", step, due, parameters, microbatches.total))
+    return _optimizer_step(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
 
 
-def _remembering(state: TrainingState) -> list[nn.Module]:
-    """All but the generator that may remember something of a batch."""
+def _buffered(state: TrainingState) -> list[nn.Module]:
+    """Return modules besides the generator whose buffers may change in a step."""
     return [state.discriminator, state.loss, *(penalty.regularizer for penalty in state.penalties)]
 
 
-def _advance(
+def _optimizer_step(
     optimizer: Adam, parameters: list[nn.Parameter], player: str, row: Mapping[str, Tensor], engine: Engine
 ) -> dict[str, Tensor]:
-    """Step by the gradients of all processes, unless one is not finite: Adam would never forget it.
-
-    Args:
-        optimizer: The player's.
-        parameters: Those that it steps, with this process's gradients.
-        player: Whose they are.
-        row: What happened in this process; scalars by name.
-        engine: Who steps together.
-
-    Returns:
-        The row's means over all processes, the norm of the gradient, and whether the step was skipped.
-    """
+    """Step by the mean gradient of all processes, or skip it if not finite; return mean scalars, norm and skip flag."""
     values = torch.stack(list(row.values())) / engine.workers.size
     engine.workers.all_reduce_gradients(parameters, values)
     norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
     skipped = (~norm.isfinite()).float()
-    # By this attribute torch's gradient scaler tells Adam the same, without waiting for the device.
+    # torch's gradient scaler uses this attribute: Adam then skips without synchronizing with the device.
     optimizer.found_inf = skipped  # type: ignore[attr-defined]
     optimizer.step()
     optimizer.zero_grad()
     return dict(zip(row, values.unbind(), strict=True)) | {GRADIENT + player: norm, SKIPPED + player: skipped}
 
 
-def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, twice: bool, engine: Engine) -> Step:
-    """What a loss and penalties are given; with `twice`, logits may be differentiated twice."""
-    run, network = engine.compute if twice else engine.compute_once, state.discriminator
+def _make_step(
+    state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, second_order: bool, engine: Engine
+) -> Step:
+    """Construct the step for losses and penalties; with `second_order`, logits are twice differentiable."""
+    run, network = engine.compute if second_order else engine.compute_once, state.discriminator
 
     def compute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
         if getattr(function, "__self__", function) is not network:
@@ -242,7 +210,7 @@ def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, t
         name = state.name_of("discriminator")
         with part_errors("discriminator", name):
             output = run(function, *inputs)
-        require_judged(f"discriminator '{name}'", output, inputs[0])
+        require_logits(f"discriminator '{name}'", output, inputs[0])
         return output
 
     return Step(
@@ -258,19 +226,15 @@ def _make_step(state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, t
     )
 
 
-def _descend(
+def _backward(
     state: TrainingState,
     player: str,
     step: Step,
     due: Sequence[Penalty],
     parameters: list[nn.Parameter],
-    parts: int,
+    microbatches: int,
 ) -> dict[str, Tensor]:
-    """Add the gradients of one of so many parts of a batch to those of the player's parameters.
-
-    Returns:
-        The terms, and what regularizers logged; scalars by name.
-    """
+    """Accumulate the gradients of one microbatch, and return the scalars of its terms by name."""
     terms = Terms(player, step.latents.device)
     with part_errors("loss", state.name_of("loss")):
         value = getattr(state.loss, player)(step.logits)
@@ -279,10 +243,10 @@ def _descend(
         with part_errors("regularizer", penalty.name):
             value = getattr(penalty.regularizer, player)(step)
         terms.add_penalty(penalty, value, step, state.images)
-    terms.descend(parameters, parts)
+    terms.backward(parameters, microbatches)
     return terms.row
 
 
-def _due(state: TrainingState, index: int) -> list[Penalty]:
-    """The penalties that run at step number `index` of a player."""
+def _due_penalties(state: TrainingState, index: int) -> list[Penalty]:
+    """Return the penalties that are due at step `index` of a player."""
     return [each for each in state.penalties if index % each.every == 0 and each.weight.at(state.images) > 0]

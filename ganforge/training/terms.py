@@ -1,4 +1,4 @@
-"""Terms that a player minimizes, and scalars that regularizers log: both are checked when a part returns them."""
+"""Validation and accumulation of loss terms and logged scalars."""
 
 from __future__ import annotations
 
@@ -13,15 +13,7 @@ from ganforge.training.state import Penalty
 
 
 class Terms:
-    """The terms of one player on one part of a batch.
-
-    Args:
-        player: ``generator`` or ``discriminator``.
-        device: Of the networks.
-
-    Attributes:
-        row: Scalars to log, by name.
-    """
+    """Loss terms of one player on one microbatch; `row` holds scalars to log by name."""
 
     def __init__(self, player: str, device: torch.device) -> None:
         self._player = player
@@ -30,26 +22,13 @@ class Terms:
         self.row: dict[str, Tensor] = {}
 
     def add_loss(self, name: str, value: object) -> None:
-        """Add what the loss returned.
-
-        Raises:
-            PluginError: See `add_penalty`.
-        """
+        """Add the value of the loss; raise `PluginError` if it is invalid."""
         self._terms[f"{self._player}/loss"] = self._require(f"loss '{name}'", value)
 
     def add_penalty(self, penalty: Penalty, value: object, step: Step, images: int) -> None:
-        """Add what a regularizer returned and logged.
+        """Add the value of a regularizer, a scalar or None, and its logged scalars.
 
-        One that runs every k-th step counts k times, so its mean gradient is that of every step.
-
-        Args:
-            penalty: The regularizer.
-            value: A scalar, or None for no term.
-            step: The step that it was given; what it logged there is taken.
-            images: Real examples shown so far, on which its weight depends.
-
-        Raises:
-            PluginError: The value is no floating-point tensor of shape ``[]`` with a gradient on the device.
+        A lazy regularizer that runs every k-th step is scaled by k, so that its mean gradient is unchanged.
         """
         name = f"{self._player}/{penalty.name}"
         if value is not None:
@@ -59,14 +38,14 @@ class Terms:
             self.row[f"{name}/{key}"] = logged
         step.logged.clear()
 
-    def descend(self, parameters: Sequence[nn.Parameter], parts: int) -> None:
-        """Add the gradients of one of so many parts to those of the parameters."""
+    def backward(self, parameters: Sequence[nn.Parameter], parts: int) -> None:
+        """Accumulate the gradients of one of `parts` microbatches."""
         total = torch.stack(list(self._terms.values())).sum() / parts
         total.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         self.row = {**self._terms, **self.row}
 
     def _require(self, part: str, value: object) -> Tensor:
-        """The value, if a player can minimize it; of a tensor only what is known without waiting for the device."""
+        """Validate a term without synchronizing with the device."""
         fault, hint = "", f"{self._player}() must return a floating-point tensor of shape [] with a gradient"
         if not isinstance(value, Tensor):
             fault = f"a value of type {type(value).__name__}"
@@ -84,15 +63,11 @@ class Terms:
 
 
 def mean_rows(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The means of scalars by name, over the parts of a batch.
-
-    Raises:
-        PluginError: A name is missing in some of the rows.
-    """
-    apart = {name for row in rows for name in row.keys() ^ rows[0].keys()}
-    if apart:
+    """Return the means of scalars over microbatches; raise `PluginError` if their names differ."""
+    differing = {name for row in rows for name in row.keys() ^ rows[0].keys()}
+    if differing:
         raise PluginError(
-            f"'{min(apart)}' is missing in some parts of a batch",
-            "a regularizer must return and log the same in every part of a step",
+            f"'{min(differing)}' is missing in some microbatches",
+            "a regularizer must return and log the same names in every microbatch of a step",
         )
     return {name: torch.stack([row[name].detach() for row in rows]).mean() for name in rows[0]}

@@ -1,4 +1,4 @@
-"""Which plan suits a run on this machine: measured on copies of its networks, and remembered."""
+"""Autotuning: measure execution plans on copies of the networks and cache the fastest."""
 
 from __future__ import annotations
 
@@ -25,94 +25,53 @@ from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
 
-SECONDS = 2.0
-"""Spent on measuring, about."""
-
-SMALL_BATCH = 4
-"""Examples of a step that is measured, at least; as many more as there is time for."""
-
-SMALL_STEP = 0.02
-"""Seconds; steps that are quicker may be quicker still on one thread."""
-
-WORTHWHILE = 1.1
-"""How much quicker a plan must be than a simpler one."""
-
-THREADS = torch.get_num_threads()
-"""Of the CPU, before a plan sets them."""
+SECONDS = 2.0  # approximate time limit of all measurements
+SMALL_BATCH = 4  # smallest number of examples in a measured step
+SMALL_STEP = 0.02  # seconds; a single CPU thread is also measured if a step is faster than this
+WORTHWHILE = 1.1  # minimum speed-up for which a less simple plan is chosen
+THREADS = torch.get_num_threads()  # number of CPU threads before a plan changes it
 
 Trial = Callable[[ExecutionPlan, int], float]
-"""Gives the seconds of a step by a plan, of so many examples."""
+"""Return the seconds that one step of a given batch size takes under a plan."""
 
 
-def settle_plan(
+def choose_plan(
     config: RunConfig,
     state: TrainingState,
     batches: Batches,
     device: torch.device,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     workers: Workers = ALONE,
 ) -> RunConfig:
-    """Settle how a run's steps are computed: by the quickest of the plans left open, or by what was quickest before.
+    """Choose the fastest execution plan: from the cache, else by measurement on copies of the networks.
 
-    Args:
-        config: What is not said in `TrainingConfig.engine`, `precision`, `layout` and `threads` is measured.
-        state: The players; copies of them are trained for that.
-        batches: Real examples.
-        device: Where the players are.
-        say: Told in one line of a plan by which they cannot run.
-        workers: The processes that train together; the leading one measures what each of them will do.
-
-    Returns:
-        The configuration with all of that said, the same in all processes.
+    The main process measures for all. Fields of the plan that are set in the configuration stay.
 
     Raises:
-        OptionError: CUDA graphs without CUDA, or compiled networks without a compiler.
+        OptionError: CUDA graphs without CUDA, or ``compile`` without a working compiler.
     """
     if config.training.engine == "graph" and device.type != "cuda":
-        raise OptionError(
-            "--engine graph: it records CUDA graphs, and this runs on the CPU", "use auto, eager or compile"
-        )
+        raise OptionError("--engine graph: requires a CUDA device", "use auto, eager or compile")
     if config.training.engine == "compile":
-        check_compiler(device)
-    plans = candidates(config.training, device)
-    plan = (
-        plans[0]
-        if len(plans) == 1 or not workers.is_main
-        else choose(plans, config, state, batches, device, say, workers)
-    )
+        _check_compiler(device)
+    plan, *others = plans = candidates(config.training, device)
+    if others and workers.is_main:
+        cached = cache_folder() / "plans" / f"{_cache_key(config, device, workers.size)}.json"
+        found = _read_plan(cached)
+        if found is None:
+            trial = _make_trial(config, state, batches, device, workers.size)
+            fewer = config.training.threads is None and device.type == "cpu"
+            found = measure(plans, trial, config.training.batch // workers.size, log, fewer_threads=fewer)
+            try:
+                write_bytes(cached, json.dumps(asdict(found)).encode())
+            except GanforgeError as error:
+                log(f"the execution plan is not cached: {error.message}")
+        plan = found
     settled = json.loads(workers.broadcast_bytes(json.dumps(asdict(plan)).encode()))
     return replace(config, training=replace(config.training, **settled))
 
 
-def choose(
-    plans: list[ExecutionPlan],
-    config: RunConfig,
-    state: TrainingState,
-    batches: Batches,
-    device: torch.device,
-    say: Callable[[str], None],
-    workers: Workers,
-) -> ExecutionPlan:
-    """The quickest of some plans, measured now or before; see `settle_plan` for the rest."""
-    memory = cache_folder() / "plans" / f"{describe_work(config, device, workers.size)}.json"
-    plan = recall(memory)
-    if plan is None:
-        trial = make_trial(config, state, batches, device, workers.size)
-        fewer = config.training.threads is None and device.type == "cpu"
-        plan = measure(plans, trial, config.training.batch // workers.size, say, fewer_threads=fewer)
-        try:
-            write_bytes(memory, json.dumps(asdict(plan)).encode())
-        except GanforgeError as error:
-            say(f"how steps are computed is not remembered: {error.message}")
-    return plan
-
-
-def check_compiler(device: torch.device) -> None:
-    """See that torch can compile something small, gradients included.
-
-    Raises:
-        OptionError: It cannot.
-    """
+def _check_compiler(device: torch.device) -> None:
     x = torch.ones(8, device=device, requires_grad=True)
     try:
         torch.compile(lambda x: x.sin().cos().sum())(x).backward()
@@ -125,37 +84,28 @@ def check_compiler(device: torch.device) -> None:
 
 
 def candidates(training: TrainingConfig, device: torch.device) -> list[ExecutionPlan]:
-    """The plans that a configuration leaves open, the simplest first."""
-    if device.type == "cuda":
-        # Parts of a batch, whichever process computes them, draw from seeds of their own, which no recording can.
-        quick: EngineName = "graph" if training.accumulate == 1 else "eager"
-        plans = [
-            ExecutionPlan(),
-            ExecutionPlan(quick, "float32", "channels_last"),
-            ExecutionPlan(quick, "bfloat16", "channels_last"),
-        ]
-    else:
-        plans = [
-            ExecutionPlan("eager", "float32", "contiguous", THREADS),
-            ExecutionPlan("eager", "float32", "channels_last", THREADS),
-            ExecutionPlan("eager", "bfloat16", "channels_last", THREADS),
-        ]
-    said = {each.name: getattr(training, each.name) for each in fields(ExecutionPlan)}
-    said = {name: value for name, value in said.items() if value not in ("auto", None)}
-    return list(dict.fromkeys(replace(plan, **said) for plan in plans))
+    """Return the plans that a configuration allows, the simplest first."""
+    on_cuda = device.type == "cuda"
+    # Each microbatch has its own seed, which a CUDA graph cannot capture.
+    quick: EngineName = "graph" if on_cuda and training.accumulate == 1 else "eager"
+    threads = None if on_cuda else THREADS
+    plans = [
+        ExecutionPlan("eager", "float32", "contiguous", threads),
+        ExecutionPlan(quick, "float32", "channels_last", threads),
+        ExecutionPlan(quick, "bfloat16", "channels_last", threads),
+    ]
+    given = {each.name: getattr(training, each.name) for each in fields(ExecutionPlan)}
+    given = {name: value for name, value in given.items() if value not in ("auto", None)}
+    return list(dict.fromkeys(replace(plan, **given) for plan in plans))
 
 
 def measure(
-    plans: list[ExecutionPlan], trial: Trial, batch: int, say: Callable[[str], None], *, fewer_threads: bool
+    plans: list[ExecutionPlan], trial: Trial, batch: int, log: Callable[[str], None], *, fewer_threads: bool
 ) -> ExecutionPlan:
-    """The quickest plan, where one that is less simple must be worth it.
+    """Return the fastest plan; a less simple one must be faster by the factor `WORTHWHILE`.
 
-    Args:
-        plans: The simplest first. Those farther behind are tried earlier, since they promise more.
-        trial: What times a step.
-        batch: Examples of the run's steps; fewer are measured if these take long.
-        say: Told in one line of a plan by which the networks cannot run.
-        fewer_threads: Whether one thread may be tried too, where steps are quick.
+    `plans` starts with the simplest; later ones are measured earlier, since they are usually faster. Slow steps are
+    measured on less than a batch. With `fewer_threads`, one thread is also tried if steps are fast.
     """
     begin = time.perf_counter()
     size, seconds = _choose_size(plans, trial, batch)
@@ -170,8 +120,8 @@ def measure(
             break
         try:
             times[plan] = trial(plan, size)
-        except (RuntimeError, PluginError) as error:  # such as a view of maps that only one layout allows
-            say(f"not computed as {plan.describe()}: {str(error).strip().splitlines()[0]}")
+        except (RuntimeError, PluginError) as error:  # e.g. a view that only one memory format allows
+            log(f"skipped plan {plan.describe()}: {str(error).strip().splitlines()[0]}")
     best = plans[0]
     for plan in plans:
         if plan in times and times[plan] * WORTHWHILE < times[best]:
@@ -180,7 +130,7 @@ def measure(
 
 
 def _choose_size(plans: list[ExecutionPlan], trial: Trial, batch: int) -> tuple[int, float]:
-    """How many examples can be afforded to all plans, and the seconds that the simplest one takes for them."""
+    """Return the largest affordable batch size, and the seconds that the simplest plan takes for it."""
     sizes = [batch]
     while sizes[0] % 2 == 0 and sizes[0] > SMALL_BATCH:
         sizes.insert(0, sizes[0] // 2)
@@ -190,31 +140,28 @@ def _choose_size(plans: list[ExecutionPlan], trial: Trial, batch: int) -> tuple[
         except (GanforgeError, RuntimeError, ValueError):
             if size == batch:
                 raise
-            continue  # a discriminator of packs wants whole ones
+            continue  # a packing discriminator needs whole packs
         if size == batch or 4 * seconds * len(plans) > SECONDS:
             break
     return size, seconds
 
 
-def make_trial(
-    config: RunConfig, state: TrainingState, batches: Batches, device: torch.device, processes: int = 1
+def _make_trial(
+    config: RunConfig, state: TrainingState, batches: Batches, device: torch.device, processes: int
 ) -> Trial:
-    """What times steps of a run on copies of its players; see `settle_plan` for the arguments.
-
-    Of several processes, one is timed with its share.
-    """
+    """Return a function that measures a process's share of a step on copies of the networks."""
     lazy = any(penalty.every > 1 for penalty in state.penalties)
 
     def trial(plan: ExecutionPlan, batch: int) -> float:
         players = copy.deepcopy(state)
         grown = [each.phases()[-1] for each in players.networks() if isinstance(each, Growing)]
         players.images = max([state.images, *grown])
-        players.follow_schedules(config.optimizer)
+        players.apply_schedules(config.optimizer)
         before = torch.get_num_threads()
         engine = Engine(replace(plan, accumulate=plan.accumulate // processes), device)
         for network in players.networks():
-            engine.place(network)
-        players.match_layouts()
+            engine.prepare(network)
+        players.match_memory_format()
         take_step = make_stepper(engine)
         unready = 2 if plan.engine == "graph" else 1
         times: list[float] = []
@@ -231,7 +178,7 @@ def make_trial(
             while len(times) <= unready or (sum(times) < SECONDS / 10 and len(times) < 10):
                 times.append(step(len(times) + 1))
             if lazy and plan != ExecutionPlan(threads=plan.threads):
-                step(0)  # all lazy penalties run, only to see that they can
+                step(0)  # runs all lazy penalties, to detect failures
         finally:
             torch.set_num_threads(before)
         return min(times[unready:])
@@ -239,8 +186,8 @@ def make_trial(
     return trial
 
 
-def describe_work(config: RunConfig, device: torch.device, processes: int = 1) -> str:
-    """A name for what is measured: the same parts and settings, on the same machine, with the same torch."""
+def _cache_key(config: RunConfig, device: torch.device, processes: int) -> str:
+    """Hash the configuration, machine and version of torch."""
     tree = config.tree()
     for setting in ("images", "minutes", "seed", "checkpoint_images", "keep_checkpoints", "keep_images", "init_from"):
         tree["training"].pop(setting)
@@ -248,9 +195,8 @@ def describe_work(config: RunConfig, device: torch.device, processes: int = 1) -
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def recall(memory: Path) -> ExecutionPlan | None:
-    """A plan that was settled before; None if there is none that can be read."""
+def _read_plan(path: Path) -> ExecutionPlan | None:
     try:
-        return decode(read_text(memory), ExecutionPlan)
+        return decode(read_text(path), ExecutionPlan)
     except (OSError, ValueError):
         return None

@@ -1,6 +1,6 @@
-"""Buffers of modules: batch statistics, running means, counts, queues.
+"""Snapshots of module buffers: batch statistics, running means, counters, queues.
 
-Modules in evaluation mode keep theirs as they are. So their buffers are constants, of which no step takes a copy.
+Buffers of modules in evaluation mode are constants and are not copied.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class BufferSnapshot:
-    """The buffers of modules, as they were."""
+    """Copy of the buffers of modules in training mode."""
 
     modules: tuple[nn.Module, ...]
     entries: tuple[tuple[nn.Module, str, Tensor], ...]
 
     @classmethod
     def of(cls, modules: Iterable[nn.Module]) -> BufferSnapshot:
-        """Copy them, but for those of modules in evaluation mode."""
+        """Copy the buffers of modules."""
         modules = tuple(modules)
         return cls(
             modules,
@@ -34,8 +34,8 @@ class BufferSnapshot:
             ),
         )
 
-    def put_back(self) -> None:
-        """Let the modules have them again. What autograd kept for a backward pass still to come is not told."""
+    def restore(self) -> None:
+        """Restore the buffers without notifying autograd, so a pending backward pass stays valid."""
         for part, name, old in self.entries:
             now = getattr(part, name)
             if now.shape == old.shape:
@@ -43,25 +43,25 @@ class BufferSnapshot:
             else:
                 setattr(part, name, old.clone())
 
-    def put_back_where(self, condition: Tensor) -> None:
-        """Let the modules have them again if the scalar is not 0, without waiting for the device."""
+    def restore_where(self, condition: Tensor) -> None:
+        """Restore the buffers if the scalar `condition` is positive, without synchronizing with the device."""
         for part, name, old in self.entries:
             now = getattr(part, name)
-            # One that only now got its size goes back to nothing, which is what it was.
+            # A lazy buffer that was sized in this step returns to zeros.
             old = old if now.shape == old.shape else torch.zeros_like(now)
             now.data.copy_(torch.where(condition > 0, old, now))
 
     def changes(self) -> list[Tensor]:
-        """By how much the floating ones have changed since, in order, but for those that are not averaged."""
+        """Return the differences of averaged floating-point buffers to the snapshot, in order."""
         return [now.detach() - old if now.shape == old.shape else now.detach().clone() for old, now in self._averaged()]
 
-    def put_changed(self, changes: Iterable[Tensor]) -> None:
-        """Let the floating ones be what they were, and these changes."""
+    def apply_changes(self, changes: Iterable[Tensor]) -> None:
+        """Set averaged floating-point buffers to the snapshot plus `changes`."""
         for (old, now), change in zip(self._averaged(), changes, strict=True):
             now.data.copy_(old + change if old.shape == change.shape else change)
 
     def unaveraged(self) -> list[Tensor]:
-        """Those that are not averaged, as they are now."""
+        """Return the current buffers that must not be averaged."""
         return [getattr(part, name) for part, name, _ in self.entries if name in unaveraged_buffers(part)]
 
     def _averaged(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -72,16 +72,13 @@ class BufferSnapshot:
 
 
 def unaveraged_buffers(module: nn.Module) -> tuple[str, ...]:
-    """Names of the module's own buffers that are never averaged; see ``Regularizer.unaveraged_buffers``."""
+    """Return names of a module's own buffers that must not be averaged; see ``Regularizer.unaveraged_buffers``."""
     names: tuple[str, ...] = getattr(module, "unaveraged_buffers", ())
     return names
 
 
 def find_frozen(module: nn.Module) -> Iterator[str]:
-    """Names of the tensors in a module's ``state_dict`` that never change.
-
-    These are parameters that do not require gradients, and buffers of modules in evaluation mode.
-    """
+    """Yield constant names in ``state_dict``: frozen parameters, and buffers of modules in evaluation mode."""
     saved = module.state_dict().keys()
     for path, part in module.named_modules():
         prefix = f"{path}." if path else ""

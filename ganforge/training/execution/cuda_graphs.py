@@ -1,11 +1,12 @@
-"""Whole steps as CUDA graphs: recorded once for each set of plain numbers that they depend on, and then replayed.
+"""CUDA graphs of whole training steps: captured once per set of scalar inputs, then replayed.
 
-A graph does not run Python. So what a step takes from plain numbers, such as the weight of a penalty, is part of the
-key by which its graph is found, and parts whose own plain numbers change from step to step are not recorded at all.
+A graph does not run Python, so scalars such as the weight of a penalty are part of the graph's key. Steps whose modules
+change Python attributes are not captured.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
@@ -20,36 +21,28 @@ from ganforge.training.steps import Batch, take_step
 
 Rows = list[dict[str, Tensor]]
 
-Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]
-"""As `take_step`."""
-
-MOST_GRAPHS = 8
-"""Each takes memory; steps of further kinds run as they are."""
+Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]  # signature of `take_step` without the engine
+MOST_GRAPHS = 8  # maximum number of graphs; each takes memory, so further kinds of steps run eagerly
 
 
 class Recorder(Protocol):
-    """What runs and records work on a device."""
+    """Runs and captures work on a device."""
 
     def run(self, work: Callable[[], Rows]) -> Rows:
-        """Run work where it can be recorded later."""
+        """Run work on the stream that is used for capture."""
 
     def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
-        """Record work without running it; what is returned runs it on what then lies in the same tensors."""
+        """Capture work without running it, and return a function that replays it on the same tensors."""
 
 
 class CudaRecorder:
-    """Records CUDA graphs that share one pool of memory.
-
-    Args:
-        device: The CUDA device.
-    """
+    """Captures CUDA graphs that share one memory pool."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, work: Callable[[], Rows]) -> Rows:
-        """On the stream of the recordings."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             rows = work()
@@ -57,7 +50,7 @@ class CudaRecorder:
         return rows
 
     def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
-        """As `Recorder.record`; raises `RuntimeError` if the work waits for the device."""
+        """Capture work; raises `RuntimeError` if it synchronizes with the device."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             rows = work()
@@ -70,12 +63,7 @@ class CudaRecorder:
 
 
 class GraphedSteps:
-    """Takes steps as `take_step` does: each kind as it is at first, then from a recording.
-
-    Args:
-        engine: How networks are computed; told why steps are not recorded, if they cannot be.
-        recorder: Where steps run.
-    """
+    """Takes steps like `take_step`: the first of each kind runs eagerly, later ones are captured and replayed."""
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine
@@ -85,7 +73,6 @@ class GraphedSteps:
         self._refused = False
 
     def __call__(self, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
-        """As `take_step`."""
         key = describe_step(state, shown, index)
         if self._refused or key is None or (len(self._seen) >= MOST_GRAPHS and key not in self._seen):
             return take_step(state, shown, index, self._engine)
@@ -100,20 +87,20 @@ class GraphedSteps:
         return replay()
 
     def _first(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
-        """Take a step of a new kind as it is, and watch whether it could be recorded."""
+        """Run a new kind of step eagerly, and detect whether it can be captured."""
         before = plain_state(state)
-        state.was_counted = False
+        state.images_were_read = False
         rows = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
         changed = [name for name, value in plain_state(state).items() if before.get(name, value) != value]
         if changed:
             self._refuse(f"{changed[0]} changes from step to step")
-        elif state.was_counted:
-            self._refuse("a part reads step.images_seen")
+        elif state.images_were_read:
+            self._refuse("a module reads step.images_seen")
         self._seen.add(key)
         return rows
 
     def _record(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> bool:
-        still = [_keep(batch) for batch in shown]
+        still = copy.deepcopy(shown)
         images = state.images
         try:
             replay = self._recorder.record(lambda: take_step(state, still, index, self._engine))
@@ -130,20 +117,20 @@ class GraphedSteps:
     def _refuse(self, reason: str) -> None:
         self._refused = True
         self._graphs = {}
-        self._engine.say(f"steps are not recorded as graphs, but run as they are: {reason}")
+        self._engine.log(f"CUDA graphs disabled, steps run eagerly: {reason}")
 
 
 def make_stepper(engine: Engine) -> Stepper:
-    """What takes the steps of a run."""
+    """Return the function that takes the steps of a run."""
     if engine.plan.engine == "graph" and engine.plan.accumulate > 1:
-        engine.say("steps are not recorded as graphs, but run as they are: parts of a batch have seeds of their own")
+        engine.log("CUDA graphs disabled, steps run eagerly: each microbatch has its own seed")
     elif engine.plan.engine == "graph":
         return GraphedSteps(engine, CudaRecorder(engine.device))
     return lambda state, shown, index: take_step(state, shown, index, engine)
 
 
 def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:
-    """All plain numbers that a step depends on; None while a network grows, since then they change all the time."""
+    """Return the scalars that a step depends on, or None while a network grows and they change all the time."""
     for network in (state.generator, state.discriminator):
         if isinstance(network, Growing) and state.images < network.phases()[-1]:
             return None
@@ -160,11 +147,11 @@ def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> H
 
 def _numbers_at(state: TrainingState, images: int, index: int) -> list[Any]:
     weights = [each.weight.at(images) if index % each.every == 0 else None for each in state.penalties]
-    return [*weights, *(each.probability.at(images) for each in state.changes)]
+    return [*weights, *(each.probability.at(images) for each in state.augmentations)]
 
 
 def plain_state(state: TrainingState) -> dict[str, Any]:
-    """By name, what a module keeps in plain numbers, and where the storage of its tensors lies."""
+    """Return Python attributes of modules and the addresses of their tensors, by qualified name."""
     found: dict[str, Any] = {}
     for owner, module in state.modules().items():
         for name, part in module.named_modules():
@@ -180,20 +167,6 @@ def plain_state(state: TrainingState) -> dict[str, Any]:
 
 
 def tensors_of(shown: Sequence[Batch]) -> list[Tensor]:
-    """All tensors of batches, in a fixed order."""
-    tensors: list[Tensor] = []
-    for batch in shown:
-        tensors += [batch.real, batch.latents]
-        tensors += [batch.labels] if batch.labels is not None else []
-        tensors += batch.labelled or ()
-    return tensors
-
-
-def _keep(batch: Batch) -> Batch:
-    """A batch of tensors of its own."""
-    return Batch(
-        real=batch.real.clone(),
-        latents=batch.latents.clone(),
-        labels=None if batch.labels is None else batch.labels.clone(),
-        labelled=None if batch.labelled is None else (batch.labelled[0].clone(), batch.labelled[1].clone()),
-    )
+    """Return all tensors of batches in a fixed order."""
+    everything = [(batch.real, batch.latents, batch.labels, *(batch.labelled or ())) for batch in shown]
+    return [tensor for tensors in everything for tensor in tensors if tensor is not None]

@@ -1,4 +1,4 @@
-"""How steps are computed: kind of numbers, layout of maps, threads, and whether networks are compiled."""
+"""Execution engine: precision, memory format, CPU threads and compilation."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """What a run settles on before it begins. It changes nothing beyond rounding, but that statistics over a batch are
-    those of a part where a batch is computed in parts.
+    """Settings of the computation of a run.
+
+    All plans give equal results up to rounding, except for batch statistics, which are those of a microbatch.
 
     Attributes:
-        engine: ``eager``: operation by operation; ``compile``: networks through torch.compile; ``graph``: whole steps
-            as CUDA graphs.
-        precision: In which numbers the networks run. Weights, optimisers, losses and penalties are float32 always.
-        layout: Of maps ``[N, C, H, W]`` in memory: ``channels_last`` is NHWC.
-        threads: Of the CPU; None to leave them as they are.
-        accumulate: In how many parts a batch is computed, by all processes together; more take less memory.
-        recompute: Whether maps that networks declare as `Recomputable` are computed again for gradients, not kept.
+        engine: ``eager``; ``compile``, networks through torch.compile; or ``graph``, steps as CUDA graphs.
+        precision: Precision of the networks. Weights, optimizers, losses and penalties are always float32.
+        layout: Memory format of feature maps ``[N, C, H, W]``: ``channels_last`` is NHWC.
+        threads: Number of CPU threads; None keeps torch's setting.
+        accumulate: Number of microbatches per batch, over all processes; more need less memory.
+        recompute: Recompute the activations of `Recomputable` networks in the backward pass.
     """
 
     engine: EngineName = "eager"
@@ -46,66 +46,54 @@ class ExecutionPlan:
     recompute: bool = False
 
     def describe(self) -> str:
-        """In words."""
+        """Return a short description."""
         threads = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
-        parts = "" if self.accumulate == 1 else f", batches in {self.accumulate} parts"
+        parts = "" if self.accumulate == 1 else f", {self.accumulate} microbatches"
         return f"{self.engine}, {self.precision}, {self.layout}{threads}{parts}{', recomputing' * self.recompute}"
 
 
 class Engine:
-    """Computes networks by a plan.
-
-    Args:
-        plan: How.
-        device: Where the networks are.
-        say: Told in one line what could not be done as planned.
-        workers: The processes that compute each batch together; their number divides that of the plan's parts.
-
-    Attributes:
-        plan: As given.
-        device: As given.
-        workers: As given.
-    """
+    """Runs networks according to an execution plan; the number of processes divides ``plan.accumulate``."""
 
     def __init__(
         self,
         plan: ExecutionPlan,
         device: torch.device,
-        say: Callable[[str], None] = lambda text: None,
+        log: Callable[[str], None] = lambda text: None,
         workers: Workers = ALONE,
     ) -> None:
         self.plan = plan
-        self.say = say
+        self.log = log
         self.device = device
         self.workers = workers
         self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)
-        if device.type == "cuda":  # shapes do not change, so it pays to try all algorithms once
+        if device.type == "cuda":  # shapes are constant, so cuDNN's benchmark pays off
             torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
 
-    def place(self, network: nn.Module) -> None:
-        """Make a network ready to be computed by the plan; its weights stay the same parameters."""
+    def prepare(self, network: nn.Module) -> None:
+        """Prepare a network in place; its parameters keep their identity."""
         if self.plan.recompute and isinstance(network, Recomputable):
             for module in network.recomputable():
-                _recompute(module)
+                _checkpoint_activations(module)
         for parameter in network.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=_FORMATS[self.plan.layout])
 
     def to_memory_format(self, examples: Tensor) -> Tensor:
-        """Bring images ``[N, C, H, W]`` into the layout; vectors and classes stay as they are."""
+        """Convert images ``[N, C, H, W]`` to the memory format; return other tensors unchanged."""
         return examples.contiguous(memory_format=_FORMATS[self.plan.layout]) if examples.dim() == 4 else examples
 
     def compute(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-        """``function(*inputs)``, in float32 at least; it may be differentiated twice."""
+        """Return ``function(*inputs)`` as float32 or wider; twice differentiable."""
         reduced = self.plan.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if reduced else nullcontext():
             output = function(*inputs)
         return output.float() if output.dtype == torch.bfloat16 else output
 
     def compute_once(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-        """As `compute`, but for what is differentiated once at most, as a compiled network can be."""
+        """Return ``function(*inputs)`` like `compute`, but once differentiable, so that it can be compiled."""
         if self.plan.engine != "compile":
             return self.compute(function, *inputs)
         if function not in self._compiled:
@@ -115,21 +103,20 @@ class Engine:
         except torch._dynamo.exc.TorchDynamoException as error:
             self._compiled[function] = function
             reason = str(error).strip().splitlines()[0]
-            self.say(f"{_name(function)} is not compiled, but run as it is: {reason}")
+            self.log(f"{_name(function)} is not compiled and runs eagerly: {reason}")
             return self.compute(function, *inputs)
 
     def finish(self) -> None:
-        """Wait until the device has done all that it was asked to."""
+        """Synchronize with the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
-EAGER = Engine(ExecutionPlan(), torch.device("cpu"))
-"""Operation by operation in float32, on any device."""
+EAGER = Engine(ExecutionPlan(), torch.device("cpu"))  # eager float32 execution on any device
 
 
 def name_device(device: torch.device) -> str:
-    """What a GPU or the processor is called."""
+    """Return the name of the GPU or CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -140,14 +127,14 @@ def name_device(device: torch.device) -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _recompute(module: nn.Module) -> None:
-    """Let a module keep what goes in and compute the rest again when gradients are wanted."""
+def _checkpoint_activations(module: nn.Module) -> None:
+    """Enable activation checkpointing for a module."""
     forward = module.forward
 
-    def lean(*inputs: Any) -> Any:
+    def checkpointed(*inputs: Any) -> Any:
         return checkpoint(forward, *inputs, use_reentrant=False) if torch.is_grad_enabled() else forward(*inputs)
 
-    module.forward = lean
+    module.forward = checkpointed
 
 
 def _name(function: Callable[..., Tensor]) -> str:

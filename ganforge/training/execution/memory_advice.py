@@ -1,25 +1,18 @@
-"""What to do when memory does not suffice."""
+"""Advice after an out-of-memory error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ganforge.config.schema import RunConfig
-    from ganforge.contract.data import DataSpec
+from ganforge.config.schema import RunConfig
+from ganforge.contract.data import DataSpec
+from ganforge.core.out_of_memory import OutOfMemory, is_out_of_memory
 
 
 @contextmanager
 def explaining_memory(config: RunConfig, data: DataSpec) -> Iterator[None]:
-    """Say of a run that does not fit what would.
-
-    Raises:
-        OutOfMemory: Memory did not suffice in the block.
-    """
-    from ganforge.core.out_of_memory import OutOfMemory, is_out_of_memory
-
+    """Raise `OutOfMemory` with suggested options when the block runs out of memory."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -37,6 +30,6 @@ def explaining_memory(config: RunConfig, data: DataSpec) -> Iterator[None]:
             remedies.append("--precision bfloat16")
         remedies.append("smaller networks, or a lower --resolution")
         raise OutOfMemory(
-            f"out of memory: steps of {training.batch // training.accumulate} examples of {shape} at once do not fit",
-            f"try {', '.join(remedies)}; what was saved can be gone on with",
+            f"out of memory: a step on {training.batch // training.accumulate} examples of {shape} does not fit",
+            f"try {', '.join(remedies)}; checkpoints can be resumed",
         ) from error

@@ -1,9 +1,8 @@
-"""The parts of a batch: each is computed as if it were alone, whichever process does it and whatever came before.
+"""Microbatches: equal parts of a batch whose gradients accumulate.
 
-A part draws its random numbers from a seed of its own, and begins with the buffers that all parts begin with; after all
-of them, every floating buffer has moved by the mean of the parts' moves; one that must not be averaged is as the last
-part left it. So a batch in K parts has one result, up to the order of sums, whether one process computes all parts in
-turn or K processes compute one each.
+Each microbatch has its own seed and starts from the same buffers. Afterwards, each floating-point buffer moves by the
+mean of the changes; an unaveraged buffer keeps the value of the last microbatch. So K microbatches give one result, up
+to the order of sums, in one process or in K.
 """
 
 from __future__ import annotations
@@ -18,31 +17,23 @@ from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import Engine
 
 
-class Parts:
-    """The parts of one step that this process computes.
-
-    Args:
-        engine: In how many parts a batch is computed, and by whom; torch must have been seeded for the step.
+class Microbatches:
+    """Microbatches of one step that this process computes; torch must be seeded for the step.
 
     Attributes:
-        total: Parts of a batch, in all processes together.
-        count: Parts that are computed here.
+        total: Microbatches per batch, over all processes.
+        count: Microbatches in this process.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.total = engine.plan.accumulate
         self.count = self.total // engine.workers.size
-        self._team = engine.workers
+        self._workers = engine.workers
         self._seed = torch.initial_seed()
         self._at: tuple[str, int] = ("", 0)
 
     def each(self, phase: str, *modules: nn.Module) -> Iterator[int]:
-        """The numbers of this process's parts, from 0; what stands in the loop computes one.
-
-        Args:
-            phase: What is computed, by a name that no other phase of the step has.
-            modules: Whose buffers may change meanwhile.
-        """
+        """Iterate over microbatches, which the loop body computes; `modules` may change their buffers."""
         if self.total == 1:
             yield 0
             return
@@ -50,34 +41,27 @@ class Parts:
         moved: list[Tensor] = []
         for part in range(self.count):
             if part:
-                before.put_back()
+                before.restore()
             self._seed_for(phase, part)
             yield part
             changes = before.changes()
             moved = [a + b for a, b in zip(moved, changes, strict=True)] if moved else changes
-        self._team.all_reduce(moved)
-        before.put_changed(each / self.total for each in moved)
-        self._team.broadcast_from_last(before.unaveraged())
+        self._workers.all_reduce(moved)
+        before.apply_changes(each / self.total for each in moved)
+        self._workers.broadcast_from_last(before.unaveraged())
 
     def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Tensor]) -> Tensor:
-        """Do once more what an earlier phase did for a part, with the same numbers; it leaves no trace.
-
-        Args:
-            phase: Which.
-            part: As counted by `each`.
-            before: The buffers with which that phase began.
-            work: What it did.
-        """
+        """Repeat the work of an earlier phase with the same random numbers and buffers, without side effects."""
         here = self._at
         now = BufferSnapshot.of(before.modules)
-        before.put_back()
+        before.restore()
         self._seed_for(phase, part)
         try:
             return work()
         finally:
-            now.put_back()
+            now.restore()
             self._seed_for(*here)
 
     def _seed_for(self, phase: str, part: int) -> None:
         self._at = (phase, part)
-        seed_everything(self._seed, phase, self._team.rank * self.count + part)
+        seed_everything(self._seed, phase, self._workers.rank * self.count + part)

@@ -1,1 +1,1 @@
-"""Batches: which examples a step takes, and their transfer to the device."""
+"""Data loading: the order of examples, and their transfer to the device."""

@@ -1,4 +1,4 @@
-"""Where examples lie during a run, and how some of them come to the device without it waiting."""
+"""Transfer of examples to the device, with prefetching."""
 
 from __future__ import annotations
 
@@ -10,60 +10,41 @@ from torch import Tensor
 
 from ganforge.data.store import PackedData
 
-GPU_SHARE = 0.4
-"""Of a GPU's free memory; examples that take no more are kept there as a whole."""
+GPU_SHARE = 0.4  # share of free GPU memory up to which a whole data set is kept on the GPU
 
 _CHUNK_BYTES = 1 << 24
 
 
 class Feeder(Protocol):
-    """Brings examples to a device. What `fetch` gives follows from its argument alone, whatever was prepared."""
+    """Transfers examples to a device. `fetch` depends on its argument alone, not on `prepare`."""
 
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Some examples on the device.
-
-        Args:
-            indices: Which, int64 ``[n]`` on the CPU.
-
-        Returns:
-            Examples ``[n, ...]`` as they are packed, and labels ``[n]`` or None.
-
-        Raises:
-            DataError: The file of the examples can no longer be read.
-        """
+        """Return examples ``[n, ...]`` in their stored type and labels ``[n]`` or None, for indices on the CPU."""
 
     def prepare(self, indices: Tensor) -> None:
-        """Be told what will probably be fetched next."""
+        """Start to prefetch the examples that are probably fetched next."""
+        return
 
 
 def open_feeder(data: PackedData, device: torch.device) -> Feeder:
-    """The quickest feeder for these data: a GPU holds them, or has them brought while it works."""
+    """Return a feeder: resident if the data fit on the GPU, else prefetching; direct on the CPU."""
     if device.type != "cuda":
         return DirectFeeder(data, device)
     free, _ = torch.cuda.mem_get_info(device)
     return (ResidentFeeder if data.examples.nbytes <= GPU_SHARE * free else PrefetchingFeeder)(data, device)
 
 
-class DirectFeeder:
-    """Gathers examples when they are asked for.
-
-    Args:
-        data: Packed examples.
-        device: Where they are wanted.
-    """
+class DirectFeeder(Feeder):
+    """Reads examples on request."""
 
     def __init__(self, data: PackedData, device: torch.device) -> None:
         self._data = data
         self._device = device
 
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `Feeder.fetch`."""
-        rows = _room_for(self._data, len(indices), self._device)
+        rows = _allocate(self._data, len(indices), self._device)
         self._data.gather(indices, rows)
         return self._send(rows, indices)
-
-    def prepare(self, indices: Tensor) -> None:
-        """Nothing."""
 
     def _send(self, rows: Tensor, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         labels = None if self._data.labels is None else _to_device(self._data.labels[indices], self._device)
@@ -71,18 +52,17 @@ class DirectFeeder:
 
 
 class PrefetchingFeeder(DirectFeeder):
-    """Gathers the examples that are asked for next on a thread, while the device works.
+    """Reads the next examples in a background thread while the device computes.
 
-    They lie in pinned memory, of which torch gives out no piece again before the copy out of it is done. The thread is
-    one for each batch and calls nothing that could not be broken off, so it never holds up the end of the process.
+    Buffers are pinned, and torch reuses them only after their copy is complete. Each batch has its own daemon thread,
+    so none delays the end of the process.
     """
 
     def __init__(self, data: PackedData, device: torch.device) -> None:
         super().__init__(data, device)
-        self._ahead: _Gathering | None = None
+        self._ahead: _Prefetch | None = None
 
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `Feeder.fetch`; what was prepared waits until it is asked for or something else is prepared."""
         ahead = self._ahead
         if ahead is None or not torch.equal(ahead.indices, indices):
             return super().fetch(indices)
@@ -90,12 +70,12 @@ class PrefetchingFeeder(DirectFeeder):
         return self._send(ahead.wait(), indices)
 
     def prepare(self, indices: Tensor) -> None:
-        """Begin to gather; what was prepared before is dropped."""
-        self._ahead = _Gathering(self._data, indices, _room_for(self._data, len(indices), self._device))
+        """Start to prefetch; earlier prefetched examples are dropped."""
+        self._ahead = _Prefetch(self._data, indices, _allocate(self._data, len(indices), self._device))
 
 
-class _Gathering:
-    """Examples that a thread is gathering."""
+class _Prefetch:
+    """Examples that a thread is reading."""
 
     def __init__(self, data: PackedData, indices: Tensor, rows: Tensor) -> None:
         self.indices = indices
@@ -108,27 +88,19 @@ class _Gathering:
     def _gather(self) -> None:
         try:
             self._data.gather(self.indices, self._rows)
-        except Exception as error:  # raised where the examples are asked for
+        except Exception as error:  # re-raised in wait()
             self._error = error
 
     def wait(self) -> Tensor:
-        """The examples, once they are there; raises what the thread did."""
+        """Return the examples once they are read; re-raise an error of the thread."""
         self._thread.join()
         if self._error:
             raise self._error
         return self._rows
 
 
-class ResidentFeeder:
-    """Holds all examples on the device, where they are gathered too.
-
-    Args:
-        data: Packed examples.
-        device: Where they are wanted.
-
-    Raises:
-        DataError: The file of the examples cannot be read.
-    """
+class ResidentFeeder(Feeder):
+    """Keeps all examples on the device; raises `DataError` if their file cannot be read."""
 
     def __init__(self, data: PackedData, device: torch.device) -> None:
         self._device = device
@@ -136,29 +108,25 @@ class ResidentFeeder:
         size = max(1, _CHUNK_BYTES // data.examples[0].nbytes)
         for start in range(0, len(data), size):
             indices = torch.arange(start, min(start + size, len(data)))
-            rows = _room_for(data, len(indices), torch.device("cpu"))
+            rows = _allocate(data, len(indices), torch.device("cpu"))
             data.gather(indices, rows)
             self._examples[start : start + len(rows)] = rows
         self._labels = None if data.labels is None else data.labels.to(device)
 
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `Feeder.fetch`."""
         there = _to_device(indices, self._device)
         labels = None if self._labels is None else self._labels[there]
         return self._examples[there], labels
 
-    def prepare(self, indices: Tensor) -> None:
-        """Nothing: all is there."""
 
-
-def _room_for(data: PackedData, count: int, device: torch.device) -> Tensor:
-    """Memory for examples on their way to a device, pinned where that lets the copy go on by itself."""
+def _allocate(data: PackedData, count: int, device: torch.device) -> Tensor:
+    """Allocate host memory for examples, pinned for asynchronous copies to CUDA."""
     shape = (count, *data.examples.shape[1:])
     return torch.empty(shape, dtype=data.examples.dtype, pin_memory=device.type == "cuda")
 
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy from this machine's memory without waiting for the device."""
+    """Copy from host memory without blocking."""
     if device.type == "cuda" and not tensor.is_pinned():
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

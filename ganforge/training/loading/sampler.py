@@ -1,4 +1,4 @@
-"""Batches of real examples: a pure function of the seed and of how many were shown before."""
+"""Batches of real examples as a function of the seed and the number of examples seen."""
 
 from __future__ import annotations
 
@@ -14,20 +14,10 @@ from ganforge.training.loading.prefetch import open_feeder
 
 
 class Batches:
-    """Examples in an order that is shuffled anew each epoch.
+    """Examples in an order that is shuffled every epoch; `holdout`, in [0, 1), is the share that is never used.
 
-    Of the M examples that are not held out, sample number n is entry ``n mod M`` of the permutation that follows from
-    the seed and the epoch ``n // M``, so one integer tells where a run stands.
-
-    Args:
-        data: Packed examples.
-        seed: The run's seed.
-        device: Where batches are wanted.
-        holdout: Share of the examples that is never shown; in [0, 1).
-        num_labels: Of how many examples the labels may be used; None for all.
-
-    Raises:
-        OptionError: Fewer or more labels than there are, or nothing left to be shown.
+    Of the M other examples, sample n is entry ``n mod M`` of the permutation for epoch ``n // M``. The permutation
+    follows from the seed, so one integer is the whole state. `num_labels` limits the labels that may be used.
     """
 
     def __init__(
@@ -43,11 +33,11 @@ class Batches:
         self._seed = seed
         self._shown = (~is_held_out(len(data), holdout)).nonzero()[:, 0]
         if not len(self._shown):
-            raise OptionError(f"training.holdout={holdout:g} leaves none of {len(data)} examples to be shown")
+            raise OptionError(f"training.holdout={holdout:g} leaves no training examples of {len(data)}")
         self._labelled: Tensor | None = None
         if num_labels is not None:
             if data.labels is None:
-                raise OptionError(f"training.labels: {data.name} has no labels", "leave it out, or give labelled data")
+                raise OptionError(f"training.labels: {data.name} has no labels", "omit it, or use labeled data")
             labels = data.labels[self._shown]
             chosen = choose_labelled(labels, data.spec.num_classes, num_labels, derive_seed(seed, "labels"))
             self._labelled = self._shown[chosen]
@@ -56,20 +46,11 @@ class Batches:
         self._sources = None if data.sources is None else open_feeder(data.sources, device)
 
     def read(self, start: int, count: int, *, then: int | None = None) -> tuple[Tensor, Tensor | None]:
-        """Samples number `start` to ``start + count``; where it pays, others are made ready meanwhile.
-
-        Args:
-            start: Number of the first.
-            count: How many.
-            then: Number of the first that will probably be read next; None for the one behind these.
+        """Return samples `start` to ``start + count``, and prefetch those from `then`, by default the following ones.
 
         Returns:
-            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``, and labels ``[count]``, or the sources
-            ``[count, C, H, W]`` in [-1, 1] of data in pairs; None for these if there are none, or if only those of
-            `read_labelled` may be used.
-
-        Raises:
-            DataError: The file of the examples can no longer be read.
+            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``; and labels ``[count]``, or source images
+            ``[count, C, H, W]`` in [-1, 1] of paired data, or None.
         """
         chosen, following = self.indices(start, count), self.indices(start + count if then is None else then, count)
         examples, labels = self._feeder.fetch(chosen)
@@ -81,10 +62,7 @@ class Batches:
         return _as_floats(examples), (labels if self._labelled is None else None)
 
     def read_labelled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:
-        """Of the few examples whose labels may be used, `count` at random, and their labels; None if all may be.
-
-        Only the `share` of them is read that is asked for.
-        """
+        """Return the `share` of `count` random labeled examples and their labels; None without ``num_labels``."""
         if self._labelled is None:
             return None
         source = torch.Generator().manual_seed(derive_seed(self._seed, "labelled", start))
@@ -94,7 +72,7 @@ class Batches:
         return _as_floats(examples), labels
 
     def indices(self, start: int, count: int) -> Tensor:
-        """Which examples samples number `start` to ``start + count`` are; int64 ``[count]``."""
+        """Return the dataset indices of samples `start` to ``start + count``; int64 ``[count]``."""
         size = len(self._shown)
         pieces = []
         while count > 0:
@@ -108,7 +86,7 @@ class Batches:
         if epoch not in self._orders:
             source = torch.Generator().manual_seed(derive_seed(self._seed, "epoch", epoch))
             order = self._shown[torch.randperm(len(self._shown), generator=source)]
-            # A batch may lie in two epochs, so the one before is kept.
+            # A batch may span two epochs, so the previous order is kept.
             self._orders = {number: kept for number, kept in self._orders.items() if number == epoch - 1}
             self._orders[epoch] = order
         return self._orders[epoch]

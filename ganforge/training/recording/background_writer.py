@@ -1,4 +1,4 @@
-"""Writing beside training: files are encoded, written and synced by a thread of their own, one after the other."""
+"""Background writer: a thread that encodes, writes and syncs files in order."""
 
 from __future__ import annotations
 
@@ -10,26 +10,21 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-WAITING = 4
-"""Most jobs that wait behind the one at hand."""
-
-GLANCE = 1.0
-"""Seconds after which whoever waits looks up: a signal may come just before the wait, which would not be broken off."""
-
-GRACE = 2.0
-"""Seconds in which the job at hand may end after a KeyboardInterrupt."""
+WAITING = 4  # maximum number of jobs that wait behind the current one
+GLANCE = 1.0  # poll interval in seconds: a signal just before the wait would not interrupt it
+GRACE = 2.0  # seconds that the current job may still take after a KeyboardInterrupt
 
 Job = tuple[Future[None], Callable[..., None], tuple[Any, ...]]
 
 
 class Writer:
-    """Does jobs in the order in which they were handed over, while whoever hands them over goes on.
+    """Runs jobs in order in a background thread.
 
-    After a job has failed, no other is done, since a later file may refer to one that is missing. Its error is raised
-    in the thread that hands over, by whatever is called next and from then on.
+    After a job fails, no further job runs, since a later file may refer to a missing one. Its error is re-raised by
+    every later call.
 
-    Entered, it waits at the end until all is done, whatever ended the block; only after a KeyboardInterrupt it waits no
-    longer than `GRACE`, and jobs that were not begun are dropped. Its thread keeps no process alive.
+    As a context manager, it finishes all jobs on exit. After a KeyboardInterrupt it waits at most `GRACE` seconds and
+    drops jobs that have not started. The thread is a daemon.
     """
 
     def __init__(self) -> None:
@@ -39,17 +34,8 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def submit(self, function: Callable[..., None], *arguments: Any) -> Future[None]:
-        """Have ``function(*arguments)`` done, once at most `WAITING` jobs would wait.
-
-        What it reads must not change from now on.
-
-        Returns:
-            Its ``result()`` waits until the job is done.
-
-        Raises:
-            Exception: That of a job that failed; this one will not be done.
-        """
-        self._wait(WAITING)
+        """Queue a job; block while more than `WAITING` jobs wait, and raise the error of an earlier job."""
+        self._wait_until(WAITING)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
             self._thread.start()
@@ -59,18 +45,14 @@ class Writer:
         return future
 
     def finish(self) -> None:
-        """Wait until all jobs are done; others may be handed over afterwards.
-
-        Raises:
-            Exception: That of a job that failed.
-        """
+        """Wait until all jobs are done; re-raise the error of a failed job."""
         try:
-            self._wait(0)
+            self._wait_until(0)
         except KeyboardInterrupt as error:
-            self._break_off(error)
+            self._cancel(error)
             raise
         finally:
-            self._end()
+            self._join()
 
     def __enter__(self) -> Writer:
         return self
@@ -79,26 +61,26 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
-            self._break_off(error)
+            self._cancel(error)
         elif error is None or error is not self._failure:
             self.finish()
         else:
-            self._end()
+            self._join()
 
-    def _wait(self, most: int) -> None:
-        """Wait until at most so many jobs are not done."""
-        while self._futures and (len(self._futures) > most or self._futures[0].done()):
+    def _wait_until(self, limit: int) -> None:
+        """Wait until at most `limit` jobs are unfinished."""
+        while self._futures and (len(self._futures) > limit or self._futures[0].done()):
             if wait(list(self._futures)[:1], GLANCE).done:
                 self._futures[0].result()
                 self._futures.popleft()
 
-    def _break_off(self, error: KeyboardInterrupt) -> None:
-        """Drop the jobs that were not begun."""
+    def _cancel(self, error: KeyboardInterrupt) -> None:
+        """Drop jobs that have not started."""
         self._failure = self._failure or error
-        self._end(GRACE)
+        self._join(GRACE)
 
-    def _end(self, seconds: float | None = None) -> None:
-        """Let the thread end; a process that ends while it still holds tensors would be aborted."""
+    def _join(self, seconds: float | None = None) -> None:
+        """Join the thread: a process that exits while it holds tensors would abort."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._jobs.put(None)
@@ -109,7 +91,7 @@ class Writer:
             pass
 
     def _do_next(self) -> bool:
-        """Do one job, and keep nothing of it; False if there are no more."""
+        """Run one job and keep no reference to it; return False at the end."""
         job = self._jobs.get()
         if job is None:
             return False

@@ -1,4 +1,4 @@
-"""Checkpoints as files: how one is written, which are kept, and how a team reads one."""
+"""Checkpoint files: writing, retention, and broadcast to all processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ganforge.runs.folder import RunFolder
 def share_checkpoint(
     workers: Workers, found: tuple[dict[str, Tensor], dict[str, Any]] | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A checkpoint's tensors and card, in all processes as the leading one has read them; empty if it found none."""
+    """Broadcast a checkpoint's tensors and card from the main process; empty if it found none."""
     tensors, card = found or ({}, {})
     if workers.size == 1:
         return tensors, card
@@ -37,21 +37,12 @@ def write_checkpoint(
     best: int | None,
     frozen: Collection[str] = (),
 ) -> None:
-    """Write the averaged generator and the checkpoint that holds it, and drop checkpoints that are too old.
+    """Write the EMA generator and a checkpoint, and remove old checkpoints, except that of the best score.
 
-    Args:
-        folder: The run's.
-        tensors: Everything by name, but for frozen tensors of others than the average.
-        card: The checkpoint's; with ``images``, and under ``generator`` what a saved generator says of itself.
-        training: Which checkpoints are kept.
-        best: Images after which the generator scored best, or None; that checkpoint is kept, if there is one.
-        frozen: Names of frozen tensors, of which the checkpoint's card holds the digest alone.
-
-    Raises:
-        GanforgeError: A file cannot be written.
+    Frozen tensors have a file of their own; `tensors` holds them only under ``average/``.
     """
-    average = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
-    save_generator(folder.generator, average, {**card["generator"], "images": card["images"]})
+    ema = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
+    save_generator(folder.generator, ema, {**card["generator"], "images": card["images"]})
     stored = {name: each for name, each in tensors.items() if name.replace("average/", "generator/", 1) not in frozen}
     save_tensors(folder.checkpoint_path(card["images"]), stored, card)
     for old in choose_old(folder.checkpoint_paths(), training, best):
@@ -59,18 +50,18 @@ def write_checkpoint(
 
 
 def write_frozen(folder: RunFolder, tensors: Mapping[str, Tensor], digest: str) -> None:
-    """Write the frozen tensors of a run once, beside its checkpoints; see `write_checkpoint` for errors."""
+    """Write the frozen tensors of a run once, beside its checkpoints."""
     path = frozen_path(folder.checkpoint_path(0), digest)
     if not path.exists():
         save_tensors(path, tensors, {"kind": "frozen"})
 
 
 def choose_old(paths: Sequence[Path], training: TrainingConfig, best: int | None) -> list[Path]:
-    """Those of the checkpoints, oldest first, that are kept no longer; see `TrainingConfig` and `write_checkpoint`."""
+    """Return the checkpoints to remove; `paths` are ordered from oldest to newest."""
     old, span = [], -1
-    for place, path in enumerate(paths):
+    for index, path in enumerate(paths):
         images = int(path.stem)
-        newest = place >= len(paths) - training.keep_checkpoints
+        newest = index >= len(paths) - training.keep_checkpoints
         first = training.keep_images is not None and images // training.keep_images > max(span, 0)
         if training.keep_images is not None:
             span = max(span, images // training.keep_images)

@@ -1,4 +1,4 @@
-"""What each tick tells of a run's health, in words."""
+"""Health warnings: mode collapse, a discriminator that wins, skipped steps."""
 
 from __future__ import annotations
 
@@ -10,55 +10,36 @@ from torch import Tensor
 
 from ganforge.training.steps import PLAYERS, SKIPPED
 
-TICKS = 5
-"""So many on end make a warning."""
-
-ALIKE = 0.1
-"""Of the diversity of real examples; less is hardly any."""
-
-WON = 0.05
-"""A discriminator's loss that is nearer to 0 than this has little left to be learnt from ..."""
-
-GAP = 0.9
-"""... if its logits of real and generated examples are this far apart, and not just both near 0."""
+TICKS = 5  # number of consecutive ticks with a symptom before a warning
+ALIKE = 0.1  # diversity relative to real examples below which samples count as collapsed
+WON = 0.05  # absolute discriminator loss below which it may have won
+GAP = 0.9  # ... if the gap between its mean logits of real and generated examples exceeds this value
 
 COLLAPSE = (
-    "samples are nearly alike: they differ {diversity:.0%} as much as real examples; try --reg r1, "
-    "--set discriminator.minibatch=deviation, or a generator that was kept before"
+    "mode collapse: samples vary {diversity:.0%} as much as real examples; try --reg r1, "
+    "--set discriminator.minibatch=deviation, or an earlier checkpoint"
 )
 
 VICTORY = (
-    "the discriminator has won: its loss is {discriminator/loss:.3g}, so the generator learns next to nothing; try "
+    "the discriminator has won: its loss is {discriminator/loss:.3g}, so the generator learns almost nothing; try "
     "--reg r1, --augment ada, or a lower optimizer.discriminator_lr"
 )
 
 
 def measure_diversity(examples: Tensor, reals: Tensor) -> float:
-    """How much generated examples differ from one another, relative to real ones.
-
-    Args:
-        examples: ``[N, ...]``, N of at least 2, in the range of the real ones.
-        reals: ``[M, ...]``, M of at least 2.
-
-    Returns:
-        The ratio of their mean standard deviations over examples: 0 if all are the same, about 1 if as diverse.
-    """
+    """Return the ratio of mean standard deviations of generated to real examples, ``[N, ...]`` with N >= 2."""
     ours, theirs = (each.flatten(1).double().std(0).mean() for each in (examples, reals))
     return float(ours / theirs.clamp(min=1e-12))
 
 
-class Watch:
-    """Looks at one row of metrics after the other."""
+class HealthMonitor:
+    """Checks rows of metrics for symptoms."""
 
     def __init__(self) -> None:
         self._ticks: dict[str, int] = defaultdict(int)
 
-    def look(self, row: Mapping[str, Any]) -> list[str]:
-        """What there is to be warned of after a row: signs that have lasted for `TICKS`, and steps that were skipped.
-
-        Args:
-            row: As `Recorder.tick` writes it.
-        """
+    def check(self, row: Mapping[str, Any]) -> list[str]:
+        """Return warnings after a row from `Recorder.tick`: symptoms for `TICKS` ticks, and skipped steps."""
         loss, gap = row.get("discriminator/loss"), row.get("logit_gap")
         signs = {
             COLLAPSE: row.get("diversity", 1.0) < ALIKE,
@@ -71,7 +52,5 @@ class Watch:
                 found.append(text.format_map(row))
         for player in PLAYERS:
             if row.get(SKIPPED + player, 0) > 0:
-                found.append(
-                    f"{row[SKIPPED + player]:.1%} of the {player}'s steps were skipped, since gradients were not finite"
-                )
+                found.append(f"{row[SKIPPED + player]:.1%} of the {player}'s steps were skipped: non-finite gradients")
         return found

@@ -1,4 +1,4 @@
-"""Means of what happens in steps, summed on the device and read only when a tick asks."""
+"""Running means of scalars, accumulated on the device and read at each tick."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 class Statistics:
-    """Sums and counts of named scalars since the last reading; what is not finite is left out."""
+    """Sums and counts of named scalars since the last read; non-finite values are skipped."""
 
     def __init__(self) -> None:
         self._pairs: dict[str, Tensor] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Count scalars in, without waiting for the device."""
+        """Add scalars without synchronizing with the device."""
         numbers = torch.stack(list(values.values())).double()
         pairs = torch.stack([numbers.nan_to_num(0, 0, 0), numbers.isfinite().double()], 1)
         for name in values:
@@ -24,15 +24,15 @@ class Statistics:
         torch._foreach_add_([self._pairs[name] for name in values], pairs.unbind())
 
     def read(self) -> dict[str, float]:
-        """The means since the last reading, by name; starts anew. There is none of what was never finite."""
+        """Return the means by name and reset; omit scalars that were never finite."""
         pairs, self._pairs = self._pairs, {}
         sums = {name: pair.tolist() for name, pair in sorted(pairs.items())}
         return {name: total / count for name, (total, count) in sums.items() if count}
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps: sum and count ``[2]`` by name."""
+        """Return the state for a checkpoint: sum and count ``[2]`` by name."""
         return dict(self._pairs)
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Take over what `tensors` gave."""
+        """Load the state from `tensors`."""
         self._pairs = {name: pair.to(device, copy=True) for name, pair in tensors.items()}

@@ -1,0 +1,62 @@
+"""Samples at each tick: their picture and their diversity."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ganforge.config.schema import TrainingConfig
+from ganforge.core.images import grid, to_float, to_uint8
+from ganforge.data.splits import is_held_out
+from ganforge.data.store import PackedData
+from ganforge.sampling import generate
+from ganforge.training.recording.health import measure_diversity
+from ganforge.training.recording.sample_grids import POINTS, generate_samples, paint_samples
+from ganforge.training.state import TrainingState
+
+REALS = 256  # number of real images used as the reference of diversity
+
+
+class Samples:
+    """Draws samples of the EMA generator from fixed seeds."""
+
+    def __init__(self, data: PackedData, training: TrainingConfig) -> None:
+        self._spec, self._count, self._seed = data.spec, training.samples, training.seed
+        everything = torch.arange(len(data))
+        self._reals = data.examples[_spread(everything, REALS if data.spec.is_image else POINTS)]
+        self._sources: Tensor | None = None
+        if data.sources is not None:  # held-out pairs show generalization
+            held_out = is_held_out(len(data), training.holdout).nonzero()[:, 0]
+            chosen = _spread(held_out if len(held_out) else everything, self._count)
+            self._sources, self._targets = data.sources.examples[chosen], data.examples[chosen]
+
+    def draw(self, state: TrainingState) -> tuple[Tensor, dict[str, float]]:
+        """Return a picture, uint8 ``[C, H, W]``, and the diversity of the samples by name if it is defined."""
+        if self._sources is not None:
+            examples = generate(state.ema, len(self._sources), seed=self._seed, labels=to_float(self._sources))
+            picture = paint_pairs(self._sources, examples, self._targets)
+        else:
+            examples = generate_samples(state.ema, self._spec, self._count, self._seed)
+            picture = paint_samples(examples, self._spec, self._reals, state.discriminator)
+        if min(len(examples), len(self._reals)) < 2:
+            return picture, {}
+        reals = to_float(self._reals) if self._spec.is_image else self._reals
+        return picture, {"diversity": round(measure_diversity(examples, reals), 4)}
+
+
+def paint_pairs(sources: Tensor, made: Tensor, targets: Tensor) -> Tensor:
+    """Draw source, output and target side by side; sources and targets are uint8, outputs in [-1, 1]."""
+    sides = [sources, to_uint8(made), targets]
+    if len({side.shape[1] for side in sides}) > 1:
+        sides = [side.expand(-1, 3, -1, -1) if side.shape[1] == 1 else side[:, :3] for side in sides]
+    height, width = targets.shape[2:]
+    sides = [interpolate(side.float(), (height, width), mode="nearest").to(torch.uint8) for side in sides]
+    return grid(torch.cat(sides, dim=3), columns=max(1, round(math.sqrt(len(made) * height / (3 * width)))))
+
+
+def _spread(indices: Tensor, count: int) -> Tensor:
+    """Return at most `count` evenly spaced indices."""
+    return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
