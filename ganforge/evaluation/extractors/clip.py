@@ -15,7 +15,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, GanforgeError
 from ganforge.contract.extractor import Extractor
 from ganforge.core.atomic_files import read_bytes
-from ganforge.evaluation.extractors.pixels import normalise, require_photographs, resize
+from ganforge.evaluation.extractors.pixels import normalize, require_photographs, resize
 from ganforge.evaluation.extractors.published import PublishedFile, read_weights
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -64,7 +64,7 @@ class ClipExtractor(Extractor):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Extractor.forward`."""
         return self.network(
-            normalise(resize(images.expand(-1, 3, -1, -1).float(), self._size), _MEAN, _DEVIATION)
+            normalize(resize(images.expand(-1, 3, -1, -1).float(), self._size), _MEAN, _DEVIATION)
         ), None
 
 

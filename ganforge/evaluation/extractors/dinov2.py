@@ -15,7 +15,7 @@ from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.pixels import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
-    normalise,
+    normalize,
     require_photographs,
     resize,
 )
@@ -58,7 +58,7 @@ class DinoV2Extractor(Extractor):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Extractor.forward`."""
         return self.network(
-            normalise(resize(images.expand(-1, 3, -1, -1).float(), 224), IMAGENET_MEAN, IMAGENET_DEVIATION)
+            normalize(resize(images.expand(-1, 3, -1, -1).float(), 224), IMAGENET_MEAN, IMAGENET_DEVIATION)
         ), None
 
 
@@ -90,7 +90,7 @@ class DinoV2(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features ``[N, D]`` of normalised pixels ``[N, 3, H, W]``; what is less than a patch is not seen."""
+        """Features ``[N, D]`` of normalized pixels ``[N, 3, H, W]``; what is less than a patch is not seen."""
         patches = self.patch_embed["proj"](pixels)
         tokens = patches.flatten(2).transpose(1, 2) + self._places(patches.shape[2], patches.shape[3])
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)

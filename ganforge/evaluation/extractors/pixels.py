@@ -26,7 +26,7 @@ def require_photographs(data: DataSpec, name: str) -> None:
         )
 
 
-def normalise(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+def normalize(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
     """Pixels ``[N, 3, H, W]`` in [0, 255], less a mean and divided by a deviation that are said of [0, 1]."""
     shift, scale = (pixels.new_tensor(each).view(1, 3, 1, 1) * 255 for each in (mean, deviation))
     return (pixels - shift) / scale

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError, nearest
 from ganforge.contract.extractor import Extractor
-from ganforge.evaluation.extractors.pixels import IMAGENET_DEVIATION, IMAGENET_MEAN, normalise, require_photographs
+from ganforge.evaluation.extractors.pixels import IMAGENET_DEVIATION, IMAGENET_MEAN, normalize, require_photographs
 from ganforge.evaluation.extractors.published import read_weights
 
 _SHIFTED = ("googlenet", "inception_v3")
@@ -70,7 +70,7 @@ class TorchvisionExtractor(Extractor):
             images.float(), size=(self._size, self._size), mode="bilinear", antialias=True, align_corners=False
         )
         found: dict[str, Tensor] = self._network(
-            normalise(resized.expand(-1, 3, -1, -1), IMAGENET_MEAN, IMAGENET_DEVIATION)
+            normalize(resized.expand(-1, 3, -1, -1), IMAGENET_MEAN, IMAGENET_DEVIATION)
         )
         return found
 

@@ -1,4 +1,4 @@
-"""Moments of random groups of features, from which those of any half of the features come without seeing them again."""
+"""Moments of random groups of features, from which those of any half follow."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ _GROUPS = 8
 
 
 class GroupedMoments:
-    """Moments of features, as a whole and by 8 groups of equal size, or fewer where there are few rows.
-
-    Args:
-        features: ``[N, D]`` of any float type; N of 4 or more.
-        seed: Which rows make a group, follows from it.
+    """Moments of features ``[N, D]``, N of 4 or more: of all rows, and of up to 8 random groups of equal size.
 
     Raises:
         DataError: See `check_features`.
@@ -36,7 +32,7 @@ class GroupedMoments:
         self.whole = self.merged(range(len(self.groups)))
 
     def merged(self, chosen: Iterable[int]) -> Moments:
-        """Those of some groups together."""
+        """Return the moments of several groups together."""
         total = Moments(self.groups[0].dimensions, self.groups[0].mean.device)
         for index in chosen:
             total.merge(self.groups[index])
@@ -46,14 +42,7 @@ class GroupedMoments:
 def frechet_interval(
     reals: GroupedMoments, fakes: GroupedMoments, *, draws: int = 20, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The Frechet distance and an interval from random halves of the groups; see `half_sample_interval`.
-
-    Args:
-        reals: Of real features.
-        fakes: Of generated ones.
-        draws: Halves, 2 or more.
-        level: Confidence in (0, 1).
-        seed: Of the draws.
+    """Return the Frechet distance with an interval from random halves of the groups; see `half_sample_interval`.
 
     Raises:
         DataError: Dimensions differ, or half of a set has fewer than 2 rows.
