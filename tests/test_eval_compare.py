@@ -153,9 +153,7 @@ def test_where_nothing_can_be_compared_the_error_says_what_to_run():
 
 
 def test_without_a_common_metric_the_error_says_who_has_what():
-    with pytest.raises(
-        OptionError, match="no metric was evaluated for all: A has fid and kid, B has is, C has none"
-    ):
+    with pytest.raises(OptionError, match="no metric was evaluated for all: A has fid and kid, B has is, C has none"):
         agree(contenders(A=[row(), row(metric="kid")], B=[row(metric="is")], C=[]))
 
 
@@ -282,7 +280,9 @@ def test_runs_are_compared_by_number_name_or_folder(run, make_run):
         "protocol: inception 66666666, 50,000 samples, 60,000 real images, data digits (train) dddddddd, truncation 1"
         in lines
     )
-    assert any(line.startswith("note: another training seed alone changes values by a percent or two") for line in lines)
+    assert any(
+        line.startswith("note: another training seed alone changes values by a percent or two") for line in lines
+    )
 
 
 def test_protocols_that_differ_between_metrics_are_told_apart(run, make_run):
@@ -428,7 +428,8 @@ def test_other_files_in_a_runs_folder_are_things_of_their_own(run, make_run):
         "generator.pt": 30,
     }
     assert (
-        "generator.pt: kid evaluated with weights other than the current ones; evaluate it again" in json.loads(out)["notes"]
+        "generator.pt: kid evaluated with weights other than the current ones; evaluate it again"
+        in json.loads(out)["notes"]
     )
     best.rename(first / "renamed.safetensors")
     code, out, _ = run("eval", "compare", "0", first / "renamed.safetensors", "--json")

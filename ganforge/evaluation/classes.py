@@ -37,14 +37,7 @@ def open_classifier(
 ) -> Classifier:
     """Load a classifier from a file; without one, that of the data from the cache, trained if missing.
 
-    Args:
-        file: File of `Classifier.save`, or None.
-        data: Function that returns labeled images to train on; unused with a file.
-        images: Name of the classified images, in the plural, for errors.
-        shape: Shape ``(C, H, W)`` of these images.
-        class_names: Classes of these images.
-        device: Device of the network.
-        reporter: Progress and messages.
+    `images` names the classified images in errors; their shape is ``(C, H, W)``.
 
     Raises:
         CheckpointError: The file is missing, damaged or for other images.
@@ -85,17 +78,7 @@ def open_for_classes(run: TrainedRun, file: Path | None, reporter: Reporter = SI
 
 
 def read_classes(classifier: Classifier, batches: Iterable[Tensor], count: int, reporter: Reporter = SILENT) -> Tensor:
-    """Predict the classes of generated images.
-
-    Args:
-        classifier: Classifier of such images.
-        batches: Images ``[n, C, H, W]`` in [-1, 1].
-        count: Total number N of images.
-        reporter: Shows progress.
-
-    Returns:
-        int64 ``[N]`` on the CPU.
-    """
+    """Predict the classes, int64 ``[count]``, of generated images ``[n, C, H, W]`` in [-1, 1]."""
     found = torch.empty(count, dtype=torch.int64)
     done = 0
     with reporter.progress("images") as show:
@@ -107,11 +90,7 @@ def read_classes(classifier: Classifier, batches: Iterable[Tensor], count: int, 
 
 
 def attribute_names(dataset: Any, num_classes: int) -> tuple[str, ...]:
-    """Return the attributes that a data set declares by `HasAttributes`; empty without any.
-
-    Raises:
-        PluginError: The number of classes does not fit.
-    """
+    """Return the attributes that a data set declares by `HasAttributes`; empty without any."""
     names = tuple(dataset.attribute_names) if isinstance(dataset, HasAttributes) else ()
     if names and num_classes != 2 ** len(names):
         raise PluginError(
@@ -132,11 +111,7 @@ def describe_classifier(classifier: Classifier) -> str:
 
 
 def list_worst(rows: Sequence[tuple[str, float, tuple[float, ...]]]) -> list[str]:
-    """Format shares, one line each; of many, only the worst.
-
-    Args:
-        rows: Name, badness and shares in [0, 1].
-    """
+    """Format rows of name, badness and shares in [0, 1], one line each; of many, only the worst."""
     shown, lines = rows, []
     if len(rows) > _ROWS:
         shown = sorted(rows, key=lambda row: -row[1])[:_ROWS]

@@ -73,12 +73,8 @@ class FeatureScore:
 class FeatureScorer:
     """Function from a generator to its scores by name; deterministic, lower is better.
 
-    Args:
-        scores: Metrics; those with the same network share its features.
-        samples: Number of generated images.
-        seed: Seed of the first image; incremented per image. Classes follow from it too.
-        labels: Classes ``[K]`` of the data, from which those of the images are drawn, or source images, or None.
-        workers: Processes that score the same generator; each generates a share.
+    Metrics with the same network share its features. The seed is that of the first image. Classes of the images are
+    drawn from those of the data. Each of the workers generates a share.
     """
 
     def __init__(
@@ -148,18 +144,7 @@ def build_scorer(
 ) -> FeatureScorer:
     """Build the scorer of a run, with features of real images that are not held out.
 
-    Args:
-        training: Metrics, number of samples, and seed, which also chooses the real images.
-        data: Training data; see `check_scoring`.
-        device: Device of the extractors.
-        registry: Registry of plugins.
-        cache: Folder of classifiers and features of real images.
-        workers: Processes of the training.
-        reporter: Progress and messages.
-
-    Raises:
-        DataError: The data are too few for a classifier.
-        CheckpointError: The Inception weights are missing or damaged.
+    The seed of the training also chooses the real images. The cache holds classifiers and features of real images.
     """
     shown = (~is_held_out(len(data), training.holdout)).nonzero()[:, 0]
     reals = DataImages(data, choose_some(shown, MAX_REALS, training.seed))

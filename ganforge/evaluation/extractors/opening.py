@@ -38,11 +38,6 @@ def open_extractor(
         inception_weights: Weights of ``inception``.
         device: Device on which a classifier is trained; None for the CPU.
         reporter: Progress and messages.
-
-    Raises:
-        OptionError: The extractor or an option is not found, or does not support such images.
-        CheckpointError: Weights are missing, damaged or of another network.
-        DataError: The data are too few to train a classifier.
     """
     if not data.spec.is_image:
         raise OptionError(

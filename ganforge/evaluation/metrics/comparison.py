@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.distributed import Workers
+from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.store import PackedData
 from ganforge.evaluation.extractors.inception import InceptionExtractor
-from ganforge.evaluation.features.extraction import Dtype, extract, extract_together, fingerprint_of, prepare
+from ganforge.evaluation.features.extraction import Dtype, extract, fingerprint_of, prepare
 from ganforge.evaluation.features.store import FeatureSet
 from ganforge.evaluation.metrics.fid import POINTS, measure_fid, measure_fid_infinity
 from ganforge.evaluation.metrics.inception_score import measure_inception_score
@@ -68,11 +68,7 @@ class Reference:
         return cls(data=data, split=split, indices=indices, holdout=holdout)
 
     def draw_labels(self, count: int, seed: int, num_classes: int) -> Tensor:
-        """Draw class labels, int64 ``[count]``, in the proportions of these images; uniformly for unlabeled data.
-
-        Raises:
-            DataError: The data have more classes than the generator.
-        """
+        """Draw class labels, int64 ``[count]``, in the proportions of these images; uniformly for unlabeled data."""
         chooser = torch.Generator().manual_seed(seed)
         if self.data.labels is None:
             return torch.randint(num_classes, (count,), generator=chooser)
@@ -85,11 +81,7 @@ class Reference:
         return labels[torch.randint(len(labels), (count,), generator=chooser)]
 
     def draw_sources(self, count: int, seed: int, shape: tuple[int, ...]) -> Labels:
-        """Draw source images of shape ``(C, H, W)`` from the data.
-
-        Raises:
-            DataError: The data have no source images, or of another shape.
-        """
+        """Draw source images of shape ``(C, H, W)`` from the data."""
         sources = labels_of(self.data, self.indices)
         if sources is None or self.data.spec.source_shape != shape:
             found = describe_shape(self.data.spec.source_shape) if self.data.spec.source_shape else "none"
@@ -119,15 +111,6 @@ class Protocol:
 
 class Comparison:
     """Comparison of a subject with a reference set by one extractor; features are computed on demand.
-
-    Args:
-        subject: Source of generated images.
-        reference: Real images.
-        extractor: Feature extractor.
-        protocol: Options.
-        device: Device of the extractor.
-        cache: Folder of cached features.
-        reporter: Progress and messages.
 
     Raises:
         DataError: Images of subject and reference differ in shape.
@@ -174,8 +157,8 @@ class Comparison:
         """Features of the generated images."""
         return self.extract(self.fake_images)
 
-    def extract(self, images: ImageSet) -> FeatureSet:
-        """Return the features of images; see `extract`."""
+    def extract(self, images: ImageSet, workers: Workers = ALONE) -> FeatureSet:
+        """Return the features of images."""
         with self.reporter.progress(f"{self.extractor.label}: {images.name}") as show:
             return extract(
                 images,
@@ -184,21 +167,13 @@ class Comparison:
                 cache=self._cache,
                 dtype=self.protocol.dtype,
                 progress=show,
+                workers=workers,
             )
 
     def extract_together(self, workers: Workers) -> None:
         """Compute all features by several processes, into the cache of the main process."""
         for images in (self.real_images, self.fake_images):
-            with self.reporter.progress(f"{self.extractor.label}: {images.name}") as show:
-                extract_together(
-                    images,
-                    self.extractor,
-                    workers,
-                    device=self._device,
-                    cache=self._cache,
-                    dtype=self.protocol.dtype,
-                    progress=show,
-                )
+            self.extract(images, workers)
 
     def check(self, metric: str) -> None:
         """Raise OptionError if the extractor does not support a metric, or images are too few."""
@@ -214,15 +189,7 @@ class Comparison:
                 raise OptionError(f"--{metric}: {there}", f"it needs {needed} or more")
 
     def measure(self, metric: str) -> list[Evaluation]:
-        """Return the rows of a metric of `MEASURES`.
-
-        Raises:
-            DataError: Images are too few.
-            OptionError: The extractor does not support the metric.
-            CheckpointError: Features are not finite.
-            PluginError: The extractor returns invalid features.
-            GanforgeError: The cache cannot be written.
-        """
+        """Return the rows of a metric of `MEASURES`."""
         self.check(metric)
         found = MEASURES[metric](self.reals, self.fakes)
         for each in (self.reals, self.fakes):

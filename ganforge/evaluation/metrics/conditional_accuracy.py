@@ -74,14 +74,7 @@ class ConditionalAccuracy:
 
 
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> RunResult:
-    """Generate images of all classes in turn and classify them.
-
-    Raises:
-        OptionError: The data are vectors or unlabeled, the generator is unconditional, or samples are too few.
-        CheckpointError: The classifier is damaged or does not fit.
-        DataError: The data are too few to train a classifier.
-        PluginError: The data set's attributes do not fit its classes.
-    """
+    """Generate images of all classes in turn and classify them."""
     spec, name = run.data.spec, run.data.name
     if not spec.is_image:
         raise OptionError(f"{name} holds vectors, not images", "conditional accuracy needs images with classes")
@@ -123,14 +116,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
 def conditional_accuracy(
     asked: Tensor, read: Tensor, class_names: Sequence[str], attributes: Sequence[str] = ()
 ) -> ConditionalAccuracy:
-    """Compare requested with predicted classes.
-
-    Args:
-        asked: int64 ``[N]``, with every class at least once.
-        read: int64 ``[N]``.
-        class_names: Names in the order of the labels.
-        attributes: Names of the attributes; attribute i is bit i of a label.
-    """
+    """Compare requested with predicted classes, int64 ``[N]`` each; attribute i is bit i of a label."""
     right = (asked == read).double()
     classes = [
         ClassAccuracy(name=name, num_asked=int(chosen.sum()), accuracy=float(right[chosen].mean()))

@@ -57,17 +57,11 @@ def find_copies(
     own: Tensor | None = None,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Copies:
-    """Find images that copy a training image; of several kinds, the best fit counts.
+    """Find images (indices ``[N]``) that copy a training image; of several kinds, the best fit counts.
 
     The most correlated training image of each image, and of its shifted and mirrored forms, is found among small
-    grayscale images and then compared by pixels. Constant and tiny images have exact copies only.
-
-    Args:
-        images: Searched image set.
-        numbers: Indices of the searched images, int64 ``[N]``.
-        training: Training images of the same shape.
-        own: Index of the training image to exclude for each image, int64 ``[N]``, or None.
-        show: Called with the number of training images searched, and the total.
+    grayscale images and then compared by pixels. Constant and tiny images have exact copies only. `own` are indices
+    ``[N]`` of training images to exclude.
     """
     digests: dict[bytes, list[int]] = {}
     columns: list[list[Tensor]] = []

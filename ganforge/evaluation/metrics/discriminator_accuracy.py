@@ -27,24 +27,14 @@ PROTOCOL = (
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorAccuracy:
-    """Accuracy of a discriminator.
-
-    Attributes:
-        accuracy: Share of held-out examples classified correctly, in [0, 1].
-        by_class: Accuracy by the name of the true class.
-    """
+    """Share of held-out examples classified correctly, in [0, 1], over all and by the name of the true class."""
 
     accuracy: float
     by_class: dict[str, float]
 
 
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> RunResult:
-    """Classify the held-out examples of a run by the discriminator of its newest checkpoint.
-
-    Raises:
-        OptionError: The run has no held-out examples, or its discriminator does not classify.
-        CheckpointError: There is no checkpoint, or it is damaged or of other data.
-    """
+    """Classify the held-out examples of a run by the discriminator of its newest checkpoint."""
     folder, data = run.folder, run.data
     config = resolve(run.registry, folder.read_config())
     if data.labels is None:

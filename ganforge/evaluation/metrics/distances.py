@@ -60,13 +60,7 @@ class RepeatedChannels(nn.Module):
 
 
 def open_distance(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> ImageDistance:
-    """Return the requested distance for the images of a run, on the run's device.
-
-    Raises:
-        OptionError: The distance is not found, does not support these images, or does not use a given file.
-        CheckpointError: Weights are missing or damaged, or a classifier is for other images.
-        DataError: The data are too few to train a classifier.
-    """
+    """Return the requested distance for the images of a run, on the run's device."""
     name = request.distance or "classifier"
     if name not in DISTANCES:
         raise OptionError(f"--distance {name}: not found", nearest(name, DISTANCES))

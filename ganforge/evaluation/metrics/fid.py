@@ -49,7 +49,7 @@ def measure_fid_infinity(reals: FeatureSet, fakes: FeatureSet) -> list[Measured]
     if min(moments[0].whole.count, moments[1].whole.count) >= MIN_FOR_INTERVAL:
         # Two independent errors: of the distance of all images, and of the line through the subsets.
         sampled = frechet_interval(*moments)
-        fitted = student_quantile(len(found.sizes) - 2) * found.standard_error
+        fitted = student_quantile(sampled.level, len(found.sizes) - 2) * found.standard_error
         reach = math.hypot((sampled.high - sampled.low) / 2, fitted)
         interval = Interval(value=found.value, low=found.value - reach, high=found.value + reach, level=sampled.level)
     # Earlier versions gave the interval of the line alone, which is not comparable.

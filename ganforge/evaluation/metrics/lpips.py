@@ -83,17 +83,10 @@ class Lpips(nn.Module):
 
 
 def load_lpips(folder: Path | None) -> tuple[Lpips, dict[str, str]]:
-    """Load LPIPS in float32 on the CPU.
+    """Load LPIPS in float32 on the CPU, with the SHA-256 of each weight file by name.
 
-    Args:
-        folder: Folder with the files `VGG16` and `LINEAR`. None for the folder in ``$GANFORGE_LPIPS_WEIGHTS``, else
-            torch-fidelity's folder, to which missing files are downloaded.
-
-    Returns:
-        The network, and the SHA-256 of each file by name.
-
-    Raises:
-        CheckpointError: A file is missing, damaged or of another network.
+    The files `VGG16` and `LINEAR` are in the folder, or in ``$GANFORGE_LPIPS_WEIGHTS``, or in torch-fidelity's folder,
+    to which missing files are downloaded.
     """
     states, hashes = [], {}
     for file in (LINEAR, VGG16):  # the small one first

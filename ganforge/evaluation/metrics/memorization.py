@@ -62,24 +62,11 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
     Unseen images are the held-out ones of the run. Without any, training images replace them, each compared with all
     others. The share depends on features alone: images with equal features count as near.
 
-    Copies among samples and unseen images are also found by pixels, see `find_copies`. Data may hold duplicates, so a
-    note reports copies only if samples have more of a kind than unseen images.
+    Copies are also found by pixels, see `find_copies`. Data may hold duplicates, so a note reports copies only if
+    samples have more of a kind than unseen images.
 
-    Args:
-        comparison: Subject and training images, see `check_memorization`.
-        picture: PNG file to write. Left: copies by kind, then the samples nearest to a training image; right: samples
-            of median distance. The copied training image, if any, and the nearest ones follow each sample.
-
-    Returns:
-        One row. Its details count the copies by kind, and list the samples on the left with the indices of their
-        originals
-        or nearest training images.
-
-    Raises:
-        OptionError: See `check_memorization`.
-        CheckpointError: Features are not finite.
-        PluginError: The extractor returns invalid features.
-        GanforgeError: The picture or the cache cannot be written.
+    The PNG `picture` shows on the left copies by kind, then the samples nearest to a training image, and on the right
+    samples of median distance. The copied training image, if any, and the nearest ones follow each sample.
     """
     check_memorization(comparison)
     reference, training, progress = comparison.reference, comparison.reals.features, comparison.reporter.progress

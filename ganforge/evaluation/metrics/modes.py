@@ -79,14 +79,7 @@ class Modes:
 
 
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> RunResult:
-    """Count the modes that a run covers, by the protocol for its data set.
-
-    Raises:
-        OptionError: The modes of the data are unknown, or need no classifier.
-        CheckpointError: The classifier is damaged or does not fit.
-        DataError: The data are too few to train a classifier.
-        PluginError: The data set's attributes do not fit its classes.
-    """
+    """Count the modes that a run covers, by the protocol for its data set."""
     dataset, name, file = run.dataset, run.data.name, request.classifier
     stacked = isinstance(dataset, mode_coverage.HasStackedModes)
     mixture = not stacked and isinstance(dataset, mode_coverage.HasModes)

@@ -66,11 +66,6 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
 
     Path i leads from the latent of seed ``seed + i`` to that of ``seed + count + i``. Copies of generator and distance
     compute in float64, or in float32 if the generator does not support float64.
-
-    Raises:
-        OptionError: The data are vectors, the space or distance is not found, or truncation is unsupported.
-        CheckpointError: Weights are missing or damaged, or path lengths are not finite.
-        DataError: The data are too few to train a classifier.
     """
     if not run.data.spec.is_image:
         raise OptionError(f"{run.data.name} holds vectors, not images", "path length compares images")

@@ -68,15 +68,7 @@ class Separability:
 
 
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> RunResult:
-    """Measure how linearly separable the attributes of a run's data are in latent space.
-
-    Raises:
-        OptionError: The data declare no attributes, the space is not found, truncation is unsupported, or the images
-            are equal in every attribute.
-        CheckpointError: The classifier is damaged or does not fit.
-        DataError: The data are too few to train a classifier.
-        PluginError: The data set's attributes do not fit its classes.
-    """
+    """Measure how linearly separable the attributes of a run's data are in latent space."""
     names = attribute_names(run.dataset, run.data.spec.num_classes) if run.data.spec.is_image else ()
     if not names:
         raise OptionError(

@@ -10,11 +10,7 @@ from ganforge.sampling import refuse_sources
 
 
 def chosen_spaces(generator: Generator, data: DataSpec, name: str | None) -> tuple[str, ...]:
-    """Return the latent spaces to measure in: that of a name, or z and, if the generator has styles, w.
-
-    Raises:
-        OptionError: The space is not found, or the generator takes source images.
-    """
+    """Return the latent spaces to measure in: that of a name, or z and, if the generator has styles, w."""
     refuse_sources(data, "a metric of latents")
     has_w = isinstance(generator, StyleGenerator)
     if name is None:

@@ -107,11 +107,7 @@ class Agreement:
 
 
 def agree(contenders: Sequence[Contender], metrics: Sequence[str] = ()) -> Agreement:
-    """Find the newest comparable evaluations of each metric.
-
-    Args:
-        contenders: Two or more subjects with distinct labels.
-        metrics: Names of metrics; empty for all.
+    """Find the newest comparable evaluations of each metric, or of some metrics.
 
     Raises:
         OptionError: A metric was not evaluated, or nothing is comparable.
@@ -149,14 +145,7 @@ def separate(rows: Sequence[Evaluation], digest: str) -> tuple[list[Evaluation],
 
 
 def find_shared(rows: Mapping[str, Sequence[Evaluation]]) -> dict[str, Evaluation] | None:
-    """Return the newest evaluation of each subject under the newest common protocol.
-
-    Args:
-        rows: Evaluations of one metric by label, oldest first.
-
-    Returns:
-        Evaluations by label; None if there is no common protocol.
-    """
+    """Return the newest evaluation of each label under the newest common protocol; None if there is none."""
     protocols = [[row.protocol for row in own] for own in rows.values()]
     shared = [row for own in rows.values() for row in own if all(row.protocol in known for known in protocols)]
     if not shared:

@@ -173,11 +173,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, row: Any) -> Self:
-        """Validate and return a row that `to_json` wrote.
-
-        Raises:
-            ValueError: A field is missing or invalid.
-        """
+        """Validate and return a row that `to_json` wrote; raise ValueError for invalid fields."""
         convert(row, _Row)
         if row.get("metric") == "modes":
             convert(row, _ModesRow)
@@ -188,14 +184,7 @@ class Evaluation:
 
 
 def append_rows(path: Path, rows: list[Evaluation]) -> str:
-    """Append rows to a file; a truncated last line is removed first.
-
-    Returns:
-        Message about the removed line; empty if there was none.
-
-    Raises:
-        GanforgeError: The file cannot be written, or the disk is full.
-    """
+    """Append rows to a file after removal of a truncated last line; return a message about it, or an empty string."""
     removed = remove_torn_line(path)
     for row in rows:
         append_line(path, to_json(row.to_json()))
@@ -203,11 +192,7 @@ def append_rows(path: Path, rows: list[Evaluation]) -> str:
 
 
 def read_rows(path: Path) -> list[Evaluation]:
-    """Return the rows of a file, oldest first, without a truncated last line; none if the file does not exist.
-
-    Raises:
-        CheckpointError: The file cannot be read, or a line is invalid.
-    """
+    """Return the rows of a file, oldest first, without a truncated last line; none if the file does not exist."""
     try:
         text = read_text(path, most=MOST_BYTES)
     except FileNotFoundError:

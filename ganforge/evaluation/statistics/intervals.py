@@ -99,9 +99,7 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     if len(values) < 2:
         raise DataError(f"an interval over {len(values)} value{'s' * (len(values) != 1)}", "2 or more are needed")
     if not np.isfinite(values).all():
-        raise DataError(
-            f"not all of {len(values)} values are finite", "leave out runs with infinite or undefined values"
-        )
+        raise DataError(f"not all of {len(values)} values are finite", "leave out runs whose values are not")
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     reach = student_quantile(level, len(values) - 1) * deviation / math.sqrt(len(values))

@@ -27,14 +27,9 @@ DESCRIPTION = "ganforge.json"
 
 
 class ExportedSubject(Subject):
-    """Generator in a file that `ganforge export` wrote; each format has a subclass.
+    """Generator in a file that `ganforge export` wrote, with its bytes and metadata; each format has a subclass.
 
     Image i equals that of `ganforge.generate` for the same seed, class and truncation, with fixed noise.
-
-    Args:
-        path: File.
-        content: Bytes of the file.
-        text: Metadata as JSON; empty if there are none.
 
     Raises:
         CheckpointError: Ganforge did not write the file, or it is half of a generator.
@@ -76,11 +71,6 @@ class ExportedSubject(Subject):
         self.home = path.resolve().parent
 
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
-        """Return images; see `Subject.draw`.
-
-        Raises:
-            OptionError: Truncation is unsupported, or labels are missing.
-        """
         if truncation != 1.0 and "truncation" not in self.inputs:
             raise OptionError(f"{self.about['name']}: truncation is unsupported", "leave --truncation out")
         if labels is None and self.num_classes:
@@ -97,12 +87,7 @@ class ExportedSubject(Subject):
 
 
 class TorchScriptSubject(ExportedSubject):
-    """TorchScript file. It contains code that runs when the file is opened: open trusted files only.
-
-    Raises:
-        CheckpointError: The file cannot be read, or is no valid TorchScript; or see `ExportedSubject`.
-        OptionError: See `ExportedSubject`.
-    """
+    """TorchScript file. It contains code that runs when the file is opened: open trusted files only."""
 
     kind = "torchscript"
 
@@ -127,12 +112,7 @@ class TorchScriptSubject(ExportedSubject):
 
 
 class OnnxSubject(ExportedSubject):
-    """ONNX graph, computed on the CPU by ONNX Runtime.
-
-    Raises:
-        CheckpointError: The file cannot be read, or is no valid ONNX graph; or see `ExportedSubject`.
-        OptionError: ONNX Runtime is not installed; or see `ExportedSubject`.
-    """
+    """ONNX graph, computed on the CPU by ONNX Runtime."""
 
     kind = "onnx"
 
@@ -179,12 +159,7 @@ class OnnxSubject(ExportedSubject):
 
 
 def open_exported(path: Path, device: torch.device) -> ExportedSubject:
-    """Open an exported file by its extension; a TorchScript file runs code.
-
-    Raises:
-        CheckpointError: The file cannot be read, is damaged, half of a generator, or not from ganforge.
-        OptionError: The extension is unsupported, a package is not installed, or the output is no images.
-    """
+    """Open an exported file by its extension; a TorchScript file runs code."""
     if path.suffix == ".pt":
         return TorchScriptSubject(path, device)
     if path.suffix == ".onnx":

@@ -59,16 +59,7 @@ class DataImages(ImageSet):
 
 
 def choose_split(data: PackedData, split: str, holdout: float) -> Tensor:
-    """Return the indices of a split in ascending order.
-
-    Args:
-        data: Packed data.
-        split: One of `SPLITS`.
-        holdout: Share of held-out data, in [0, 1).
-
-    Raises:
-        OptionError: The split is not found or empty.
-    """
+    """Return the indices of one of `SPLITS` in ascending order; raise OptionError if it is not found or empty."""
     if split not in SPLITS:
         raise OptionError(f"--split {split}: not found", nearest(split, SPLITS))
     if split == "all":

@@ -70,13 +70,7 @@ class TrainedRun:
 
 
 def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], registry: Registry) -> TrainedRun:
-    """Open a run with its data.
-
-    Args:
-        weights: ``generator.safetensors`` of the run.
-        generator: Network of that file.
-        card: Metadata of that file.
-        registry: Registry of plugins.
+    """Open the run of a ``generator.safetensors``, with its network and metadata.
 
     Raises:
         CheckpointError: The weights are in no run, or the data changed.

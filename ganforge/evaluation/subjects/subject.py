@@ -57,15 +57,7 @@ class Subject(ABC):
 
 
 class GeneratorSubject(Subject):
-    """Generator.
-
-    Args:
-        generator: Network on its device.
-        card: Metadata of its file.
-        home: Folder of ``evaluations.jsonl``.
-        name: Name of the subject.
-        raw: Whether the weights are those of the training, not their EMA.
-    """
+    """Generator, with the metadata of its file; `raw` weights are those of the training, not their EMA."""
 
     def __init__(
         self, generator: Generator, card: Mapping[str, Any], home: Path, *, name: str, raw: bool = False
@@ -108,17 +100,10 @@ class ImagesSubject(Subject):
 
 
 class SubjectImages(ImageSet):
-    """Images of a subject.
+    """Images of a subject, with the seed of the first and their classes or source images.
 
     A larger folder or zip gives a random choice in order, since its first images may all be of one class. Without a
     choice, images come sorted by name, as in torch-fidelity.
-
-    Args:
-        subject: Source of the images.
-        count: Number of images.
-        seed: Seed of the first image; incremented per image.
-        labels: Classes ``[count]``, int64, or source images, or None.
-        truncation: Truncation psi; 1 for none.
 
     Raises:
         OptionError: There are fewer images, or truncation is unsupported.

@@ -56,11 +56,6 @@ def open_target(
         raw: Whether to evaluate the weights of the training instead of their EMA.
         device: Device of the generator.
         registry: Registry of plugins.
-
-    Raises:
-        OptionError: The target is not found or unsupported, or its data are unknown.
-        CheckpointError: Weights are damaged, or the data of the run changed.
-        DataError: The data cannot be read.
     """
     path = _find(text, out)
     if path is None or path.suffix == ".safetensors":
