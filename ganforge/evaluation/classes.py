@@ -38,10 +38,6 @@ def open_classifier(
     """Load a classifier from a file; without one, that of the data from the cache, trained if missing.
 
     `images` names the classified images in errors; their shape is ``(C, H, W)``.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or for other images.
-        DataError: The data are too few to train on.
     """
     if file is None:
         examples = data()

@@ -256,7 +256,7 @@ def cached_classifier(
     device: torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Classifier, str]:
-    """Return the classifier of some data from a folder, trained if missing or damaged, and a message about its origin."""
+    """Return the classifier of some data from a folder, trained if missing or damaged, and a message on its origin."""
     path = kept_as(data, folder)
     try:
         found = load_classifier(path, device=device)

@@ -43,20 +43,12 @@ class Metric(NamedTuple):
     options: tuple[str, ...]
 
 
-FEATURE_METRICS = {
-    "--fid": "fid",
-    "--fid-infinity": "fid-infinity",
-    "--kid": "kid",
-    "--is": "is",
-    "--prc": "prc",
-    "--memorization": "memorization",
-}
+FEATURE_METRICS = {f"--{name}": name for name in ("fid", "fid-infinity", "kid", "is", "prc", "memorization")}
 """Metrics of features of generated and real images."""
 
 RUN_METRICS = {
     "--ppl": Metric(
-        "path_length",
-        ("--samples", "--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights"),
+        "path_length", ("--samples", "--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights")
     ),
     "--modes": Metric("modes", ("--samples", "--classifier")),
     "--conditional-accuracy": Metric("conditional_accuracy", ("--samples", "--classifier")),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +12,8 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, GanforgeError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.atomic_files import read_bytes
 from ganforge.evaluation.extractors.pixels import normalize, require_photographs, resize
-from ganforge.evaluation.extractors.published import PublishedFile, read_weights
+from ganforge.evaluation.extractors.published import PublishedFile, load_torchscript, read_file, read_weights
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -69,18 +66,12 @@ class ClipExtractor(Extractor):
 
 def _read(path: Path, fidelity: Any) -> tuple[dict[str, Tensor], str, str]:
     """Return tensors by name, the SHA-256 of their file, and the name of a published model, else an empty string."""
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}", f"expected {_EXPECTED}") from error
+    content = read_file(path, _EXPECTED)
     sha256 = hashlib.sha256(content).hexdigest()
     published = {each["hash"]: name for name, each in fidelity.MODEL_METADATA.items()}
     if sha256 not in published:
         return *read_weights(path, _EXPECTED), ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        archive = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
-    return dict(archive.state_dict()), sha256, published[sha256]
+    return dict(load_torchscript(content, "cpu").state_dict()), sha256, published[sha256]
 
 
 def _find(model: str, fidelity: Any) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from ganforge.contract.errors import CheckpointError
 from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.inception_network import Inception, quicken
 from ganforge.evaluation.extractors.pixels import require_photographs
-from ganforge.evaluation.extractors.published import PublishedFile, read_converted
+from ganforge.evaluation.extractors.published import PublishedFile, find_given, read_converted
 
 FILE_NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE_NAME}"
@@ -75,13 +74,11 @@ def find_weights(weights: Path | None) -> Path:
     """Find the weight file: the given one, else ``$GANFORGE_INCEPTION_WEIGHTS``, else torch-fidelity's, downloaded if
     missing.
     """
-    variable = os.environ.get(VARIABLE)
-    for path, source in ((weights, "--inception-weights"), (Path(variable) if variable else None, f"${VARIABLE}")):
-        if path is not None:
-            path = path.expanduser()
-            if not path.is_file():
-                raise CheckpointError(f"{source}: file {path} not found", f"expected {_EXPECTED}")
-            return path
+    if given := find_given(weights, "--inception-weights", VARIABLE):
+        path, source = given
+        if not path.is_file():
+            raise CheckpointError(f"{source}: file {path} not found", f"expected {_EXPECTED}")
+        return path
     return PublishedFile(FILE_NAME, URL, SHA256, _EXPECTED).find(
         "FID", "by --inception-weights FILE; or use --extractor classifier for labeled images"
     )

@@ -72,11 +72,7 @@ class Branches(nn.ModuleList):
 
 
 class Inception(nn.Module):
-    """Network from images to the features of FID and the logits of the inception score.
-
-    Raises:
-        ValueError: The weights are of another network.
-    """
+    """Network from images to the features of FID and the logits of the inception score."""
 
     fc: Tensor
 

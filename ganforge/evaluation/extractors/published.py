@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import urllib.request
 import warnings
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -73,7 +75,7 @@ def read_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
     Returns:
         Tensors on the CPU, and the SHA-256 of the file.
     """
-    data = _read(path, expected)
+    data = read_file(path, expected)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -99,7 +101,7 @@ def read_converted(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
     """Read weights like `read_weights`, with a safetensors copy of PyTorch files in the cache."""
     if path.suffix == ".safetensors":
         return read_weights(path, expected)
-    sha256 = hashlib.sha256(_read(path, expected)).hexdigest()
+    sha256 = hashlib.sha256(read_file(path, expected)).hexdigest()
     kept = cache_folder() / "weights" / f"{sha256}.safetensors"
     try:
         state, card = read_tensors(kept)
@@ -113,8 +115,26 @@ def read_converted(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
     return state, sha256
 
 
-def _read(path: Path, expected: str) -> bytes:
+def read_file(path: Path, expected: str = "") -> bytes:
+    """Return the bytes of a file; raise CheckpointError if it cannot be read."""
     try:
         return read_bytes(path)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}", f"expected {expected}") from error
+        hint = f"expected {expected}" if expected else ""
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}", hint) from error
+
+
+def load_torchscript(content: bytes, device: torch.device | str, files: dict[str, str] | None = None) -> Any:
+    """Load a TorchScript network, which runs code, and fill `files`; raise RuntimeError if it is invalid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.load(io.BytesIO(content), map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
+
+
+def find_given(path: Path | None, flag: str, variable: str) -> tuple[Path, str] | None:
+    """Return the path of a flag or else of an environment variable, and the name of its source."""
+    value = os.environ.get(variable)
+    for given, source in ((path, flag), (Path(value) if value else None, f"${variable}")):
+        if given is not None:
+            return given.expanduser(), source
+    return None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.atomic_files import read_bytes
 from ganforge.core.images import to_float
+from ganforge.evaluation.extractors.published import load_torchscript, read_file
 
 
 class TorchScriptExtractor(Extractor):
@@ -35,13 +33,10 @@ class TorchScriptExtractor(Extractor):
         if not weights:
             raise OptionError("extractor 'torchscript' needs weights", "use --extractor FILE.pt")
         path = Path(weights).expanduser()
+        content = read_file(path)
+        self.weights_sha256 = hashlib.sha256(content).hexdigest()
         try:
-            self.weights_sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+            self.network = load_torchscript(content, "cpu").eval()
         except RuntimeError as error:
             raise CheckpointError(f"{path}: is not TorchScript, or damaged", "write it by torch.jit.save") from error
         self.label = f"{path.stem}-{self.weights_sha256[:8]}"

@@ -49,11 +49,6 @@ def extract(
         dtype: Precision of the network.
         progress: Called after each batch with the number of images done and the total.
         workers: Processes that share the work; all but the main one return an empty set.
-
-    Raises:
-        CheckpointError: Features are not finite.
-        PluginError: The extractor returns invalid features.
-        GanforgeError: The cache cannot be written, or the disk is full.
     """
     folder = FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
     if not workers.is_main:

@@ -110,12 +110,7 @@ class Protocol:
 
 
 class Comparison:
-    """Comparison of a subject with a reference set by one extractor; features are computed on demand.
-
-    Raises:
-        DataError: Images of subject and reference differ in shape.
-        OptionError: The subject has fewer images, or does not support truncation.
-    """
+    """Comparison of a subject with a reference set by one extractor; features are computed on demand."""
 
     def __init__(
         self,

@@ -59,11 +59,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
         value=found.accuracy,
         interval=share_interval(found.accuracy, count),
         better="higher",
-        details={
-            "by_class": found.by_class,
-            "images": images,
-            "discriminator": digest_tensors(network.state_dict()),
-        },
+        details={"by_class": found.by_class, "images": images, "discriminator": digest_tensors(network.state_dict())},
     )
     known = "all labels" if num_labels is None else f"{num_labels} labels"
     worst = min(found.by_class, key=found.by_class.__getitem__)

@@ -64,11 +64,7 @@ def open_distance(run: TrainedRun, request: Request, reporter: Reporter = SILENT
     name = request.distance or "classifier"
     if name not in DISTANCES:
         raise OptionError(f"--distance {name}: not found", nearest(name, DISTANCES))
-    files = {
-        "classifier": request.classifier,
-        "inception": request.inception_weights,
-        "lpips": request.lpips_weights,
-    }
+    files = {"classifier": request.classifier, "inception": request.inception_weights, "lpips": request.lpips_weights}
     for owner, file in files.items():
         if file is not None and owner != name:
             flag = f"--{owner}" if owner == "classifier" else f"--{owner}-weights"

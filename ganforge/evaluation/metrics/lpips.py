@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.contract.errors import CheckpointError
-from ganforge.evaluation.extractors.published import PublishedFile, read_weights
+from ganforge.evaluation.extractors.published import PublishedFile, find_given, read_weights
 
 VARIABLE = "GANFORGE_LPIPS_WEIGHTS"
 
@@ -114,15 +113,13 @@ def load_lpips(folder: Path | None) -> tuple[Lpips, dict[str, str]]:
 
 
 def _find(file: PublishedFile, folder: Path | None) -> Path:
-    variable = os.environ.get(VARIABLE)
-    for given, source in ((folder, "--lpips-weights"), (Path(variable) if variable else None, f"${VARIABLE}")):
-        if given is not None:
-            path = given.expanduser() / file.name
-            if not path.is_file():
-                raise CheckpointError(
-                    f"{source}: file {path} not found", f"the folder must hold {VGG16.name} and {LINEAR.name}"
-                )
-            return path
+    if given := find_given(folder, "--lpips-weights", VARIABLE):
+        path, source = given[0] / file.name, given[1]
+        if not path.is_file():
+            raise CheckpointError(
+                f"{source}: file {path} not found", f"the folder must hold {VGG16.name} and {LINEAR.name}"
+            )
+        return path
     return file.find(
         "LPIPS", f"by a folder that holds it and {(VGG16 if file is LINEAR else LINEAR).name}: --lpips-weights FOLDER"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -100,16 +100,10 @@ def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverag
     to_nearest, modes = distances.min(dim=1)
     counts = torch.bincount(modes[to_nearest <= 3 * sigma], minlength=len(means))
     on_a_line = points.shape[1] == 1 and bool(points.isfinite().all())
-    return ModeCoverage(
-        num_samples=len(points),
-        num_modes=len(means),
-        num_covered=int(counts.count_nonzero()),
-        high_quality=int(counts.sum()) / len(points),
-        reverse_kl=reverse_kl(counts),
-        mean=float(points.mean()) if on_a_line else None,
-        deviation=float(points.std(correction=0)) if on_a_line else None,
-        counts=tuple(counts.tolist()),
-    )
+    found = _count_modes(counts, len(points), high_quality=int(counts.sum()) / len(points))
+    if not on_a_line:
+        return found
+    return replace(found, mean=float(points.mean()), deviation=float(points.std(correction=0)))
 
 
 def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
@@ -127,14 +121,7 @@ def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
     if labels.dim() != 2 or not labels.numel() or labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(f"labels {list(labels.shape)} do not fit {num_classes} classes", "they must be [N, C]")
     counts = torch.bincount(mode_numbers(labels, num_classes), minlength=num_classes ** labels.shape[1])
-    return ModeCoverage(
-        num_samples=len(labels),
-        num_modes=len(counts),
-        num_covered=int(counts.count_nonzero()),
-        high_quality=None,
-        reverse_kl=reverse_kl(counts),
-        counts=tuple(counts.tolist()),
-    )
+    return _count_modes(counts, len(labels))
 
 
 def class_coverage(labels: Tensor, data_counts: Tensor) -> ModeCoverage:
@@ -151,12 +138,21 @@ def class_coverage(labels: Tensor, data_counts: Tensor) -> ModeCoverage:
         raise DataError(f"labels {list(labels.shape)} do not fit {len(data_counts)} classes", "they must be [N]")
     counts, there = torch.bincount(labels.cpu(), minlength=len(data_counts)), data_counts.cpu() > 0
     divergence = reverse_kl(counts, data_counts)
-    return ModeCoverage(
-        num_samples=len(labels),
+    return replace(
+        _count_modes(counts, len(labels)),
         num_modes=int(there.sum()),
         num_covered=int(counts[there].count_nonzero()),
-        high_quality=None,
         reverse_kl=None if divergence == math.inf else divergence,
+    )
+
+
+def _count_modes(counts: Tensor, num_samples: int, high_quality: float | None = None) -> ModeCoverage:
+    return ModeCoverage(
+        num_samples=num_samples,
+        num_modes=len(counts),
+        num_covered=int(counts.count_nonzero()),
+        high_quality=high_quality,
+        reverse_kl=reverse_kl(counts),
         counts=tuple(counts.tolist()),
     )
 

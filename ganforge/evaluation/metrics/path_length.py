@@ -102,11 +102,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     for name in spaces:
         (full, full_error), (end, end_error) = (mean_without_outliers(lengths[name, kind]) for kind in kinds)
         found.append(PathLength(space=name, full=full, full_error=full_error, end=end, end_error=end_error))
-    parameters = {
-        "distance": judge.name,
-        "weights": judge.weights,
-        "computed_in": str(dtype).removeprefix("torch."),
-    }
+    parameters = {"distance": judge.name, "weights": judge.weights, "computed_in": str(dtype).removeprefix("torch.")}
     return RunResult(
         found=tuple(found),
         values=[
@@ -204,12 +200,7 @@ def w_path(start: Tensor, end: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _in_space(
-    generator: Generator,
-    space: str,
-    z: list[Tensor],
-    labels: Tensor | None,
-    truncation: float,
-    dtype: torch.dtype,
+    generator: Generator, space: str, z: list[Tensor], labels: Tensor | None, truncation: float, dtype: torch.dtype
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Return the path between two latents ``[N, z_dim]`` in a space, and the function from there to images."""
     if space == "w":

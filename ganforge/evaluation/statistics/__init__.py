@@ -1,8 +1,16 @@
-"""Statistics of features: pure, deterministic functions of tensors ``[N, D]`` in float64."""
+"""Statistics of features: pure, deterministic functions of tensors ``[N, D]`` in float64.
 
-from ganforge.evaluation.statistics.frechet import FrechetInfinity, frechet_distance, frechet_infinity, frechet_of_few
-from ganforge.evaluation.statistics.groups import GroupedMoments, frechet_interval
-from ganforge.evaluation.statistics.inception_score import InceptionScore, inception_score
+Invalid features raise DataError (see `check_features`), invalid options OptionError.
+"""
+
+from ganforge.evaluation.statistics.frechet import (
+    GroupedMoments,
+    frechet_distance,
+    frechet_infinity,
+    frechet_interval,
+    frechet_of_few,
+)
+from ganforge.evaluation.statistics.inception_score import inception_score
 from ganforge.evaluation.statistics.intervals import (
     MIN_FOR_INTERVAL,
     Interval,
@@ -13,21 +21,16 @@ from ganforge.evaluation.statistics.intervals import (
     spread_interval,
     student_quantile,
 )
-from ganforge.evaluation.statistics.kernel import KernelDistance, kernel_distance
-from ganforge.evaluation.statistics.manifold import ManifoldScores, precision_recall_density_coverage
-from ganforge.evaluation.statistics.memorization import Memorization, compare_distances, duplicates_interval
+from ganforge.evaluation.statistics.kernel import kernel_distance
+from ganforge.evaluation.statistics.manifold import precision_recall_density_coverage
+from ganforge.evaluation.statistics.memorization import compare_distances, duplicates_interval
 from ganforge.evaluation.statistics.moments import Moments
 from ganforge.evaluation.statistics.neighbors import Nearest, nearest
 
 __all__ = [
     "MIN_FOR_INTERVAL",
-    "FrechetInfinity",
     "GroupedMoments",
-    "InceptionScore",
     "Interval",
-    "KernelDistance",
-    "ManifoldScores",
-    "Memorization",
     "Moments",
     "Nearest",
     "compare_distances",

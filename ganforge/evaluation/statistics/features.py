@@ -22,10 +22,6 @@ def check_features(name: str, features: Tensor, *, least: int = 1) -> None:
         name: Name for messages, such as ``real features``.
         features: ``[N, D]`` of any float type.
         least: Minimum number of rows.
-
-    Raises:
-        DataError: Features have another shape or type, too few rows, or a value that is not finite or above 1e18, whose
-            powers would overflow.
     """
     if features.dim() != 2 or not features.is_floating_point() or features.shape[1] == 0:
         raise DataError(
@@ -47,11 +43,7 @@ def check_features(name: str, features: Tensor, *, least: int = 1) -> None:
 
 
 def check_pair(reals: Tensor, fakes: Tensor, *, least: int = 1) -> None:
-    """Check two sets of features ``[N, D]`` and ``[M, D]`` with `least` rows each.
-
-    Raises:
-        DataError: See `check_features`; or the dimensions differ.
-    """
+    """Check two sets of features ``[N, D]`` and ``[M, D]`` with `least` rows each."""
     check_features("real features", reals, least=least)
     check_features("generated features", fakes, least=least)
     check_dimensions(reals.shape[1], fakes.shape[1])

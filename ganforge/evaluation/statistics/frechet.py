@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import ROWS, check_dimensions, check_features, check_pair, to_float64
+from ganforge.evaluation.statistics.intervals import Interval, spread_interval
 from ganforge.evaluation.statistics.moments import Moments
 
+_GROUPS = 8
 _EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -29,9 +32,6 @@ def frechet_distance(reals: Moments, fakes: Moments) -> float:
 
     Returns:
         0 or more, up to rounding; lower is better.
-
-    Raises:
-        DataError: A set has fewer than 2 rows, or dimensions differ.
     """
     _check_moments("real", reals)
     _check_moments("generated", fakes)
@@ -44,9 +44,6 @@ def frechet_of_few(reals: Tensor, fakes: Tensor) -> float:
 
     The trace of the root is the sum of the singular values of the product of the centered sets. Memory and time grow
     with N and M instead of D squared.
-
-    Raises:
-        DataError: See `check_pair`; a set has fewer than 2 rows.
     """
     check_pair(reals, fakes, least=2)
     first, second = to_float64(reals), to_float64(fakes)
@@ -54,6 +51,41 @@ def frechet_of_few(reals: Tensor, fakes: Tensor) -> float:
     left, right = ((each - each.mean(dim=0)) / math.sqrt(len(each) - 1) for each in (first, second))
     shared = torch.linalg.svdvals(left @ right.T).sum()
     return max(float(shift + left.square().sum() + right.square().sum() - 2 * shared), 0.0)
+
+
+class GroupedMoments:
+    """Moments of features ``[N, D]``, N of 4 or more: of all rows, and of up to 8 random groups of equal size."""
+
+    def __init__(self, features: Tensor, *, seed: int = 0) -> None:
+        check_features("features", features, least=4)
+        order = np.random.RandomState(seed).permutation(len(features))
+        parts = np.array_split(order, min(_GROUPS, len(features) // 2))
+        self.groups = [Moments.of(features[torch.from_numpy(np.sort(part)).to(features.device)]) for part in parts]
+        self.whole = self.merged(range(len(self.groups)))
+
+    def merged(self, chosen: Iterable[int]) -> Moments:
+        """Return the moments of several groups together."""
+        total = Moments(self.groups[0].dimensions, self.groups[0].mean.device)
+        for index in chosen:
+            total.merge(self.groups[index])
+        return total
+
+
+def frechet_interval(
+    reals: GroupedMoments, fakes: GroupedMoments, *, draws: int = 20, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the Frechet distance with an interval from random halves of the groups; see `half_sample_interval`."""
+    source = np.random.RandomState(seed)
+
+    def half(each: GroupedMoments) -> Moments:
+        count = len(each.groups)
+        moments = each.merged(source.permutation(count)[: count // 2].tolist())
+        if moments.count < 2:
+            raise DataError(f"half of {each.whole.count} images", "an interval needs 4 images or more")
+        return moments
+
+    value = frechet_distance(reals.whole, fakes.whole)
+    return spread_interval(value, [frechet_distance(half(reals), half(fakes)) for _ in range(draws)], level=level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +122,6 @@ def frechet_infinity(
         smallest: Images in the smallest subset, more than D: below, the distance is not linear in 1/N.
         points: Subsets, 3 or more, evenly spaced from `smallest` to all images.
         seed: Seed of the subsets.
-
-    Raises:
-        DataError: See `frechet_distance`.
-        OptionError: There are too few images for such subsets.
     """
     check_features("generated features", fakes, least=2)
     _check_moments("real", reals)

@@ -36,10 +36,6 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 2020) -> In
         logits: ``[N, K]`` of any float type, a row per generated image.
         splits: Number of splits, 1 to N.
         seed: Seed of the shuffle.
-
-    Raises:
-        DataError: See `check_features`.
-        OptionError: There are fewer images than splits.
     """
     check_features("logits", logits)
     if not 1 <= splits <= len(logits):

@@ -47,21 +47,13 @@ def half_sample_interval(
         draws: Number of halves, 2 or more.
         level: Confidence in (0, 1).
         seed: Seed of the draws.
-
-    Raises:
-        DataError: See `check_features`; or the statistic is not finite.
-        OptionError: `draws` or `level` is out of range.
     """
     found = [float(statistic(*halves)) for halves in half_samples(*sets, draws=draws, seed=seed)]
     return spread_interval(float(statistic(*sets)), found, level=level)
 
 
 def half_samples(*sets: Tensor, draws: int = 20, seed: int = 0) -> Iterator[tuple[Tensor, ...]]:
-    """Yield `draws` independent random halves of sets ``[N, D]`` of 4 rows or more; see `half_sample_interval`.
-
-    Raises:
-        DataError: See `check_features`.
-    """
+    """Yield `draws` independent random halves of sets ``[N, D]`` of 4 rows or more; see `half_sample_interval`."""
     for features in sets:
         check_features("features", features, least=4)
     source = np.random.RandomState(seed)
@@ -77,10 +69,6 @@ def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95
         value: Estimate.
         draws: 2 or more normally distributed values of any mean.
         level: Confidence in (0, 1).
-
-    Raises:
-        DataError: A value is not finite.
-        OptionError: There are fewer than 2 draws, or `level` is out of range.
     """
     _check_level(level)
     _check_draws(value, draws)
@@ -89,12 +77,7 @@ def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
-    """Return Student's interval of the mean of independent, normally distributed values, such as runs of several seeds.
-
-    Raises:
-        DataError: There are fewer than 2 values, or one is not finite.
-        OptionError: `level` is out of range.
-    """
+    """Return Student's interval of the mean of independent, normal values, such as runs of several seeds."""
     _check_level(level)
     if len(values) < 2:
         raise DataError(f"an interval over {len(values)} value{'s' * (len(values) != 1)}", "2 or more are needed")
@@ -122,10 +105,6 @@ def share_interval(
         draws: Values of random halves, see `half_samples`; 2 or more, or none for independent trials.
         most: Upper end of the range, above 0; infinite for a mean count.
         level: Confidence in (0, 1).
-
-    Raises:
-        DataError: The share or count is out of range, or a draw is not finite.
-        OptionError: `level` is out of range, or there is 1 draw.
     """
     _check_level(level)
     if count < 1 or not 0 <= share <= most:

@@ -31,13 +31,7 @@ class KernelDistance:
 
 
 def kernel_distance(
-    reals: Tensor,
-    fakes: Tensor,
-    *,
-    subsets: int = 100,
-    subset_size: int = 1000,
-    level: float = 0.95,
-    seed: int = 2020,
+    reals: Tensor, fakes: Tensor, *, subsets: int = 100, subset_size: int = 1000, level: float = 0.95, seed: int = 2020
 ) -> KernelDistance:
     """Return the unbiased squared MMD with the kernel ``(x.y / D + 1)^3``.
 
@@ -53,10 +47,6 @@ def kernel_distance(
         subset_size: Rows of each set in a subset, 2 or more.
         level: Confidence in (0, 1).
         seed: Seed of subsets and blocks.
-
-    Raises:
-        DataError: See `check_pair`.
-        OptionError: Subsets are larger than the sets, or an option is out of range.
     """
     check_pair(reals, fakes, least=4)
     smaller = min(len(reals), len(fakes))

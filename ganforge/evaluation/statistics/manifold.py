@@ -46,10 +46,6 @@ def precision_recall_density_coverage(
         fakes: Features ``[M, D]``.
         neighbors: k of precision and recall, less than N and M.
         coverage_neighbors: k of density and coverage, less than N.
-
-    Raises:
-        DataError: See `check_pair`.
-        OptionError: There are too few images for so many neighbors.
     """
     check_pair(reals, fakes, least=2)
     _check_neighbors("precision and recall", neighbors, min(len(reals), len(fakes)) - 1)

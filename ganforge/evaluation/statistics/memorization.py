@@ -42,10 +42,6 @@ def compare_distances(generated: Tensor, held_out: Tensor, *, quantile: float = 
         generated: Distances of generated images, float64 ``[N]``.
         held_out: Distances of held-out images, float64 ``[M]``; or of training images to the nearest other one.
         quantile: Quantile of `held_out`, in (0, 1).
-
-    Raises:
-        DataError: There are too few of `held_out` for the quantile.
-        OptionError: `quantile` is out of range.
     """
     _check_quantile(quantile, len(held_out))
     ours, theirs = generated.cpu(), held_out.cpu()

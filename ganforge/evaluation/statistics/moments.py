@@ -27,11 +27,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: Tensor) -> Moments:
-        """Return the moments of features ``[N, D]`` of any float type, on their device if it supports float64.
-
-        Raises:
-            DataError: See `check_features`.
-        """
+        """Return the moments of features ``[N, D]`` of any float type, on their device if it supports float64."""
         check_features("features", features)
         moments = cls(features.shape[1], "cpu" if features.device.type == "mps" else features.device)
         moments._absorb(features)
@@ -60,21 +56,13 @@ class Moments:
         return self._scatter / (self._count - 1)
 
     def update(self, features: Tensor) -> None:
-        """Add features ``[N, D]`` of any float type, N of 0 or more; an invalid batch changes nothing.
-
-        Raises:
-            DataError: Dimensions differ, or see `check_features`.
-        """
+        """Add features ``[N, D]`` of any float type, N of 0 or more; an invalid batch changes nothing."""
         check_features("features", features, least=0)
         self._check_length(features.shape[1])
         self._absorb(features)
 
     def merge(self, other: Moments) -> None:
-        """Add the rows of other moments.
-
-        Raises:
-            DataError: Dimensions differ.
-        """
+        """Add the rows of other moments."""
         self._check_length(other.dimensions)
         if other.count:
             scatter, mean = (each.to(self._mean.device) for each in (other._scatter, other._mean))

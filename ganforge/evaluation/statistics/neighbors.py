@@ -31,10 +31,6 @@ def nearest(queries: Tensor, references: Tensor, *, count: int = 1) -> Nearest:
         queries: ``[N, D]`` of any float type.
         references: ``[M, D]``.
         count: K, 1 to M.
-
-    Raises:
-        DataError: See `check_features`; or the dimensions differ.
-        OptionError: There are fewer references.
     """
     check_features("queries", queries, least=1)
     check_features("references", references, least=1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, OptionError
-from ganforge.core.atomic_files import read_bytes
 from ganforge.core.images import to_uint8
 from ganforge.core.json_schema import parse_json
+from ganforge.evaluation.extractors.published import load_torchscript, read_file
 from ganforge.evaluation.subjects.subject import Subject
 from ganforge.sampling import draw_latents
 
@@ -30,10 +28,6 @@ class ExportedSubject(Subject):
     """Generator in a file that `ganforge export` wrote, with its bytes and metadata; each format has a subclass.
 
     Image i equals that of `ganforge.generate` for the same seed, class and truncation, with fixed noise.
-
-    Raises:
-        CheckpointError: Ganforge did not write the file, or it is half of a generator.
-        OptionError: Its output is no images.
     """
 
     kind: str
@@ -92,11 +86,9 @@ class TorchScriptSubject(ExportedSubject):
     kind = "torchscript"
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        content, texts = _read(path), {DESCRIPTION: ""}
+        content, texts = read_file(path), {DESCRIPTION: ""}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.network = torch.jit.load(io.BytesIO(content), map_location=device, _extra_files=texts).eval()  # type: ignore[no-untyped-call]
+            self.network = load_torchscript(content, device, texts).eval()
         except RuntimeError:
             raise CheckpointError(
                 f"{path}: is not TorchScript, or damaged", "write it by ganforge export --torchscript"
@@ -121,7 +113,7 @@ class OnnxSubject(ExportedSubject):
             raise OptionError(f"{path}: onnxruntime is not installed", 'pip install "ganforge[onnx]"')
         import onnxruntime  # type: ignore[import-untyped]
 
-        content, settings = _read(path), onnxruntime.SessionOptions()
+        content, settings = read_file(path), onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         settings.log_severity_level = 4
         try:
@@ -168,10 +160,3 @@ def open_exported(path: Path, device: torch.device) -> ExportedSubject:
         f"{path}: {path.suffix or 'files without extension'} cannot be evaluated",
         "use a run, generator.safetensors, an exported .pt or .onnx file, or a folder or zip of images",
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bytes(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

@@ -70,11 +70,7 @@ class TrainedRun:
 
 
 def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], registry: Registry) -> TrainedRun:
-    """Open the run of a ``generator.safetensors``, with its network and metadata.
-
-    Raises:
-        CheckpointError: The weights are in no run, or the data changed.
-    """
+    """Open the run of a ``generator.safetensors``, with its network and metadata."""
     folder = RunFolder(weights.parent)
     if not folder.config.is_file():
         raise CheckpointError(f"{weights} is in no run, so its data are not known", "evaluate the run")
@@ -94,9 +90,5 @@ def open_training_data(config: RunConfig, registry: Registry) -> PackedData:
     """Open the training data of a run; see `open_data`."""
     source = config.data
     return open_data(
-        source.source,
-        resolution=source.resolution,
-        options=source.options,
-        registry=registry,
-        skip_bad=source.skip_bad,
+        source.source, resolution=source.resolution, options=source.options, registry=registry, skip_bad=source.skip_bad
     )

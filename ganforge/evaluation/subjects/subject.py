@@ -50,9 +50,6 @@ class Subject(ABC):
             seed: Image i has the seed ``seed + i``.
             labels: Classes ``[N]``, int64, or sources ``[N, *source_shape]`` in [-1, 1], or None.
             truncation: Truncation psi; 1 for none.
-
-        Raises:
-            OptionError: Truncation is unsupported.
         """
 
 
@@ -104,9 +101,6 @@ class SubjectImages(ImageSet):
 
     A larger folder or zip gives a random choice in order, since its first images may all be of one class. Without a
     choice, images come sorted by name, as in torch-fidelity.
-
-    Raises:
-        OptionError: There are fewer images, or truncation is unsupported.
     """
 
     def __init__(
