@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import torch
 
 from ganforge.evaluation.features import FeatureSet
-from ganforge.evaluation.metrics.measures import MEASURES
-from ganforge.evaluation.metrics.path_length import path_length_interval
-from ganforge.evaluation.metrics.paths import mean_without_outliers
+from ganforge.evaluation.metrics.comparison import MEASURES
+from ganforge.evaluation.metrics.path_length import mean_without_outliers, path_length_interval
 from ganforge.evaluation.results.comparability import judge
 from ganforge.evaluation.results.result import Evaluation, Measured
 from ganforge.evaluation.statistics import share_interval

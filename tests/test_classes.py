@@ -15,9 +15,11 @@ from ganforge.contract.errors import OptionError, PluginError
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classes import attribute_bits, attribute_names, list_worst
 from ganforge.evaluation.classifier import Classifier, train_classifier
-from ganforge.evaluation.metrics.conditional import conditional_accuracy, conditional_accuracy_of_run, is_conditional
+from ganforge.evaluation.metrics import conditional_accuracy as obedience
+from ganforge.evaluation.metrics import modes
+from ganforge.evaluation.metrics.conditional_accuracy import conditional_accuracy, is_conditional
 from ganforge.evaluation.metrics.mode_coverage import HasAttributes, HasModes, class_coverage, reverse_kl
-from ganforge.evaluation.metrics.modes import modes_of_run
+from ganforge.evaluation.request import Request
 from ganforge.evaluation.subjects.runs import TrainedRun
 
 NAMES = tuple("abcdefgh")
@@ -62,29 +64,29 @@ def painted_run(counts=(5,) * 8, dataset=None, **options):
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     examples = torch.zeros(len(labels), 1, 4, 4, dtype=torch.uint8)
     data = PackedData("painted", examples, labels, NAMES[: len(counts)], "f" * 64)
-    return TrainedRun(None, Painter(len(counts), **options), {"digest": "g" * 64}, data, dataset)
+    return TrainedRun(None, Painter(len(counts), **options), {"digest": "g" * 64}, data, dataset, None)
 
 
 @pytest.fixture
 def judged(monkeypatch):
     """The classifier of every run is one that is never wrong."""
 
-    def opened(run, file, progress, say):
+    def opened(run, file, reporter):
         return Classifier(
             network=Levels(run.data.spec.num_classes), shape=(1, 4, 4), class_names=run.data.class_names, accuracy=1.0,
             num_held_out=3, data_name="painted", data_fingerprint="f" * 64, seed=0, epochs=1,
         )  # fmt: skip
 
-    for module in ("conditional", "coverage"):
-        monkeypatch.setattr(f"ganforge.evaluation.{module}.open_for_classes", opened)
+    for module in (obedience, modes):
+        monkeypatch.setattr(module, "open_for_classes", opened)
 
 
 def accuracy_of(run, count=16):
-    return conditional_accuracy_of_run(run, count=count, seed=0, truncation=1.0)
+    return obedience.measure(run, Request(count=count))
 
 
 def modes_of(run):
-    return modes_of_run(run, count=4000, seed=0, truncation=1.0)
+    return modes.measure(run, Request(count=4000)).found
 
 
 def holds(text, *parts):
@@ -99,7 +101,7 @@ def test_a_generator_that_obeys_is_right_in_every_class(judged):
     assert result.found.accuracy == 1.0
     assert [(each.name, each.num_asked, each.accuracy) for each in result.found.classes] == [(n, 2, 1.0) for n in NAMES]
     assert result.found.all_attributes is None
-    assert result.provenance.num_samples == 16
+    assert result.protocol["num_samples"] == 16
 
 
 def test_confused_classes_cost_what_they_weigh_and_no_other_class(judged):
@@ -158,7 +160,7 @@ def test_what_cannot_be_asked_for_is_refused(judged):
         (PackedData("bare", torch.zeros(4, 1, 4, 4, dtype=torch.uint8), None, (), "x"), "has no classes"),
     ):
         with pytest.raises(OptionError, match=said):
-            accuracy_of(TrainedRun(None, Painter(2), {"digest": "g"}, data, None))
+            accuracy_of(TrainedRun(None, Painter(2), {"digest": "g"}, data, None, None))
     with pytest.raises(OptionError, match="7 samples are too few for the 8 classes"):
         accuracy_of(painted_run(), count=7)
     with pytest.raises(OptionError, match="not conditional") as error:

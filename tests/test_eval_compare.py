@@ -10,7 +10,8 @@ import torch
 
 from ganforge.cli import app, hoist
 from ganforge.contract.errors import OptionError
-from ganforge.evaluation.results.comparability import Contender, agree, find_differences, find_shared, judge, separate
+from ganforge.evaluation.results.comparability import Contender, agree, find_shared, judge, separate
+from ganforge.evaluation.results.differences import find_differences
 from ganforge.evaluation.results.result import FILE, Evaluation, append_rows, read_rows
 from ganforge.evaluation.statistics import Interval
 from ganforge.runs.checkpoint import read_card, save_tensors
@@ -92,12 +93,12 @@ def test_seed_device_versions_and_date_may_differ_and_the_note_says_which_do():
         contenders(A=[row(), row(metric="kid")], B=[row(10, device="cuda:0 (H100)", second=7), row(metric="kid")])
     )
     assert values(found)["fid"] == {"A": 20, "B": 10}
-    assert [note for note in found.notes if "circumstances" in note] == [
-        "computed in unlike circumstances: device is cpu for A, cuda:0 (H100) for B"
+    assert [note for note in found.notes if "devices or versions" in note] == [
+        "computed on different devices or versions: device is cpu for A, cuda:0 (H100) for B"
     ]
     found = agree(contenders(A=[row()], B=[row(torch="2.12")], C=[row()]))
-    assert "computed in unlike circumstances: versions.torch is 2.11 for A and C, 2.12 for B" in found.notes
-    assert not [note for note in agree(contenders(A=[row()], B=[row(second=3)])).notes if "circumstances" in note]
+    assert "computed on different devices or versions: versions.torch is 2.11 for A and C, 2.12 for B" in found.notes
+    assert not [note for note in agree(contenders(A=[row()], B=[row(second=3)])).notes if "devices or versions" in note]
 
 
 # What is refused
@@ -140,8 +141,8 @@ def test_fields_of_fields_and_fields_that_are_absent_are_named():
 def test_where_nothing_can_be_compared_the_error_says_what_to_run():
     with pytest.raises(OptionError) as caught:
         agree(contenders(A=[row()], B=[row(num_samples=10000)]))
-    assert caught.value.message == "nothing can be compared: fid: num_samples is 50000 for A, 10000 for B"
-    assert caught.value.hint == "evaluate them with equal options: ganforge eval a b --fid ..."
+    assert caught.value.message == "evaluations are not comparable: fid: num_samples is 50000 for A, 10000 for B"
+    assert caught.value.hint == "evaluate with equal options: ganforge eval a b --fid ..."
     with pytest.raises(OptionError) as caught:
         agree(contenders(A=[row()], B=[row(data_fingerprint="e" * 64)]))
     assert caught.value.hint.endswith("ganforge eval a b --fid --data SET ...")
@@ -152,9 +153,7 @@ def test_where_nothing_can_be_compared_the_error_says_what_to_run():
 
 
 def test_without_a_common_metric_the_error_says_who_has_what():
-    with pytest.raises(
-        OptionError, match="no metric was evaluated for all of them: A has fid and kid, B has is, C has none"
-    ):
+    with pytest.raises(OptionError, match="no metric was evaluated for all: A has fid and kid, B has is, C has none"):
         agree(contenders(A=[row(), row(metric="kid")], B=[row(metric="is")], C=[]))
 
 
@@ -169,7 +168,7 @@ def test_metrics_can_be_limited():
     assert list(values(agree(contenders(A=both, B=both), ["is", "fid"]))) == ["fid", "is"]
     with pytest.raises(OptionError) as caught:
         agree(contenders(A=both, B=both), ["kidd"])
-    assert str(caught.value) == "--metric kidd: none of them was evaluated by it (did you mean 'kid'?)"
+    assert str(caught.value) == "--metric kidd: no evaluation has this metric (did you mean 'kid'?)"
     with pytest.raises(OptionError, match=r"A has kid, B has none \("):
         agree(contenders(A=both, B=[row()]), ["kid"])
 
@@ -188,7 +187,7 @@ def test_what_was_evaluated_before_the_run_went_on_is_named_and_not_compared():
     ours = Contender(label="A", name="a", rows=[row(20)], stale=[old, kid], images_seen=300_000)
     found = agree([ours, *contenders(B=[row(10), row(metric="kid")])])
     assert values(found) == {"fid": {"A": 20, "B": 10}}
-    told = "A: kid evaluated after 200,000 images, it has seen 300,000 now"
+    told = "A: kid evaluated after 200,000 images; the current weights have seen 300,000"
     assert [note for note in found.notes if "200,000" in note] == [f"{told}; evaluate it again"]
     with pytest.raises(OptionError, match=rf"A has none, B has kid; {told} \("):
         agree([ours, *contenders(B=[row(10), row(metric="kid")])], ["kid"])
@@ -198,7 +197,7 @@ def test_other_weights_of_as_many_images_are_said_to_be_others():
     old = row(1.0, metric="kid", subject={"digest": "b" * 64})
     ours = Contender(label="A", name="a", rows=[row()], stale=[old], images_seen=300_000)
     assert (
-        "A: kid evaluated with other weights than it has now; evaluate it again"
+        "A: kid evaluated with weights other than the current ones; evaluate it again"
         in agree([ours, *contenders(B=[row()])]).notes
     )
 
@@ -213,10 +212,10 @@ def test_the_best_is_the_lowest_or_the_highest_as_the_metric_has_it():
 
 def test_overlapping_intervals_tell_no_difference():
     tied = judge("fid", {"A": row(20), "B": row(19.5)})
-    assert (tied.best, tied.tied, tied.verdict) == (None, ("B", "A"), "no difference can be told")
+    assert (tied.best, tied.tied, tied.verdict) == (None, ("B", "A"), "no significant difference")
     assert judge("fid", {"A": row(20), "B": row(18.9)}).verdict == "B"
     some = judge("fid", {"A": row(20), "B": row(19.5), "C": row(40)})
-    assert some.verdict == "B and A: no difference can be told"
+    assert some.verdict == "B and A: no significant difference"
 
 
 def test_an_interval_within_another_overlaps_it():
@@ -234,7 +233,7 @@ def test_without_intervals_order_or_value_nothing_is_said(other):
 
 def test_a_gap_that_a_seed_alone_brings_is_warned_of():
     apart, near = (agree(contenders(A=[row(10, reach=0.01)], B=[row(value, reach=0.01)])) for value in (12, 10.1))
-    assert "another training seed alone brings" in apart.notes[-1]
+    assert "another training seed alone changes" in apart.notes[-1]
     assert "%" not in apart.notes[-1]
     assert near.notes[-1].endswith("(fid's is 1.0%)")
     assert near.compared[0].best == "A"
@@ -275,13 +274,15 @@ def test_runs_are_compared_by_number_name_or_folder(run, make_run):
     assert lines[:3] == [
         "metric better 00000-first 00001-second 00002-third best",
         "fid lower 20 [19.5, 20.5] 10 [9.5, 10.5] 15 [14.5, 15.5] 00001-second",
-        "kid lower 0.01 [0.009, 0.011] 0.01 [0.009, 0.011] 0.01 [0.009, 0.011] no difference can be told",
+        "kid lower 0.01 [0.009, 0.011] 0.01 [0.009, 0.011] 0.01 [0.009, 0.011] no significant difference",
     ]
     assert (
         "protocol: inception 66666666, 50,000 samples, 60,000 real images, data digits (train) dddddddd, truncation 1"
         in lines
     )
-    assert any(line.startswith("note: a gap smaller than a percent or two") for line in lines)
+    assert any(
+        line.startswith("note: another training seed alone changes values by a percent or two") for line in lines
+    )
 
 
 def test_protocols_that_differ_between_metrics_are_told_apart(run, make_run):
@@ -310,8 +311,8 @@ def test_unlike_protocols_are_an_error_of_one_line(run, make_run):
         code, out, err = run("eval", "compare", "0", "1", *more)
         assert (code, out) == (2, "")
         assert err == (
-            "error: nothing can be compared: fid: num_samples is 50000 for 00000-first, 10000 for 00001-second"
-            " - evaluate them with equal options: ganforge eval 0 1 --fid ...\n"
+            "error: evaluations are not comparable: fid: num_samples is 50000 for 00000-first, 10000 for 00001-second"
+            " - evaluate with equal options: ganforge eval 0 1 --fid ...\n"
         )
 
 
@@ -337,7 +338,7 @@ def test_one_metric_can_be_asked_for(run, make_run):
         make_run(name, row(), row(metric="kid"))
     assert "kid" not in run("eval", "compare", "0", "1", "--metric", "fid")[1]
     code, _, err = run("eval", "compare", "0", "1", "--metric", "fidd")
-    assert (code, err) == (2, "error: --metric fidd: none of them was evaluated by it - did you mean 'fid'?\n")
+    assert (code, err) == (2, "error: --metric fidd: no evaluation has this metric - did you mean 'fid'?\n")
 
 
 def test_a_run_that_went_on_must_be_evaluated_again(run, make_run):
@@ -359,7 +360,7 @@ def test_a_run_that_went_on_must_be_evaluated_again(run, make_run):
     }
     assert found["notes"][:2] == [
         "not evaluated: kid for 00000-first",
-        "00000-first: kid evaluated after 200,000 images, it has seen 300,000 now; evaluate it again",
+        "00000-first: kid evaluated after 200,000 images; the current weights have seen 300,000; evaluate it again",
     ]
 
 
@@ -386,7 +387,7 @@ def test_raw_weights_of_before_the_newest_checkpoint_are_stale(run, make_run):
     save_tensors(folder / "checkpoints/000300000.safetensors", {"x": torch.ones(1)}, {"images": 300_000})
     code, _, err = run("eval", "compare", "0", "1", "--raw")
     assert code == 2
-    assert "00001-second: fid evaluated after 100,000 images, it has seen 300,000 now" in err
+    assert "00001-second: fid evaluated after 100,000 images; the current weights have seen 300,000" in err
 
 
 def test_weights_that_were_never_evaluated_so_are_named(run, make_run):
@@ -427,7 +428,8 @@ def test_other_files_in_a_runs_folder_are_things_of_their_own(run, make_run):
         "generator.pt": 30,
     }
     assert (
-        "generator.pt: kid evaluated with other weights than it has now; evaluate it again" in json.loads(out)["notes"]
+        "generator.pt: kid evaluated with weights other than the current ones; evaluate it again"
+        in json.loads(out)["notes"]
     )
     best.rename(first / "renamed.safetensors")
     code, out, _ = run("eval", "compare", "0", first / "renamed.safetensors", "--json")
@@ -478,7 +480,7 @@ def test_things_of_one_name_are_told_apart_by_their_paths(run, make_run):
         (["0", "00000-first"], "error: 00000-first: is named twice - name two or more"),
         (["0", "nothing"], "error: nothing: run not found, here or under runs/"),
         (["0", "nothing.safetensors"], "error: nothing.safetensors: no such file"),
-        (["0", "runs"], "no metric was evaluated for all of them: 00000-first has fid, runs has none"),
+        (["0", "runs"], "no metric was evaluated for all: 00000-first has fid, runs has none"),
         (["0", "1"], ": no generator yet"),
         (["0", "broken.jsonl"], "error: broken.jsonl, line 1: is no evaluation"),
     ],

@@ -115,7 +115,7 @@ def judged(monkeypatch):
         def describe(self):
             return {"architecture": "brightness"}
 
-    monkeypatch.setattr("ganforge.evaluation.classes.open_for_classes", lambda run, file, progress, say: Judge())
+    monkeypatch.setattr("ganforge.evaluation.classes.open_for_classes", lambda run, file, reporter: Judge())
 
 
 COMMANDS = {

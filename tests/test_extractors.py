@@ -154,7 +154,7 @@ def test_published_googlenet_wants_its_own_range_of_pixels(build, tmp_path):
         ({"layer": "stage2.1.view"}, "layer 'stage2.1.view' of shufflenet_v2_x0_5 gives"),
         ({"size": 0}, "size is 0"),
         ({"model": "mobilenet_v3_small"}, "holds weights of another network"),
-        ({"weights": "absent.pth"}, "absent.pth cannot be read"),
+        ({"weights": "absent.pth"}, "absent.pth: cannot be read"),
     ],
 )
 def test_a_mistake_with_torchvision_is_told_in_a_line(build, shuffle_file, options, message):

@@ -19,12 +19,19 @@ from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import Classifier
 from ganforge.evaluation.extractors.classifier import ClassifierExtractor
-from ganforge.evaluation.metrics import lpips
-from ganforge.evaluation.metrics.distances import FeatureDistance, ImageDistance, OfColour, open_distance
-from ganforge.evaluation.metrics.path_length import path_length_of_run
-from ganforge.evaluation.metrics.paths import EPSILON, mean_without_outliers, path_lengths, w_way, z_way
-from ganforge.evaluation.metrics.planes import conditional_entropy, entropy, fit_plane, predict_sides
-from ganforge.evaluation.metrics.separability import attribute_scores, separability_of_run, separate
+from ganforge.evaluation.metrics import lpips, path_length, separability
+from ganforge.evaluation.metrics.distances import FeatureDistance, ImageDistance, RepeatedChannels, open_distance
+from ganforge.evaluation.metrics.path_length import EPSILON, mean_without_outliers, path_lengths, w_path, z_path
+from ganforge.evaluation.metrics.separability import (
+    attribute_scores,
+    conditional_entropy,
+    entropy,
+    fit_plane,
+    predict_sides,
+    separate,
+)
+from ganforge.evaluation.reporter import Reporter
+from ganforge.evaluation.request import Request
 from ganforge.evaluation.subjects.runs import TrainedRun
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents
@@ -82,7 +89,7 @@ def run_of(generator, labels=None, dataset=None, num_classes=8):
     count = 40 if labels is None else len(labels)
     names = tuple(f"c{index}" for index in range(num_classes)) if labels is not None else ()
     data = PackedData("toys", torch.zeros(count, 3, 2, 2, dtype=torch.uint8), labels, names, "f" * 64)
-    return TrainedRun(None, generator, {"digest": "g" * 64}, data, dataset)
+    return TrainedRun(None, generator, {"digest": "g" * 64}, data, dataset, None)
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def by_pixels(monkeypatch):
 
 
 def lengths_of(generator, count=8, labels=None, **options):
-    return path_length_of_run(run_of(generator, labels), count=count, seed=3, truncation=1.0, **options)
+    return path_length.measure(run_of(generator, labels), Request(count=count, seed=3, **options))
 
 
 # Ways
@@ -101,31 +108,31 @@ def lengths_of(generator, count=8, labels=None, **options):
 
 def test_the_path_length_of_a_linear_generator_in_w_is_that_of_the_line():
     matrix, start, end = normal(7, 8), normal(20, 2, 4, seed=1), normal(20, 2, 4, seed=2)
-    found = path_lengths(lambda w: w.flatten(1) @ matrix.T, squared, w_way(start, end), torch.rand(20).double())
+    found = path_lengths(lambda w: w.flatten(1) @ matrix.T, squared, w_path(start, end), torch.rand(20).double())
     torch.testing.assert_close(found, ((end - start).flatten(1) @ matrix.T).square().sum(1), rtol=1e-9, atol=0)
 
 
 def test_the_way_in_z_turns_at_constant_speed_on_the_sphere_where_latents_lie():
     start, end = normal(20, 6, seed=1), 3 * normal(20, 6, seed=2)
     positions = torch.linspace(0, 1, 20, dtype=torch.float64)
-    torch.testing.assert_close(z_way(start, end)(positions).norm(dim=1), torch.full((20,), math.sqrt(6)).double())
+    torch.testing.assert_close(z_path(start, end)(positions).norm(dim=1), torch.full((20,), math.sqrt(6)).double())
     angle = torch.acos((start * end).sum(1) / start.norm(dim=1) / end.norm(dim=1))
     chord = 4 * 6 * torch.sin(angle * EPSILON / 2).square() / EPSILON**2
     torch.testing.assert_close(
-        path_lengths(lambda z: z, squared, z_way(start, end), positions), chord, rtol=1e-8, atol=0
+        path_lengths(lambda z: z, squared, z_path(start, end), positions), chord, rtol=1e-8, atol=0
     )
 
 
 def test_the_step_is_small_enough_for_the_derivative():
     start, end = normal(1, 1, 3, seed=1), normal(1, 1, 3, seed=2)
-    found = path_lengths(lambda w: w.square().flatten(1), squared, w_way(start, end), torch.zeros(1).double())
+    found = path_lengths(lambda w: w.square().flatten(1), squared, w_path(start, end), torch.zeros(1).double())
     slope = 2 * start * (end - start)
     assert found.item() == pytest.approx(slope.square().sum().item(), rel=1e-3)
 
 
 def test_noise_that_a_generator_draws_is_the_same_for_both_images():
     start, end = normal(4, 6, seed=1), normal(4, 6, seed=2)
-    state, way, t = torch.get_rng_state(), z_way(start, end), torch.zeros(4).double()
+    state, way, t = torch.get_rng_state(), z_path(start, end), torch.zeros(4).double()
     noisy = path_lengths(lambda z: z + torch.randn_like(z), squared, way, t)
     torch.testing.assert_close(noisy, path_lengths(lambda z: z, squared, way, t), rtol=1e-8, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
@@ -183,26 +190,25 @@ def test_both_ends_have_one_label_drawn_from_the_data(by_pixels):
     assert set(asked.tolist()) <= {2, 5}
     # A label moves both ends of a way alike, so where they are one for each way, lengths are those without labels.
     with_labels, without = (
-        path_length_of_run(each, count=8, seed=3, truncation=1.0, space="w").found for each in (run, run_of(generator))
+        path_length.measure(each, Request(count=8, seed=3, space="w")).found for each in (run, run_of(generator))
     )
     assert with_labels[0].full == pytest.approx(without[0].full, rel=1e-6)
 
 
 def test_truncation_shortens_ways_in_w_by_its_square(by_pixels):
     full, half = (
-        path_length_of_run(run_of(Linear()), count=8, seed=3, truncation=psi, space="w").found[0].full
+        path_length.measure(run_of(Linear()), Request(count=8, seed=3, truncation=psi, space="w")).found[0].full
         for psi in (1, 0.5)
     )
     assert half == pytest.approx(full / 4, rel=1e-6)
     with pytest.raises(OptionError, match="cannot be truncated"):
-        path_length_of_run(run_of(Plain()), count=8, seed=3, truncation=0.5)
+        path_length.measure(run_of(Plain()), Request(count=8, seed=3, truncation=0.5))
 
 
 def test_a_generator_that_cannot_be_brought_to_float64_is_measured_in_float32_and_that_is_said(by_pixels):
     double, single = lengths_of(Linear(), space="w"), lengths_of(Linear(only_float32=True), space="w")
-    assert (double.dtype, single.dtype) == ("float64", "float32")
+    assert [each.values[0].parameters["computed_in"] for each in (double, single)] == ["float64", "float32"]
     assert single.found[0].full == pytest.approx(double.found[0].full, rel=0.02)
-    assert single.measured()[0].parameters["computed_in"] == "float32"
 
 
 @pytest.mark.parametrize("name", ["mlp", "dcgan", "pggan", "stylegan"])
@@ -210,7 +216,7 @@ def test_built_in_generators_can_be_measured_in_float64(name, by_pixels):
     registry, spec = Registry.installed(), DataSpec((3, 8, 8))
     small = {"mlp": {"hidden": 8}, "stylegan": {"w_dim": 8, "width": 4, "max_width": 8}}.get(name, {"width": 4})
     result = lengths_of(registry.build("generator", name, {"z_dim": 8, **small}, spec), count=2)
-    assert result.dtype == "float64"
+    assert result.values[0].parameters["computed_in"] == "float64"
     assert [each.space for each in result.found] == (["z", "w"] if name == "stylegan" else ["z"])
     assert all(each.full > 0 and each.end > 0 for each in result.found)
 
@@ -228,40 +234,37 @@ def test_weights_that_give_no_finite_lengths_are_refused(by_pixels):
 
 
 def test_what_has_no_path_length_is_refused(by_pixels):
-    with pytest.raises(OptionError, match="Plain has no styles, so there is no w"):
+    with pytest.raises(OptionError, match="Plain has no styles"):
         lengths_of(Plain(), space="w")
-    with pytest.raises(OptionError, match="--space s: there is no such latent space"):
+    with pytest.raises(OptionError, match="--space s: latent space not found"):
         lengths_of(Linear(), space="s")
     points = PackedData("points", torch.zeros(4, 2), None, (), "x")
     with pytest.raises(OptionError, match="points holds vectors"):
-        path_length_of_run(TrainedRun(None, Plain(), {"digest": "g"}, points, None), count=2, seed=0, truncation=1.0)
+        path_length.measure(TrainedRun(None, Plain(), {"digest": "g"}, points, None, None), Request(count=2))
 
 
 # Distances
 
 
-FILES = {"classifier": None, "inception_weights": None, "lpips_weights": None}
-
-
 def opened(name, run, **files):
-    return open_distance(name, run, **{**FILES, **files}, progress=None, say=print)
+    return open_distance(run, Request(distance=name, **files), Reporter(log=print))
 
 
 def test_a_distance_that_cannot_be_had_is_refused_before_anything_is_loaded(tmp_path):
     run = run_of(Plain())
     for said, name, files in (
-        ("there is no such distance", "lpip", {}),
+        ("--distance lpip: not found", "lpip", {}),
         ("toys has no classes", "classifier", {}),
         ("images of toys are 2x2", "lpips", {}),
-        ("--classifier .*: --distance lpips needs none", "lpips", {"classifier": tmp_path}),
-        ("--inception-weights .*: --distance lpips needs none", "lpips", {"inception_weights": tmp_path}),
-        ("--lpips-weights .*: --distance inception needs none", "inception", {"lpips_weights": tmp_path}),
+        ("--classifier .*: unused by --distance lpips", "lpips", {"classifier": tmp_path}),
+        ("--inception-weights .*: unused by --distance lpips", "lpips", {"inception_weights": tmp_path}),
+        ("--lpips-weights .*: unused by --distance inception", "inception", {"lpips_weights": tmp_path}),
     ):
         with pytest.raises(OptionError, match=said):
             opened(name, run, **files)
     five = PackedData("deep", torch.zeros(4, 5, 16, 16, dtype=torch.uint8), None, (), "x")
     with pytest.raises(OptionError, match="images of deep have 5 channels"):
-        opened("inception", TrainedRun(None, Plain(), {}, five, None))
+        opened("inception", TrainedRun(None, Plain(), {}, five, None, None))
 
 
 def test_features_of_a_classifier_are_the_same_from_floats_as_from_pixels(tmp_path):
@@ -337,7 +340,7 @@ def test_lpips_is_what_torch_fidelity_computes(network, lpips_folder, monkeypatc
 def test_lpips_averages_large_images_down(network, lpips_folder, monkeypatch):
     first, second = pictures(seed=0), pictures(seed=1)
     other = theirs(lpips_folder, monkeypatch, sample_similarity_resize=24)
-    monkeypatch.setattr(lpips, "LARGEST", 24)
+    monkeypatch.setattr(lpips, "MAX_SIZE", 24)
     expected = other(first * 127.5 + 127.5, second * 127.5 + 127.5).flatten()
     torch.testing.assert_close(network(first, second), expected, rtol=1e-4, atol=0)
 
@@ -345,13 +348,13 @@ def test_lpips_averages_large_images_down(network, lpips_folder, monkeypatch):
 def test_grey_images_have_the_lpips_of_their_three_channel_repeats(network):
     first, second = (pictures(size=16, seed=seed)[:, :1] for seed in (0, 1))
     expected = network(first.repeat(1, 3, 1, 1), second.repeat(1, 3, 1, 1))
-    assert torch.equal(OfColour(network)(first, second), expected)
+    assert torch.equal(RepeatedChannels(network)(first, second), expected)
 
 
 def test_weights_of_lpips_are_quoted_by_their_hashes(lpips_folder, monkeypatch):
     run = run_of(Plain())
     run = TrainedRun(
-        None, Plain(), {}, PackedData("a", torch.zeros(1, 3, 16, 16, dtype=torch.uint8), None, (), "x"), None
+        None, Plain(), {}, PackedData("a", torch.zeros(1, 3, 16, 16, dtype=torch.uint8), None, (), "x"), None, None
     )
     monkeypatch.setenv(lpips.VARIABLE, str(lpips_folder))
     distance = opened("lpips", run)
@@ -479,7 +482,7 @@ class Pixels(nn.Module):
 
 @pytest.fixture
 def read_pixels(monkeypatch):
-    def opened(run, file, progress, say):
+    def opened(run, file, reporter):
         return Classifier(
             network=Pixels(getattr(run.generator, "pattern", (1, 1, 1))), shape=run.data.spec.shape,
             class_names=run.data.class_names, accuracy=1.0, num_held_out=3, data_name="toys",
@@ -491,18 +494,18 @@ def read_pixels(monkeypatch):
 
 def separability_of(generator, said=None, **options):
     run = run_of(generator, torch.arange(40) % 8, Avatars(count=1))
-    say = [].append if said is None else said.append
-    return separability_of_run(run, count=2000, seed=0, truncation=1.0, say=say, **options)
+    reporter = Reporter(log=[].append if said is None else said.append)
+    return separability.measure(run, Request(count=2000, **options), reporter)
 
 
 def test_a_linear_generator_is_separable_in_z(read_pixels):
     result = separability_of(Plain())
-    assert list(result.found) == ["z"]
-    assert 1 <= result.found["z"] < 1.1
-    assert result.chance == pytest.approx(math.exp(sum(each.entropy for each in result.attributes)))
-    assert result.chance > 5
-    assert result.provenance.classifier["accuracy"] == 1.0
-    assert {each.name: each.value for each in result.measured()} == {"separability-z": result.found["z"]}
+    assert list(result.found.values) == ["z"]
+    assert 1 <= result.found.values["z"] < 1.1
+    assert result.found.chance == pytest.approx(math.exp(sum(each.entropy for each in result.found.attributes)))
+    assert result.found.chance > 5
+    assert result.protocol["classifier"]["accuracy"] == 1.0
+    assert {each.name: each.value for each in result.values} == {"separability-z": result.found.values["z"]}
 
 
 class Bent(Linear):
@@ -518,28 +521,28 @@ class Bent(Linear):
 
 def test_w_is_more_separable_than_z_where_the_mapping_unbends_it(read_pixels):
     result = separability_of(Bent())
-    assert result.found["w"] < 1.05
-    assert result.found["z"] > 0.95 * result.chance > 7
-    words = result.describe()
+    assert result.found.values["w"] < 1.05
+    assert result.found.values["z"] > 0.95 * result.found.chance > 7
+    words = result.text
     assert all(part in words for part in ("z ", "w ", *NAMES, "right on held-out"))
-    assert list(separability_of(Bent(), space="w").found) == ["w"]
+    assert list(separability_of(Bent(), space="w").found.values) == ["w"]
 
 
 def test_attributes_that_a_generator_never_varies_are_told(read_pixels):
     generator, said = Plain(), []
     generator.pattern = (1, 0, 1)
     result = separability_of(generator, said)
-    assert [each.name for each in result.attributes] == ["smile", "glasses"]
-    assert said == [f"note: {note}" for note in result.notes]
+    assert [each.name for each in result.found.attributes] == ["smile", "glasses"]
+    assert said == [f"note: {note}" for note in result.found.notes]
     assert "hat is left out" in said[0]
     generator.pattern = (0, 0, 0)
-    with pytest.raises(OptionError, match="of every attribute the images are all alike"):
+    with pytest.raises(OptionError, match="images are equal in every attribute"):
         separability_of(generator)
 
 
 def test_data_without_attributes_and_spaces_that_are_not_there_are_refused(read_pixels):
     with pytest.raises(OptionError, match="toys declares no attributes"):
-        separability_of_run(run_of(Plain(), torch.arange(40) % 8), count=20, seed=0, truncation=1.0)
+        separability.measure(run_of(Plain(), torch.arange(40) % 8), Request(count=20))
     with pytest.raises(OptionError, match="no styles"):
         separability_of(Plain(), space="w")
 
@@ -589,8 +592,8 @@ def test_the_command_measures_path_lengths_in_both_spaces_and_keeps_the_result(r
     assert "  z" not in words
     for said, flags in (
         ("images of avatars are 8x8", ["--ppl", "--distance", "lpips"]),
-        ("there is no such distance", ["--ppl", "--distance", "vgg"]),
-        ("there is no such latent space", ["--ppl", "--space", "x"]),
+        ("--distance vgg: not found", ["--ppl", "--distance", "vgg"]),
+        ("latent space not found", ["--ppl", "--space", "x"]),
         ("--space w: --modes has no use for it", ["--modes", "--space", "w"]),
         ("--distance lpips: --separability has no use for it", ["--separability", "--distance", "lpips"]),
         ("--lpips-weights here: --fid has no use for it", ["--fid", "--lpips-weights", "here"]),

@@ -12,8 +12,7 @@ from test_feature_store import Toy
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.data.store import PackedData
 from ganforge.evaluation.features import FeatureSet
-from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference, describe_protocol
-from ganforge.evaluation.metrics.measures import MEASURES
+from ganforge.evaluation.metrics.comparison import MEASURES, Comparison, Protocol, Reference, describe_protocol
 from ganforge.evaluation.results.result import Evaluation
 from ganforge.evaluation.statistics import Interval, inception_score
 from ganforge.evaluation.subjects.subject import GeneratorSubject, ImagesSubject, SubjectImages

@@ -17,8 +17,9 @@ from ganforge.data.store import PackedData
 from ganforge.evaluation.metrics import memorization as metric
 from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference
 from ganforge.evaluation.metrics.memorization import check_memorization, describe_memorization, measure_memorization
+from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.results.result import Evaluation
-from ganforge.evaluation.statistics import memorization, share_interval
+from ganforge.evaluation.statistics import nearest, share_interval
 from ganforge.evaluation.statistics.memorization import compare_distances
 from ganforge.evaluation.subjects.subject import Subject
 
@@ -61,7 +62,7 @@ def pack(images):
     return PackedData("noise", images, None, (), str(hash(images.numpy().tobytes())))
 
 
-def compare(images, data, home, *, holdout=0.0, **chosen):
+def compare(images, data, home, *, holdout=0.0, reporter=SILENT, **chosen):
     return Comparison(
         Album(images, home),
         Reference.choose(data, holdout=holdout, **chosen),
@@ -69,6 +70,7 @@ def compare(images, data, home, *, holdout=0.0, **chosen):
         Protocol(samples=len(images)),
         device=torch.device("cpu"),
         cache=home / "cache",
+        reporter=reporter,
     )
 
 
@@ -170,7 +172,7 @@ def test_where_a_twentieth_of_the_data_are_twins_a_note_says_that_copies_are_not
 
 
 def test_only_some_samples_are_searched_and_only_some_images_calibrate(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(metric, "MOST_IMAGES", 40)
+    monkeypatch.setattr(metric, "MAX_IMAGES", 40)
     shown = torch.cat([data.examples[:40], paint(200, seed=9)])
     for holdout in (0.0, 0.3):
         row = measure(shown, data, home=tmp_path, holdout=holdout)
@@ -202,10 +204,10 @@ def test_how_far_each_search_is_can_be_watched(data, tmp_path, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    comparison = compare(paint(250, seed=11), data, tmp_path, holdout=0.3)
-    measure_memorization(comparison, tmp_path / "nearest.png", progress=Bar)
-    assert seen["training images near samples"] == [(0, 250), (100, 250), (200, 250)]
-    assert len(seen) == 4
+    comparison = compare(paint(250, seed=11), data, tmp_path, holdout=0.3, reporter=Reporter(progress=Bar))
+    measure_memorization(comparison, tmp_path / "nearest.png")
+    assert seen["nearest training images of samples"] == [(0, 250), (100, 250), (200, 250)]
+    assert len(seen) == 4 + 3  # searches, and features of three sets
 
 
 # The picture
@@ -290,7 +292,7 @@ def test_words_tell_distances_judgement_and_where_the_picture_is(data, tmp_path)
 @pytest.mark.parametrize("part", ["all", "held-out"])
 def test_other_images_than_those_of_the_training_are_refused(data, tmp_path, part):
     comparison = compare(paint(30, seed=2), data, tmp_path, holdout=0.3, split=part)
-    with pytest.raises(OptionError, match=f"--split {part}: --memorization searches what was trained on .* train"):
+    with pytest.raises(OptionError, match=f"--split {part}: --memorization searches the training images .* train"):
         check_memorization(comparison)
     with pytest.raises(OptionError, match=f"--split {part}"):
         measure_memorization(comparison, tmp_path / "nearest.png")
@@ -301,7 +303,7 @@ def test_too_few_images_are_refused(data, tmp_path):
     with pytest.raises(OptionError, match="there are 19 training images .* needs 20"):
         check_memorization(compare(paint(30, seed=2), data, tmp_path, count=19))
     check_memorization(compare(paint(30, seed=2), data, tmp_path, count=20))
-    with pytest.raises(OptionError, match="[0-9] images were held out, .* larger training.holdout"):
+    with pytest.raises(OptionError, match="[0-9] held-out images are too few .* larger training.holdout"):
         check_memorization(compare(paint(30, seed=2), data, tmp_path, holdout=0.002))
 
 
@@ -310,7 +312,7 @@ def test_distances_that_are_known_give_the_same_as_features():
     ours, theirs = (torch.cdist(each.double(), training.double()).amin(dim=1) for each in (fakes, held_out))
     found, expected = (
         compare_distances(ours, theirs, quantile=0.1),
-        memorization(fakes, held_out, training, quantile=0.1),
+        compare_distances(*(nearest(each, training).distances[:, 0] for each in (fakes, held_out)), quantile=0.1),
     )
     assert found.duplicates == expected.duplicates
     assert found.copying == pytest.approx(expected.copying)

@@ -20,6 +20,7 @@ from ganforge.evaluation.classifier import train_classifier
 from ganforge.evaluation.extractors.classifier import ClassifierExtractor
 from ganforge.evaluation.extractors.inception import InceptionExtractor
 from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference
+from ganforge.evaluation.reporter import Reporter
 from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, check_scoring
 from ganforge.evaluation.statistics import kernel_distance
 from ganforge.evaluation.subjects.subject import GeneratorSubject
@@ -358,10 +359,10 @@ def test_fd_bears_the_name_of_its_extractor_and_compares_with_what_is_shown_in_t
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state = build_state(config, registry, labelled.spec, CPU)
     said = []
-    ours = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.ema)
+    ours = build_scorer(config.training, labelled, CPU, registry, reporter=Reporter(log=said.append))(state.ema)
     assert list(ours) == ["fd_test-classifier"]
     assert "held-out images" in said[0]
-    again = build_scorer(config.training, labelled, CPU, registry, say=said.append)
+    again = build_scorer(config.training, labelled, CPU, registry, reporter=Reporter(log=said.append))
     assert again(state.ema) == ours
     assert ["was trained" in each for each in said] == [True, False]
     hidden = ~torch.isin(torch.arange(60), Batches(labelled, 0, CPU, holdout=0.3).indices(0, 60))
@@ -395,7 +396,7 @@ def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(re
     settings = ["training.metrics=fid,kid,fd", "training.eval_every=5", "training.eval_samples=70", "training.seed=4"]
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state, said = build_state(config, registry, labelled.spec, CPU), []
-    values = build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.ema)
+    values = build_scorer(config.training, labelled, CPU, registry, reporter=Reporter(log=said.append))(state.ema)
     label = f"inception-{inception[:8]}"
     assert list(values) == [f"fd_{label}", f"kd_{label}", "fd_test-classifier"]  # the first decides
     assert "not the published" in said[0]
@@ -416,7 +417,9 @@ def test_scores_by_published_weights_are_fid_and_kid(registry, labelled, incepti
     settings = ["training.metrics=kid,fid", "training.eval_every=5", "training.eval_samples=20"]
     config = resolve(registry, *load_layers(None, None, [], [*SMALL, *settings]))
     state, said = build_state(config, registry, labelled.spec, CPU), []
-    assert list(build_scorer(config.training, labelled, CPU, registry, say=said.append)(state.ema)) == [
+    assert list(
+        build_scorer(config.training, labelled, CPU, registry, reporter=Reporter(log=said.append))(state.ema)
+    ) == [
         "kid",
         "fid",
     ]

@@ -17,7 +17,9 @@ from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
 from ganforge.data.splits import choose_labelled, is_held_out
 from ganforge.data.store import PackedData
-from ganforge.evaluation.metrics.discriminator import discriminator_accuracy
+from ganforge.evaluation.metrics import discriminator_accuracy
+from ganforge.evaluation.request import Request
+from ganforge.evaluation.subjects.runs import TrainedRun
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import save_tensors
 from ganforge.runs.folder import RunFolder
@@ -210,16 +212,17 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
         "seconds_ticked": 1.0, "generator": {"generator": generator, "data": made_for},
     }  # fmt: skip
     save_tensors(folder.checkpoint_path(720), state.tensors(), card)
-    found = discriminator_accuracy(folder, packed, registry, CPU)
+    result = discriminator_accuracy.measure(TrainedRun(folder, state.average, {}, packed, None, registry), Request())
+    found = result.found
     assert found.accuracy == 1.0
     assert found.by_class == {"cat": 1.0, "dog": 1.0, "owl": 1.0}
-    assert "from 6 labels" in found.describe()
+    assert "from 6 labels" in result.text
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["training.holdout=0"], "held nothing out"),
+        (["training.holdout=0"], "has no held-out examples"),
         (["discriminator.conditioning=none", "regularizers.semi-supervised.weight=0"], "does not classify"),
     ],
 )

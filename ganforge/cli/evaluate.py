@@ -15,7 +15,8 @@ from ganforge.contract.errors import OptionError
 from ganforge.core.cache import open_cache
 from ganforge.core.console import print_result, say
 from ganforge.core.device import choose_device
-from ganforge.evaluation.evaluator import OPTIONS, Evaluator, Request
+from ganforge.evaluation.evaluator import OPTIONS, Evaluator
+from ganforge.evaluation.request import Request
 
 if TYPE_CHECKING:
     from ganforge.contract.extractor import Extractor

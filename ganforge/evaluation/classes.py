@@ -1,4 +1,4 @@
-"""What generated images show: a classifier for them, the classes that it reads, and the attributes of a class."""
+"""Classes and attributes of generated images, predicted by a classifier."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ganforge.core.images import to_uint8
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import Classifier, cached_classifier, load_classifier
 from ganforge.evaluation.metrics.mode_coverage import HasAttributes
-from ganforge.evaluation.results.narration import Progress, Say
+from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.subjects.runs import TrainedRun
 
 CLASS_SAMPLES = 5_000
-"""Samples of labelled images, unless the user says otherwise."""
+"""Default number of samples of labeled images."""
 
 _ROWS = 20
-"""Classes that are listed in words; beyond them the worst alone are."""
+"""Maximum number of listed classes; beyond it only the worst are listed."""
 
 
 def open_classifier(
@@ -33,32 +33,19 @@ def open_classifier(
     shape: tuple[int, ...],
     class_names: Sequence[str],
     device: torch.device,
-    progress: Progress,
-    say: Say,
+    reporter: Reporter = SILENT,
 ) -> Classifier:
-    """The classifier of a file; without one, that of the data from the cache, trained if it is not in it.
+    """Load a classifier from a file; without one, that of the data from the cache, trained if missing.
 
-    Args:
-        file: What `Classifier.save` wrote, or None.
-        data: Gives the labelled images to train on; called only if there is no file.
-        images: What the classifier is to be shown, in the plural, for an error.
-        shape: ``(C, H, W)`` of that.
-        class_names: Its classes.
-        device: Where the network goes.
-        progress: Shows how far the training is.
-        say: Told where the classifier comes from.
-
-    Raises:
-        CheckpointError: The file is missing or damaged, or its classifier is for other images.
-        DataError: The data are too few to train on.
+    `images` names the classified images in errors; their shape is ``(C, H, W)``.
     """
     if file is None:
         examples = data()
-        with progress("training a classifier") as show:
+        with reporter.progress("training a classifier") as show:
             classifier, origin = cached_classifier(
                 examples, cache_folder() / "classifiers", device=device, progress=show
             )
-        say(origin)
+        reporter.log(origin)
         return classifier
     classifier = load_classifier(file, device=device)
     hint = "leave --classifier out to have one trained"
@@ -73,8 +60,8 @@ def open_classifier(
     return classifier
 
 
-def open_for_classes(run: TrainedRun, file: Path | None, progress: Progress, say: Say) -> Classifier:
-    """A classifier for the images of a run, trained on the run's own data; see `open_classifier`."""
+def open_for_classes(run: TrainedRun, file: Path | None, reporter: Reporter = SILENT) -> Classifier:
+    """Return a classifier for the images of a run; see `open_classifier`."""
     return open_classifier(
         file,
         lambda: run.data,
@@ -82,26 +69,15 @@ def open_for_classes(run: TrainedRun, file: Path | None, progress: Progress, say
         shape=run.data.spec.shape,
         class_names=run.data.class_names,
         device=run.device,
-        progress=progress,
-        say=say,
+        reporter=reporter,
     )
 
 
-def read_classes(classifier: Classifier, batches: Iterable[Tensor], count: int, progress: Progress) -> Tensor:
-    """Classes that a classifier reads in generated images.
-
-    Args:
-        classifier: Takes images of that shape.
-        batches: Images ``[n, C, H, W]`` in [-1, 1], of `count` in all.
-        count: Their number N.
-        progress: Shows how far it is.
-
-    Returns:
-        int64 ``[N]`` on the CPU.
-    """
+def read_classes(classifier: Classifier, batches: Iterable[Tensor], count: int, reporter: Reporter = SILENT) -> Tensor:
+    """Predict the classes, int64 ``[count]``, of generated images ``[n, C, H, W]`` in [-1, 1]."""
     found = torch.empty(count, dtype=torch.int64)
     done = 0
-    with progress("images") as show:
+    with reporter.progress("images") as show:
         for batch in batches:
             found[done : done + len(batch)] = classifier.predict(to_uint8(batch))
             done += len(batch)
@@ -110,31 +86,28 @@ def read_classes(classifier: Classifier, batches: Iterable[Tensor], count: int, 
 
 
 def attribute_names(dataset: Any, num_classes: int) -> tuple[str, ...]:
-    """The attributes that a data set declares by `HasAttributes`; empty if it declares none.
-
-    Raises:
-        PluginError: They are not those of so many classes.
-    """
+    """Return the attributes that a data set declares by `HasAttributes`; empty without any."""
     names = tuple(dataset.attribute_names) if isinstance(dataset, HasAttributes) else ()
     if names and num_classes != 2 ** len(names):
         raise PluginError(
             f"{type(dataset).__name__} declares {len(names)} attributes, but has {num_classes} classes",
-            f"the classes must be all {2 ** len(names)} combinations, with attribute i as bit i of the label",
+            f"it must have {2 ** len(names)} classes, with attribute i as bit i of the label",
         )
     return names
 
 
 def attribute_bits(labels: Tensor, num_attributes: int) -> Tensor:
-    """Which attributes are there, bool ``[N, A]``, from labels ``[N]`` that have attribute i as bit i."""
+    """Return attributes, bool ``[N, A]``, of labels ``[N]``; attribute i is bit i."""
     return (labels[:, None] >> torch.arange(num_attributes)) % 2 == 1
 
 
-def list_worst(rows: Sequence[tuple[str, float, tuple[float, ...]]]) -> list[str]:
-    """Shares in words, a line each.
+def describe_classifier(classifier: Classifier) -> str:
+    """Return a line with the accuracy of a classifier."""
+    return f"classifier    {classifier.accuracy:.2%} right on held-out images"
 
-    Args:
-        rows: Name, how bad it is, and the shares in [0, 1]; if there are many, only the worst are listed.
-    """
+
+def list_worst(rows: Sequence[tuple[str, float, tuple[float, ...]]]) -> list[str]:
+    """Format rows of name, badness and shares in [0, 1], one line each; of many, only the worst."""
     shown, lines = rows, []
     if len(rows) > _ROWS:
         shown = sorted(rows, key=lambda row: -row[1])[:_ROWS]

@@ -1,4 +1,4 @@
-"""A small convolutional classifier, trained here in minutes, that tells which class a generated image shows."""
+"""Small convolutional classifier of images, trained in minutes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARCHITECTURE = "conv3x3-16-32-64-128"
 """Four 3 x 3 convolutions with batch norm and ReLU, all but the first of stride 2, and one linear layer."""
 
 HOLDOUT = 0.1
-"""Share of the images that a classifier is not trained on, but measured by."""
+"""Share of the images held out from training, for the accuracy."""
 
 
 class _Data(TypedDict):
@@ -48,18 +48,18 @@ _RATE = 2e-3
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Classifier:
-    """A trained classifier of images.
+    """Trained image classifier.
 
     Attributes:
-        network: From images ``[N, C, H, W]`` in [-1, 1] to logits ``[N, K]``; in evaluation mode.
-        shape: ``(C, H, W)`` of the images that it takes.
+        network: Network from images ``[N, C, H, W]`` in [-1, 1] to logits ``[N, K]``, in eval mode.
+        shape: ``(C, H, W)`` of the images.
         class_names: Names of the K classes.
-        accuracy: Share of the held-out images that it classifies rightly.
+        accuracy: Accuracy on the held-out images, in [0, 1].
         num_held_out: Number of held-out images.
-        data_name: Short name of the data that it was trained on.
-        data_fingerprint: Fingerprint of these.
-        seed: Seed of its training.
-        epochs: Passes over the data.
+        data_name: Name of the training data.
+        data_fingerprint: Fingerprint of the training data.
+        seed: Seed of the training.
+        epochs: Epochs of the training.
     """
 
     network: nn.Module
@@ -73,19 +73,11 @@ class Classifier:
     epochs: int
 
     def predict(self, images: Tensor) -> Tensor:
-        """Classes, int64 ``[N]`` on the CPU, of images, uint8 ``[N, C, H, W]`` on any device.
-
-        Raises:
-            DataError: The images are no such tensor, or of another size than those of the training.
-        """
+        """Return classes, int64 ``[N]`` on the CPU, of images, uint8 ``[N, C, H, W]``; see `logits`."""
         return self.logits(images).argmax(dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits, float32 ``[N, K]`` on the CPU, of images, uint8 ``[N, C, H, W]`` on any device.
-
-        Raises:
-            DataError: The images are no such tensor, or of another size.
-        """
+        """Return logits, float32 ``[N, K]`` on the CPU, of images, uint8 ``[N, C, H, W]`` on any device."""
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
             raise DataError(
                 f"the classifier takes uint8 images [N, {', '.join(map(str, self.shape))}], "
@@ -98,19 +90,19 @@ class Classifier:
         return torch.cat(found).clone()
 
     def feature_network(self) -> nn.Module:
-        """From images ``[N, C, H, W]`` in [-1, 1] to what it sees in them, ``[N, 128]``; differentiable.
+        """Return a differentiable network from images ``[N, C, H, W]`` in [-1, 1] to features ``[N, 128]``.
 
-        These features are the means over all pixels of the last convolution's maps, after ReLU.
+        Features are the spatial means of the last convolution, after ReLU.
         """
         return nn.Sequential(self.halves()[0], nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
     def halves(self) -> tuple[nn.Module, nn.Module]:
-        """From images to the maps of the last convolution ``[N, 128, h, w]``, and from these to logits ``[N, K]``."""
+        """Return networks from images to maps ``[N, 128, h, w]`` of the last convolution, and to logits ``[N, K]``."""
         layers = list(self.network.children())
         return nn.Sequential(*layers[:-2]), nn.Sequential(*layers[-2:])
 
     def describe(self) -> dict[str, Any]:
-        """What a value that it took part in must be quoted with."""
+        """Return the protocol fields of the classifier."""
         return {
             "architecture": ARCHITECTURE,
             "fingerprint": digest_tensors(self.network.state_dict()),
@@ -120,11 +112,7 @@ class Classifier:
         }
 
     def save(self, path: Path) -> None:
-        """Write weights and all that is known of them as one safetensors file; see `load_classifier`.
-
-        Raises:
-            GanforgeError: The file cannot be written.
-        """
+        """Write weights and metadata as a safetensors file; see `load_classifier`."""
         card = {
             "kind": "classifier",
             "architecture": ARCHITECTURE,
@@ -144,18 +132,14 @@ class Classifier:
 
 
 def load_classifier(path: Path, *, device: torch.device | None = None) -> Classifier:
-    """Read a classifier that `Classifier.save` wrote; weights and card are compared with their digests.
-
-    Args:
-        path: The file.
-        device: Where the network goes; None for the CPU.
+    """Read a file of `Classifier.save`, and verify its digests.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or holds something else.
+        CheckpointError: The file is missing, damaged, or no classifier.
     """
     tensors, card = read_tensors(path)
     if card.get("kind") != "classifier":
-        raise CheckpointError(f"{path}: holds no classifier but a {card.get('kind', 'thing of unknown kind')}")
+        raise CheckpointError(f"{path}: holds no classifier but a {card.get('kind', 'file of unknown kind')}")
     if card.get("architecture") != ARCHITECTURE:
         raise CheckpointError(
             f"{path}: holds a classifier of the architecture {card.get('architecture')}, "
@@ -167,14 +151,16 @@ def load_classifier(path: Path, *, device: torch.device | None = None) -> Classi
     try:
         if not data["class_names"]:
             raise ValueError("it has no classes")
-        with limit_memory(2 * sum(each.nbytes for each in tensors.values())):
+        with limit_memory(
+            2 * sum(each.nbytes for each in tensors.values())
+        ):  # metadata may claim more than the file holds
             network = _build(tuple(data["shape"]), len(data["class_names"]))
         network.load_state_dict(tensors)
     except (TooLargeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: its weights are not those of a classifier of {len(data['class_names'])} classes for images "
             f"{data['shape']}",
-            "the file is damaged, or made by other software",
+            "the file is damaged, or from other software",
         ) from error
     return Classifier(
         network=network.to(device or torch.device("cpu")).eval(),
@@ -197,32 +183,32 @@ def train_classifier(
     device: torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Classifier:
-    """Train a classifier on labelled images; a tenth of them, chosen by a hash of their index, is held out.
+    """Train a classifier on labeled images; a tenth, chosen by a hash of the index, is held out.
 
-    Adam (Kingma and Ba 2015) on the cross-entropy, its rate falling to 0 as a cosine. On a CPU the same seed gives the
-    same weights.
+    Cross-entropy with Adam (Kingma and Ba 2015) and a cosine schedule of the learning rate to 0. Deterministic on a
+    CPU.
 
     Args:
-        data: Labelled images of at least two classes.
-        seed: Of the first weights and of the order of images.
-        epochs: Passes over the images that are not held out.
-        device: Where to train; None for the CPU.
-        progress: Called after each batch with the number of images seen and of all to be seen.
+        data: Labeled images of two classes or more.
+        seed: Seed of the initial weights and of the order of images.
+        epochs: Number of epochs, 1 or more.
+        device: Device of the training; None for the CPU.
+        progress: Called after each batch with the number of images seen and the total.
 
     Raises:
-        DataError: The data are no images, have no classes, or are too few to hold some out.
+        DataError: The data are no images, unlabeled, or too few.
         OptionError: `epochs` is less than 1.
     """
     if data.labels is None or not data.spec.is_image or data.spec.num_classes < 2:
         raise DataError(
-            f"a classifier cannot be trained on {data.name}", "it needs labelled images of at least 2 classes"
+            f"a classifier cannot be trained on {data.name}", "it needs labeled images of at least 2 classes"
         )
     if epochs < 1:
         raise OptionError(f"epochs is {epochs}", "it must be 1 or more")
     held_out = is_held_out(len(data), HOLDOUT)
     seen, unseen = (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
     if len(seen) < 2 or not len(unseen):
-        raise DataError(f"{data.name} has only {len(data)} images", "too few to hold some out")
+        raise DataError(f"{data.name} has only {len(data)} images", "use more, so that some can be held out")
 
     device = device or torch.device("cpu")
     with torch.random.fork_rng(devices=[]):
@@ -231,7 +217,7 @@ def train_classifier(
     network.to(device).train()
     order = torch.Generator().manual_seed(seed)
     batch = min(_BATCH, len(seen))
-    steps = len(seen) // batch  # what is left over changes with every epoch
+    steps = len(seen) // batch  # the rest differs per epoch
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * steps)
     done = 0
@@ -272,53 +258,29 @@ def cached_classifier(
     device: torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Classifier, str]:
-    """The classifier of these data from a folder; trained, and kept there, if it is not in it or is damaged.
-
-    Args:
-        data: As for `train_classifier`, and so are `device` and `progress`.
-        folder: Where classifiers are kept, by the fingerprint of their data.
-        device: Where the network goes.
-        progress: Called while it is trained.
-
-    Returns:
-        The classifier, and where it came from, in words for the user.
-
-    Raises:
-        DataError: As `train_classifier`.
-    """
+    """Return the classifier of some data from a folder, trained if missing or damaged, and a message on its origin."""
     path = kept_as(data, folder)
     try:
         found = load_classifier(path, device=device)
         if found.data_fingerprint == data.fingerprint:
             return found, f"classifier: {path}"
-    except CheckpointError:  # absent, damaged or of an older version: it can be made again
+    except CheckpointError:  # missing, damaged or of an older version
         pass
     trained = train_classifier(data, device=device, progress=progress)
     try:
         trained.save(path)
     except GanforgeError as error:
-        return trained, f"a classifier was trained, but not kept: {error.message}"
-    return trained, f"a classifier was trained on {data.name} and kept as {path}"
+        return trained, f"a classifier was trained, but not saved: {error.message}"
+    return trained, f"a classifier was trained on {data.name} and saved as {path}"
 
 
 def kept_as(data: PackedData, folder: Path) -> Path:
-    """Where `cached_classifier` keeps the classifier of these data."""
+    """Return the path of a cached classifier."""
     return folder / f"{data.fingerprint[:16]}.safetensors"
 
 
 def class_accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> float:
-    """Share of images that a classifier takes for the class that they are to show.
-
-    Of generated images with the classes that they were asked for, it tells how well a generator obeys its labels.
-
-    Args:
-        classifier: Trained on data of the same classes.
-        images: uint8 ``[N, C, H, W]``, with N of at least 1.
-        labels: int64 ``[N]``.
-
-    Raises:
-        DataError: Images and labels differ in number, or the images do not fit the classifier.
-    """
+    """Return the share of images uint8 ``[N, C, H, W]`` whose predicted class is the label, int64 ``[N]``."""
     if not len(images) or labels.shape != images.shape[:1]:
         raise DataError(f"{len(images)} images have labels {list(labels.shape)}", "give one label for each image")
     return float((classifier.predict(images) == labels.cpu()).double().mean())

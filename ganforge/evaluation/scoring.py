@@ -1,4 +1,4 @@
-"""Scores while a run trains: distances between small samples and the training data."""
+"""Scores during training: distances between a few samples and the training data."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ganforge.evaluation.extractors.inception import VARIABLE
 from ganforge.evaluation.extractors.opening import open_extractor
 from ganforge.evaluation.features.extraction import BATCH, extract, prepare
 from ganforge.evaluation.metrics.comparison import name_metric
-from ganforge.evaluation.results.narration import Progress, no_progress
+from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.statistics import Moments, frechet_distance, kernel_distance
 from ganforge.evaluation.subjects.image_sets import DataImages, choose_some
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate_batches
 
-MOST_REALS = 10_000
-"""Real images that a score compares with, if there are so many."""
+MAX_REALS = 10_000
+"""Maximum number of real images of a score."""
 
 _KINDS = {
     "fd": ("classifier", "fid"),
@@ -39,18 +39,18 @@ _KINDS = {
     "fid": ("inception", "fid"),
     "kid": ("inception", "kid"),
 }
-"""For each metric, the extractor and the statistic of its features."""
+"""Extractor and statistic of each metric."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureScore:
-    """One metric that generators are scored by.
+    """Metric of generators during training.
 
     Attributes:
-        name: What its values are called.
+        name: Name of the values.
         statistic: ``fid`` for the Frechet distance, ``kid`` for the kernel distance.
-        extract: From images, uint8 ``[N, C, H, W]``, to features and logits on the CPU.
-        reals: Features ``[M, D]`` of the real images, with D of at least 2.
+        extract: Function from images, uint8 ``[N, C, H, W]``, to features and logits on the CPU.
+        reals: Features ``[M, D]`` of the real images, D of at least 2.
     """
 
     name: str
@@ -60,26 +60,21 @@ class FeatureScore:
 
     @cached_property
     def moments(self) -> Moments:
-        """Of the real features."""
+        """Moments of the real features."""
         return Moments.of(self.reals)
 
     def measure(self, fakes: Tensor) -> float:
-        """The distance of features ``[N, D]``; lower is better."""
+        """Return the distance of features ``[N, D]``; lower is better."""
         if self.statistic == "fid":
             return frechet_distance(self.moments, Moments.of(fakes))
         return kernel_distance(self.reals, fakes, subset_size=min(1000, len(self.reals), len(fakes))).mean
 
 
 class FeatureScorer:
-    """Says how far a generator is from real images; the same generator always gets the same values.
+    """Function from a generator to its scores by name; deterministic, lower is better.
 
-    Args:
-        scores: What it is scored by; images pass once through networks that several of them share.
-        samples: Images generated for it, the same ones for all scores.
-        seed: Of the first image; the next has the next. The classes follow from it too.
-        labels: Classes ``[K]`` of the data, from which those of the images are drawn, or sources; None where there are
-            neither.
-        workers: The processes that all score the same generator; each generates a share, and all get the same values.
+    Metrics with the same network share its features. The seed is that of the first image. Classes of the images are
+    drawn from those of the data. Each of the workers generates a share.
     """
 
     def __init__(
@@ -91,20 +86,18 @@ class FeatureScorer:
         labels: Labels | None,
         workers: Workers = ALONE,
     ) -> None:
-        self._team = workers
+        self._workers = workers
         self._scores = scores
         self._samples = samples
         self._seed = seed
         self._labels = None if labels is None else draw_labels(labels, samples, seed)
 
     def __call__(self, generator: Generator) -> dict[str, float]:
-        """Values by the names of the scores; lower is better."""
-        # Shares are whole batches, the same ones in any team; the last ones may have less to do.
-        share = math.ceil(math.ceil(self._samples / BATCH) / self._team.size) * BATCH
-        start = min(self._team.rank * share, self._samples)
+        # Shares are whole batches, equal for any world size; the last ranks may have fewer.
+        share = math.ceil(math.ceil(self._samples / BATCH) / self._workers.size) * BATCH
+        start = min(self._workers.rank * share, self._samples)
         stop = min(start + share, self._samples)
         labels = None if self._labels is None else self._labels[start:stop]
-        # Each network with room for the features of a whole share.
         found = {each.extract: torch.zeros(share, each.reals.shape[1]) for each in self._scores}
         done = 0
         for batch in generate_batches(generator, stop - start, seed=self._seed + start, labels=labels, batch=BATCH):
@@ -112,20 +105,16 @@ class FeatureScorer:
             for extract_from, features in found.items():
                 features[done : done + len(images)] = extract_from(images)[0]
             done += len(images)
-        gathered = {run: self._team.gather(features)[: self._samples] for run, features in found.items()}
+        gathered = {run: self._workers.gather(features)[: self._samples] for run, features in found.items()}
         return {each.name: each.measure(gathered[each.extract]) for each in self._scores}
 
 
 def check_scoring(training: TrainingConfig, data: PackedData) -> None:
-    """Refuse scores that cannot be had, before anything is made for them.
-
-    Raises:
-        OptionError: Only one of `eval_every` and `metrics` is given, or the data do not fit a metric.
-    """
+    """Raise OptionError if only one of `eval_every` and `metrics` is given, or the data do not fit a metric."""
     if training.eval_every is not None and not training.metrics:
-        raise OptionError(f"--eval-every {training.eval_every}: no metric is named", "add --metrics fd, or fid")
+        raise OptionError(f"--eval-every {training.eval_every}: no metric is given", "add --metrics fd, or fid")
     if training.eval_every is None and training.metrics:
-        raise OptionError(f"--metrics {','.join(training.metrics)}: nothing says how often", "add --eval-every 50k")
+        raise OptionError(f"--metrics {','.join(training.metrics)}: no interval is given", "add --eval-every 50k")
     for metric in training.metrics:
         if not data.spec.is_image:
             raise OptionError(
@@ -135,7 +124,7 @@ def check_scoring(training: TrainingConfig, data: PackedData) -> None:
         if extractor == "classifier" and data.spec.num_classes < 2:
             raise OptionError(
                 f"--metrics {metric}: {data.name} has no classes, and the features of {metric} are a classifier's",
-                f"give labelled images of at least 2 classes, or take --metrics {statistic}",
+                f"use labeled images of at least 2 classes, or --metrics {statistic}",
             )
         if extractor == "inception" and data.spec.shape[0] not in (1, 3):
             raise OptionError(
@@ -151,41 +140,28 @@ def build_scorer(
     *,
     cache: Path,
     workers: Workers = ALONE,
-    progress: Progress = no_progress,
-    say: Callable[[str], None] = lambda text: None,
+    reporter: Reporter = SILENT,
 ) -> FeatureScorer:
-    """Make all that a run's scores need: networks, and the features of real images that are shown in training.
+    """Build the scorer of a run, with features of real images that are not held out.
 
-    Args:
-        training: Which metrics, how many samples, and the seed that also chooses the real images.
-        data: What the run is trained on; see `check_scoring`.
-        device: Where features are computed.
-        registry: Where extractors are looked up.
-        cache: Where classifiers and features of real images are kept.
-        workers: The processes that train together.
-        progress: Shows how far it is.
-        say: Told where networks come from, and what forbids quoting a value.
-
-    Raises:
-        DataError: The data are too few for a classifier.
-        CheckpointError: The Inception weights are absent or damaged.
+    The seed of the training also chooses the real images. The cache holds classifiers and features of real images.
     """
     shown = (~is_held_out(len(data), training.holdout)).nonzero()[:, 0]
-    reals = DataImages(data, choose_some(shown, MOST_REALS, training.seed))
+    reals = DataImages(data, choose_some(shown, MAX_REALS, training.seed))
     scores: list[FeatureScore] = []
     opened: dict[str, tuple[Extractor, Callable[[Tensor], tuple[Tensor, Tensor | None]], Tensor]] = {}
     for metric in training.metrics:
         name, statistic = _KINDS[metric]
         if name not in opened:
             try:
-                extractor = open_extractor(name, data, registry, cache=cache, device=device, progress=progress, say=say)
+                extractor = open_extractor(name, data, registry, cache=cache, device=device, reporter=reporter)
             except CheckpointError as error:
                 raise CheckpointError(
-                    f"--metrics {metric}: {error.message}", f"let ${VARIABLE} name the file, or take --metrics fd"
+                    f"--metrics {metric}: {error.message}", f"set ${VARIABLE} to the file, or use --metrics fd"
                 ) from error
             for note in extractor.notes:
-                say(f"note: {note}")
-            with progress(f"{extractor.label}: features of real images") as show:
+                reporter.log(f"note: {note}")
+            with reporter.progress(f"{extractor.label}: features of real images") as show:
                 found = extract(
                     reals, extractor, device=device, cache=cache / "features", dtype=training.eval_dtype, progress=show
                 )

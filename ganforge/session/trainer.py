@@ -20,6 +20,7 @@ from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.json_schema import to_json
 from ganforge.data.pack import open_configured
 from ganforge.data.store import PackedData
+from ganforge.evaluation.reporter import Reporter
 from ganforge.evaluation.results.result import describe_device, now, software_versions
 from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
@@ -140,8 +141,7 @@ class Trainer:
                 self._registry,
                 cache=cache,
                 workers=self._workers,
-                progress=self._console.progress,
-                say=self._console.say,
+                reporter=Reporter(self._console.progress, self._console.say),
             )
 
     def _open_engine(self) -> Engine:

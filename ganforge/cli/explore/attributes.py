@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.core.console import progress_bar, say
-
 if TYPE_CHECKING:
     from ganforge.evaluation.subjects.runs import TrainedRun
     from ganforge.explore.attributes import Read
@@ -39,7 +37,8 @@ def open_reader(run: TrainedRun, file: Path | None) -> tuple[Read, dict[str, Any
         file: Of a classifier; None for that of the data.
     """
     from ganforge.evaluation.classes import attribute_bits, open_for_classes
+    from ganforge.evaluation.reporter import TERMINAL
 
     num_attributes = len(declared_attributes(run))
-    judge = open_for_classes(run, file, progress_bar, say)
+    judge = open_for_classes(run, file, TERMINAL)
     return lambda images: attribute_bits(judge.predict(images), num_attributes), judge.describe()

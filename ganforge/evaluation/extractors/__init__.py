@@ -1,1 +1,1 @@
-"""Extractors: networks by whose features sets of images are compared."""
+"""Feature extractors."""

@@ -1,4 +1,4 @@
-"""A small classifier of the data themselves as an extractor, for data on which Inception means nothing."""
+"""Classifier of the data as a feature extractor, for data unlike photographs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from ganforge.evaluation.classifier import load_classifier
 
 
 class ClassifierExtractor(Extractor):
-    """A classifier that ``ganforge extractor train`` made.
+    """Classifier made by ``ganforge extractor train``, for images of the size of its training data.
 
-    Features are the means over all pixels of its last convolution's maps, D = 128, and logits those of its classes.
-
-    Args:
-        data: Images of the size of those that it was trained on.
-        weights: Its file.
+    Features are the spatial means of its last convolution, D = 128; logits are those of its classes.
     """
 
     def __init__(self, data: DataSpec, *, weights: str = "") -> None:
@@ -40,6 +36,5 @@ class ClassifierExtractor(Extractor):
         self.trunk, self.head = classifier.halves()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `Extractor.forward`."""
         maps = self.trunk(to_float(images))
         return maps.mean(dim=(2, 3)), self.head(maps)

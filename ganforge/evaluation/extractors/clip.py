@@ -1,10 +1,8 @@
-"""CLIP as an extractor: torch-fidelity's network, shown images as torch-fidelity shows them."""
+"""CLIP as a feature extractor, with torch-fidelity's network and preprocessing."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +12,8 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, GanforgeError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.atomic_files import read_bytes
-from ganforge.evaluation.extractors.pixels import normalise, require_photographs, resize
-from ganforge.evaluation.extractors.published import PublishedFile, read_weights
+from ganforge.evaluation.extractors.pixels import normalize, require_photographs, resize
+from ganforge.evaluation.extractors.published import PublishedFile, load_torchscript, read_file, read_weights
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -24,16 +21,16 @@ _EXPECTED = "a file of OpenAI's, or all of CLIP's tensors by name"
 
 
 class ClipExtractor(Extractor):
-    """The image half of CLIP (Radford et al. 2021, arXiv:2103.00020), as torch-fidelity builds it.
+    """Image encoder of CLIP (Radford et al. 2021, arXiv:2103.00020), as built by torch-fidelity.
 
-    Features are its embeddings of images, D = 512 to 1024; it has no logits. OpenAI's files are TorchScript, which is
-    code, so one is opened only if its SHA-256 is the published one. Any other file is read as tensors alone.
+    Features are image embeddings, D = 512 to 1024; there are no logits. OpenAI's files are TorchScript, which contains
+    code, so they are opened only if the SHA-256 is the published one. Other files are read as tensors.
 
     Args:
         data: Images of 1 channel, which is repeated, or of 3.
-        model: Which of OpenAI's, if no file is given; a file tells by itself what it is.
-        weights: OpenAI's file, or all of CLIP's tensors by name, ``.safetensors`` or ``.pth``; empty for
-            torch-fidelity's place, to which it is downloaded.
+        model: OpenAI's model, if no file is given.
+        weights: OpenAI's file, or CLIP's tensors as ``.safetensors`` or ``.pth``; empty to download the model to
+            torch-fidelity's folder.
     """
 
     def __init__(
@@ -53,35 +50,28 @@ class ClipExtractor(Extractor):
         try:
             with torch.random.fork_rng(devices=[]):
                 self.network = fidelity.build_model(state, torch.float32).visual
-        except Exception as error:  # shapes are taken from the file, so another network's can fail in any way
+        except Exception as error:  # shapes come from the file, so other weights fail in any way
             raise CheckpointError(f"{path}: holds weights of another network", f"expected {_EXPECTED}") from error
         self.label = name or f"clip-{self.weights_sha256[:8]}"
         if not name:
-            self.notes = (f"{path.name} is no file of OpenAI's: whether these are its published weights is not known",)
+            self.notes = (f"{path.name} is no file of OpenAI's: its weights may differ from the published ones",)
         self._size = int(self.network.input_resolution)
         self.preprocessing = f"TF1 bilinear to {self._size}, no antialias, CLIP's mean and deviation, as torch-fidelity"
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `Extractor.forward`."""
         return self.network(
-            normalise(resize(images.expand(-1, 3, -1, -1).float(), self._size), _MEAN, _DEVIATION)
+            normalize(resize(images.expand(-1, 3, -1, -1).float(), self._size), _MEAN, _DEVIATION)
         ), None
 
 
 def _read(path: Path, fidelity: Any) -> tuple[dict[str, Tensor], str, str]:
-    """Tensors by name, the SHA-256 of their file, and what it is called if it is OpenAI's, else an empty name."""
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}", f"expected {_EXPECTED}") from error
+    """Return tensors by name, the SHA-256 of their file, and the name of a published model, else an empty string."""
+    content = read_file(path, _EXPECTED)
     sha256 = hashlib.sha256(content).hexdigest()
     published = {each["hash"]: name for name, each in fidelity.MODEL_METADATA.items()}
     if sha256 not in published:
         return *read_weights(path, _EXPECTED), ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        archive = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
-    return dict(archive.state_dict()), sha256, published[sha256]
+    return dict(load_torchscript(content, "cpu").state_dict()), sha256, published[sha256]
 
 
 def _find(model: str, fidelity: Any) -> Path:
@@ -94,11 +84,7 @@ def _find(model: str, fidelity: Any) -> Path:
 
 
 def _import_fidelity() -> Any:
-    """torch-fidelity's module of CLIP.
-
-    Raises:
-        GanforgeError: It cannot be imported.
-    """
+    """Import torch-fidelity's module of CLIP."""
     try:
         from torch_fidelity import feature_extractor_clip  # type: ignore[import-untyped]
     except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises RuntimeError

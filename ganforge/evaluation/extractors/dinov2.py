@@ -1,4 +1,4 @@
-"""DINOv2 as an extractor: the network is built here, and shown images as torch-fidelity shows them."""
+"""DINOv2 as a feature extractor, with torch-fidelity's preprocessing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.pixels import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
-    normalise,
+    normalize,
     require_photographs,
     resize,
 )
@@ -23,21 +23,19 @@ from ganforge.evaluation.extractors.published import PublishedFile, read_weights
 
 _URL = "https://dl.fbaipublicfiles.com/dinov2"
 _NAMES = {(384, 12): "vits14", (768, 12): "vitb14", (1024, 24): "vitl14", (1536, 40): "vitg14"}
-"""What its authors call a network of so many features and blocks."""
+"""Names of the published networks by features and blocks."""
 
 
 class DinoV2Extractor(Extractor):
-    """DINOv2, which learned from photographs without labels (Oquab et al. 2023, arXiv:2304.07193).
+    """DINOv2, trained on photographs without labels (Oquab et al. 2023, arXiv:2304.07193).
 
-    Features are the class token after the last norm, D = 384 to 1536; it has no logits. torch-fidelity has torch.hub
-    download the authors' code and runs it. Here the network is built by ganforge, and the authors' file is read as
-    tensors alone. They publish no SHA-256, so the label tells files apart.
+    Features are the class token after the last norm, D = 384 to 1536; there are no logits. The authors' file is read as
+    tensors, without torch.hub's code. They publish no SHA-256, so the label includes that of the file.
 
     Args:
         data: Images of 1 channel, which is repeated, or of 3.
-        size: Which of the published ones, if no file is given; a file tells by itself what it is.
-        weights: The authors' file, or its tensors as ``.safetensors``; empty for torch.hub's place, to which it is
-            downloaded.
+        size: Published size, if no file is given.
+        weights: The authors' file, or its tensors as ``.safetensors``; empty to download it to torch.hub's folder.
     """
 
     preprocessing = "TF1 bilinear to 224, no antialias, ImageNet mean and deviation, as in torch-fidelity"
@@ -50,31 +48,23 @@ class DinoV2Extractor(Extractor):
         state, self.weights_sha256 = read_weights(path, expected)
         try:
             self.network = DinoV2(state)
-        except Exception as error:  # shapes are taken from the file, so another network's can fail in any way
+        except Exception as error:  # shapes come from the file, so other weights fail in any way
             raise CheckpointError(f"{path}: holds weights of another network", f"expected {expected}") from error
         name = _NAMES.get((self.network.norm.normalized_shape[0], len(self.network.blocks)))
         self.label = "-".join(filter(None, ("dinov2", name, self.weights_sha256[:8])))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `Extractor.forward`."""
         return self.network(
-            normalise(resize(images.expand(-1, 3, -1, -1).float(), 224), IMAGENET_MEAN, IMAGENET_DEVIATION)
+            normalize(resize(images.expand(-1, 3, -1, -1).float(), 224), IMAGENET_MEAN, IMAGENET_DEVIATION)
         ), None
 
 
 class DinoV2(nn.Module):
-    """The vision transformer of DINOv2, without registers.
-
-    Args:
-        state: Its tensors by the names that they have in the authors' files; all sizes are theirs.
-
-    Raises:
-        Exception: They are another network's.
-    """
+    """Vision transformer of DINOv2, without registers; the tensors by the authors' names determine all sizes."""
 
     def __init__(self, state: dict[str, Tensor]) -> None:
         super().__init__()
-        given = {name: each.float() for name, each in state.items() if name != "mask_token"}  # of training alone
+        given = {name: each.float() for name, each in state.items() if name != "mask_token"}  # only for training
         features, channels, patch, _ = given["patch_embed.proj.weight"].shape
         last = given.get("blocks.0.mlp.fc2.weight", given.get("blocks.0.mlp.w3.weight"))
         assert last is not None
@@ -90,7 +80,7 @@ class DinoV2(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features ``[N, D]`` of normalised pixels ``[N, 3, H, W]``; what is less than a patch is not seen."""
+        """Return features ``[N, D]`` of normalized pixels ``[N, 3, H, W]``; partial patches are ignored."""
         patches = self.patch_embed["proj"](pixels)
         tokens = patches.flatten(2).transpose(1, 2) + self._places(patches.shape[2], patches.shape[3])
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
@@ -101,9 +91,9 @@ class DinoV2(nn.Module):
         return features
 
     def _places(self, rows: int, columns: int) -> Tensor:
-        """Where each patch lies, ``[1, rows * columns, D]``.
+        """Return position embeddings ``[1, rows * columns, D]``.
 
-        The authors scale their grid of 37 x 37 by a tenth of a patch more than is asked for, and so does this.
+        As in the authors' code, the 37 x 37 grid is scaled to a tenth of a patch more.
         """
         edge = round((self.pos_embed.shape[1] - 1) ** 0.5)
         grid = self.pos_embed[:, 1:].reshape(1, edge, edge, -1).permute(0, 3, 1, 2)
@@ -115,7 +105,7 @@ class DinoV2(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention with heads of 64 numbers, and two layers for each token; parts are named as in the authors' files."""
+    """Transformer block with heads of 64 features and the authors' parameter names."""
 
     def __init__(self, features: int, hidden: int, gated: bool) -> None:
         super().__init__()

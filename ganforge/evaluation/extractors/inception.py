@@ -1,17 +1,17 @@
-"""The Inception v3 of the first FID paper, whose results alone are called FID."""
+"""Inception v3 of the first FID paper, the only network whose results are named FID."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ganforge.contract.data import DataSpec
-from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.errors import CheckpointError
 from ganforge.contract.extractor import Extractor
 from ganforge.evaluation.extractors.inception_network import Inception, quicken
-from ganforge.evaluation.extractors.published import PublishedFile, read_converted
+from ganforge.evaluation.extractors.pixels import require_photographs
+from ganforge.evaluation.extractors.published import PublishedFile, find_given, read_converted
 
 FILE_NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE_NAME}"
@@ -22,25 +22,21 @@ _EXPECTED = f"{FILE_NAME} (91 MiB, SHA-256 {SHA256[:8]}...)"
 
 
 class InceptionExtractor(Extractor):
-    """Inception v3 with the weights that torch-fidelity ported from the first FID paper's TensorFlow graph.
+    """Inception v3 with the weights that torch-fidelity ported from the TensorFlow graph of the first FID paper.
 
-    Features are those of its last pooling, D = 2048, and logits those of its 1008 classes without their bias, as that
-    library takes them for the inception score.
+    Features are those of the last pooling, D = 2048; logits are those of its 1008 classes without bias, as
+    torch-fidelity uses them for the inception score.
 
     Args:
         data: Images of 1 channel, which is repeated, or of 3.
-        weights: File of its weights; empty to look for it, see `find_weights`.
+        weights: Weight file; empty to search for it, see `find_weights`.
     """
 
     preprocessing = "TF1 bilinear to 299, no antialias, as in torch-fidelity"
 
     def __init__(self, data: DataSpec, *, weights: str = "") -> None:
         super().__init__()
-        if not data.is_image or data.shape[0] not in (1, 3):
-            raise OptionError(
-                f"extractor 'inception': images have {data.shape[0]} channels",
-                "it needs 1 or 3; take --extractor classifier",
-            )
+        require_photographs(data, "inception")
         path = find_weights(Path(weights) if weights else None)
         state, self.weights_sha256 = read_converted(path, _EXPECTED)
         self.is_published = self.weights_sha256 == SHA256
@@ -56,18 +52,14 @@ class InceptionExtractor(Extractor):
         quicken(self.network)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `Extractor.forward`."""
         features, logits = self.network(images.expand(-1, 3, -1, -1))
         return features, logits
 
 
 class InceptionFeatures(nn.Module):
-    """The features of `InceptionExtractor` for images that need not be whole numbers of [0, 255], as FID's are.
+    """Features ``[N, 2048]`` of `InceptionExtractor` for float images ``[N, 3, H, W]`` in [-1, 1].
 
-    Two images that differ by less than half a level are one and the same to FID.
-
-    Args:
-        extractor: Whose network is used.
+    FID rounds images to integers in [0, 255]; path lengths need smaller differences.
     """
 
     def __init__(self, extractor: InceptionExtractor) -> None:
@@ -75,26 +67,18 @@ class InceptionFeatures(nn.Module):
         self.network = extractor.network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``[N, 2048]`` of images ``[N, 3, H, W]`` in [-1, 1]."""
         return self.network.features(images * 127.5 + 127.5)
 
 
 def find_weights(weights: Path | None) -> Path:
-    """The file of weights to use: the one named, else ``$GANFORGE_INCEPTION_WEIGHTS``, else torch-fidelity's own.
-
-    torch-fidelity keeps its file in ``checkpoints`` under the folder of ``torch.hub``. If it is not there yet, it is
-    downloaded; its SHA-256 is compared with the published one before anything else is done with it.
-
-    Raises:
-        CheckpointError: The file that was named does not exist, or none was and it cannot be downloaded.
+    """Find the weight file: the given one, else ``$GANFORGE_INCEPTION_WEIGHTS``, else torch-fidelity's, downloaded if
+    missing.
     """
-    variable = os.environ.get(VARIABLE)
-    for path, source in ((weights, "--inception-weights"), (Path(variable) if variable else None, f"${VARIABLE}")):
-        if path is not None:
-            path = path.expanduser()
-            if not path.is_file():
-                raise CheckpointError(f"{source}: there is no file {path}", f"expected {_EXPECTED}")
-            return path
+    if given := find_given(weights, "--inception-weights", VARIABLE):
+        path, source = given
+        if not path.is_file():
+            raise CheckpointError(f"{source}: file {path} not found", f"expected {_EXPECTED}")
+        return path
     return PublishedFile(FILE_NAME, URL, SHA256, _EXPECTED).find(
-        "FID", "by --inception-weights FILE; labelled images can do with --extractor classifier"
+        "FID", "by --inception-weights FILE; or use --extractor classifier for labeled images"
     )

@@ -1,12 +1,12 @@
-"""Inception v3 of the FID papers, arranged to be quick on a CPU.
+"""Inception v3 of the FID papers, optimized for CPUs.
 
-It is the network of torch-fidelity's ``inception-v3-compat``, with the same weights under the same names; features and
-logits are equal to rounding, 4e-7 of their norm. Nothing is compiled. What makes it quick:
+It is torch-fidelity's ``inception-v3-compat`` with equal names of weights; features and logits are equal to rounding,
+4e-7 of their norm. Optimizations:
 
-- A batch is computed a few images at a time, so that activations stay in the cache.
-- Each batch norm is folded into its convolution, in float64.
-- Convolution, bias and ReLU are one call of oneDNN, with weights in the order that oneDNN wants; see `quicken`.
-- A 1x1 convolution comes before the average pooling that it commutes with, where there are fewer channels to pool.
+- A batch is computed a few images at a time, so that activations stay in the CPU cache.
+- Batch norms are folded into convolutions, in float64.
+- Convolution, bias and ReLU are one oneDNN call with prepacked weights; see `quicken`.
+- A 1x1 convolution precedes the average pooling that it commutes with, for fewer channels.
 """
 
 from __future__ import annotations
@@ -21,19 +21,10 @@ from torch import Tensor, nn
 from ganforge.evaluation.extractors.pixels import resize
 
 _SIDE = 299
-"""Height and width of what the first layer is given."""
 
 
 class Conv(nn.Module):
-    """A convolution and its batch norm as one convolution, then a ReLU.
-
-    Args:
-        state: Tensors of the network by name; those of this layer are taken out.
-        name: Of the layer.
-        stride: Of the convolution.
-        padded: Whether there are zeros around the input, so that a stride of 1 keeps its size.
-        relu: Whether there is a ReLU.
-    """
+    """Convolution with folded batch norm, and a ReLU; it takes its tensors out of the state."""
 
     weight: Tensor
     bias: Tensor
@@ -52,45 +43,36 @@ class Conv(nn.Module):
         self.stride = [stride, stride]
         self.padding = [size // 2 if padded else 0 for size in weight.shape[2:]]
         self.relu = relu
-        self.fused = False  # whether to call oneDNN directly, where that can be done; set by `quicken`
-        self.packed: Tensor | None = None  # the weight in the order that oneDNN wants
+        self.fused = False  # call oneDNN directly; set by `quicken`
+        self.packed: Tensor | None = None  # the weight in oneDNN's order
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer makes of ``[N, C, H, W]``."""
         differentiated = x.requires_grad and torch.is_grad_enabled()
         plain = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         if not (self.fused and plain) or differentiated:
             x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
             return x.relu_() if self.relu else x
         where = (self.padding, self.stride, [1, 1], 1)
-        if self.packed is None:  # the order depends on the size of the input; without it, a third slower than conv2d
+        if self.packed is None:  # depends on the size of the input; a third faster
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *where, list(x.shape))
         after = "relu" if self.relu else "none"
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, self.packed, self.bias, *where, after, [], "")
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a copy, which packs its weight anew: a packed one cannot be copied."""
+        """Drop the packed weight, which cannot be copied."""
         return {**self.__dict__, "packed": None}
 
 
 class Branches(nn.ModuleList):
-    """Modules that read the same input; their outputs are joined along the channels."""
+    """Modules of one input, whose outputs are concatenated along the channels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The outputs for ``[N, C, H, W]``, in the order of the modules."""
         return torch.cat([branch(x) for branch in self], 1)
 
 
 class Inception(nn.Module):
-    """From images to the features of FID and the logits of the Inception score.
-
-    Args:
-        state: The weights by their names in torch-fidelity.
-
-    Raises:
-        ValueError: They are the weights of another network.
-    """
+    """Network from images to the features of FID and the logits of the inception score."""
 
     fc: Tensor
 
@@ -100,7 +82,7 @@ class Inception(nn.Module):
         try:
             self.layers = _layers(rest)
             self.register_buffer("fc", rest.pop("fc.weight").float())
-            rest.pop("fc.bias")  # the Inception score leaves it out
+            rest.pop("fc.bias")  # unused by the inception score
             if rest:
                 raise ValueError(f"unknown weights: {', '.join(sorted(rest))}")
             self.eval().to(memory_format=torch.channels_last)
@@ -111,30 +93,29 @@ class Inception(nn.Module):
             raise ValueError(f"the weights do not fit together: {error}") from error
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``[N, 2048]`` and logits without bias ``[N, 1008]`` of images uint8 ``[N, 3, H, W]``."""
+        """Return features ``[N, 2048]`` and logits without bias ``[N, 1008]`` of images uint8 ``[N, 3, H, W]``."""
         chunk = _chunk() if images.device.type == "cpu" else max(len(images), 1)
         features = torch.cat([self.features(part.to(self.fc.dtype)) for part in torch.split(images, chunk)])
         return features, features @ self.fc.T
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Features ``[N, 2048]`` of pixels ``[N, 3, H, W]`` in [0, 255], whole numbers or not; differentiable."""
+        """Return features ``[N, 2048]`` of float pixels ``[N, 3, H, W]`` in [0, 255]; differentiable."""
         x = (resize(pixels, _SIDE) - 128) / 128
         last: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
         return last.mean((2, 3))
 
 
 def quicken(network: Inception) -> bool:
-    """Let a network on the CPU use oneDNN directly; what it gives stays the same to rounding.
+    """Use fused oneDNN convolutions on the CPU; return False if this build of torch does not support them.
 
-    Returns:
-        Whether it does. If this build of torch cannot, the network works as it did, a tenth slower on two cores.
+    Results are equal to rounding; without fusion the network is a tenth slower on two cores.
     """
     convolutions = [layer for layer in network.modules() if isinstance(layer, Conv)]
     for layer in convolutions:
         layer.fused = True
     try:
         network(torch.zeros(_chunk(), 3, 1, 1, dtype=torch.uint8))
-    except (AttributeError, RuntimeError):  # the operators are missing, or take other arguments
+    except (AttributeError, RuntimeError):  # this build of torch lacks the operators
         for layer in convolutions:
             layer.fused = False
         return False
@@ -142,25 +123,25 @@ def quicken(network: Inception) -> bool:
 
 
 def _chunk() -> int:
-    """How many images to compute at once on a CPU: of 64, one activation of the first layers would fill 350 MB."""
+    """Return the number of images per pass on a CPU: 64 would need 350 MB for one early activation."""
     return 2 * torch.get_num_threads()
 
 
 def _layers(state: dict[str, Tensor]) -> nn.Sequential:
-    """All layers up to the last pooling; each takes its weights out of the state."""
+    """Build all layers up to the last pooling; each removes its weights from the state."""
 
     def step(block: str, text: str, stride: int = 1) -> nn.Module:
-        """One convolution, or with a bar several that read the same input. With a stride of 2 there is no padding."""
+        """Build one convolution, or parallel ones separated by a bar, without padding for a stride of 2."""
         convolutions = [Conv(state, f"{block}{name}", stride=stride, padded=stride == 1) for name in text.split("|")]
         return convolutions[0] if len(convolutions) == 1 else Branches(convolutions)
 
     def mixed(name: str, *branches: str, pool: nn.Module | None = None, stride: int = 1) -> Branches:
-        """Branches of convolutions, the last of each with the stride, and a pooling."""
+        """Build branches of convolutions, the last of each with the stride, and a pooling branch."""
         block = f"{name}.branch"
         chains = []
         for *first, last in map(str.split, branches):
             chains.append(nn.Sequential(*(step(block, text) for text in first), step(block, last, stride)))
-        if pool is None:  # averages of three by three, before which the 1x1 convolution comes
+        if pool is None:  # 3x3 averages after the 1x1 convolution
             before = Conv(state, f"{block}_pool", relu=False)
             pool = nn.Sequential(before, nn.AvgPool2d(3, 1, 1, count_include_pad=False), nn.ReLU(inplace=True))
         return Branches([*chains, pool])

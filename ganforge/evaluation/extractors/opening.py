@@ -1,4 +1,4 @@
-"""From the word a user gives to an extractor."""
+"""Feature extractors by name or file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from ganforge.contract.errors import OptionError
 from ganforge.contract.extractor import Extractor
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import cached_classifier, kept_as
-from ganforge.evaluation.results.narration import Progress, Say, no_progress
+from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.plugins.registry import Registry
 
-DEFAULT = "inception"
-
 _FILES = {".safetensors": "classifier", ".pt": "torchscript", ".pth": "torchscript"}
-"""Extractors that are named by a file."""
 
 
 def open_extractor(
@@ -28,30 +25,23 @@ def open_extractor(
     cache: Path,
     inception_weights: Path | None = None,
     device: torch.device | None = None,
-    progress: Progress = no_progress,
-    say: Say = lambda text: None,
+    reporter: Reporter = SILENT,
 ) -> Extractor:
-    """An extractor for images like those of the data.
+    """Open an extractor for images like those of the data.
 
     Args:
-        text: A registered name, with options as in ``torchscript:weights=FILE,pixels=unit``; or a file: a classifier
-            (``.safetensors``) or a TorchScript network (``.pt``).
-        data: Real images. ``classifier`` without weights is trained on them, and kept in the cache.
-        registry: Where names are looked up.
-        cache: Where classifiers are kept, in ``classifiers``.
-        inception_weights: A file for ``inception``; others pass it by.
-        device: Where a classifier is trained; None for the CPU.
-        progress: Shows how far that is.
-        say: Told where the classifier comes from.
-
-    Raises:
-        OptionError: There is no such extractor or option, or it has no use for such images.
-        CheckpointError: Weights are absent, damaged or another network's.
-        DataError: The data are too few to train a classifier on.
+        text: Registered name, with options as in ``torchscript:weights=FILE,pixels=unit``; or file: classifier
+            (``.safetensors``) or TorchScript network (``.pt``).
+        data: Real images. ``classifier`` without weights is trained on them and cached.
+        registry: Registry of plugins.
+        cache: Cache folder.
+        inception_weights: Weights of ``inception``.
+        device: Device on which a classifier is trained; None for the CPU.
+        reporter: Progress and messages.
     """
     if not data.spec.is_image:
         raise OptionError(
-            f"{data.name} holds vectors, and --extractor {text} takes images", "take --modes, where modes are known"
+            f"{data.name} holds vectors, and --extractor {text} takes images", "use --modes, if modes are known"
         )
     kind = _FILES.get(Path(text).suffix)
     if kind is not None and ":" not in text:
@@ -61,9 +51,9 @@ def open_extractor(
     if name == "inception" and inception_weights is not None:
         given = {"weights": str(inception_weights), **given}
     if name == "classifier" and not given.get("weights"):
-        with progress("training a classifier") as show:
+        with reporter.progress("training a classifier") as show:
             classifier, origin = cached_classifier(data, cache / "classifiers", device=device, progress=show)
-        say(f"{origin}; it is right on {classifier.accuracy:.1%} of {classifier.num_held_out} held-out images")
+        reporter.log(f"{origin}; it is right on {classifier.accuracy:.1%} of {classifier.num_held_out} held-out images")
         given["weights"] = str(kept_as(data, cache / "classifiers"))
     extractor: Extractor = registry.build("extractor", name, given, data.spec)
     return extractor

@@ -1,4 +1,4 @@
-"""How networks that were trained on photographs want to be shown images."""
+"""Preprocessing of images for networks trained on photographs."""
 
 from __future__ import annotations
 
@@ -15,27 +15,23 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def require_photographs(data: DataSpec, name: str) -> None:
-    """Refuse images that are neither grey nor of three colours.
-
-    Raises:
-        OptionError: They have another number of channels.
-    """
+    """Raise OptionError for images without 1 or 3 channels."""
     if not data.is_image or data.shape[0] not in (1, 3):
         raise OptionError(
-            f"extractor '{name}': images have {data.shape[0]} channels", "it needs 1 or 3; take --extractor classifier"
+            f"extractor '{name}': images have {data.shape[0]} channels", "it needs 1 or 3; use --extractor classifier"
         )
 
 
-def normalise(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
-    """Pixels ``[N, 3, H, W]`` in [0, 255], less a mean and divided by a deviation that are said of [0, 1]."""
+def normalize(pixels: Tensor, mean: Sequence[float], deviation: Sequence[float]) -> Tensor:
+    """Normalize pixels ``[N, 3, H, W]`` in [0, 255] by a mean and deviation in [0, 1]."""
     shift, scale = (pixels.new_tensor(each).view(1, 3, 1, 1) * 255 for each in (mean, deviation))
     return (pixels - shift) / scale
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:
-    """Pixels ``[N, C, H, W]`` brought to ``[N, C, size, size]`` as TensorFlow 1 did, bit for bit as torch-fidelity.
+    """Resize pixels ``[N, C, H, W]`` to ``[N, C, size, size]`` as TensorFlow 1 did, bit for bit as torch-fidelity.
 
-    It is bilinear, from the first pixel on, without antialiasing; differentiable.
+    Bilinear from the first pixel on, without antialiasing; differentiable.
     """
     return _resize_axis(_resize_axis(pixels, 3, size), 2, size)
 

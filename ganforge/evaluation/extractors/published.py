@@ -1,9 +1,10 @@
-"""Files of weights, found, checked and read without running anything."""
+"""Weight files: download, verification and safe reading."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import urllib.request
 import warnings
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -24,13 +26,13 @@ from ganforge.runs.checkpoint import read_tensors, save_tensors
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file of weights as its authors publish it.
+    """Published weight file.
 
     Attributes:
-        name: Of the file.
-        url: Where it can be had.
-        sha256: What its SHA-256 begins with; empty if its authors do not say.
-        description: The file in words.
+        name: Name of the file.
+        url: Address.
+        sha256: Start of the SHA-256; empty if unpublished.
+        description: Name for messages.
     """
 
     name: str
@@ -39,28 +41,23 @@ class PublishedFile:
     description: str
 
     def find(self, user: str, otherwise: str) -> Path:
-        """The file in ``checkpoints`` under the folder of ``torch.hub``; downloaded if it is not there yet.
+        """Return the path in torch.hub's folder ``checkpoints``, and download the file if missing.
 
-        Args:
-            user: What needs it, for an error.
-            otherwise: How else a file can be named, for an error.
-
-        Raises:
-            CheckpointError: It cannot be downloaded, or what is there or is published has another SHA-256.
+        `user` and `otherwise` name the user of the file and another way to give it, for errors.
         """
         target = Path(torch.hub.get_dir(), "checkpoints", self.name)
         if target.is_file():
-            self._check(read_bytes(target), str(target), f"remove it, or name another {otherwise}")
+            self._check(read_bytes(target), str(target), f"remove it, or give another {otherwise}")
             return target
         try:
             with urllib.request.urlopen(self.url, timeout=30) as reply:
                 data = reply.read()
         except (OSError, HTTPException) as error:
             raise CheckpointError(
-                f"{user} needs {self.description}, which is not here and cannot be downloaded: {error}",
-                f"fetch {self.url} where there is a network and put it at {target}, or name it {otherwise}",
+                f"{user} needs {self.description}, which is missing and cannot be downloaded: {error}",
+                f"download {self.url} to {target}, or give the file {otherwise}",
             ) from error
-        self._check(data, self.url, "try again, or get the file elsewhere")
+        self._check(data, self.url, "try again, or download the file elsewhere")
         write_bytes(target, data)
         return target
 
@@ -73,19 +70,12 @@ class PublishedFile:
 
 
 def read_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
-    """Read tensors by name from a ``.safetensors`` file or a PyTorch one; nothing that it holds is run.
-
-    Args:
-        path: The file.
-        expected: What it should hold, in words, for an error.
+    """Read finite tensors by name from a ``.safetensors`` or PyTorch file, without running code.
 
     Returns:
-        The tensors on the CPU, and the SHA-256 of the very bytes that they were read from.
-
-    Raises:
-        CheckpointError: The file cannot be read, or holds anything else than finite tensors by name.
+        Tensors on the CPU, and the SHA-256 of the file.
     """
-    data = _read(path, expected)
+    data = read_file(path, expected)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,42 +84,57 @@ def read_weights(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
                 if path.suffix == ".safetensors"
                 else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             )
-    except Exception as error:  # a file that is damaged, or made to deceive, can fail in any way
+    except Exception as error:  # damaged or malicious files fail in any way
         raise CheckpointError(
-            f"{path} is no file of weights: it is damaged, or holds something else than tensors; none of it was run",
+            f"{path} is no weight file: it is damaged, or holds other things than tensors; none of it was run",
             f"expected {expected}",
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise CheckpointError(f"{path} holds something else than tensors by name", f"expected {expected}")
-    # Now, since not all that is not finite is seen in features: a ReLU may make 0 of it.
+        raise CheckpointError(f"{path} holds other things than tensors by name", f"expected {expected}")
+    # Features may hide it: a ReLU maps nan to 0.
     if any(tensor.is_floating_point() and not tensor.isfinite().all() for tensor in state.values()):
         raise CheckpointError(f"{path} is damaged: not all of its weights are finite", f"expected {expected}")
     return {str(name): tensor.detach() for name, tensor in state.items()}, hashlib.sha256(data).hexdigest()
 
 
 def read_converted(path: Path, expected: str) -> tuple[dict[str, Tensor], str]:
-    """As `read_weights`, but a PyTorch file is read once alone.
-
-    Its tensors are kept as safetensors in the cache, by the SHA-256 of the file, and are found there from then on.
-    """
+    """Read weights like `read_weights`, with a safetensors copy of PyTorch files in the cache."""
     if path.suffix == ".safetensors":
         return read_weights(path, expected)
-    sha256 = hashlib.sha256(_read(path, expected)).hexdigest()
+    sha256 = hashlib.sha256(read_file(path, expected)).hexdigest()
     kept = cache_folder() / "weights" / f"{sha256}.safetensors"
     try:
         state, card = read_tensors(kept)
         if card.get("origin_sha256") == sha256:
             return state, sha256
-    except CheckpointError:  # absent or damaged: it can be made again
+    except CheckpointError:  # missing or damaged
         pass
     state, sha256 = read_weights(path, expected)
-    with suppress(GanforgeError):  # a cache that cannot be written costs time alone
+    with suppress(GanforgeError):  # a cache that cannot be written only costs time
         save_tensors(kept, state, {"kind": "weights", "origin": path.name, "origin_sha256": sha256})
     return state, sha256
 
 
-def _read(path: Path, expected: str) -> bytes:
+def read_file(path: Path, expected: str = "") -> bytes:
+    """Return the bytes of a file; raise CheckpointError if it cannot be read."""
     try:
         return read_bytes(path)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}", f"expected {expected}") from error
+        hint = f"expected {expected}" if expected else ""
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}", hint) from error
+
+
+def load_torchscript(content: bytes, device: torch.device | str, files: dict[str, str] | None = None) -> Any:
+    """Load a TorchScript network, which runs code, and fill `files`; raise RuntimeError if it is invalid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.load(io.BytesIO(content), map_location=device, _extra_files=files)  # type: ignore[no-untyped-call]
+
+
+def find_given(path: Path | None, flag: str, variable: str) -> tuple[Path, str] | None:
+    """Return the path of a flag or else of an environment variable, and the name of its source."""
+    value = os.environ.get(variable)
+    for given, source in ((path, flag), (Path(value) if value else None, f"${variable}")):
+        if given is not None:
+            return given.expanduser(), source
+    return None

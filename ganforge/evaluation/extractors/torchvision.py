@@ -1,4 +1,4 @@
-"""Any classification network of torchvision as an extractor, with weights from a file."""
+"""Classification networks of torchvision as feature extractors, with weights from a file."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.nn import functional
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError, nearest
 from ganforge.contract.extractor import Extractor
-from ganforge.evaluation.extractors.pixels import IMAGENET_DEVIATION, IMAGENET_MEAN, normalise, require_photographs
+from ganforge.evaluation.extractors.pixels import IMAGENET_DEVIATION, IMAGENET_MEAN, normalize, require_photographs
 from ganforge.evaluation.extractors.published import read_weights
 
 _SHIFTED = ("googlenet", "inception_v3")
-"""Networks whose published weights are of TensorFlow, and want pixels in [-1, 1]; an option of theirs sees to it."""
+"""Networks with TensorFlow weights, which need ``transform_input`` for pixels in [-1, 1]."""
 
 
 class TorchvisionExtractor(Extractor):
-    """A classification network of torchvision, such as a ResNet.
+    """Classification network of torchvision, such as a ResNet.
 
-    Features are what a layer gives; of maps ``[N, D, h, w]`` the means over all pixels. Logits are of its own classes.
+    Features are the output of a layer; of maps ``[N, D, h, w]``, the spatial means. Logits are those of the network.
 
     Args:
         data: Images of 1 channel, which is repeated, or of 3.
-        model: Its name in ``torchvision.models``.
-        weights: File of its tensors by name, ``.safetensors`` or ``.pth``.
-        layer: Whose output is taken, such as ``layer3``; empty for what the last linear layer is given.
-        size: Pixels along an edge that images are brought to; some networks take one size alone.
+        model: Name in ``torchvision.models``.
+        weights: ``.safetensors`` or ``.pth`` file of tensors by name.
+        layer: Name of the layer, such as ``layer3``; empty for the input of the last linear layer.
+        size: Height and width of the resized images; some networks require a certain size.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TorchvisionExtractor(Extractor):
         if not weights:
             raise OptionError(
                 "extractor 'torchvision' needs weights",
-                f"fetch {_published(model)}, and give --extractor torchvision:model={model},weights=FILE",
+                f"download {_published(model)}, and use --extractor torchvision:model={model},weights=FILE",
             )
         expected = f"tensors of torchvision's {model} by name"
         state, self.weights_sha256 = read_weights(Path(weights).expanduser(), expected)
@@ -60,7 +60,6 @@ class TorchvisionExtractor(Extractor):
         self._try(model, layer or default)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `Extractor.forward`."""
         found = self._look(images)
         features: Tensor = found["features"]
         return features.mean(dim=(2, 3)) if features.dim() == 4 else features, found["logits"]
@@ -70,12 +69,12 @@ class TorchvisionExtractor(Extractor):
             images.float(), size=(self._size, self._size), mode="bilinear", antialias=True, align_corners=False
         )
         found: dict[str, Tensor] = self._network(
-            normalise(resized.expand(-1, 3, -1, -1), IMAGENET_MEAN, IMAGENET_DEVIATION)
+            normalize(resized.expand(-1, 3, -1, -1), IMAGENET_MEAN, IMAGENET_DEVIATION)
         )
         return found
 
     def _try(self, model: str, layer: str) -> None:
-        """Refuse what will not do before an hour is spent on it."""
+        """Raise OptionError if size or layer is unsupported."""
         try:
             with torch.no_grad():
                 found = self._look(torch.zeros(1, 3, self._size, self._size, dtype=torch.uint8))
@@ -83,7 +82,7 @@ class TorchvisionExtractor(Extractor):
             reason = " ".join(str(error).split())
             raise OptionError(f"torchvision's {model} takes no images of size={self._size}: {reason}") from error
         shape = list(found["features"].shape)
-        # Images are squares, so maps whose last two edges differ have their channels elsewhere.
+        # Images are square, so other maps have channels in the last dimensions.
         if len(shape) != 2 and not (len(shape) == 4 and shape[2] == shape[3]):
             raise OptionError(
                 f"layer '{layer}' of {model} gives {shape} for an image", "name one that gives [N, D] or [N, D, h, w]"
@@ -104,27 +103,27 @@ def _build(model: str) -> nn.Module:
 
 
 def _published(model: str) -> str:
-    """Where torchvision's own weights can be had."""
+    """Return the address of torchvision's weights."""
     import torchvision
 
     return str(torchvision.models.get_model_weights(model).DEFAULT.url)
 
 
 def _open_layers(network: nn.Module, model: str, layer: str) -> tuple[str, nn.Module]:
-    """The name of the layer that is the default, and a network that gives ``features`` and ``logits`` by name."""
+    """Return the default layer, and a network that returns ``features`` and ``logits``."""
     from torchvision.models.feature_extraction import (  # type: ignore[import-untyped]
         create_feature_extractor,
         get_graph_node_names,
     )
 
-    names = get_graph_node_names(network, suppress_diff_warning=True)[1][1:]  # the first is the images themselves
+    names = get_graph_node_names(network, suppress_diff_warning=True)[1][1:]  # the first is the input
     modules = dict(network.named_modules())
     ends = [index for index, name in enumerate(names) if isinstance(modules.get(name), nn.Linear)]
     default = names[ends[-1] - 1] if ends else ""
     wanted = layer or default
     if not wanted:
         raise OptionError(f"torchvision's {model} ends in no linear layer", f"name one by layer=, such as {names[-2]}")
-    # A module stands for the last thing that it computes.
+    # A module stands for its last operation.
     known = {name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)}
     if wanted not in known:
         raise OptionError(f"torchvision's {model} has no layer '{wanted}'", nearest(wanted, known))

@@ -1,31 +1,29 @@
-"""A network of the user's as an extractor, from a TorchScript file."""
+"""Feature extractor from a TorchScript file."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.atomic_files import read_bytes
 from ganforge.core.images import to_float
+from ganforge.evaluation.extractors.published import load_torchscript, read_file
 
 
 class TorchScriptExtractor(Extractor):
-    """Any network in a TorchScript file; such a file holds code, so give one that you trust.
+    """Network in a TorchScript file, which contains code: open trusted files only.
 
-    It takes images ``[N, C, H, W]`` and gives features ``[N, D]``, or a pair of these and logits ``[N, K]``.
+    It maps images ``[N, C, H, W]`` to features ``[N, D]``, or to a pair of features and logits ``[N, K]``.
 
     Args:
-        data: Images that it can take.
-        weights: The file.
-        pixels: What it wants: ``signed`` is float32 in [-1, 1], ``unit`` float32 in [0, 1], ``bytes`` uint8.
+        data: Supported images.
+        weights: TorchScript file.
+        pixels: Input: ``signed`` is float32 in [-1, 1], ``unit`` float32 in [0, 1], ``bytes`` uint8.
     """
 
     def __init__(
@@ -33,25 +31,19 @@ class TorchScriptExtractor(Extractor):
     ) -> None:
         super().__init__()
         if not weights:
-            raise OptionError("extractor 'torchscript' needs weights", "give its file: --extractor FILE.pt")
+            raise OptionError("extractor 'torchscript' needs weights", "use --extractor FILE.pt")
         path = Path(weights).expanduser()
+        content = read_file(path)
+        self.weights_sha256 = hashlib.sha256(content).hexdigest()
         try:
-            self.weights_sha256 = hashlib.sha256(read_bytes(path)).hexdigest()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+            self.network = load_torchscript(content, "cpu").eval()
         except RuntimeError as error:
-            raise CheckpointError(
-                f"{path}: is no TorchScript file, or a damaged one", "write it by torch.jit.save"
-            ) from error
+            raise CheckpointError(f"{path}: is not TorchScript, or damaged", "write it by torch.jit.save") from error
         self.label = f"{path.stem}-{self.weights_sha256[:8]}"
         self.pixels = pixels
         self.preprocessing = f"none, images of {data.shape[1]}x{data.shape[2]}, {pixels}"
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See `Extractor.forward`."""
         given = images if self.pixels == "bytes" else to_float(images)
         found = self.network((given + 1) / 2 if self.pixels == "unit" else given)
         return (found, None) if isinstance(found, Tensor) else (found[0], found[1])

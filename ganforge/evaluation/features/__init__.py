@@ -1,4 +1,4 @@
-"""From images to features: computed once, a part at a time, and kept by all that decides them."""
+"""Extraction and caching of features."""
 
 from ganforge.evaluation.features.extraction import extract
 from ganforge.evaluation.features.store import FeatureSet

@@ -1,10 +1,10 @@
-"""Runs an extractor over a set of images, a batch at a time."""
+"""Feature extraction in batches."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from ganforge.runs.checkpoint import digest_tensors
 from ganforge.version import __version__
 
 BATCH = 64
-"""Images that pass through the network at once; a part is a whole number of batches."""
+"""Images per batch; a part holds a whole number of batches."""
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -34,58 +34,31 @@ def extract(
     cache: Path,
     dtype: Dtype = "float32",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers = ALONE,
 ) -> FeatureSet:
-    """Features of images: those that are kept in the cache, and whatever is missing there.
+    """Return the features of images, from the cache as far as they are there.
 
-    An equal set of images, extractor, type, kind of device and version of torch finds what was computed before,
-    finished or not. Features are computed in full float32 unless `dtype` says otherwise, whatever precision the rest of
-    the program allows.
+    Cached features, also of an interrupted extraction, are found by images, extractor, dtype, kind of device and
+    version of torch. They are computed in full float32 unless `dtype` differs, whatever the precision of the program.
 
     Args:
-        images: The set.
-        extractor: The network; it stays on `device`.
-        device: Where to compute.
-        cache: Where features are kept, a folder for each set.
-        dtype: Of the network's own numbers.
-        progress: Called after each batch with the number of images done and of all.
-
-    Raises:
-        CheckpointError: Features are not finite.
-        PluginError: The extractor breaks its contract.
-        GanforgeError: The cache cannot be written, or the disk is full.
+        images: Image set.
+        extractor: Network; it is moved to `device`.
+        device: Device of the computation.
+        cache: Folder of cached features.
+        dtype: Precision of the network.
+        progress: Called after each batch with the number of images done and the total.
+        workers: Processes that share the work; all but the main one return an empty set.
     """
-    folder = _folder_of(images, extractor, device, cache, dtype)
+    folder = FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
+    if not workers.is_main:
+        _fill(folder, images, extractor, device, dtype, progress, workers)
+        return FeatureSet(torch.empty(0, 0))
     with folder.locked():
-        _fill(folder, images, extractor, device, dtype, progress, ALONE)
+        _fill(folder, images, extractor, device, dtype, progress, workers)
         found = folder.open(images.count)
     trim(cache)
     return found
-
-
-def extract_together(
-    images: ImageSet,
-    extractor: Extractor,
-    workers: Workers,
-    *,
-    device: torch.device,
-    cache: Path,
-    dtype: Dtype = "float32",
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
-    """Let a team leave the features of images in the cache of its leading process, where `extract` finds them.
-
-    All processes call it, with the same images and networks; each computes every n-th part. See `extract` for the
-    arguments and for errors.
-    """
-    folder = _folder_of(images, extractor, device, cache, dtype)
-    with folder.locked() if workers.is_main else nullcontext():
-        _fill(folder, images, extractor, device, dtype, progress, workers)
-
-
-def _folder_of(
-    images: ImageSet, extractor: Extractor, device: torch.device, cache: Path, dtype: Dtype
-) -> FeatureFolder:
-    return FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
 
 
 def _fill(
@@ -97,7 +70,7 @@ def _fill(
     progress: Callable[[int, int], None],
     workers: Workers,
 ) -> None:
-    """Compute the parts that are missing; the leading process, which has locked the folder, writes them."""
+    """Compute the missing parts; the main process, which holds the lock, writes them."""
     parts = int(workers.broadcast_bytes(str(folder.check()).encode() if workers.is_main else None))
     done = min(parts * PART, images.count)
     if done == images.count:
@@ -119,10 +92,10 @@ def _fill(
 
 
 def _gather(workers: Workers, columns: list[Tensor], count: int) -> list[Tensor]:
-    """The rows of all processes, `count` together, in order; one that has none gives no columns."""
+    """Return `count` rows of all processes in order."""
     if workers.size == 1:
         return columns
-    # The leading process is the last to run out of images, so it knows how wide they are.
+    # The main process is the last to run out of images, so it knows the widths.
     widths = json.loads(workers.broadcast_bytes(json.dumps([each.shape[1] for each in columns]).encode()))
     rooms = [torch.zeros(PART, width) for width in widths]
     for room, column in zip(rooms, columns, strict=False):
@@ -131,7 +104,7 @@ def _gather(workers: Workers, columns: list[Tensor], count: int) -> list[Tensor]
 
 
 def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> dict[str, Any]:
-    """All that decides features, but for rounding."""
+    """Return all that determines features, except for rounding."""
     return {
         "images": dict(images.identity),
         "extractor": extractor.label,
@@ -142,20 +115,14 @@ def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> d
 
 
 def fingerprint_of(extractor: Extractor) -> str:
-    """What tells an extractor's weights from all others: SHA-256 of their file, else of its tensors."""
+    """Return the SHA-256 of an extractor's weight file, else of its tensors."""
     return extractor.weights_sha256 or digest_tensors(extractor.state_dict())
 
 
 def prepare(
     extractor: Extractor, device: torch.device, dtype: Dtype
 ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
-    """A function from images, uint8 ``[n, C, H, W]``, to features and logits on the CPU, in float32.
-
-    Args:
-        extractor: The network; it is brought to `device`.
-        device: Where to compute.
-        dtype: Of the network's own numbers.
-    """
+    """Return a function from images, uint8 ``[n, C, H, W]``, to float32 features and logits on the CPU."""
     network = extractor.to(device).eval().requires_grad_(False)
     shapes: set[tuple[int, ...]] = set()
 
@@ -167,7 +134,7 @@ def prepare(
             except GanforgeError:
                 raise
             except Exception as error:
-                reason = str(error).rsplit("RuntimeError: ", 1)[-1]  # TorchScript puts a traceback before it
+                reason = str(error).rsplit("RuntimeError: ", 1)[-1]  # TorchScript prepends a traceback
                 raise PluginError(
                     f"extractor '{extractor.label}' fails for images {list(images.shape)}: "
                     f"{type(error).__name__}: {' '.join(reason.split())}",
@@ -187,33 +154,30 @@ def prepare(
 
 
 def _join(first: tuple[Tensor, Tensor | None], second: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-    """Features and logits of two halves of a batch as those of the whole."""
+    """Concatenate features and logits of two halves of a batch."""
     logits = None if first[1] is None or second[1] is None else torch.cat((first[1], second[1]))
     return torch.cat((first[0], second[0])), logits
 
 
 def _check(name: str, found: object, count: int, extractor: Extractor) -> Tensor:
-    """Features or logits as float32 on the CPU, if they are what the contract says."""
+    """Validate features or logits, and return them as float32 on the CPU."""
     if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != count or found.shape[1] < 2:
         given = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise PluginError(
             f"extractor '{extractor.label}' gives {given} as {name} of {count} images",
-            f"{name} must be a tensor [N, D], a row an image, with D of 2 or more",
+            f"{name} must be a tensor [N, D], a row per image, with D of 2 or more",
         )
     rows = found.float().cpu()
     if not rows.isfinite().all():
         raise CheckpointError(
-            f"extractor '{extractor.label}' gives {name} that are not finite", "its weights are damaged; give others"
+            f"extractor '{extractor.label}' gives {name} that are not finite", "its weights are damaged; use others"
         )
     return rows
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Convolutions inside it are computed in full float32 on CUDA too.
-
-    cuDNN rounds to TF32 unless told otherwise, which moves features by 1e-3.
-    """
+    """Compute convolutions in full float32 on CUDA: cuDNN's default TF32 changes features by 1e-3."""
     convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolution.fp32_precision
     convolution.fp32_precision = "ieee"
@@ -224,6 +188,6 @@ def full_float32() -> Iterator[None]:
 
 
 def _describe_machine(device: torch.device) -> dict[str, Any]:
-    """What rounding depends on."""
+    """Return what rounding depends on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {"device": name, "torch": str(torch.__version__), "ganforge": __version__}

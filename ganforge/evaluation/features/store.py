@@ -1,4 +1,4 @@
-"""Features on disk: written a part at a time, so that what was computed is not lost, and found by what decides them."""
+"""Feature cache on disk, written in parts so that an interrupted extraction loses little."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from mmap import ACCESS_COPY, MADV_DONTNEED, mmap
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 import torch
@@ -22,13 +22,13 @@ from ganforge.core.atomic_files import read_text, write_bytes, write_error
 from ganforge.core.json_schema import decode
 
 PART = 1024
-"""Images of a part, the most that is lost when an evaluation is killed."""
+"""Images per part, the maximum loss of an interruption."""
 
 FORMAT = 1
-"""Of the layout of a folder; part of its name, so that others are never read."""
+"""Version of the folder layout; part of the folder's name."""
 
-MOST_BYTES = 12 << 30
-"""What all features may take in the cache; those not used for longest make room."""
+MAX_BYTES = 12 << 30
+"""Maximum size of the cache; the least recently used features are removed."""
 
 
 class _Manifest(TypedDict):
@@ -38,12 +38,12 @@ class _Manifest(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features of a set of images, mapped from files: they are read where they are touched.
+    """Features of an image set in memory-mapped files.
 
     Attributes:
         features: float32 ``[N, D]``.
         logits: float32 ``[N, K]`` of a classifier, else None.
-        maps: Where both are read.
+        maps: Memory maps of both.
     """
 
     features: Tensor
@@ -54,17 +54,17 @@ class FeatureSet:
         return len(self.features)
 
     def release(self) -> None:
-        """Let go of the memory that what was read takes; it is read again where it is touched."""
+        """Release memory of pages that were read; they are read again on access."""
         for each in self.maps:
             each.madvise(MADV_DONTNEED)
 
 
 class FeatureFolder:
-    """Where features of one set of images lie. A part is there once the manifest has its digest.
+    """Folder with the features of one image set. A part exists once its digest is in the manifest.
 
     Args:
-        cache: Folder of all such folders.
-        identity: All that decides the features, as JSON; any change of it is another folder.
+        cache: Folder of all feature folders.
+        identity: JSON object that determines the features, and the name of the folder.
     """
 
     def __init__(self, cache: Path, identity: Mapping[str, Any]) -> None:
@@ -74,16 +74,23 @@ class FeatureFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one who writes there; whoever computes the same features now is waited for.
-
-        Raises:
-            GanforgeError: The folder cannot be written.
-        """
-        with self._lock():
-            yield
+        """Hold the exclusive lock of the folder; other processes wait."""
+        while True:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock = (self.path / "lock").open("w")
+            except FileNotFoundError:  # another process removed the folder
+                continue
+            except OSError as error:
+                raise write_error(self.path, error) from error
+            with lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.fstat(lock.fileno()).st_nlink:  # else another process removed the folder
+                    yield
+                    return
 
     def check(self) -> int:
-        """How many parts are there as they were written; what follows a damaged one is forgotten."""
+        """Return the number of valid parts; parts after a damaged one are dropped."""
         manifest = self._read()
         digests, widths = manifest["parts"], manifest["widths"]
         good = 0
@@ -94,15 +101,7 @@ class FeatureFolder:
         return good
 
     def append(self, features: Tensor, logits: Tensor | None) -> None:
-        """Add a part of `PART` rows; the last one may have fewer.
-
-        Args:
-            features: float32 ``[n, D]``.
-            logits: float32 ``[n, K]``, or None.
-
-        Raises:
-            GanforgeError: The disk is full, or cannot be written.
-        """
+        """Append a part of `PART` rows, float32 ``[n, D]`` and ``[n, K]``; the last part may have fewer rows."""
         digests = self._read()["parts"]
         columns = {"features": features} if logits is None else {"features": features, "logits": logits}
         widths = {name: each.shape[1] for name, each in columns.items()}
@@ -122,7 +121,7 @@ class FeatureFolder:
         self._write([*digests, digest.hexdigest()], widths)
 
     def open(self, count: int) -> FeatureSet:
-        """The features of all `count` images, whose parts must be there; the folder counts as used just now."""
+        """Map the features of all `count` images, and mark the folder as used."""
         widths = self._read()["widths"]
         os.utime(self.path / "manifest.json")
         maps, tensors = [], {}
@@ -133,21 +132,6 @@ class FeatureFolder:
             tensors[name] = torch.frombuffer(maps[-1], dtype=torch.float32).view(count, width)
         return FeatureSet(tensors["features"], tensors.get("logits"), tuple(maps))
 
-    def _lock(self) -> IO[str]:
-        """The lock's file, which is locked until it is closed."""
-        while True:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                lock = (self.path / "lock").open("w")
-            except FileNotFoundError:  # the folder was removed in between
-                continue
-            except OSError as error:
-                raise write_error(self.path, error) from error
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.fstat(lock.fileno()).st_nlink:
-                return lock
-            lock.close()  # the folder was removed by whoever held the lock
-
     def _digest(self, index: int, widths: Mapping[str, int]) -> str:
         digest = hashlib.sha256()
         for name, width in widths.items():
@@ -157,7 +141,7 @@ class FeatureFolder:
         return digest.hexdigest()
 
     def _read(self) -> dict[str, Any]:
-        """The manifest; an empty one if it is absent, or is not what was written."""
+        """Return the manifest; an empty one if it is missing or invalid."""
         try:
             manifest = decode(read_text(self.path / "manifest.json"), _Manifest)
             is_whole = "features" in manifest["widths"]
@@ -171,37 +155,29 @@ class FeatureFolder:
         write_bytes(self.path / "manifest.json", json.dumps(manifest, indent=1).encode())
 
 
-def trim(cache: Path, most: int = MOST_BYTES) -> None:
-    """Remove folders of features that were not used for longest, until all take no more than `most` bytes.
-
-    The one that was used last stays, however large, and so does one that a process computes at the moment.
-    """
+def trim(cache: Path, most: int = MAX_BYTES) -> None:
+    """Remove the least recently used folders until all take at most `most` bytes; keep the newest and locked ones."""
     used = {folder: _last_use(folder) for folder in cache.glob("*/")}
     folders = sorted((folder for folder in used if used[folder]), key=used.__getitem__, reverse=True)
     total = 0
     for place, folder in enumerate(folders):
-        total += sum(_size(each) for each in (folder / "features", folder / "logits"))
+        for name in ("features", "logits"):
+            with suppress(OSError):
+                total += (folder / name).stat().st_size
         if total > most and place:
             _remove(folder)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, unless somebody is at work there."""
+    """Remove a folder unless a process has locked it."""
     with suppress(OSError), (folder / "lock").open("r") as lock:  # another process may be faster
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder)
 
 
 def _last_use(folder: Path) -> float:
-    """When its manifest was written or looked at, in seconds; 0 if there is none."""
+    """Return the time of the last use in seconds; 0 without a manifest."""
     try:
         return (folder / "manifest.json").stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

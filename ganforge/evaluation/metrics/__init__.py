@@ -1,1 +1,1 @@
-"""Metrics: one module for each."""
+"""Metrics, one module each."""

@@ -1,9 +1,7 @@
-"""LPIPS, the distance of images that perceptual path lengths are measured in, with torch-fidelity's weights."""
+"""LPIPS, a perceptual image distance, with torch-fidelity's weights."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.contract.errors import CheckpointError
-from ganforge.evaluation.extractors.published import PublishedFile, read_weights
+from ganforge.evaluation.extractors.published import PublishedFile, find_given, read_weights
 
 VARIABLE = "GANFORGE_LPIPS_WEIGHTS"
 
@@ -28,14 +26,14 @@ LINEAR = PublishedFile(
     "weights-vgg16-lpips.pth (torch-fidelity's weights of LPIPS's five layers)",
 )
 
-LARGEST = 256
-"""Pixels along an edge; larger images are averaged down, as StyleGAN's authors do, for a VGG trained on 224."""
+MAX_SIZE = 256
+"""Maximum height and width; larger images are averaged down, as in StyleGAN, for a VGG trained on 224."""
 
-SMALLEST = 16
-"""Pixels along an edge; of smaller ones four poolings leave nothing."""
+MIN_SIZE = 16
+"""Minimum height and width for four poolings."""
 
 _BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-"""The convolutions of VGG16 by their numbers in torchvision's file; between blocks maps are halved."""
+"""Convolutions of VGG16 by their numbers in torchvision's file; maps are halved between blocks."""
 
 _CHANNELS = (3, 64, 128, 256, 512, 512)
 _SHIFT = (-0.030, -0.088, -0.188)
@@ -43,12 +41,12 @@ _SCALE = (0.458, 0.448, 0.450)
 
 
 class Lpips(nn.Module):
-    r"""The learned perceptual distance of two images (Zhang et al. 2018, arXiv:1801.03924, equation 1).
+    r"""Learned perceptual image patch similarity (Zhang et al. 2018, arXiv:1801.03924, equation 1).
 
     .. math:: d(x, y) = \sum_l \frac{1}{H_l W_l} \sum_{hw} \sum_c v_{lc} (\hat x^l_{hwc} - \hat y^l_{hwc})^2
 
-    with the maps of VGG16 after the last ReLU of each of its five blocks, each pixel's features brought to length 1,
-    and learned weights v. It is what torch-fidelity calls ``lpips-vgg16``, but works in any precision.
+    The maps are those of VGG16 after the last ReLU of each of its five blocks; the features of each pixel are
+    normalized to length 1. It equals torch-fidelity's ``lpips-vgg16``, but works in any precision.
     """
 
     def __init__(self) -> None:
@@ -67,7 +65,7 @@ class Lpips(nn.Module):
         self.eval()
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Distances ``[N]`` of images ``[N, 3, H, W]`` in [-1, 1] from others of the same shape."""
+        """Return the distances ``[N]`` of images ``[N, 3, H, W]`` in [-1, 1]."""
         distance = first.new_zeros(len(first))
         x, y = self._prepare(first), self._prepare(second)
         for block, weight in zip(self.blocks, self.weights, strict=True):
@@ -78,23 +76,16 @@ class Lpips(nn.Module):
     def _prepare(self, images: Tensor) -> Tensor:
         shift, scale = (images.new_tensor(each).view(1, 3, 1, 1) for each in (_SHIFT, _SCALE))
         height, width = images.shape[2:]
-        size = min(height, LARGEST), min(width, LARGEST)
+        size = min(height, MAX_SIZE), min(width, MAX_SIZE)
         small = images if size == (height, width) else functional.interpolate(images, size, mode="area")
         return (small - shift) / scale
 
 
 def load_lpips(folder: Path | None) -> tuple[Lpips, dict[str, str]]:
-    """LPIPS on the CPU, in float32.
+    """Load LPIPS in float32 on the CPU, with the SHA-256 of each weight file by name.
 
-    Args:
-        folder: Where both files of its weights lie, under the names of `VGG16` and `LINEAR`; None for the folder that
-            ``$GANFORGE_LPIPS_WEIGHTS`` names, else torch-fidelity's own place, to which they are downloaded if need be.
-
-    Returns:
-        The network, and the SHA-256 of each file by its name.
-
-    Raises:
-        CheckpointError: A file is absent or damaged, or holds something else.
+    The files `VGG16` and `LINEAR` are in the folder, or in ``$GANFORGE_LPIPS_WEIGHTS``, or in torch-fidelity's folder,
+    to which missing files are downloaded.
     """
     states, hashes = [], {}
     for file in (LINEAR, VGG16):  # the small one first
@@ -113,31 +104,25 @@ def load_lpips(folder: Path | None) -> tuple[Lpips, dict[str, str]]:
             for kind in ("weight", "bias")
         },
     ]
-    for (path, file, state), tensors in zip(states, wanted, strict=True):
-        _copy(state, tensors, path, file)
+    for (path, file, state), targets in zip(states, wanted, strict=True):
+        for name, target in targets.items():
+            if name not in state or state[name].shape != target.shape:
+                raise CheckpointError(f"{path} holds the weights of another network", f"expected {file.description}")
+            target.copy_(state[name])
     return network, hashes
 
 
 def _find(file: PublishedFile, folder: Path | None) -> Path:
-    variable = os.environ.get(VARIABLE)
-    for place, source in ((folder, "--lpips-weights"), (Path(variable) if variable else None, f"${VARIABLE}")):
-        if place is not None:
-            path = place.expanduser() / file.name
-            if not path.is_file():
-                raise CheckpointError(
-                    f"{source}: there is no file {path}", f"the folder must hold {VGG16.name} and {LINEAR.name}"
-                )
-            return path
+    if given := find_given(folder, "--lpips-weights", VARIABLE):
+        path, source = given[0] / file.name, given[1]
+        if not path.is_file():
+            raise CheckpointError(
+                f"{source}: file {path} not found", f"the folder must hold {VGG16.name} and {LINEAR.name}"
+            )
+        return path
     return file.find(
         "LPIPS", f"by a folder that holds it and {(VGG16 if file is LINEAR else LINEAR).name}: --lpips-weights FOLDER"
     )
-
-
-def _copy(state: Mapping[str, Tensor], targets: Mapping[str, Tensor], path: Path, file: PublishedFile) -> None:
-    for name, target in targets.items():
-        if name not in state or state[name].shape != target.shape:
-            raise CheckpointError(f"{path} holds the weights of another network", f"expected {file.description}")
-        target.copy_(state[name])
 
 
 def _unit(maps: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether a subject copies what it was trained on: its samples beside the training images that are nearest to them."""
+"""Memorization: distances of samples to their nearest training images, and copies."""
 
 from __future__ import annotations
 
@@ -15,103 +15,78 @@ from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import grid, png_bytes
 from ganforge.evaluation.metrics.comparison import Comparison, Reference
 from ganforge.evaluation.metrics.copies import KINDS, Copies, find_copies, read_images
-from ganforge.evaluation.results.narration import Progress, no_progress
 from ganforge.evaluation.results.result import Evaluation, Measured
-from ganforge.evaluation.statistics import Nearest, nearest, share_interval
+from ganforge.evaluation.statistics import Nearest, compare_distances, duplicates_interval, nearest, share_interval
 from ganforge.evaluation.statistics.features import ROWS
-from ganforge.evaluation.statistics.memorization import compare_distances, duplicates_interval
 from ganforge.evaluation.subjects.image_sets import DataImages, choose_some, choose_split
 
 PICTURE = "nearest.png"
-"""Where samples and their nearest training images are shown, in the subject's home."""
+MAX_IMAGES = 10_000
+"""Maximum number of searched samples and of calibration images."""
 
-MOST_IMAGES = 10_000
-"""Samples that are searched for, and images that calibrate: searching takes long."""
-
-LEAST_IMAGES = 20
-"""Images that calibrate, of which a `QUANTILE` is one."""
+MIN_IMAGES = 20
+"""Minimum number of calibration images, so that a `QUANTILE` is one."""
 
 QUANTILE = 0.05
-"""Of the calibrating images, those that are nearest to training images: samples as near count as duplicates."""
+"""Share of the calibration images whose distance is the threshold of duplicates."""
 
 SHOWN = 8
-"""Samples of each half of the picture."""
+"""Samples in each half of the picture."""
 
-NEIGHBOURS = 7
-"""Training images that are shown beside a sample."""
+NEIGHBORS = 7
+"""Training images shown beside a sample."""
 
 
 def check_memorization(comparison: Comparison) -> None:
-    """Refuse what says nothing of copying, before any image is looked at.
-
-    Raises:
-        OptionError: The real images are not those of the training, or they, or those held out, are too few.
-    """
+    """Raise OptionError if the reference set is not the training set, or training or held-out images are too few."""
     reference = comparison.reference
     if reference.split != "train":
         raise OptionError(
-            f"--split {reference.split}: --memorization searches what was trained on", "leave it out, for --split train"
+            f"--split {reference.split}: --memorization searches the training images", "use --split train"
         )
-    if len(reference.indices) < LEAST_IMAGES:
+    if len(reference.indices) < MIN_IMAGES:
         raise OptionError(
-            f"--memorization: there are {len(reference.indices)} training images", f"it needs {LEAST_IMAGES} or more"
+            f"--memorization: there are {len(reference.indices)} training images", f"it needs {MIN_IMAGES} or more"
         )
     held_out = _held_out(reference)
-    if held_out is not None and held_out.count < LEAST_IMAGES:
+    if held_out is not None and held_out.count < MIN_IMAGES:
         raise OptionError(
-            f"--memorization: {held_out.count} images were held out, too few to say what distance is usual",
-            f"it needs {LEAST_IMAGES} or more, so train with a larger training.holdout, or with 0",
+            f"--memorization: {held_out.count} held-out images are too few for a threshold",
+            f"it needs {MIN_IMAGES} or more: train with a larger training.holdout, or with 0",
         )
 
 
-def measure_memorization(
-    comparison: Comparison, picture: Path, *, progress: Progress = no_progress
-) -> list[Evaluation]:
-    """The share of samples that lie as near to a training image as only `QUANTILE` of unseen images do.
+def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluation]:
+    """Measure the share of samples as near to a training image as only `QUANTILE` of unseen images are.
 
-    Unseen images are those that the run held out. Where it held out none, training images take their place, each beside
-    all others: real images have as many near ones among the others as unseen ones have. The share rests on the features
-    alone, so two images that the extractor takes for the same count as near.
+    Unseen images are the held-out ones of the run. Without any, training images replace them, each compared with all
+    others. The share depends on features alone: images with equal features count as near.
 
-    Copies are found by the pixels besides, see `find_copies`, and counted among samples and unseen images. Data may
-    hold images several times, so a note tells of copies only where samples have more of a kind than unseen images.
+    Copies are also found by pixels, see `find_copies`. Data may hold duplicates, so a note reports copies only if
+    samples have more of a kind than unseen images.
 
-    Args:
-        comparison: The subject beside the images that it was trained on; see `check_memorization`.
-        picture: A PNG file to write: on the left copies by their kind, then the samples nearest to a training image, on
-            the right samples of median distance; each is followed by the training image that it copies, if any, and by
-            its nearest training images, nearest first.
-        progress: Shows how far the searches are.
-
-    Returns:
-        One row; its details count the copies by kind, and name the samples on the left by their number, and the
-        training image that each copies or is nearest to by its index in the data.
-
-    Raises:
-        OptionError: See `check_memorization`.
-        CheckpointError: Features are not finite.
-        PluginError: The extractor breaks its contract.
-        GanforgeError: The picture or the cache cannot be written.
+    The PNG `picture` shows on the left copies by kind, then the samples nearest to a training image, and on the right
+    samples of median distance. The copied training image, if any, and the nearest ones follow each sample.
     """
     check_memorization(comparison)
-    reference, training = comparison.reference, comparison.reals.features
+    reference, training, progress = comparison.reference, comparison.reals.features, comparison.reporter.progress
     held_out = _held_out(reference)
     if held_out is None:
-        with progress("other images near training images") as show:
-            others = choose_some(torch.arange(len(training)), MOST_IMAGES, seed=0)
+        with progress("nearest other training images") as show:
+            others = choose_some(torch.arange(len(training)), MAX_IMAGES, seed=0)
             usual = _distances_from_others(training, others, show)
         with progress("copies among training images") as show:
             unseen = find_copies(comparison.real_images, others, comparison.real_images, own=others, show=show)
     else:
         features = comparison.extract(held_out).features
-        with progress("training images near held-out ones") as show:
+        with progress("nearest training images of held-out ones") as show:
             usual = _search(features, training, 1, show).distances[:, 0]
         with progress("copies among held-out images") as show:
             unseen = find_copies(held_out, torch.arange(held_out.count), comparison.real_images, show=show)
     numbers = _searched(comparison)
     samples = comparison.fakes.features[numbers]
-    with progress("training images near samples") as show:
-        found = _search(samples, training, NEIGHBOURS, show)
+    with progress("nearest training images of samples") as show:
+        found = _search(samples, training, NEIGHBORS, show)
     with progress("copies among samples") as show:
         copies = find_copies(comparison.fake_images, numbers, comparison.real_images, show=show)
     distances = found.distances[:, 0]
@@ -131,7 +106,7 @@ def measure_memorization(
         Measured(
             name="memorization",
             value=result.duplicates,
-            interval=duplicates_interval(distances, usual, quantile=QUANTILE) if len(samples) >= LEAST_IMAGES else None,
+            interval=duplicates_interval(distances, usual, quantile=QUANTILE) if len(samples) >= MIN_IMAGES else None,
             better="lower",
             parameters={
                 "quantile": QUANTILE,
@@ -164,7 +139,7 @@ def measure_memorization(
 
 
 def describe_memorization(row: Evaluation, picture: Path) -> str:
-    """What a row of `measure_memorization` says beside its value, and what the picture shows, a line each."""
+    """Describe the details of a row of `measure_memorization` and its picture, one line each."""
     details = row.details
     calibrating = f"{details['calibrating']:,} "
     is_held_out = row.protocol["calibration"] == "held-out"
@@ -183,20 +158,20 @@ def describe_memorization(row: Evaluation, picture: Path) -> str:
         f"{details['distance_of_calibrating']:.4g} of {calibrating}: samples are {judgement} "
         f"(z = {details['copying']:.1f})\n"
         f"  {picture}: left the {len(details['closest'])} samples nearest to training images, copies before others; "
-        f"right as many typical ones; each followed by {NEIGHBOURS} training images, its original or the nearest first"
+        f"right as many typical ones; each followed by {NEIGHBORS} training images, its original or the nearest first"
     )
 
 
 def _held_out(reference: Reference) -> DataImages | None:
-    """Images that were not trained on; None where nothing was held out."""
+    """Return the held-out images; None if there are none."""
     if not reference.holdout:
         return None
-    indices = choose_some(choose_split(reference.data, "held-out", reference.holdout), MOST_IMAGES, seed=0)
+    indices = choose_some(choose_split(reference.data, "held-out", reference.holdout), MAX_IMAGES, seed=0)
     return DataImages(reference.data, indices, name="held-out images")
 
 
 def _search(queries: Tensor, training: Tensor, count: int, show: Callable[[int, int], None]) -> Nearest:
-    """The nearest training images of each query, some queries at a time, so that it can be seen how far it is."""
+    """Return the nearest training images of each query, a block of queries at a time."""
     found = []
     for start in range(0, len(queries), ROWS):
         show(start, len(queries))
@@ -207,15 +182,15 @@ def _search(queries: Tensor, training: Tensor, count: int, show: Callable[[int, 
 
 
 def _searched(comparison: Comparison) -> Tensor:
-    """Numbers of the samples that are searched for; of images that may be sorted, some spread over all."""
+    """Return the indices of the searched samples; of a folder or zip, a random choice."""
     most = comparison.fake_images.count
     if comparison.subject.most is None:
-        return torch.arange(min(most, MOST_IMAGES))
-    return choose_some(torch.arange(most), MOST_IMAGES, seed=0)
+        return torch.arange(min(most, MAX_IMAGES))
+    return choose_some(torch.arange(most), MAX_IMAGES, seed=0)
 
 
 def _count(kind: str, copies: Copies, unseen: Copies) -> dict[str, Any]:
-    """Copies of a kind among samples and unseen images, and whether the former have more beyond chance."""
+    """Count copies of a kind, and compare the shares of samples and unseen images by their intervals."""
     mine, theirs = copies.count(kind), unseen.count(kind)
     sampled, usual = (
         share_interval(found / len(each.kinds), len(each.kinds)) for found, each in ((mine, copies), (theirs, unseen))
@@ -224,20 +199,19 @@ def _count(kind: str, copies: Copies, unseen: Copies) -> dict[str, Any]:
 
 
 def _describe_copying(counted: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence if there are more copies than usual."""
     more = [f"{each['samples']:,} {kind}" for kind, each in counted.items() if each["more"]]
-    return [f"copies of training images: {', '.join(more)}, more than unseen images have"] if more else []
+    return [f"copies of training images: {', '.join(more)}, more than among unseen images"] if more else []
 
 
 def _distances_from_others(training: Tensor, chosen: Tensor, show: Callable[[int, int], None]) -> Tensor:
-    """Of some training images, the distance ``[N]`` of each from its nearest other one."""
+    """Return the distance ``[N]`` of each chosen training image to its nearest other one."""
     found = _search(training[chosen], training, 2, show)
-    # An image of which there are several may find another one before itself: that one is as near.
+    # Duplicates may come before the image itself, at the same distance.
     return torch.where(found.indices[:, 0] == chosen, found.distances[:, 1], found.distances[:, 0])
 
 
 def _first(originals: Tensor, nearby: Tensor) -> Tensor:
-    """Indices ``[N, K]`` of the nearest training images with the original of each, ``[N]``, in front."""
+    """Return indices ``[N, K]`` of the nearest training images with the original ``[N]`` of each in front."""
     rows = [
         [original, *(index for index in near if index != original)][: len(near)]
         for original, near in zip(originals.tolist(), nearby.tolist(), strict=True)
@@ -245,25 +219,25 @@ def _first(originals: Tensor, nearby: Tensor) -> Tensor:
     return torch.tensor(rows)
 
 
-def _show(comparison: Comparison, numbers: Tensor, neighbours: Tensor) -> Tensor:
-    """Samples, one below the other, and to the right of each some training images, uint8 ``[C, H, W]``."""
+def _show(comparison: Comparison, numbers: Tensor, neighbors: Tensor) -> Tensor:
+    """Return samples in a column, with training images to the right of each, uint8 ``[C, H, W]``."""
     samples = read_images(comparison.fake_images, numbers)
-    indices = comparison.reference.indices[neighbours.flatten()]
+    indices = comparison.reference.indices[neighbors.flatten()]
     shown = DataImages(comparison.reference.data, indices).read(0, len(indices))
-    return _beside([grid(samples, columns=1), grid(shown, columns=NEIGHBOURS)], samples.shape[3] // 4)
+    return _beside([grid(samples, columns=1), grid(shown, columns=NEIGHBORS)], samples.shape[3] // 4)
 
 
 def _beside(pictures: list[Tensor], gap: int) -> Tensor:
-    """Two pictures of one height, with so many grey pixels between them."""
+    """Return two pictures of one height, separated by gray pixels."""
     left, right = pictures
     return torch.cat([left, left.new_full((*left.shape[:2], gap), 128), right], dim=2)
 
 
 def _notes(reference: Reference, threshold: float, usual: float) -> list[str]:
-    notes = [f"about {QUANTILE} is what unseen images have: less is no merit"]
+    notes = [f"unseen images have about {QUANTILE}: lower values are not better"]
     trained = len(choose_split(reference.data, "train", reference.holdout))
     if len(reference.indices) < trained:
         notes.append(f"searched {len(reference.indices):,} of {trained:,} training images: copies of others are missed")
     if threshold <= 1e-4 * usual:
-        notes.append(f"{QUANTILE:.0%} or more of unseen images equal a training image: copies are not told from them")
+        notes.append(f"{QUANTILE:.0%} or more of unseen images equal a training image: copies cannot be detected")
     return notes

@@ -1,10 +1,10 @@
-"""How many modes of the data a generator covers, where the data say what their modes are."""
+"""Mode coverage: modes of the data that samples fall on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +15,7 @@ from ganforge.contract.errors import DataError
 
 @runtime_checkable
 class HasModes(Protocol):
-    """A data set of vectors that is a mixture of isotropic Gaussians of equal weight.
+    """Data set of vectors from a mixture of isotropic Gaussians of equal weight.
 
     Attributes:
         centers: Means of the modes, ``[K, D]``.
@@ -28,10 +28,10 @@ class HasModes(Protocol):
 
 @runtime_checkable
 class HasStackedModes(Protocol):
-    """A data set of images whose every channel is an image of another, labelled data set, drawn independently.
+    """Data set of images whose channels are independently drawn images of another, labeled data set.
 
     Attributes:
-        digits: That data set: grey images with labels, and `class_names`, as `ganforge.Dataset` says.
+        digits: That data set: grayscale images with labels and `class_names`, see `ganforge.Dataset`.
     """
 
     digits: Any
@@ -39,11 +39,11 @@ class HasStackedModes(Protocol):
 
 @runtime_checkable
 class HasAttributes(Protocol):
-    """A labelled data set whose classes are all combinations of attributes that an example has or has not.
+    """Labeled data set whose classes are all combinations of binary attributes.
 
     Attributes:
-        attribute_names: Names of the A attributes. The label is a binary number whose bit i, counted from the least,
-            tells whether attribute i is there, so there are ``2 ** A`` classes.
+        attribute_names: Names of the A attributes. Bit i of a label, counted from the least significant, is attribute
+            i, so there are ``2 ** A`` classes.
     """
 
     attribute_names: tuple[str, ...]
@@ -51,19 +51,18 @@ class HasAttributes(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ModeCoverage:
-    """Which modes samples fall on.
+    """Mode coverage of samples.
 
     Attributes:
         num_samples: Number N of samples.
-        num_modes: Number K of modes of the data.
-        num_covered: Modes on which at least one sample that counts falls.
-        high_quality: Share of samples that count, in [0, 1]; None where every sample counts by definition.
-        reverse_kl: ``KL(generated || uniform)`` over the modes, or to the data's own proportions where the modes are
-            their classes, in nats; 0 is best, and of equal modes ``ln K`` is one alone. None if no sample counts, or
-            where it is infinite, as samples fall on a class of which the data have no example.
-        mean: Of samples on a line; None for others, and for samples that are not finite.
-        deviation: Standard deviation of samples on a line; None likewise.
-        counts: Samples that count, by mode.
+        num_modes: Number K of modes.
+        num_covered: Modes with at least one counted sample.
+        high_quality: Share of counted samples, in [0, 1]; None if all count by definition.
+        reverse_kl: ``KL(generated || uniform)`` over the modes, or to the data's proportions if the modes are classes,
+            in nats; 0 is best. None without counted samples, and where infinite: samples of a class without data.
+        mean: Mean of 1D samples; None for others, and if samples are not finite.
+        deviation: Standard deviation, likewise.
+        counts: Counted samples per mode.
     """
 
     num_samples: int
@@ -77,10 +76,10 @@ class ModeCoverage:
 
 
 def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverage:
-    """Count the modes of a mixture of Gaussians that samples fall on, by the protocol of PacGAN.
+    """Count the modes of a Gaussian mixture that samples fall on, by the protocol of PacGAN.
 
-    Lin et al. 2018, "PacGAN: The Power of Two Samples in Generative Adversarial Networks". Computed in float64. A
-    sample that is not finite is of no quality.
+    Lin et al. 2018, "PacGAN: The Power of Two Samples in Generative Adversarial Networks". Computed in float64. Samples
+    that are not finite do not count.
 
     Args:
         samples: ``[N, D]``.
@@ -88,29 +87,23 @@ def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverag
         sigma: Standard deviation of each mode along each axis; above 0.
 
     Raises:
-        DataError: There is no sample, or samples and centres do not fit each other.
+        DataError: There are no samples, or shapes do not match.
     """
     if samples.dim() != 2 or centers.dim() != 2 or samples.shape[1] != centers.shape[1] or not len(samples):
         raise DataError(
-            f"samples are {list(samples.shape)}, centres of modes {list(centers.shape)}",
+            f"samples are {list(samples.shape)}, centers of modes {list(centers.shape)}",
             "they must be [N, D] and [K, D], with at least one sample",
         )
     points, means = samples.double().cpu(), centers.double().cpu()
-    # Not by a product of matrices, which loses what is small against the distance from the origin.
+    # A matrix product would lose distances that are small against the distance from the origin.
     distances = torch.cdist(points, means, compute_mode="donot_use_mm_for_euclid_dist")
     to_nearest, modes = distances.min(dim=1)
     counts = torch.bincount(modes[to_nearest <= 3 * sigma], minlength=len(means))
     on_a_line = points.shape[1] == 1 and bool(points.isfinite().all())
-    return ModeCoverage(
-        num_samples=len(points),
-        num_modes=len(means),
-        num_covered=int(counts.count_nonzero()),
-        high_quality=int(counts.sum()) / len(points),
-        reverse_kl=reverse_kl(counts),
-        mean=float(points.mean()) if on_a_line else None,
-        deviation=float(points.std(correction=0)) if on_a_line else None,
-        counts=tuple(counts.tolist()),
-    )
+    found = _count_modes(counts, len(points), high_quality=int(counts.sum()) / len(points))
+    if not on_a_line:
+        return found
+    return replace(found, mean=float(points.mean()), deviation=float(points.std(correction=0)))
 
 
 def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
@@ -119,52 +112,53 @@ def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
     Srivastava et al. 2017, "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning".
 
     Args:
-        labels: Class of each channel, int64 ``[N, C]`` in ``[0, num_classes)``; the first is the leading digit of the
-            mode's number.
+        labels: Class of each channel, int64 ``[N, C]`` in ``[0, num_classes)``; the first is the most significant.
         num_classes: Number of classes of a channel; there are ``num_classes ** C`` modes.
 
     Raises:
-        DataError: There is no sample, or a label out of range.
+        DataError: There are no samples, or a label is out of range.
     """
     if labels.dim() != 2 or not labels.numel() or labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(f"labels {list(labels.shape)} do not fit {num_classes} classes", "they must be [N, C]")
     counts = torch.bincount(mode_numbers(labels, num_classes), minlength=num_classes ** labels.shape[1])
-    return ModeCoverage(
-        num_samples=len(labels),
-        num_modes=len(counts),
-        num_covered=int(counts.count_nonzero()),
-        high_quality=None,
-        reverse_kl=reverse_kl(counts),
-        counts=tuple(counts.tolist()),
-    )
+    return _count_modes(counts, len(labels))
 
 
 def class_coverage(labels: Tensor, data_counts: Tensor) -> ModeCoverage:
-    """Count the classes of labelled data that images fall on.
+    """Count the classes of labeled data that images fall on.
 
     Args:
         labels: Class of each generated image, int64 ``[N]`` in ``[0, K)``.
-        data_counts: Examples of each class in the data, int64 ``[K]``; a class without any is no mode.
+        data_counts: Examples per class of the data, int64 ``[K]``; an empty class is no mode.
 
     Raises:
-        DataError: There is no sample, or a label out of range.
+        DataError: There are no samples, or a label is out of range.
     """
     if labels.dim() != 1 or not len(labels) or labels.min() < 0 or labels.max() >= len(data_counts):
         raise DataError(f"labels {list(labels.shape)} do not fit {len(data_counts)} classes", "they must be [N]")
     counts, there = torch.bincount(labels.cpu(), minlength=len(data_counts)), data_counts.cpu() > 0
     divergence = reverse_kl(counts, data_counts)
-    return ModeCoverage(
-        num_samples=len(labels),
+    return replace(
+        _count_modes(counts, len(labels)),
         num_modes=int(there.sum()),
         num_covered=int(counts[there].count_nonzero()),
-        high_quality=None,
         reverse_kl=None if divergence == math.inf else divergence,
+    )
+
+
+def _count_modes(counts: Tensor, num_samples: int, high_quality: float | None = None) -> ModeCoverage:
+    return ModeCoverage(
+        num_samples=num_samples,
+        num_modes=len(counts),
+        num_covered=int(counts.count_nonzero()),
+        high_quality=high_quality,
+        reverse_kl=reverse_kl(counts),
         counts=tuple(counts.tolist()),
     )
 
 
 def mode_numbers(labels: Tensor, num_classes: int) -> Tensor:
-    """Numbers ``[N]`` of the combinations ``[N, C]`` of classes: digits (3, 1, 4) are mode 314."""
+    """Return the numbers ``[N]`` of class combinations ``[N, C]``: digits (3, 1, 4) are mode 314."""
     numbers = torch.zeros(len(labels), dtype=torch.int64)
     for channel in labels.cpu().unbind(dim=1):
         numbers = numbers * num_classes + channel
@@ -172,13 +166,11 @@ def mode_numbers(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def reverse_kl(counts: Tensor | Sequence[int], expected: Tensor | Sequence[int] | None = None) -> float | None:
-    """``KL(q || p) = sum_k q_k ln(q_k / p_k)`` of a histogram over K modes, in nats; None for an empty one.
-
-    Modes without a sample contribute 0, the limit of ``q ln q``; a sample where none is expected makes it infinite.
+    """Return ``KL(q || p) = sum_k q_k ln(q_k / p_k)`` in nats; None without samples.
 
     Args:
-        counts: Samples by mode ``[K]``; q is their shares.
-        expected: What p is proportional to ``[K]``; None for the uniform ``p_k = 1 / K``.
+        counts: Samples per mode ``[K]``, proportional to q. Modes without samples contribute 0.
+        expected: Values ``[K]`` proportional to p; None for uniform. A sample where p is 0 makes the result infinite.
     """
     histogram = torch.as_tensor(counts, dtype=torch.float64).cpu()
     if not histogram.sum() > 0:
@@ -186,5 +178,5 @@ def reverse_kl(counts: Tensor | Sequence[int], expected: Tensor | Sequence[int] 
     wanted = torch.ones_like(histogram) if expected is None else torch.as_tensor(expected, dtype=torch.float64).cpu()
     hit = histogram > 0
     q, p = (histogram / histogram.sum())[hit], (wanted / wanted.sum())[hit]
-    # Rounding may leave the sum of equal histograms a hair below 0.
+    # Rounding may make the sum slightly negative.
     return max(0.0, float((q * (q / p).log()).sum()))

@@ -1,4 +1,4 @@
-"""Evaluations in words."""
+"""Text of evaluations."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _WIDTH = 36
 
 
 def describe_rows(rows: Sequence[Evaluation]) -> str:
-    """A line for each number."""
+    """Return one line per row."""
     return "\n".join(f"{row.metric:{_WIDTH}} {describe_value(row)}" for row in rows)
 
 
 def describe_notes(rows: Sequence[Evaluation]) -> list[str]:
-    """What forbids comparing them with others, a line each, said once."""
+    """Return the notes of all rows without duplicates, one line each."""
     return [f"note: {note}" for note in dict.fromkeys(note for row in rows for note in row.notes)]
 
 
 def describe_value(row: Evaluation) -> str:
-    """The number and its interval, such as ``23.41 [23.05, 23.77]``."""
+    """Return a value with its interval, such as ``23.41 [23.05, 23.77]``."""
     if row.value is None:
         return "not defined"
     if row.interval is None:

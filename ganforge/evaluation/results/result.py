@@ -1,4 +1,4 @@
-"""One number about a generator with all that it must be quoted with: a row of ``evaluations.jsonl``."""
+"""Results of metrics, and rows of ``evaluations.jsonl``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from ganforge.evaluation.statistics import Interval
 from ganforge.version import __version__
 
 FILE = "evaluations.jsonl"
-"""Where the rows of a run lie, in its folder."""
 
 MOST_BYTES = 1 << 28
-"""What such a file may have; a hundred thousand rows."""
+"""Maximum size of the file, about a hundred thousand rows."""
 
 Better = Literal["lower", "higher"]
 
@@ -61,13 +60,11 @@ class _Modes(TypedDict, total=False):
 
 
 class _ModesRow(TypedDict):
-    """Details of a row of the metric ``modes`` that reports rely on."""
-
     details: _Modes
 
 
 class _Row(TypedDict):
-    """Fields of a row that others rely on; further ones are free."""
+    """Required fields of a row; others are optional."""
 
     details: dict[str, Any]
     protocol: _Protocol
@@ -78,16 +75,15 @@ class _Row(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One number.
+    """Value of a metric.
 
     Attributes:
-        name: What it is called; a distance of features is called as it is for those of the published Inception.
-        value: The number; None where it is not defined.
-        interval: Of confidence; None where none is known. One without width becomes None: values that never differ, as
-            those of constant images, do not tell how far off they are.
-        better: Which way is better; None where neither is.
-        parameters: What of its definition could be another: values are compared where they agree.
-        details: Whatever else was found.
+        name: Name of the metric; for features, the name with the published Inception weights.
+        value: None if undefined.
+        interval: Confidence interval, or None. An interval of zero width becomes None: constant data give no error.
+        better: Direction of improvement, or None.
+        parameters: Parameters of the definition; values with equal parameters are comparable.
+        details: Further results.
     """
 
     name: str
@@ -103,19 +99,38 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """A number and how it came about.
+class RunResult:
+    """Result of a metric of a run.
 
     Attributes:
-        metric: What it is quoted by, such as ``fid`` or ``fd_mnist-classifier``.
-        value: The number; None where it is not defined.
-        interval: Of confidence; None where none is known.
-        better: Which way is better; None where neither is.
-        details: Whatever else was found.
-        protocol: What must be equal for two values to be compared.
-        subject: What was evaluated: kind, name, digest of the weights, whether these are averaged, images seen.
-        circumstances: What may differ between values that are compared: name of the data, seed, device, versions, date.
-        notes: What forbids comparing the value with others, in sentences.
+        found: Results in the metric's own types.
+        values: Values, one per row.
+        text: Report, one line per number.
+        protocol: Fields that are equal for all comparable rows.
+        seed: Seed of the first sample, or of the run.
+    """
+
+    found: Any
+    values: list[Measured]
+    text: str
+    protocol: dict[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Row of ``evaluations.jsonl``: a value with its provenance.
+
+    Attributes:
+        metric: Name, such as ``fid`` or ``fd_mnist-classifier``.
+        value: None if undefined.
+        interval: Confidence interval, or None.
+        better: Direction of improvement, or None.
+        details: Further results.
+        protocol: Fields that are equal for all comparable values.
+        subject: Kind, name, digest of the weights, ``raw`` or ``averaged`` (EMA) weights, images seen.
+        circumstances: Fields that may differ between comparable values: data, seed, device, versions, date.
+        notes: Reasons against comparing the value, in sentences.
     """
 
     metric: str
@@ -128,17 +143,37 @@ class Evaluation:
     circumstances: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        measured: Measured,
+        *,
+        protocol: Mapping[str, Any],
+        subject: Mapping[str, Any],
+        circumstances: Mapping[str, Any],
+        metric: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> Self:
+        """Return the row of a value; `metric` replaces its name."""
+        return cls(
+            metric=metric or measured.name,
+            value=measured.value,
+            interval=measured.interval,
+            better=measured.better,
+            details=measured.details,
+            protocol={**protocol, **measured.parameters},
+            subject=subject,
+            circumstances=circumstances,
+            notes=notes,
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON knows it."""
+        """Return a JSON object."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, row: Any) -> Self:
-        """What `to_json` gave.
-
-        Raises:
-            ValueError: Something is missing, or of the wrong kind.
-        """
+        """Validate and return a row that `to_json` wrote; raise ValueError for invalid fields."""
         convert(row, _Row)
         if row.get("metric") == "modes":
             convert(row, _ModesRow)
@@ -149,14 +184,7 @@ class Evaluation:
 
 
 def append_rows(path: Path, rows: list[Evaluation]) -> str:
-    """Add rows to a file, in place of a last line that was cut short.
-
-    Returns:
-        What was removed, as a sentence; empty if nothing was.
-
-    Raises:
-        GanforgeError: The file cannot be written, or the disk is full.
-    """
+    """Append rows to a file after removal of a truncated last line; return a message about it, or an empty string."""
     removed = remove_torn_line(path)
     for row in rows:
         append_line(path, to_json(row.to_json()))
@@ -164,11 +192,7 @@ def append_rows(path: Path, rows: list[Evaluation]) -> str:
 
 
 def read_rows(path: Path) -> list[Evaluation]:
-    """The rows of a file, oldest first, without a last line that was cut short; none if there is no file.
-
-    Raises:
-        CheckpointError: The file cannot be read, or a line of it is no row.
-    """
+    """Return the rows of a file, oldest first, without a truncated last line; none if the file does not exist."""
     try:
         text = read_text(path, most=MOST_BYTES)
     except FileNotFoundError:
@@ -187,7 +211,7 @@ def read_rows(path: Path) -> list[Evaluation]:
 
 
 def circumstances(device: torch.device, seed: int, data: str) -> dict[str, Any]:
-    """Name of the data, device, seed, versions and the moment, ISO 8601 in UTC."""
+    """Return data, seed, device, software versions and date of an evaluation."""
     return {
         "data": data,
         "seed": seed,
@@ -198,7 +222,7 @@ def circumstances(device: torch.device, seed: int, data: str) -> dict[str, Any]:
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of everything that takes part in a value, by the name of its distribution."""
+    """Return the versions of all packages that influence a value, by distribution."""
     return {
         "ganforge": __version__,
         "torch": str(torch.__version__),  # unlike the distribution's metadata this names the build
@@ -208,10 +232,10 @@ def software_versions() -> dict[str, str]:
 
 
 def describe_device(device: torch.device) -> str:
-    """A device in words, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
+    """Return the name of a device, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def now() -> str:
-    """The moment as ISO 8601 in UTC, to the second."""
+    """Return the time in seconds, as ISO 8601 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")

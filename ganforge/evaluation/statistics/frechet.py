@@ -1,8 +1,9 @@
-"""The Frechet distance of two normal distributions, and what it tends to with ever more images."""
+"""Frechet distance of two normal distributions, and its limit for infinitely many images."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,27 +12,26 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import ROWS, check_dimensions, check_features, check_pair, to_float64
+from ganforge.evaluation.statistics.intervals import Interval, spread_interval
 from ganforge.evaluation.statistics.moments import Moments
 
+_GROUPS = 8
 _EPSILON = torch.finfo(torch.float64).eps
 
 
 def frechet_distance(reals: Moments, fakes: Moments) -> float:
-    """The squared Frechet distance ``|m1 - m2|^2 + Tr(S1 + S2 - 2 sqrt(S1 S2))``.
+    """Return the squared Frechet distance ``|m1 - m2|^2 + Tr(S1 + S2 - 2 sqrt(S1 S2))``.
 
     Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium". The trace
-    of the root is the sum of the roots of the eigenvalues of ``L^T S2 L``, which is symmetric, with ``S1 = L L^T``.
-    Singular covariances, such as those of fewer images than dimensions, are taken as they are: nothing is added.
+    of the root is the sum of the roots of the eigenvalues of the symmetric ``L^T S2 L``, with ``S1 = L L^T``. Singular
+    covariances, such as those of fewer images than dimensions, are not regularized.
 
     Args:
         reals: Moments of real features, 2 rows or more.
-        fakes: Moments of generated ones.
+        fakes: Moments of generated features, likewise.
 
     Returns:
-        0 or more; lower is better, and 0 for equal moments, but for rounding.
-
-    Raises:
-        DataError: One has fewer than 2 rows, or their dimensions differ.
+        0 or more, up to rounding; lower is better.
     """
     _check_moments("real", reals)
     _check_moments("generated", fakes)
@@ -40,16 +40,10 @@ def frechet_distance(reals: Moments, fakes: Moments) -> float:
 
 
 def frechet_of_few(reals: Tensor, fakes: Tensor) -> float:
-    """The same as `frechet_distance`, from features; much quicker where they are fewer than their dimensions.
+    """Return `frechet_distance` of features ``[N, D]`` and ``[M, D]``; faster for fewer rows than dimensions.
 
-    The trace of the root is the sum of the singular values of the product of both sets, each centred.
-
-    Args:
-        reals: ``[N, D]`` of any float type, 2 rows or more. Memory and time grow with N and M, not with D squared.
-        fakes: ``[M, D]``.
-
-    Raises:
-        DataError: See `check_pair`.
+    The trace of the root is the sum of the singular values of the product of the centered sets. Memory and time grow
+    with N and M instead of D squared.
     """
     check_pair(reals, fakes, least=2)
     first, second = to_float64(reals), to_float64(fakes)
@@ -59,17 +53,52 @@ def frechet_of_few(reals: Tensor, fakes: Tensor) -> float:
     return max(float(shift + left.square().sum() + right.square().sum() - 2 * shared), 0.0)
 
 
+class GroupedMoments:
+    """Moments of features ``[N, D]``, N of 4 or more: of all rows, and of up to 8 random groups of equal size."""
+
+    def __init__(self, features: Tensor, *, seed: int = 0) -> None:
+        check_features("features", features, least=4)
+        order = np.random.RandomState(seed).permutation(len(features))
+        parts = np.array_split(order, min(_GROUPS, len(features) // 2))
+        self.groups = [Moments.of(features[torch.from_numpy(np.sort(part)).to(features.device)]) for part in parts]
+        self.whole = self.merged(range(len(self.groups)))
+
+    def merged(self, chosen: Iterable[int]) -> Moments:
+        """Return the moments of several groups together."""
+        total = Moments(self.groups[0].dimensions, self.groups[0].mean.device)
+        for index in chosen:
+            total.merge(self.groups[index])
+        return total
+
+
+def frechet_interval(
+    reals: GroupedMoments, fakes: GroupedMoments, *, draws: int = 20, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the Frechet distance with an interval from random halves of the groups; see `half_sample_interval`."""
+    source = np.random.RandomState(seed)
+
+    def half(each: GroupedMoments) -> Moments:
+        count = len(each.groups)
+        moments = each.merged(source.permutation(count)[: count // 2].tolist())
+        if moments.count < 2:
+            raise DataError(f"half of {each.whole.count} images", "an interval needs 4 images or more")
+        return moments
+
+    value = frechet_distance(reals.whole, fakes.whole)
+    return spread_interval(value, [frechet_distance(half(reals), half(fakes)) for _ in range(draws)], level=level)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrechetInfinity:
-    """A Frechet distance freed of the bias by the number of generated images.
+    """Frechet distance without the bias by the number of generated images.
 
     Attributes:
-        value: Intercept of the line through `distances` by 1/N; it may be below 0.
-        standard_error: Of the intercept about the line of these images, by least squares. The error of the distance by
-            the choice of the images comes on top; see `frechet_interval`.
-        slope: Of the line: the bias at N images is about ``slope / N``.
+        value: Intercept of the line through `distances` by 1/N; may be negative.
+        standard_error: Standard error of the intercept, by least squares. It does not include the error by the choice
+            of images; see `frechet_interval`.
+        slope: Slope of the line; the bias at N images is about ``slope / N``.
         sizes: N of each subset.
-        distances: Their Frechet distances.
+        distances: Frechet distance of each subset.
     """
 
     value: float
@@ -85,24 +114,20 @@ def frechet_infinity(
     """Extrapolate the Frechet distance to infinitely many generated images.
 
     Chong and Forsyth 2020, "Effectively Unbiased FID and Inception Score and where to find them" (arXiv:1911.07023),
-    with the paper's defaults. The bias by the number of real images remains, as there.
+    with the paper's defaults. The bias by the number of real images remains.
 
     Args:
         reals: Moments of real features.
         fakes: Generated features ``[N, D]`` of any float type.
         smallest: Images in the smallest subset, more than D: below, the distance is not linear in 1/N.
-        points: Subsets, 3 or more, evenly from `smallest` to all images.
-        seed: Of the subsets.
-
-    Raises:
-        DataError: See `frechet_distance`.
-        OptionError: There are too few images for such subsets.
+        points: Subsets, 3 or more, evenly spaced from `smallest` to all images.
+        seed: Seed of the subsets.
     """
     check_features("generated features", fakes, least=2)
     _check_moments("real", reals)
     check_dimensions(reals.dimensions, fakes.shape[1])
     if points < 3:
-        raise OptionError(f"a line through {points} points has no error", "take 3 or more")
+        raise OptionError(f"a line through {points} points has no error", "use 3 or more")
     least, most = fakes.shape[1] + 1, len(fakes) - points + 1
     if not least <= smallest <= most:
         raise OptionError(
@@ -138,11 +163,11 @@ def _fit(sizes: list[int], distances: list[float]) -> FrechetInfinity:
 
 
 def _distance(reals: Moments, root: Tensor, fakes: Moments) -> float:
-    """The distance, given `_root` of the first."""
+    """Return the distance, given `_root` of the first covariance."""
     device = root.device
     covariance = fakes.covariance.to(device)
     values: Tensor = torch.linalg.eigvalsh(root.T @ covariance @ root)
-    # No more of them than the rank of `covariance` are other than 0: the roots of what rounding left would add up.
+    # Eigenvalues beyond the rank of `covariance` are rounding errors, whose roots would add up.
     shared = values[-min(fakes.count - 1, fakes.dimensions) :].clamp(min=0).sqrt().sum()
     shift = (reals.mean - fakes.mean.to(device)).square().sum()
     distance = shift + reals.covariance.trace() + covariance.trace() - 2 * shared
@@ -150,14 +175,14 @@ def _distance(reals: Moments, root: Tensor, fakes: Moments) -> float:
 
 
 def _root(moments: Moments) -> Tensor:
-    """``[D, R]`` whose product with its transpose is the covariance, of rank R."""
+    """Return ``[D, R]`` whose product with its transpose is the covariance of rank R."""
     covariance = moments.covariance
     rank = min(moments.count - 1, moments.dimensions)
-    lost = (moments.dimensions + 100) * _EPSILON  # rounding of a product of that size, and of the covariance itself
+    lost = (moments.dimensions + 100) * _EPSILON  # rounding of the product and of the covariance
     if rank == moments.dimensions:
         triangle: Tensor
         triangle, failed = torch.linalg.cholesky_ex(covariance)
-        # Pivots of a singular covariance may be rounding, which grows as others are small: then eigenvalues decide.
+        # Small pivots may be rounding errors of a singular covariance: then use eigenvalues.
         if not failed and bool((triangle.diagonal().square() > _EPSILON**0.5 * covariance.diagonal()).all()):
             return triangle
     values, vectors = (each[..., -rank:] for each in torch.linalg.eigh(covariance))
@@ -170,5 +195,5 @@ def _check_moments(name: str, moments: Moments) -> None:
     if moments.count < 2:
         raise DataError(
             f"{name} features are of {moments.count} image{'s' * (moments.count != 1)}",
-            "a Frechet distance needs 2 or more, and 10,000 to mean something",
+            "a Frechet distance needs 2 or more, and about 10,000 to be reliable",
         )

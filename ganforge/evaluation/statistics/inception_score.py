@@ -1,4 +1,4 @@
-"""The inception score: whether a classifier is sure of each image and sees all classes over all images."""
+"""Inception score: certain classes per image, and diverse classes over all images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ganforge.evaluation.statistics.features import check_features, to_float64
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionScore:
-    """An inception score.
+    """Inception score.
 
     Attributes:
-        mean: Over the splits, from 1 to the number of classes; higher is better.
-        deviation: Of the splits' values, divided by their number.
+        mean: Mean over the splits, from 1 to the number of classes; higher is better.
+        deviation: Population standard deviation over the splits.
     """
 
     mean: float
@@ -27,19 +27,15 @@ class InceptionScore:
 
 
 def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 2020) -> InceptionScore:
-    """``exp(H(mean p) - mean H(p))`` with p the classes' probabilities of an image and H the entropy in nats.
+    """Return ``exp(H(mean p) - mean H(p))`` of class probabilities p with the entropy H in nats.
 
-    Salimans et al. 2016, "Improved Techniques for Training GANs". Images are shuffled and split as torch-fidelity does
-    from an equal seed, with its defaults. It grows with the number of images in a split: compare equal ones.
+    Salimans et al. 2016, "Improved Techniques for Training GANs". Images are shuffled and split as in torch-fidelity,
+    with its defaults. The score grows with the number of images per split: compare equal ones.
 
     Args:
-        logits: ``[N, K]`` of any float type, a row for each generated image.
-        splits: Parts, 1 to N.
-        seed: Of the shuffling.
-
-    Raises:
-        DataError: See `check_features`.
-        OptionError: There are not as many images as splits.
+        logits: ``[N, K]`` of any float type, a row per generated image.
+        splits: Number of splits, 1 to N.
+        seed: Seed of the shuffle.
     """
     check_features("logits", logits)
     if not 1 <= splits <= len(logits):

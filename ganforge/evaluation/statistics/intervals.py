@@ -1,4 +1,4 @@
-"""How far a value may be off: intervals by resampling, and over several seeds."""
+"""Confidence intervals by resampling and over seeds."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ from torch import Tensor
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.evaluation.statistics.features import check_features
 
+MIN_FOR_INTERVAL = 20
+"""Minimum number of images for an interval."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value and an interval of confidence.
-
-    Attributes:
-        value: The estimate.
-        low: Lower end.
-        high: Upper end.
-        level: Confidence in (0, 1).
-    """
+    """Confidence interval of a value, with the level in (0, 1)."""
 
     value: float
     low: float
@@ -32,82 +28,32 @@ class Interval:
     level: float
 
     def within(self, low: float, high: float = math.inf) -> Interval:
-        """The part of it where the true value can lie."""
+        """Clip the interval to a range of valid values."""
         return replace(self, low=max(self.low, low), high=min(self.high, high))
-
-
-def bootstrap_interval(
-    statistic: Callable[..., float], *sets: Tensor, draws: int = 1000, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """The percentile bootstrap: quantiles of a statistic over sets drawn anew, with replacement, from the given ones.
-
-    Efron 1979, "Bootstrap Methods: Another Look at the Jackknife". For means, shares and the inception score. What
-    compares images with one another sees the repeated ones: that moves a Frechet or kernel distance up, and precision,
-    recall and coverage down, by more than the interval is wide. For these take `half_sample_interval`.
-
-    Args:
-        statistic: From as many tensors to a number.
-        sets: Features ``[N, D]``; rows of each are drawn apart from the others'.
-        draws: How often, 2 or more.
-        level: Confidence in (0, 1).
-        seed: Of the draws.
-
-    Raises:
-        DataError: See `check_features`, or the statistic is not finite.
-        OptionError: `draws` or `level` is out of range.
-    """
-    _check_level(level)
-    if draws < 2:
-        raise OptionError(f"{draws} draws give no interval", "take 2 or more; 1000 are usual")
-    for features in sets:
-        check_features("features", features)
-    source, found = np.random.RandomState(seed), np.empty(draws)
-    value = float(statistic(*sets))
-    for draw in range(draws):
-        rows = [torch.from_numpy(source.randint(len(each), size=len(each))) for each in sets]
-        found[draw] = statistic(*(each[chosen.to(each.device)] for each, chosen in zip(sets, rows, strict=True)))
-    if not np.isfinite([value, *found]).all():
-        raise DataError("a statistic is not finite on all resampled sets", "there are too few images for it")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=value, low=float(low), high=float(high), level=level)
 
 
 def half_sample_interval(
     statistic: Callable[..., float], *sets: Tensor, draws: int = 20, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """An interval from random halves of the sets, in which no image comes twice.
+    """Return a statistic with an interval from random halves of the sets, drawn without replacement.
 
     Politis and Romano 1994, "Large Sample Confidence Regions Based on Subsamples under Minimal Assumptions". Values of
-    halves spread about their mean as values of whole sets do about theirs, if the variance falls as 1/N; where it falls
-    faster, as for distances of nearly equal distributions, the interval is too wide. It is of what the statistic is on
-    average for as many images, with the bias that it then has.
+    halves spread like those of whole sets if the variance falls as 1/N; the interval is too wide where it falls faster,
+    as for distances of nearly equal distributions. The interval includes the bias for this number of images.
 
     Args:
-        statistic: From as many tensors to a number.
-        sets: Features ``[N, D]`` of 4 rows or more; halves of each are drawn apart from the others'.
-        draws: How often, 2 or more.
+        statistic: Function from as many tensors to a number.
+        sets: Features ``[N, D]`` of 4 rows or more; halves of each set are independent.
+        draws: Number of halves, 2 or more.
         level: Confidence in (0, 1).
-        seed: Of the draws.
-
-    Raises:
-        DataError: See `check_features`, or the statistic is not finite.
-        OptionError: `draws` or `level` is out of range.
+        seed: Seed of the draws.
     """
     found = [float(statistic(*halves)) for halves in half_samples(*sets, draws=draws, seed=seed)]
     return spread_interval(float(statistic(*sets)), found, level=level)
 
 
 def half_samples(*sets: Tensor, draws: int = 20, seed: int = 0) -> Iterator[tuple[Tensor, ...]]:
-    """Random halves of sets, drawn without replacement and apart from each other; see `half_sample_interval`.
-
-    Args:
-        sets: Features ``[N, D]`` of 4 rows or more.
-        draws: How often.
-        seed: Of the draws.
-
-    Raises:
-        DataError: See `check_features`.
-    """
+    """Yield `draws` independent random halves of sets ``[N, D]`` of 4 rows or more; see `half_sample_interval`."""
     for features in sets:
         check_features("features", features, least=4)
     source = np.random.RandomState(seed)
@@ -117,16 +63,12 @@ def half_samples(*sets: Tensor, draws: int = 20, seed: int = 0) -> Iterator[tupl
 
 
 def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95) -> Interval:
-    """Student's interval about a value whose error is spread as other draws of it are.
+    """Return Student's interval of a value whose error spreads like other draws of it.
 
     Args:
-        value: The estimate.
-        draws: 2 or more, taken to be normally distributed; what they are on average does not matter.
+        value: Estimate.
+        draws: 2 or more normally distributed values of any mean.
         level: Confidence in (0, 1).
-
-    Raises:
-        DataError: One is not finite.
-        OptionError: There are fewer than 2 draws, or `level` is out of range.
     """
     _check_level(level)
     _check_draws(value, draws)
@@ -135,21 +77,12 @@ def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
-    """Student's interval about the mean of independent values, such as those of a run repeated with other seeds.
-
-    Args:
-        values: 2 or more, taken to be normally distributed.
-        level: Confidence in (0, 1).
-
-    Raises:
-        DataError: There are fewer than 2, or one is not finite.
-        OptionError: `level` is out of range.
-    """
+    """Return Student's interval of the mean of independent, normal values, such as runs of several seeds."""
     _check_level(level)
     if len(values) < 2:
         raise DataError(f"an interval over {len(values)} value{'s' * (len(values) != 1)}", "2 or more are needed")
     if not np.isfinite(values).all():
-        raise DataError(f"not all of {len(values)} values are finite", "leave out runs that have none")
+        raise DataError(f"not all of {len(values)} values are finite", "leave out runs whose values are not")
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     reach = student_quantile(level, len(values) - 1) * deviation / math.sqrt(len(values))
@@ -159,13 +92,12 @@ def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
 def share_interval(
     share: float, count: int, *, draws: Sequence[float] = (), most: float = 1.0, level: float = 0.95
 ) -> Interval:
-    """Wilson's score interval of a share with continuity correction, which has no zero width at 0 and 1.
+    """Return Wilson's score interval of a share with continuity correction, whose width is above 0 at 0 and 1.
 
-    Newcombe 1998, "Two-Sided Confidence Intervals for the Single Proportion", method 4: without the correction shares
-    near 0 and 1 are covered too rarely. Where the share depends on more
-    than `count` independent trials, `draws` tell its variance, and the effective number of trials takes the place of
-    `count` (Korn and Graubard 1998, "Confidence Intervals for Proportions with Small Expected Number of Positive
-    Counts"). Without an upper end of the range it is the score interval of a Poisson mean.
+    Newcombe 1998, "Two-Sided Confidence Intervals for the Single Proportion", method 4: without the correction,
+    intervals of shares near 0 and 1 cover too rarely. If the trials are dependent, the variance of `draws` gives an
+    effective number of trials (Korn and Graubard 1998, "Confidence Intervals for Proportions with Small Expected Number
+    of Positive Counts"). With an infinite range, it is the score interval of a Poisson mean.
 
     Args:
         share: In [0, `most`].
@@ -173,10 +105,6 @@ def share_interval(
         draws: Values of random halves, see `half_samples`; 2 or more, or none for independent trials.
         most: Upper end of the range, above 0; infinite for a mean count.
         level: Confidence in (0, 1).
-
-    Raises:
-        DataError: The share is of nothing or out of range, or a draw is not finite.
-        OptionError: `level` is out of range, or there is 1 draw.
     """
     _check_level(level)
     if count < 1 or not 0 <= share <= most:
@@ -189,7 +117,7 @@ def share_interval(
         unit = max(unit, variance / (mean * (1 - mean / most))) if variance > 0 and 0 < mean < most else unit
 
     def end(sign: int) -> float:
-        """A root x of ``(center - x)^2 = reach^2 unit x (1 - x / most)``."""
+        """Root x of ``(center - x)^2 = reach^2 unit x (1 - x / most)``."""
         center, wide = min(max(share + sign * unit / 2, 0.0), most), reach**2 * unit
         width = math.sqrt(wide * (wide + 4 * center * (1 - center / most)))
         return (2 * center + wide + sign * width) / (2 + 2 * wide / most)
@@ -198,12 +126,7 @@ def share_interval(
 
 
 def student_quantile(level: float, freedom: int) -> float:
-    """The t with ``P(|T| <= t) = level`` for Student's distribution.
-
-    Args:
-        level: In (0, 1).
-        freedom: Degrees of freedom, 1 or more.
-    """
+    """Return t with ``P(|T| <= t) = level`` for Student's distribution of `freedom` degrees of freedom."""
     low, high = 0.0, math.pi / 2
     for _ in range(64):
         middle = (low + high) / 2
@@ -212,7 +135,7 @@ def student_quantile(level: float, freedom: int) -> float:
 
 
 def _student(angle: float, freedom: int) -> float:
-    """``P(|T| <= sqrt(freedom) tan(angle))``: the closed form of Abramowitz and Stegun 1964, 26.7.3 and 26.7.4."""
+    """Return ``P(|T| <= sqrt(freedom) tan(angle))`` by Abramowitz and Stegun 1964, 26.7.3 and 26.7.4."""
     cosine = math.cos(angle)
     odd = freedom % 2
     term, total = (cosine if odd else 1.0), 0.0

@@ -1,4 +1,4 @@
-"""The kernel distance (KID): the squared maximum mean discrepancy of features, without bias."""
+"""Kernel distance (KID): the unbiased squared maximum mean discrepancy of features."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BLOCKS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class KernelDistance:
-    """A kernel distance.
+    """Kernel distance.
 
     Attributes:
-        mean: Over the subsets; about 0 for equal distributions, and then often below 0.
-        deviation: Of the subsets' values, divided by their number. It is of single subsets, not of the mean.
-        interval: Of the true distance; see `kernel_distance`.
+        mean: Mean over the subsets; about 0 for equal distributions, and may be negative.
+        deviation: Population standard deviation of single subsets, not of the mean.
+        interval: Interval of the true distance; see `kernel_distance`.
     """
 
     mean: float
@@ -31,33 +31,22 @@ class KernelDistance:
 
 
 def kernel_distance(
-    reals: Tensor,
-    fakes: Tensor,
-    *,
-    subsets: int = 100,
-    subset_size: int = 1000,
-    level: float = 0.95,
-    seed: int = 2020,
+    reals: Tensor, fakes: Tensor, *, subsets: int = 100, subset_size: int = 1000, level: float = 0.95, seed: int = 2020
 ) -> KernelDistance:
-    """The unbiased squared MMD by the kernel ``(x.y / D + 1)^3``.
+    """Return the unbiased squared MMD with the kernel ``(x.y / D + 1)^3``.
 
-    Binkowski et al. 2018, "Demystifying MMD GANs" (arXiv:1801.01401). Mean and deviation are taken over random subsets,
-    those that torch-fidelity draws from an equal seed, with its defaults and generated images as its first input. Such
-    subsets share images, so their spread says little of how far the mean is off. The interval is therefore Student's
-    over disjoint blocks, whose values are independent (Zaremba et al. 2013, "B-test"): 10 blocks, or as many of
-    `subset_size` as there are if that is more.
+    Binkowski et al. 2018, "Demystifying MMD GANs" (arXiv:1801.01401). Mean and deviation are over random subsets, those
+    of torch-fidelity for an equal seed, with its defaults and generated images as its first input. Subsets share
+    images, so the interval is Student's over disjoint, independent blocks (Zaremba et al. 2013, "B-test"): 10 blocks,
+    or more if there are more of `subset_size`.
 
     Args:
         reals: Features ``[N, D]`` of any float type, 4 rows or more.
         fakes: Features ``[M, D]``.
-        subsets: How many are drawn, 1 or more.
+        subsets: Number of subsets, 1 or more.
         subset_size: Rows of each set in a subset, 2 or more.
-        level: Confidence of the interval, in (0, 1).
-        seed: Of subsets and blocks.
-
-    Raises:
-        DataError: See `check_pair`.
-        OptionError: Subsets are larger than the sets, or an option is out of range.
+        level: Confidence in (0, 1).
+        seed: Seed of subsets and blocks.
     """
     check_pair(reals, fakes, least=4)
     smaller = min(len(reals), len(fakes))
@@ -87,7 +76,7 @@ def _rows(features: Tensor, indices: np.ndarray[tuple[int], np.dtype[np.int64]])
 
 
 def _discrepancy(first: Tensor, second: Tensor) -> float:
-    """The unbiased squared MMD of float64 ``[N, D]`` each."""
+    """Return the unbiased squared MMD of float64 ``[N, D]`` each."""
     second = second.to(first.device)
 
     def kernel(left: Tensor, right: Tensor) -> Tensor:

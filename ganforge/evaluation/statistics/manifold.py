@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: whether images lie among the real ones, and the other way round."""
+"""Precision, recall, density and coverage."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from ganforge.contract.errors import OptionError
 from ganforge.evaluation.statistics.features import blocks, check_pair
-from ganforge.evaluation.statistics.neighbors import centre_of, exact_squares, nearest_squares, squared_distances
+from ganforge.evaluation.statistics.neighbors import center_of, exact_squares, nearest_squares, squared_distances
 
 _PAIRS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifoldScores:
-    """How two sets lie to each other, where the ball of an image reaches to its k-th nearest neighbour in its own set.
+    """Overlap of two sets; the ball of an image reaches to its k-th nearest neighbor in its own set.
 
     Attributes:
-        precision: Share of generated images that lie in a real image's ball, closed.
-        recall: Share of real images that lie in a generated image's ball, closed.
-        density: In how many open balls of real images a generated one lies, on average, divided by k; it may exceed 1.
-        coverage: Share of real images in whose open ball a generated one lies.
+        precision: Share of generated images in a real image's closed ball.
+        recall: Share of real images in a generated image's closed ball.
+        density: Mean number of open real balls around a generated image, divided by k; may exceed 1.
+        coverage: Share of real images with a generated one in their open ball.
     """
 
     precision: float
@@ -32,36 +32,29 @@ class ManifoldScores:
 
 
 def precision_recall_density_coverage(
-    reals: Tensor, fakes: Tensor, *, neighbours: int = 3, coverage_neighbours: int = 5
+    reals: Tensor, fakes: Tensor, *, neighbors: int = 3, coverage_neighbors: int = 5
 ) -> ManifoldScores:
-    """Compare two sets by balls about their features.
+    """Return precision, recall, density and coverage of two sets of features.
 
     Precision and recall: Kynkaanniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative
     Models" (arXiv:1904.06991). Density and coverage: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for
-    Generative Models" (arXiv:2002.09797). The defaults are those of the papers.
-
-    As in the code of the papers' authors, balls of precision and recall are closed and those of density and coverage
-    open: an image as far as the k-th neighbour lies inside the former only. All four depend on the numbers of images:
-    compare equal ones. Memory beside the features is about 0.35 GB at D = 2048, for any number of images.
+    Generative Models" (arXiv:2002.09797). Defaults and the open and closed balls follow the papers' code. All four
+    depend on the number of images: compare equal ones. Memory beside the features is about 0.35 GB at D = 2048.
 
     Args:
         reals: Features ``[N, D]`` of any float type.
         fakes: Features ``[M, D]``.
-        neighbours: k of precision and recall, less than N and M.
-        coverage_neighbours: k of density and coverage, less than N.
-
-    Raises:
-        DataError: See `check_pair`.
-        OptionError: There are too few images for so many neighbours.
+        neighbors: k of precision and recall, less than N and M.
+        coverage_neighbors: k of density and coverage, less than N.
     """
     check_pair(reals, fakes, least=2)
-    _check_neighbours("precision and recall", neighbours, min(len(reals), len(fakes)) - 1)
-    _check_neighbours("density and coverage", coverage_neighbours, len(reals) - 1)
-    most = max(neighbours, coverage_neighbours)
+    _check_neighbors("precision and recall", neighbors, min(len(reals), len(fakes)) - 1)
+    _check_neighbors("density and coverage", coverage_neighbors, len(reals) - 1)
+    most = max(neighbors, coverage_neighbors)
     _, around_reals = nearest_squares(reals, reals, most, others_only=True)
-    _, around_fakes = nearest_squares(fakes, fakes, neighbours, others_only=True)
-    narrow, wide = around_reals[:, neighbours - 1], around_reals[:, coverage_neighbours - 1]
-    device, centre = around_reals.device, centre_of(reals)
+    _, around_fakes = nearest_squares(fakes, fakes, neighbors, others_only=True)
+    narrow, wide = around_reals[:, neighbors - 1], around_reals[:, coverage_neighbors - 1]
+    device, center = around_reals.device, center_of(reals)
     recalled, covered = (torch.zeros(len(reals), dtype=torch.bool, device=device) for _ in range(2))
     precise = dense = 0
     for start, rows in blocks(fakes):
@@ -70,7 +63,7 @@ def precision_recall_density_coverage(
         inside = torch.zeros(len(rows), dtype=torch.bool, device=device)
         for first, others in blocks(reals):
             part = slice(first, first + len(others))
-            squares, slack = squared_distances(rows, others, centre)
+            squares, slack = squared_distances(rows, others, center)
             inside |= _within(squares, slack, narrow[part], rows, others).any(dim=1)
             recalled[part] |= _within(squares, slack, reach[:, None], rows, others).any(dim=0)
             near = _within(squares, slack, wide[part], rows, others, is_open=True)
@@ -80,7 +73,7 @@ def precision_recall_density_coverage(
     return ManifoldScores(
         precision=precise / len(fakes),
         recall=recalled.double().mean().item(),
-        density=dense / (coverage_neighbours * len(fakes)),
+        density=dense / (coverage_neighbors * len(fakes)),
         coverage=covered.double().mean().item(),
     )
 
@@ -88,10 +81,7 @@ def precision_recall_density_coverage(
 def _within(
     squares: Tensor, slack: Tensor, reach: Tensor, rows: Tensor, others: Tensor, *, is_open: bool = False
 ) -> Tensor:
-    """Which pairs ``[N, M]`` are no further apart than the root of `reach`; nearer, if balls are open.
-
-    Where rounding could decide, the distance is computed anew, as those that `reach` is made of were.
-    """
+    """Return which pairs ``[N, M]`` are within the root of `reach`; pairs near the limit are computed exactly."""
     inside = squares < reach if is_open else squares <= reach
     doubtful = ((squares - reach).abs() < slack).nonzero()
     for left, right in (pairs.unbind(dim=1) for pairs in torch.split(doubtful, _PAIRS)):
@@ -100,6 +90,6 @@ def _within(
     return inside
 
 
-def _check_neighbours(what: str, count: int, most: int) -> None:
+def _check_neighbors(what: str, count: int, most: int) -> None:
     if not 1 <= count <= most:
-        raise OptionError(f"{what} by {count} nearest neighbours in {most + 1} images", f"take 1 to {most}")
+        raise OptionError(f"{what} by {count} nearest neighbors in {most + 1} images", f"take 1 to {most}")

@@ -1,4 +1,4 @@
-"""Nearest rows of one set of features in another, a block at a time."""
+"""Nearest neighbors among features, in blocks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ganforge.evaluation.statistics.features import blocks, check_features, to_f
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Nearest:
-    """The nearest rows, nearest first.
+    """Nearest rows in ascending distance.
 
     Attributes:
-        indices: Of the rows, int64 ``[N, K]``. Of rows that are equally far, any may be among them.
+        indices: Indices of the rows, int64 ``[N, K]``; ties are in any order.
         distances: Euclidean, float64 ``[N, K]``; exactly 0 for equal rows.
     """
 
@@ -31,10 +31,6 @@ def nearest(queries: Tensor, references: Tensor, *, count: int = 1) -> Nearest:
         queries: ``[N, D]`` of any float type.
         references: ``[M, D]``.
         count: K, 1 to M.
-
-    Raises:
-        DataError: One is no set of features, or their dimensions differ.
-        OptionError: There are not as many references.
     """
     check_features("queries", queries, least=1)
     check_features("references", references, least=1)
@@ -52,24 +48,19 @@ def nearest(queries: Tensor, references: Tensor, *, count: int = 1) -> Nearest:
 def nearest_squares(
     queries: Tensor, references: Tensor, count: int, *, others_only: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Indices ``[N, count]`` and squared distances, nearest first, of checked features.
+    """Return indices ``[N, count]`` and squared distances in ascending order, of checked features ``[N, D]``, ``[M,
+    D]``.
 
-    Products of matrices say which rows are nearest; the distances to these are then computed from differences, so that
-    nothing cancels.
-
-    Args:
-        queries: ``[N, D]``.
-        references: ``[M, D]``.
-        count: 1 to M.
-        others_only: Both are one set, and a row is not its own neighbour; `count` is then less than M.
+    Matrix products find the neighbors; their distances are computed from differences, without cancellation. With
+    `others_only`, both sets are the same and a row is not its own neighbor.
     """
-    centre = centre_of(references)
+    center = center_of(references)
     found = []
     for start, rows in blocks(queries):
         best = torch.full((len(rows), 0), torch.inf, dtype=torch.float64, device=rows.device)
         chosen = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)
         for first, others in blocks(references):
-            squares, _ = squared_distances(rows, others, centre)
+            squares, _ = squared_distances(rows, others, center)
             if others_only and first == start:
                 squares.fill_diagonal_(torch.inf)
             near = squares.topk(min(count, len(others)), dim=1, largest=False)
@@ -83,25 +74,21 @@ def nearest_squares(
     return torch.cat(indices), torch.cat(distances)
 
 
-def centre_of(features: Tensor) -> Tensor:
-    """A point amid them, float64 ``[D]``: from it, products of matrices lose the fewest digits."""
+def center_of(features: Tensor) -> Tensor:
+    """Return the mean row, float64 ``[D]``: products about it lose the fewest digits."""
     sums = [rows.sum(dim=0) for _, rows in blocks(features)]
     return torch.stack(sums).sum(dim=0) / len(features)
 
 
-def squared_distances(first: Tensor, second: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances of float64 ``[N, D]`` from ``[M, D]`` by a product, and how far rounding may have moved them.
-
-    Returns:
-        Two tensors ``[N, M]``.
-    """
-    left, right = first - centre, second.to(first.device) - centre
+def squared_distances(first: Tensor, second: Tensor, center: Tensor) -> tuple[Tensor, Tensor]:
+    """Return squared distances ``[N, M]`` of float64 rows by a product, and bounds of their rounding errors."""
+    left, right = first - center, second.to(first.device) - center
     sizes = left.square().sum(dim=1)[:, None] + right.square().sum(dim=1)
     squares = torch.addmm(sizes, left, right.T, alpha=-2)
     return squares, sizes * (4 * (first.shape[1] + 2) * torch.finfo(torch.float64).eps)
 
 
 def exact_squares(rows: Tensor, references: Tensor, indices: Tensor) -> Tensor:
-    """Squared distances ``[N]`` of float64 rows from those of `references` with these indices, by differences."""
+    """Return squared distances ``[N]`` of float64 rows to `references` at `indices`, by differences."""
     others = references[indices.to(references.device)]
     return (rows - to_float64(others).to(rows.device)).square().sum(dim=1)

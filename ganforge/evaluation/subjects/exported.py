@@ -1,11 +1,9 @@
-"""Exported files as subjects: what is shipped is evaluated as it is, not the network that it was made of."""
+"""Exported files as subjects."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,29 +14,20 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, OptionError
-from ganforge.core.atomic_files import read_bytes
 from ganforge.core.images import to_uint8
 from ganforge.core.json_schema import parse_json
+from ganforge.evaluation.extractors.published import load_torchscript, read_file
 from ganforge.evaluation.subjects.subject import Subject
 from ganforge.sampling import draw_latents
 
 DESCRIPTION = "ganforge.json"
-"""Under which name a file holds what it says of itself."""
+"""Name of the metadata in an exported file."""
 
 
 class ExportedSubject(Subject):
-    """A generator in a file that `ganforge export` wrote; a class for each format says how it is called.
+    """Generator in a file that `ganforge export` wrote, with its bytes and metadata; each format has a subclass.
 
-    Image i is that which `ganforge.generate` draws for the same seed, class and truncation, with fixed noise.
-
-    Args:
-        path: The file.
-        content: Its bytes.
-        text: What it says of itself, as JSON; empty if it says nothing.
-
-    Raises:
-        CheckpointError: Ganforge has not written it, or it is half of a generator.
-        OptionError: It draws no images.
+    Image i equals that of `ganforge.generate` for the same seed, class and truncation, with fixed noise.
     """
 
     kind: str
@@ -50,7 +39,7 @@ class ExportedSubject(Subject):
             part, output = described.get("part", "whole"), described["output"]
             if part != "whole":
                 raise CheckpointError(
-                    f"{path}: holds the {part} half of a generator alone",
+                    f"{path}: holds only the {part} half of a generator",
                     "export it again without --set onnx.part",
                 )
             self.inputs: Mapping[str, Any] = described["inputs"]
@@ -69,64 +58,45 @@ class ExportedSubject(Subject):
                 "made_of": described["card"].get("digest"),
             }
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-            raise CheckpointError(
-                f"{path}: says of itself nothing that ganforge knows", "give a file that ganforge export wrote"
-            ) from None
+            raise CheckpointError(f"{path}: invalid metadata", "use a file of ganforge export") from None
         if output["meaning"] != "images":
-            raise OptionError(f"{path}: draws vectors, and only images are compared by features", "evaluate its run")
+            raise OptionError(f"{path}: generates vectors, and features need images", "evaluate its run")
         self.described = described
         self.home = path.resolve().parent
 
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
-        """See `Subject.draw`.
-
-        Raises:
-            OptionError: A truncation where there is none, or no labels where there are classes or sources.
-        """
         if truncation != 1.0 and "truncation" not in self.inputs:
-            raise OptionError(f"{self.about['name']}: cannot be truncated", "leave --truncation out")
+            raise OptionError(f"{self.about['name']}: truncation is unsupported", "leave --truncation out")
         if labels is None and self.num_classes:
-            raise OptionError(f"{self.about['name']}: draws images of {self.num_classes} classes", "give labels")
+            raise OptionError(f"{self.about['name']}: needs labels of {self.num_classes} classes", "give labels")
         if labels is None and self.source_shape:
-            raise OptionError(f"{self.about['name']}: makes its images of others", "give them as labels")
+            raise OptionError(f"{self.about['name']}: needs source images", "give them as labels")
         z = draw_latents(count, self.z_dim, seed + start)
         with torch.no_grad():
             return to_uint8(self.compute(z, labels, truncation)).cpu()
 
     @abstractmethod
     def compute(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """Images, floats ``[N, C, H, W]`` in [-1, 1], of latents ``[N, z_dim]`` and classes ``[N]``, on the CPU."""
+        """Return images float ``[N, C, H, W]`` in [-1, 1] of latents ``[N, z_dim]`` and classes ``[N]`` on the CPU."""
 
 
 class TorchScriptSubject(ExportedSubject):
-    """A TorchScript file. It holds code, which runs when it is opened and when it draws: give one that you trust.
-
-    Args:
-        path: The file.
-        device: Where it computes.
-
-    Raises:
-        CheckpointError: It cannot be read, is no such file, or is damaged; or as `ExportedSubject`.
-        OptionError: As `ExportedSubject`.
-    """
+    """TorchScript file. It contains code that runs when the file is opened: open trusted files only."""
 
     kind = "torchscript"
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        content, texts = _read(path), {DESCRIPTION: ""}
+        content, texts = read_file(path), {DESCRIPTION: ""}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.network = torch.jit.load(io.BytesIO(content), map_location=device, _extra_files=texts).eval()  # type: ignore[no-untyped-call]
+            self.network = load_torchscript(content, device, texts).eval()
         except RuntimeError:
             raise CheckpointError(
-                f"{path}: is no TorchScript file, or a damaged one", "write it by ganforge export --torchscript"
+                f"{path}: is not TorchScript, or damaged", "write it by ganforge export --torchscript"
             ) from None
         super().__init__(path, content, texts[DESCRIPTION])
         self.device = device
 
     def compute(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """See `ExportedSubject.compute`."""
         options = {} if truncation == 1.0 else {"truncation": truncation}
         classes = None if labels is None else labels.to(self.device)
         images: Tensor = self.network(z.to(self.device), classes, **options)
@@ -134,44 +104,35 @@ class TorchScriptSubject(ExportedSubject):
 
 
 class OnnxSubject(ExportedSubject):
-    """An ONNX graph. ONNX Runtime computes it on the CPU, on whichever device features are computed.
-
-    Args:
-        path: The file.
-
-    Raises:
-        CheckpointError: It cannot be read, is no such file, or is damaged; or as `ExportedSubject`.
-        OptionError: ONNX Runtime is missing; or as `ExportedSubject`.
-    """
+    """ONNX graph, computed on the CPU by ONNX Runtime."""
 
     kind = "onnx"
 
     def __init__(self, path: Path) -> None:
         if importlib.util.find_spec("onnxruntime") is None:
-            raise OptionError(f"{path}: to evaluate it, onnxruntime is needed", 'pip install "ganforge[onnx]"')
+            raise OptionError(f"{path}: onnxruntime is not installed", 'pip install "ganforge[onnx]"')
         import onnxruntime  # type: ignore[import-untyped]
 
-        content, settings = _read(path), onnxruntime.SessionOptions()
+        content, settings = read_file(path), onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         settings.log_severity_level = 4
         try:
             self.session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-        except Exception:  # of classes that have no base but this one
+        except Exception:  # ONNX Runtime errors have no other common base
             raise CheckpointError(
-                f"{path}: is no ONNX graph that ONNX Runtime can run, or a damaged one",
+                f"{path}: is no ONNX graph for ONNX Runtime, or damaged",
                 "write it by ganforge export --onnx",
             ) from None
         super().__init__(path, content, self.session.get_modelmeta().custom_metadata_map.get(DESCRIPTION, ""))
         self.about = {**self.about, "engine": f"onnxruntime {onnxruntime.__version__} on the CPU"}
 
     def compute(self, z: Tensor, labels: Tensor | None, truncation: float) -> Tensor:
-        """See `ExportedSubject.compute`."""
         try:
             return self._run(z, labels, truncation)
-        except Exception as error:  # what it says of itself can be wrong in any way
+        except Exception as error:  # the metadata can be wrong in any way
             text = " ".join(str(error).split())
             raise CheckpointError(
-                f"{self.about['name']}: cannot draw: {type(error).__name__}: {text}",
+                f"{self.about['name']}: cannot generate: {type(error).__name__}: {text}",
                 "write it by ganforge export --onnx",
             ) from error
 
@@ -190,28 +151,12 @@ class OnnxSubject(ExportedSubject):
 
 
 def open_exported(path: Path, device: torch.device) -> ExportedSubject:
-    """The generator in an exported file. Opening a TorchScript file runs code that it holds.
-
-    Args:
-        path: Of which format it is, its ending says.
-        device: Where TorchScript computes; see `OnnxSubject` for ONNX.
-
-    Raises:
-        CheckpointError: It cannot be read, is damaged, half of a generator, or was not written by ganforge.
-        OptionError: Files of that ending cannot be evaluated; what is needed is not installed; it draws no images.
-    """
+    """Open an exported file by its extension; a TorchScript file runs code."""
     if path.suffix == ".pt":
         return TorchScriptSubject(path, device)
     if path.suffix == ".onnx":
         return OnnxSubject(path)
     raise OptionError(
-        f"{path}: a {path.suffix or 'nameless'} file cannot be evaluated",
-        "runs, generator.safetensors, exported .pt and .onnx files, and folders and zips of images can",
+        f"{path}: {path.suffix or 'files without extension'} cannot be evaluated",
+        "use a run, generator.safetensors, an exported .pt or .onnx file, or a folder or zip of images",
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bytes(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error

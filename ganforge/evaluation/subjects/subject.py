@@ -1,4 +1,4 @@
-"""What is evaluated: whatever draws images, or holds them."""
+"""Subjects of evaluation: generators and image folders."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ganforge.sampling import generate_batches
 
 
 class Subject(ABC):
-    """A source of images that are to be compared with real ones.
+    """Source of images to compare with real ones.
 
     Attributes:
-        about: What it is, as JSON: ``kind``, ``name``, ``digest``, and what else is known.
-        shape: ``(C, H, W)`` of its images.
-        num_classes: Classes that it can be asked for; 0 for none.
-        source_shape: ``(C, H, W)`` of the images of which it makes its own; empty if it makes them of latents alone.
-        most: How many images it has; None for any number.
-        home: Folder in which its evaluations are written down.
+        about: JSON object with ``kind``, ``name``, ``digest`` and more.
+        shape: ``(C, H, W)`` of the images.
+        num_classes: Number of classes; 0 for unconditional subjects.
+        source_shape: ``(C, H, W)`` of the source images; empty if there are none.
+        most: Number of images; None if unlimited.
+        home: Folder of ``evaluations.jsonl``.
     """
 
     about: Mapping[str, Any]
@@ -42,34 +42,19 @@ class Subject(ABC):
 
     @abstractmethod
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
-        """Some images.
+        """Return images uint8 ``[N, C, H, W]`` on the CPU.
 
         Args:
-            start: Number of the first.
+            start: Number of the first image.
             count: N.
-            seed: Image i is that of ``seed + i``.
-            labels: Classes ``[N]`` of these images, int64; or sources ``[N, *source_shape]`` in [-1, 1]; None where
-                there are neither.
-            truncation: 1 for none.
-
-        Returns:
-            uint8 ``[N, C, H, W]`` on the CPU.
-
-        Raises:
-            OptionError: A truncation where there is none.
+            seed: Image i has the seed ``seed + i``.
+            labels: Classes ``[N]``, int64, or sources ``[N, *source_shape]`` in [-1, 1], or None.
+            truncation: Truncation psi; 1 for none.
         """
 
 
 class GeneratorSubject(Subject):
-    """A generator.
-
-    Args:
-        generator: On the device that is to compute.
-        card: What its file says of it.
-        home: Where its evaluations are written down.
-        name: What to call it.
-        raw: Whether these are the weights as trained, not their average.
-    """
+    """Generator, with the metadata of its file; `raw` weights are those of the training, not their EMA."""
 
     def __init__(
         self, generator: Generator, card: Mapping[str, Any], home: Path, *, name: str, raw: bool = False
@@ -88,7 +73,6 @@ class GeneratorSubject(Subject):
         }
 
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
-        """See `Subject.draw`."""
         (images,) = generate_batches(
             self.generator, count, seed=seed + start, labels=labels, truncation=truncation, batch=count
         )
@@ -96,13 +80,7 @@ class GeneratorSubject(Subject):
 
 
 class ImagesSubject(Subject):
-    """Images that exist already, in a folder or a zip, in the order of their names.
-
-    Args:
-        data: The images.
-        home: Where their evaluations are written down.
-        name: What to call them.
-    """
+    """Existing images of a folder or zip, sorted by name."""
 
     def __init__(self, data: PackedData, home: Path, *, name: str) -> None:
         self.data = data
@@ -113,27 +91,16 @@ class ImagesSubject(Subject):
         self.about = {"kind": "images", "name": name, "digest": data.fingerprint}
 
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
-        """See `Subject.draw`."""
         images = torch.empty(count, *self.shape, dtype=torch.uint8)
         self.data.gather(torch.arange(start, start + count), images)
         return images
 
 
 class SubjectImages(ImageSet):
-    """So many images of a subject.
+    """Images of a subject, with the seed of the first and their classes or source images.
 
-    Of a folder or zip with more images, some are chosen from the seed and keep their order: its first images may all be
-    of one class. All of them come as torch-fidelity reads them, sorted by name.
-
-    Args:
-        subject: What draws them.
-        count: How many.
-        seed: Of the first; the next has the next.
-        labels: Their classes ``[count]``, int64, or as many images of which they are made; None where there are none.
-        truncation: 1 for none.
-
-    Raises:
-        OptionError: There are not as many, or they cannot be truncated.
+    A larger folder or zip gives a random choice in order, since its first images may all be of one class. Without a
+    choice, images come sorted by name, as in torch-fidelity.
     """
 
     def __init__(
@@ -144,8 +111,8 @@ class SubjectImages(ImageSet):
             if count > subject.most:
                 raise OptionError(f"--samples {count}: {subject.about['name']} has {subject.most} images", "take fewer")
             if truncation != 1.0:
-                raise OptionError(f"--truncation {truncation}: these images are drawn already", "leave it out")
-        elif truncation != 1.0:  # what cannot be truncated says so now, not after the real images
+                raise OptionError(f"--truncation {truncation}: these are existing images", "leave it out")
+        elif truncation != 1.0:  # fail before the real images are processed
             subject.draw(0, 1, seed=seed, labels=None if labels is None else labels[:1], truncation=truncation)
         self.name = "generated images"
         self.count = count
@@ -153,23 +120,22 @@ class SubjectImages(ImageSet):
         self.labels = labels
         self._subject, self._seed, self._truncation = subject, seed, truncation
         self._rows = None if subject.most is None else choose_some(torch.arange(subject.most), count, seed)
-        told = None
+        digest = None
         if isinstance(labels, SourceImages):
-            told = labels.digest
+            digest = labels.digest
         elif labels is not None:
-            told = hashlib.sha256(labels.numpy().astype("<i8").tobytes()).hexdigest()
+            digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes()).hexdigest()
         self.identity = {
             "subject": subject.about["digest"],
             "kind": subject.about["kind"],
             "count": count,
             "seed": seed,
             "truncation": truncation,
-            "labels": told,
+            "labels": digest,
             **({} if self._rows is None else {"rows": digest_indices(self._rows)}),
         }
 
     def read(self, start: int, stop: int) -> Tensor:
-        """See `ImageSet.read`."""
         labels = None if self.labels is None else self.labels[start:stop]
         if self._rows is not None:
             return torch.cat([self._draw(row, 1, None) for row in self._rows[start:stop].tolist()])
