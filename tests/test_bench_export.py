@@ -16,7 +16,7 @@ from ganforge.benchmark.noise import draw_noise, read_spec
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
 from ganforge.benchmark.timing import Timing
 from ganforge.benchmark.training_setup import open_players
-from ganforge.cli.serving import SERVING
+from ganforge.benchmark.report import SERVING
 from ganforge.config.schema import resolve
 from ganforge.contract.errors import GanforgeError
 from ganforge.export.examples import Asked, make_example

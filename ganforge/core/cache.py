@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ganforge.core.atomic_files import sweep
+from ganforge.core.atomic_files import cannot_write, sweep
 from ganforge.core.console import say
 
 
@@ -46,3 +46,13 @@ def usable_cache() -> Iterator[Path]:
         return
     sweep_cache()
     yield cache
+
+
+def check_writable(folder: Path) -> None:
+    """Create a folder if it is missing, and raise GanforgeError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from error
