@@ -22,7 +22,7 @@ from ganforge import DataSpec, ExportReport, GanforgeError, Generator, OptionErr
 from ganforge.core.images import grid, to_uint8
 from ganforge.export import torchscript
 from ganforge.export.project import CppProjectExporter
-from ganforge.export.torchscript import export_torchscript
+from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import cycle_labels, draw_latents, generate
 
@@ -75,7 +75,7 @@ def files(networks, tmp_path_factory) -> dict[str, Path]:
                 "generator": {"name": name, "options": options},
                 "data": {"shape": list(data.shape), "class_names": list(data.class_names)},
             }
-            export_torchscript(networks[kind], card, folder / f"{kind}.pt")
+            TorchScriptExporter().export(networks[kind], card, folder / f"{kind}.pt")
     return {kind: folder / f"{kind}.pt" for kind in KINDS}
 
 

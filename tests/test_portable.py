@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, OptionError, StyleGenerator
-from ganforge.export.examples import Asked, list_examples, make_example
+from ganforge.export.examples import CallOptions, list_examples, make_example
 from ganforge.export.inductor import InductorExporter
+from ganforge.export.inspection import effective_spec
 from ganforge.export.onnx import TOLERANCE, OnnxExporter
 from ganforge.export.portable import Portable
-from ganforge.export.reading import what_it_knows
 from ganforge.export.torchscript import compile_generator
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import digest_tensors
@@ -135,14 +135,14 @@ def test_drawn_noise_is_what_the_network_draws(name, exported):
 def test_examples_cover_batches_truncations_classes_and_noise():
     network = make("stylegan", "input")
     portable = Portable(network, CLASSES)
-    asked = [each.asked for each in list_examples(portable, network)]
+    asked = [each.options for each in list_examples(portable, network)]
     assert {each.count for each in asked} == {1, 7, 64}
     assert {each.truncation for each in asked} == {0.5, 1.0}
     assert {each.noise for each in asked} == {"random", "fixed", "none", "only-coarse", "only-fine"}
     assert {each.cutoff for each in asked} == {-1, 0, 1}
     assert any(each.label == 2 for each in asked)
     coarse, fine = (
-        make_example(portable, network, Asked(2, noise=noise)).inputs["fixed_noise"]
+        make_example(portable, network, CallOptions(2, noise=noise)).inputs["fixed_noise"]
         for noise in ("only-coarse", "only-fine")
     )
     assert (coarse + fine).tolist() == [1.0] * 4
@@ -218,15 +218,15 @@ def test_generators_are_the_same_as_native_code(name, tmp_path):
     assert report.worst_difference <= TOLERANCE
     package = torch._inductor.aoti_load_package(str(report.path))
     about = json.loads(package.get_metadata()["ganforge.json"])
-    example = make_example(Portable(network, CLASSES), network, Asked(5, noise="fixed"))
+    example = make_example(Portable(network, CLASSES), network, CallOptions(5, noise="fixed"))
     assert about["order"] == list(example.inputs)
     torch.testing.assert_close(package(*example.inputs.values()), example.output, rtol=0, atol=1e-4)
 
 
 def test_labels_that_are_never_looked_at_are_no_input():
-    assert what_it_knows(make("dcgan"), CLASSES) == DataSpec((1, 8, 8))
-    assert what_it_knows(make("dcgan", "input"), CLASSES) == CLASSES
-    assert what_it_knows(make("stylegan", "input"), CLASSES) == CLASSES
+    assert effective_spec(make("dcgan"), CLASSES) == DataSpec((1, 8, 8))
+    assert effective_spec(make("dcgan", "input"), CLASSES) == CLASSES
+    assert effective_spec(make("stylegan", "input"), CLASSES) == CLASSES
 
 
 class Small(Generator):

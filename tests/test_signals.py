@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import ganforge
-from ganforge.session import launcher
 from ganforge.runs.folder import RunFolder
+from ganforge.session import launcher
 from ganforge.training import loop
 from ganforge.training.signals import StopRequest
 
