@@ -340,7 +340,7 @@ def test_a_diverged_network_is_refused(tmp_path):
     with torch.no_grad():
         network.layer.bias.fill_(torch.nan)
     for exporter in (OnnxExporter(), InductorExporter()):
-        with pytest.raises(GanforgeError, match="not finite"):
+        with pytest.raises(GanforgeError, match="non-finite"):
             exporter.export(network, card_of(VECTORS), tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
@@ -361,5 +361,5 @@ def test_native_code_for_a_gpu_is_the_same(name, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
 def test_code_for_a_gpu_that_is_not_there_is_refused():
-    with pytest.raises(OptionError, match="device=cuda: torch finds no CUDA device here"):
+    with pytest.raises(OptionError, match="device=cuda: no CUDA device found"):
         InductorExporter(device="cuda")

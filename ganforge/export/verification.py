@@ -169,17 +169,10 @@ def worst_difference(
     Raises:
         GanforgeError: The file fails or differs by more, or the disk is full.
     """
-    tensors: dict[str, Tensor] = {}
-    plain = []
-    for index, call in enumerate(calls):
-        given = {name: value for name, value in call.arguments.items() if isinstance(value, Tensor)}
-        tensors |= {f"{index}.{name}": value for name, value in given.items()}
-        others = {name: value for name, value in call.arguments.items() if name not in given}
-        plain.append({"method": call.method, "arguments": others})
-    outputs = run_subprocess(_CONSUMER, "model.pt", content, tensors, plain, device)
+    outputs = _run(content, calls, device)
     worst = 0.0
-    for index, (call, wanted) in enumerate(zip(calls, expected, strict=True)):
-        difference = _difference(outputs[str(index)], wanted, is_pixels=call.method == "sample_uint8")
+    for call, output, wanted in zip(calls, outputs, expected, strict=True):
+        difference = _difference(output, wanted, is_pixels=call.method == "sample_uint8")
         if not difference <= tolerance:  # so that NaN fails too
             named = [f"a batch of {len(wanted)}", *(name for name in call.arguments if name not in ("z", "count"))]
             raise GanforgeError(
@@ -200,6 +193,18 @@ def _difference(output: Tensor, wanted: Tensor, is_pixels: bool = False) -> floa
     if output.dtype != torch.uint8 or output.shape != shades.shape:
         return math.inf
     return max((output - shades).abs().max().item() - 0.5, 0.0) / 127.5
+
+
+def _run(content: bytes, calls: Sequence[Call], device: str) -> list[Tensor]:
+    tensors: dict[str, Tensor] = {}
+    plain = []
+    for index, call in enumerate(calls):
+        given = {name: value for name, value in call.arguments.items() if isinstance(value, Tensor)}
+        tensors |= {f"{index}.{name}": value for name, value in given.items()}
+        others = {name: value for name, value in call.arguments.items() if name not in given}
+        plain.append({"method": call.method, "arguments": others})
+    outputs = run_subprocess(_CONSUMER, "model.pt", content, tensors, plain, device)
+    return [outputs[str(index)] for index in range(len(calls))]
 
 
 def compare_examples(
