@@ -12,12 +12,12 @@ import torch
 from ganforge.benchmark import inference
 from ganforge.benchmark.inference import LOADERS, Served, call_eager, make_row, measure_serving, time_programs
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
+from ganforge.benchmark.report import SERVING
 from ganforge.benchmark.timing import Timing
 from ganforge.benchmark.training_setup import draw_noise, open_players, read_spec
-from ganforge.cli.serving import SERVING
 from ganforge.config.schema import resolve
 from ganforge.contract.errors import GanforgeError
-from ganforge.export.examples import Asked, make_example
+from ganforge.export.examples import CallOptions, make_example
 from ganforge.export.portable import Portable
 from ganforge.plugins.loading import load_plugins
 from ganforge.plugins.registry import Registry
@@ -71,7 +71,7 @@ def test_each_call_gives_what_the_network_gives_for_its_batch(registry, tmp_path
         paths[exporter.suffix] = tmp_path / f"generator{exporter.suffix}"
         exporter.export(generator, card, paths[exporter.suffix])
     for batch in (1, 64):
-        example = make_example(portable, generator, Asked(batch))
+        example = make_example(portable, generator, CallOptions(batch))
         assert list(example.inputs) == ["z", "labels"]
         with torch.no_grad():
             assert torch.equal(call_eager(generator, example.inputs)(), example.output)

@@ -22,7 +22,7 @@ from ganforge import DataSpec, ExportReport, GanforgeError, Generator, OptionErr
 from ganforge.core.images import grid, to_uint8
 from ganforge.export import torchscript
 from ganforge.export.project import CppProjectExporter
-from ganforge.export.torchscript import export_torchscript
+from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import cycle_labels, draw_latents, generate
 
@@ -75,7 +75,7 @@ def files(networks, tmp_path_factory) -> dict[str, Path]:
                 "generator": {"name": name, "options": options},
                 "data": {"shape": list(data.shape), "class_names": list(data.class_names)},
             }
-            export_torchscript(networks[kind], card, folder / f"{kind}.pt")
+            TorchScriptExporter().export(networks[kind], card, folder / f"{kind}.pt")
     return {kind: folder / f"{kind}.pt" for kind in KINDS}
 
 
@@ -223,19 +223,19 @@ def test_mistakes_with_tensors_are_told(programs, files):
         "labels of int32": "labels is Int [2] on cpu, but must be Long [2] on cpu",
         "labels too few": "labels is Long [1] on cpu, but must be Long [2] on cpu",
         "line unknown": "its summary has no line 'nonsense'",
-        "line no number": "its summary says 'generator: ",
+        "line no number": "invalid line in its summary: 'generator: ",
     }
     of_kind = {
         "conditional": {
             "class 3": "class is 3, but must be from 0 to 2",
             "class -1": "class is -1, but must be from 0 to 2",
-            "truncation 0.5": "cannot be truncated",
+            "truncation 0.5": "does not support truncation",
             "labels too high": "class is 3, but must be from 0 to 2",
             "labels negative": "class is -1, but must be from 0 to 2",
             "styles of two dimensions": "has no method mapping or synthesis",
         },
         "stylegan": {
-            "class 3": "knows no classes",
+            "class 3": "has no classes",
             "truncation 0.5": "no error",
             "cutoff 99": "cutoff is 99, but must be from -1 to 6",
             "styles of two dimensions": "styles is Float [2, 256] on cpu, but must be Float [N, 6, 256] on cpu",
@@ -273,15 +273,17 @@ def test_a_file_that_is_none_is_told_and_nothing_is_written(programs, files, tmp
     outputs.mkdir()
     foreign = inputs / "foreign.pt"
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), foreign)
-    assert "foreign.pt: was not exported by ganforge" in fail(programs, "ganforge_sample", foreign)
+    assert "foreign.pt: not exported by ganforge" in fail(programs, "ganforge_sample", foreign)
     for name, path in spoiled(files["dcgan"], inputs).items():
-        reason = "no such file" if name in ("folder", "none") else "is no TorchScript file, or a damaged one"
+        reason = "file not found" if name in ("folder", "none") else "not a TorchScript file, or a damaged one"
         assert reason in fail(programs, "ganforge_sample", path, "--grid", outputs / "grid.png")
-    assert "no such file" in fail(programs, "ganforge_time", inputs / "none.pt")
+    assert "file not found" in fail(programs, "ganforge_time", inputs / "none.pt")
     for name in ("random", "half", "zip"):
         renamed = (inputs / f"{name}.pt").rename(inputs / f"{name}.pt2")
-        assert "is no AOTInductor package" in fail(programs, "ganforge_sample", renamed, "--grid", outputs / "grid.png")
-    assert "is for ONNX Runtime" in fail(programs, "ganforge_sample", renamed.rename(inputs / "model.onnx"))
+        assert "not an AOTInductor package" in fail(
+            programs, "ganforge_sample", renamed, "--grid", outputs / "grid.png"
+        )
+    assert "requires ONNX Runtime" in fail(programs, "ganforge_sample", renamed.rename(inputs / "model.onnx"))
     assert not any(outputs.iterdir())
 
 
@@ -294,8 +296,8 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(programs, files, t
         "--class is '-1', but must be": [good, "--class", -1],
         "--class is 'cow', but must be": [good, "--class", "cow"],
         "--class is 'cat, dog', but must be": [good, "--class", "cat, dog"],
-        "knows no classes": [files["dcgan"], "--class", 0],
-        "cannot be truncated": [good, "--truncation", 0.5],
+        "has no classes": [files["dcgan"], "--class", 0],
+        "does not support truncation": [good, "--truncation", 0.5],
         "--truncation is '2', but must be a number from 0 to 1": [files["stylegan"], "--truncation", 2],
         "--truncation is 'nan'": [files["stylegan"], "--truncation", "nan"],
         "--count is '0', but must be a number from 1 to 4096": [good, "--count", 0],
@@ -303,12 +305,12 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(programs, files, t
         "--count is '3x'": [good, "--count", "3x"],
         "--count is '99999999999999999999'": [good, "--count", "9" * 20],
         "--seed is '-1'": [good, "--seed", -1],
-        "--seed needs a value": [good, "--seed"],
-        "no such option: --sede": [good, "--sede", 1],
-        "one model at a time": [good, good],
+        "--seed requires a value": [good, "--seed"],
+        "unknown option --sede": [good, "--sede", 1],
+        "give one model": [good, good],
         "must end in .png or .ppm": [good, "--grid", tmp_path / "grid.jpg"],
         "grid.ppm: cannot be written": [good, "--grid", tmp_path / "none" / "grid.ppm"],
-        "there is no such file": [tmp_path / "two\nlines.pt"],
+        "file not found": [tmp_path / "two\nlines.pt"],
     }
     for message, arguments in mistakes.items():
         assert message in fail(programs, "ganforge_sample", *arguments)
@@ -372,7 +374,7 @@ def test_a_project_is_replaced_and_what_is_not_its_own_stays(networks, tmp_path,
         assert hashlib.sha256((project / name).read_bytes()).hexdigest() == digest
     assert [path.name for path in project.parent.iterdir()] == ["generator-cpp"]
     (project / "CMakeLists.txt").write_text("# my own\n")
-    with pytest.raises(OptionError, match=r"CMakeLists.txt has been changed since it was exported"):
+    with pytest.raises(OptionError, match=r"CMakeLists.txt was modified after its export"):
         write_project(networks, project)
     assert (project / "CMakeLists.txt").read_text() == "# my own\n"
 
@@ -386,7 +388,7 @@ def test_what_is_no_project_is_left_alone(networks, tmp_path, unproved, monkeypa
     (tmp_path / "listed").mkdir()
     (tmp_path / "listed" / "SHA256SUMS").write_text("0" * 64 + "  ../generator.pt\n" + "0" * 64 + "  generator.pt\n")
     for name in ("file", "folder", "listed"):
-        with pytest.raises(OptionError, match="is there, and no earlier export of this kind"):
+        with pytest.raises(OptionError, match="already exists, and is not an earlier export of this kind"):
             write_project(networks, tmp_path / name)
     assert [path.read_text() for path in (tmp_path / "file", tmp_path / "folder" / "generator.pt")] == ["mine", "mine"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "folder", "listed"]
@@ -492,7 +494,7 @@ def test_a_package_of_aotinductor_is_drawn_from(programs, tmp_path):
     check_drawing(programs, "", model, tmp_path)
     lines = dict(line.split(": ", 1) for line in succeed(programs, "ganforge_check", "mistakes", model).splitlines())
     assert "labels is Long [1]" in lines["labels too few"]
-    assert "only .pt files of generators by styles do" in lines["noise loud"]
+    assert "only .pt files of style-based generators do" in lines["noise loud"]
 
 
 @pytest.fixture(scope="session")
@@ -551,7 +553,7 @@ def test_a_file_that_onnx_runtime_cannot_read_is_told(programs, onnx_model, tmp_
     for name, path in spoiled(onnx_model, tmp_path).items():
         error = fail(programs, "ganforge_sample_onnx", path, "--grid", tmp_path / "grid.png")
         assert str(path) in error
-        assert ("no such file" in error) == (name in ("folder", "none"))
-    assert "was not exported by ganforge" in fail(programs, "ganforge_sample_onnx", onnx_model.with_name("bare.onnx"))
-    assert "its inputs are not those" in fail(programs, "ganforge_sample_onnx", onnx_model.with_name("turned.onnx"))
+        assert ("file not found" in error) == (name in ("folder", "none"))
+    assert "not exported by ganforge" in fail(programs, "ganforge_sample_onnx", onnx_model.with_name("bare.onnx"))
+    assert "its inputs do not match" in fail(programs, "ganforge_sample_onnx", onnx_model.with_name("turned.onnx"))
     assert not (tmp_path / "grid.png").exists()

@@ -19,14 +19,13 @@ from ganforge import DataSpec, GanforgeError, Generator, OptionError, PluginErro
 from ganforge.cli import main
 from ganforge.core.images import to_uint8
 from ganforge.export import torchscript, verification
-from ganforge.export.folding import DoubleToFew, SpreadPixel, fold, quicken, replace_layers
+from ganforge.export.folding import PhaseShuffle, PixelToKernel, fold, fold_and_replace, replace_layers
 from ganforge.export.scripting import script
 from ganforge.export.torchscript import (
     TOLERANCE,
     TOLERANCES,
     TorchScriptExporter,
     compile_generator,
-    export_torchscript,
 )
 from ganforge.export.weights import SafetensorsExporter
 from ganforge.runs.checkpoint import load_generator, save_generator
@@ -140,7 +139,8 @@ def exported(tmp_path_factory):
     """Each kind's file and report."""
     folder = tmp_path_factory.mktemp("exported")
     return {
-        kind: export_torchscript(make(kind), card_of(data), folder / f"{kind}.pt") for kind, (_, data) in KINDS.items()
+        kind: TorchScriptExporter().export(make(kind), card_of(data), folder / f"{kind}.pt")
+        for kind, (_, data) in KINDS.items()
     }
 
 
@@ -239,14 +239,14 @@ def test_the_file_tells_how_to_call_it_and_what_it_holds(exported):
 
 def test_equal_weights_give_equal_bytes_under_any_name(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(torchscript, "worst_difference", lambda *arguments: 0.0)
-    export_torchscript(make("convolutional"), card_of(IMAGES), tmp_path / "other.pt")
+    TorchScriptExporter().export(make("convolutional"), card_of(IMAGES), tmp_path / "other.pt")
     assert (tmp_path / "other.pt").read_bytes() == exported["convolutional"].path.read_bytes()
 
 
 def test_the_original_and_the_random_state_are_left_alone(tmp_path):
     original = InsistsOnLabels(CLASSES).double().train()
     before, random = copy.deepcopy(original.state_dict()), torch.get_rng_state()
-    report = export_torchscript(original, card_of(CLASSES), tmp_path / "new" / "model.pt")
+    report = TorchScriptExporter().export(original, card_of(CLASSES), tmp_path / "new" / "model.pt")
     assert report.num_examples == 72 + 2 * 72 + 2 * 7, "a network that insists on labels is called with labels alone"
     assert torch.equal(torch.get_rng_state(), random)
     assert original.training
@@ -281,7 +281,7 @@ def test_a_network_that_is_another_once_compiled_is_refused_and_nothing_is_left(
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     with pytest.raises(GanforgeError, match=message):
-        export_torchscript(network(), card_of(VECTORS), tmp_path / "new" / "model.pt")
+        TorchScriptExporter().export(network(), card_of(VECTORS), tmp_path / "new" / "model.pt")
     assert [path.name for path in tmp_path.rglob("*")] == ["scratch"]
 
 
@@ -294,14 +294,14 @@ def test_an_output_that_is_not_finite_or_of_another_shape_is_refused(spoil, tmp_
 
     monkeypatch.setattr(verification, "_run", run)
     with pytest.raises(GanforgeError, match=r"differs from the original by (nan|inf)"):
-        export_torchscript(original, card_of(VECTORS), tmp_path / "model.pt")
+        TorchScriptExporter().export(original, card_of(VECTORS), tmp_path / "model.pt")
 
 
 def test_an_older_file_survives_a_failed_export(tmp_path):
     path = tmp_path / "model.pt"
     path.write_bytes(b"older")
     with pytest.raises(GanforgeError):
-        export_torchscript(TakesKeywords(), card_of(VECTORS), path)
+        TorchScriptExporter().export(TakesKeywords(), card_of(VECTORS), path)
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -310,13 +310,13 @@ def test_a_diverged_network_is_refused(tmp_path):
     original = Small()
     with torch.no_grad():
         original.layer.bias.fill_(torch.inf)
-    with pytest.raises(GanforgeError, match="not finite"):
-        export_torchscript(original, card_of(VECTORS), tmp_path / "model.pt")
+    with pytest.raises(GanforgeError, match="non-finite"):
+        TorchScriptExporter().export(original, card_of(VECTORS), tmp_path / "model.pt")
 
 
 def test_a_network_of_another_shape_than_its_data_is_refused(tmp_path):
-    with pytest.raises(PluginError, match=r"gives \[1, 2\] where its data ask for \[1, 3\]"):
-        export_torchscript(Small(), card_of(DataSpec((3,))), tmp_path / "model.pt")
+    with pytest.raises(PluginError, match=r"returns shape \[1, 2\], its data have \[1, 3\]"):
+        TorchScriptExporter().export(Small(), card_of(DataSpec((3,))), tmp_path / "model.pt")
 
 
 class TakesKeywords(Small):
@@ -407,7 +407,7 @@ class TriesThings(Small):
 )
 def test_what_cannot_be_compiled_is_told_in_one_line_with_place_and_rule(network, rule, tmp_path):
     with pytest.raises(GanforgeError, match="cannot be compiled by TorchScript") as caught:
-        export_torchscript(network(), card_of(VECTORS), tmp_path / "model.pt")
+        TorchScriptExporter().export(network(), card_of(VECTORS), tmp_path / "model.pt")
     assert "\n" not in caught.value.message
     assert network.__name__ in caught.value.message
     caught.match(rule)
@@ -462,7 +462,7 @@ def test_sample_takes_classes_and_truncation_and_refuses_what_does_not_fit(expor
     for network, arguments, message in (
         (conditional, (0, 1), "count=0 must be at least 1"),
         (conditional, (2, 1, labels), "labels must be 2 classes"),
-        (truncatable, (3, 1, labels), "knows no classes"),
+        (truncatable, (3, 1, labels), "has no classes"),
     ):
         with pytest.raises(torch.jit.Error, match=message):
             network.sample(*arguments)
@@ -556,10 +556,10 @@ def test_a_convolution_that_is_used_twice_or_a_network_that_views_its_maps_stays
             return super().forward(z).view(len(z), 3 * 8 * 8)
 
     network, z = Viewing().eval(), torch.randn(5, 6)
-    assert quicken(network, lambda each: [each(z)], 1e-6) is network
+    assert fold_and_replace(network, lambda each: [each(z)], 1e-6) is network
     network = Row().eval()
-    assert quicken(network, lambda each: [each(z)], 1e-6) is not network
-    assert quicken(network, lambda each: [each(z) * (1 + (each is network))], 1e-6) is network
+    assert fold_and_replace(network, lambda each: [each(z)], 1e-6) is not network
+    assert fold_and_replace(network, lambda each: [each(z) * (1 + (each is network))], 1e-6) is network
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -567,12 +567,12 @@ def test_the_ends_of_a_network_are_computed_in_another_way(bias):
     torch.manual_seed(0)
     first = nn.ConvTranspose2d(6, 8, (4, 3), bias=bias).double()
     pixels = torch.randn(5, 6, 1, 1, dtype=torch.float64)
-    torch.testing.assert_close(SpreadPixel(first)(pixels), first(pixels), rtol=0, atol=1e-12)
+    torch.testing.assert_close(PixelToKernel(first)(pixels), first(pixels), rtol=0, atol=1e-12)
     last = nn.ConvTranspose2d(8, 3, 4, 2, 1, bias=bias).double()
     maps = torch.randn(5, 8, 3, 7, dtype=torch.float64)
     for layout in (torch.contiguous_format, torch.channels_last):
         last = last.to(memory_format=layout)
-        torch.testing.assert_close(DoubleToFew(last)(maps), last(maps), rtol=0, atol=1e-12)
+        torch.testing.assert_close(PhaseShuffle(last)(maps), last(maps), rtol=0, atol=1e-12)
 
 
 def test_only_layers_that_are_given_one_pixel_or_give_few_channels_are_replaced():
@@ -586,7 +586,7 @@ def test_only_layers_that_are_given_one_pixel_or_give_few_channels_are_replaced(
     changed = copy.deepcopy(network)
     replace_layers(changed, lambda each: each(torch.randn(2, 6)))
     kinds = [type(each) for each in changed.layers]
-    assert kinds == [SpreadPixel, nn.BatchNorm2d, nn.ReLU, nn.ConvTranspose2d, nn.ConvTranspose2d, DoubleToFew]
+    assert kinds == [PixelToKernel, nn.BatchNorm2d, nn.ReLU, nn.ConvTranspose2d, nn.ConvTranspose2d, PhaseShuffle]
     assert changed.state_dict().keys() == network.state_dict().keys()
     z = torch.randn(5, 6)
     torch.testing.assert_close(changed(z), network(z), rtol=0, atol=1e-6)
@@ -620,7 +620,7 @@ def test_noise_in_fewer_bits_is_compared_with_the_same_noise():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_file_for_cuda_needs_cuda():
-    with pytest.raises(OptionError, match="torch finds no CUDA device here"):
+    with pytest.raises(OptionError, match="no CUDA device found"):
         TorchScriptExporter(device="cuda")
 
 
@@ -657,7 +657,7 @@ def test_weights_are_given_away_as_they_are(tmp_path):
     assert report.num_examples == len(generator.state_dict())
     with torch.no_grad():
         next(generator.parameters()).add_(1)
-    with pytest.raises(GanforgeError, match="not those that the generator's card tells of"):
+    with pytest.raises(GanforgeError, match="do not match the generator's card"):
         SafetensorsExporter().export(generator, card, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 
@@ -722,15 +722,15 @@ def test_the_command_writes_folders_beside_files(tmp_path, capsys, monkeypatch):
         (["--safetensors", "--to", "one.pt"], "ends in .safetensors"),
         (["--format", "safetensor"], "did you mean 'safetensors'"),
         (["--set", "torchscript.precision=int8"], "'int8' is invalid"),
-        (["--set", "safetensors.x=1"], "'safetensors' is not exported to"),
+        (["--set", "safetensors.x=1"], "'safetensors' is not exported"),
         (["--safetensors", "--set", "safetensors.x=1"], "has no option 'x'"),
         (["--onnx", "--set", "onnx.part=half"], "'half' is invalid"),
         (["--onnx", "--set", "onnx.part=mapping"], "MLPGenerator has no styles"),
         (["--onnx", "--to", "one.pt"], "ends in .onnx"),
         (["--pt2", "--set", "pt2.precision=float16"], "'float16' is invalid"),
-        (["--cpp-project", "project", "--to", "one.pt"], "no format is asked for whose place it could be"),
-        (["--web", "page"], "makes 2, which is no picture"),
-        (["--format", "web", "--to", "a.page"], "makes 2, which is no picture"),
+        (["--cpp-project", "project", "--to", "one.pt"], "no format uses it"),
+        (["--web", "page"], "generates 2, not images"),
+        (["--format", "web", "--to", "a.page"], "generates 2, not images"),
     ],
 )
 def test_the_command_tells_a_mistake_in_one_line(arguments, message, tmp_path, capsys):

@@ -61,19 +61,19 @@ def point_elsewhere(path):
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda path: path.write_text("mine"), "page is there, and no earlier export of this kind"),
+        (lambda path: path.write_text("mine"), "page already exists, and is not an earlier export of this kind"),
         (
             lambda path: path.mkdir() or (path / "diary").write_text("mine"),
-            "page is there, and no earlier export of this kind",
+            "page already exists, and is not an earlier export of this kind",
         ),
-        (lambda path: path.symlink_to("nowhere"), "page is there, and no earlier export of this kind"),
-        (lambda path: write_other(path), "page is there, and no earlier export of this kind"),
+        (lambda path: path.symlink_to("nowhere"), "page already exists, and is not an earlier export of this kind"),
+        (lambda path: write_other(path), "page already exists, and is not an earlier export of this kind"),
         (
             lambda path: path.mkdir() or (path / SUMS).write_text("nonsense"),
-            "page is there, and no earlier export of this kind",
+            "page already exists, and is not an earlier export of this kind",
         ),
-        (change, "page/a has been changed since it was exported"),
-        (point_elsewhere, "page is there, and no earlier export of this kind"),
+        (change, "page/a was modified after its export"),
+        (point_elsewhere, "page already exists, and is not an earlier export of this kind"),
     ],
 )
 def test_what_others_wrote_is_left_alone(tmp_path, prepare, message):

@@ -14,10 +14,10 @@ from ganforge import GanforgeError
 from ganforge.config.schema import OptimizerConfig, TrainingConfig, resolve
 from ganforge.config.sources import SECTIONS, load_layers, read_config
 from ganforge.plugins.registry import Registry
-from ganforge.report.evaluations import show_evaluations
-from ganforge.report.numbers import show_curves, show_scores
-from ganforge.report.reading import read_story
-from ganforge.report.sections import show_commands, show_origin, tell_facts, tell_warnings
+from ganforge.report.evaluations import evaluations_section
+from ganforge.report.numbers import curves_section, scores_section
+from ganforge.report.reading import read_run
+from ganforge.report.sections import commands_section, facts_section, provenance_section, warnings_section
 from ganforge.runs.folder import RunFolder
 
 REGISTRY = Registry.installed()
@@ -164,9 +164,17 @@ def test_rows_of_a_run_with_a_value_that_nobody_expects(folder, name, place, val
     path.write_bytes("".join(texts[:place]).encode() + value + "".join(texts[place + 1 :]).encode() + b"\n")
     (folder / "config.json").write_text('{"recipe": "dcgan"}')
     with guarded():
-        story = read_story(RunFolder(folder))
+        story = read_run(RunFolder(folder))
         assert all("\n" not in each for each in story.problems)
-        for show in (tell_facts, tell_warnings, show_curves, show_scores, show_evaluations, show_origin, show_commands):
+        for show in (
+            facts_section,
+            warnings_section,
+            curves_section,
+            scores_section,
+            evaluations_section,
+            provenance_section,
+            commands_section,
+        ):
             show([story])
     path.unlink()
 

@@ -15,7 +15,7 @@ from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
 from ganforge.data.store import PackedData
 from ganforge.export.scripting import script
-from ganforge.export.torchscript import export_torchscript
+from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import load_generator, read_tensors
 from ganforge.runs.folder import RunFolder
@@ -230,7 +230,7 @@ def test_weights_come_back_at_their_stage_and_export_at_it(factory, images):
 def test_an_exported_file_draws_at_its_stage(tmp_path):
     z, generator = torch.randn(3, 5), make(PGGANGenerator, images=110)
     card = {"generator": {"name": "pggan", "options": {}}, "data": {"shape": [3, 16, 16], "class_names": []}}
-    report = export_torchscript(generator, card, tmp_path / "generator.pt")
+    report = TorchScriptExporter().export(generator, card, tmp_path / "generator.pt")
     with torch.no_grad():
         assert torch.allclose(torch.jit.load(report.path)(z), generator(z), atol=1e-5)
 

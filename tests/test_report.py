@@ -21,7 +21,7 @@ from ganforge.evaluation.statistics import Interval
 from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
-from ganforge.report.sections import tell_speed
+from ganforge.report.sections import describe_speed
 from ganforge.runs.metric_rows import Row
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
@@ -192,8 +192,8 @@ def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
 
 def test_the_speed_of_a_run_is_its_mean_and_the_last():
     row = Row(images=1000, seconds=4.0, numbers={"images_per_second": 62.0})
-    assert tell_speed(row) == "250 images/s on average, 62 at last"
-    assert tell_speed(None) == ""
+    assert describe_speed(row) == "250 images/s on average, 62 at last"
+    assert describe_speed(None) == ""
 
 
 def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp_path):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import ganforge
-from ganforge.cli import launch
 from ganforge.runs.folder import RunFolder
+from ganforge.session import launcher
 from ganforge.training import loop
 from ganforge.training.signals import StopRequest
 
@@ -173,17 +173,17 @@ def test_workers_save_and_end_when_their_launcher_is_killed(here, image_folder, 
     ],
 )
 def test_workers_that_do_not_end_after_one_failed_are_ended(monkeypatch, script, failed):
-    monkeypatch.setattr(launch, "GRACE", 0.2)
-    workers = launch.Workers(2)
+    monkeypatch.setattr(launcher, "GRACE", 0.2)
+    workers = launcher.Workers(2)
     workers.start([sys.executable, "-S", "-c", script], [{"RANK": "0"}, {"RANK": "1"}])
     workers.wait([])
     assert workers.failed == failed
 
 
 def test_workers_that_hang_after_a_second_signal_are_killed(monkeypatch):
-    monkeypatch.setattr(launch, "GRACE", 0.2)
+    monkeypatch.setattr(launcher, "GRACE", 0.2)
     script = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
-    workers = launch.Workers(1)
+    workers = launcher.Workers(1)
     workers.start([sys.executable, "-S", "-c", script], [{}])
     time.sleep(0.3)
     workers.wait([signal.SIGTERM, signal.SIGTERM])

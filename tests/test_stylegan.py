@@ -308,7 +308,7 @@ def test_the_exported_file_is_proved_for_styles_and_noise_and_describes_them(tmp
         "generator": {"name": "stylegan", "options": {}},
         "data": {"shape": [3, 8, 8], "class_names": list(CLASSES.class_names)},
     }
-    report = torchscript.export_torchscript(make(CLASSES, conditioning="input"), card, tmp_path / "model.pt")
+    report = torchscript.TorchScriptExporter().export(make(CLASSES, conditioning="input"), card, tmp_path / "model.pt")
     # With and without labels, truncated and not; styles by kinds of noise; from seeds floats and pixels, and once more
     # with labels and by kinds of noise.
     assert report.num_examples == 2 * (1 + 7 + 64) + 7 * 5 + 2 * 2 * (1 + 7 + 64) + 2 * 7 + 7 * 5
@@ -340,7 +340,7 @@ def test_an_export_whose_noise_is_another_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "_run", run)
     card = {"generator": {"name": "stylegan", "options": {}}, "data": {"shape": [3, 8, 8], "class_names": []}}
     with pytest.raises(ganforge.GanforgeError, match=r"differs from the original by .* with noise"):
-        torchscript.export_torchscript(network, card, tmp_path / "model.pt")
+        torchscript.TorchScriptExporter().export(network, card, tmp_path / "model.pt")
     assert not any(tmp_path.iterdir())
 
 

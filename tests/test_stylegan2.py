@@ -271,7 +271,7 @@ def test_the_exported_file_is_proved_for_styles_and_noise(tmp_path):
         "generator": {"name": "stylegan2", "options": {}},
         "data": {"shape": [3, 8, 8], "class_names": list(CLASSES.class_names)},
     }
-    report = torchscript.export_torchscript(make(CLASSES, conditioning="input"), card, tmp_path / "model.pt")
+    report = torchscript.TorchScriptExporter().export(make(CLASSES, conditioning="input"), card, tmp_path / "model.pt")
     assert report.worst_difference <= torchscript.TOLERANCE
     network = torch.jit.load(report.path)
     w = network.mapping(torch.randn(2, 5), torch.tensor([0, 1]))

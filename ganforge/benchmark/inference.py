@@ -20,7 +20,7 @@ from ganforge.benchmark.timing import Timing, measure_cases, repeat
 from ganforge.benchmark.training_setup import Players
 from ganforge.contract.errors import GanforgeError
 from ganforge.contract.networks import Generator
-from ganforge.export.examples import Asked, make_example
+from ganforge.export.examples import CallOptions, make_example
 from ganforge.export.portable import Portable
 from ganforge.export.scripting import quiet
 from ganforge.plugins.registry import Registry
@@ -101,7 +101,7 @@ def measure_serving(players: Players, registry: Registry, seconds: float, say: C
     generator = copy.deepcopy(players.state.ema).cpu().float().eval().requires_grad_(False)
     EAGER.prepare(generator)
     portable = Portable(generator, players.data.spec)
-    inputs = {batch: make_example(portable, generator, Asked(batch)).inputs for batch in BATCHES}
+    inputs = {batch: make_example(portable, generator, CallOptions(batch)).inputs for batch in BATCHES}
     left_out: list[str] = []
 
     def leave_out(what: str, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line. Every command is a small file that parses, calls one function below it, and prints."""
+"""Command line. Every command parses its options, calls functions of other packages, and prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ganforge.cli.bench import bench
-from ganforge.cli.common import global_options
+from ganforge.cli.common import CommandGroup, global_options
 from ganforge.cli.compare import compare
 from ganforge.cli.data import app as data_app
 from ganforge.cli.evaluate import evaluate
@@ -21,6 +21,7 @@ from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
 from ganforge.cli.extractor import app as extractor_app
 from ganforge.cli.init import init
+from ganforge.cli.options import option, switch
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.report import report
 from ganforge.cli.sample import sample
@@ -31,30 +32,25 @@ from ganforge.core.ranks import process_rank
 from ganforge.training.signals import Interrupted, raising_interrupts
 from ganforge.version import __version__
 
-app = typer.Typer(
+app = CommandGroup(
     name="ganforge",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, explore, evaluate and export generative adversarial networks.",
 )
 
-# Every click-like error of typer's parser derives from one class, which typer does not export.
+# The base class of all errors of typer's parser, which typer does not export.
 ParserError: type[Any] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException")
 
 
 @app.callback(invoke_without_command=True)
 def options(
-    plugin: Annotated[
-        list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Load a one-file plugin. Repeatable.")
-    ] = None,
-    disable: Annotated[
-        list[str] | None, typer.Option("--disable", metavar="NAME", help="Do not import a plugin. Repeatable.")
-    ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    plugin: Annotated[list[Path] | None, option("--plugin", "Load a one-file plugin. Repeatable.", "FILE.py")] = None,
+    disable: Annotated[list[str] | None, option("--disable", "Skip a plugin. Repeatable.", "NAME")] = None,
+    debug: Annotated[bool, switch("--debug", "Show the traceback of an error.")] = False,
+    version: Annotated[bool, switch("--version", "Print the version.")] = False,
 ) -> None:
-    """Options for every command; they may also stand behind it."""
+    """Read the options of every command; they may also stand after it."""
     global_options.plugins = plugin or []
     global_options.disabled = disable or []
     if version:
@@ -80,9 +76,9 @@ _HOISTED = {"--plugin": True, "--disable": True, "--debug": False}
 
 
 def hoist(arguments: list[str]) -> list[str]:
-    """Put global options in front of the command, where the parser expects them, and make `eval compare` one name.
+    """Move global options before the command, where the parser expects them, and join `eval compare` to one name.
 
-    A run that is called compare is `ganforge eval ./compare`.
+    A run named compare is evaluated by `ganforge eval ./compare`.
     """
     front: list[str] = []
     rest: list[str] = []
@@ -99,16 +95,16 @@ def hoist(arguments: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line: a user's mistake is one line and exit code 2, never a traceback."""
+    """Run the command line; an invalid option is one line and exit code 2, never a traceback."""
     given = hoist(sys.argv[1:] if arguments is None else arguments)
     console.quiet = process_rank() > 0
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show is no reason to fail
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may hold characters that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if given == ["train"]:
-            from ganforge.cli.offers import offer
+            from ganforge.cli.offers import choose_offer
 
-            given = offer(Path.cwd(), Path("runs")) or leave(0)
+            given = choose_offer(Path.cwd(), Path("runs")) or leave(0)
         global_options.arguments = given
         with raising_interrupts() as interrupted:
             code = app(given, prog_name="ganforge", standalone_mode=False)
@@ -120,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
         fail(error.message, error.hint, error.code)
     except ParserError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
-            sys.exit(2)  # the help itself was the answer
+            sys.exit(2)  # the help text is printed already
         fail(
             " ".join(error.format_message().split()),
             f"see {error.ctx.command_path if error.ctx else 'ganforge'} --help",
@@ -132,35 +128,35 @@ def main(arguments: list[str] | None = None) -> None:
         leave(128 + error.number)
     except (KeyboardInterrupt, typer.Abort):
         leave(130)
-    except BrokenPipeError:  # whoever read our output has left
+    except BrokenPipeError:  # the reader of the output is gone
         sys.stderr.close()
         leave(1)
-    except OSError as error:  # of a file that the user named, or of the disk
+    except OSError as error:  # a file that the user named, or the disk
         if "--debug" in given:
             raise
-        fail(f"{error.filename or 'the system says'}: {error.strerror or error}", "")
+        fail(f"{error.filename or 'system error'}: {error.strerror or error}", "")
     except (MemoryError, RuntimeError) as error:
         from ganforge.core.out_of_memory import is_out_of_memory
 
         if "--debug" in given or not is_out_of_memory(error):
             raise
-        asked = re.search(r"allocate ([\d.]+ \w+)", str(error))
+        requested = re.search(r"allocate ([\d.]+ \w+)", str(error))
         fail(
-            f"there is not enough memory{f', {asked[1]} more were asked for' if asked else ''}",
-            "ask for less at once: a smaller batch, network, resolution or number of images",
+            f"out of memory{f', {requested[1]} more were requested' if requested else ''}",
+            "use a smaller batch, network, resolution or number of images",
         )
     leave(code if isinstance(code, int) else 0)
 
 
 def fail(message: str, hint: str, code: int = 2) -> NoReturn:
-    """Say what is wrong and what to do, as one line, and leave with a code."""
+    """Print an error and its hint as one line, and exit."""
     who = f"process {process_rank()}: " if process_rank() else ""
     sys.stderr.write(f"{who}error: {_one_line(message)}{f' - {_one_line(hint)}' if hint else ''}\n")
     leave(code)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process; one that is still bound to others, because of an error, would be aborted on its way out."""
+    """Exit; with an initialized process group at once, since regular finalization would abort the process."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         for stream in (sys.stdout, sys.stderr):
@@ -170,6 +166,6 @@ def leave(code: int) -> NoReturn:
 
 
 def _one_line(text: str, most: int = 2000) -> str:
-    """A text whose parts may come from anybody, without line feeds or what steers a terminal, and not too long."""
+    """Return untrusted text as one line without control characters, shortened."""
     shown = "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)
     return shown if len(shown) <= most else f"{shown[: most // 2]} ... {shown[-most // 2 :]}"

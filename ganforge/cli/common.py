@@ -1,28 +1,61 @@
-"""What all commands share: the console, the global options, and how devices and runs are named."""
+"""Steps that most commands begin with: the registry of parts, the run, its generator."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from ganforge.cli.completion import complete_run
-from ganforge.contract.errors import OptionError
+from ganforge.core.console import say
 
 if TYPE_CHECKING:
+    import torch
+
+    from ganforge.contract.networks import Generator
     from ganforge.plugins.registry import Registry
+
+
+class _PlainHelp:
+    """Shows options that take no value without a type."""
+
+    def get_params(self, ctx: Any) -> Any:
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for each in params:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+        return params
+
+
+class _Command(_PlainHelp, TyperCommand):
+    pass
+
+
+class _Group(_PlainHelp, TyperGroup):
+    pass
+
+
+class CommandGroup(typer.Typer):
+    """A group of commands with `_PlainHelp`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=_Group, no_args_is_help=True, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
+        return super().command(name, cls=_Command, **options)
 
 
 @dataclass
 class GlobalOptions:
-    """Options that stand before the command, or anywhere after it.
+    """Options that may stand before or after the command.
 
     Attributes:
         plugins: Files of ``--plugin``.
         disabled: Names of ``--disable``.
-        arguments: The whole command line, such as other processes are started with.
+        arguments: The whole command line, with which worker processes are started.
     """
 
     plugins: list[Path] = field(default_factory=list)
@@ -32,48 +65,45 @@ class GlobalOptions:
 
 global_options = GlobalOptions()
 
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help="A run: its folder, name or number. The newest if left out.",
-        show_default=False,
-        autocompletion=complete_run,
-    ),
-]
-OutOption = Annotated[Path, typer.Option("--out", help="The folder of all runs.")]
-SeedOption = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of the first image; the next has the next.")]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cuda|cpu", help="Where to compute.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
 
 def open_registry() -> Registry:
-    """All parts of installed plugins and of ``--plugin`` files, less what ``--disable`` names."""
+    """Return the parts of installed plugins and ``--plugin`` files, without those that ``--disable`` names."""
     from ganforge.plugins.loading import load_plugins
     from ganforge.plugins.registry import Registry
 
     return Registry(load_plugins(global_options.plugins, global_options.disabled))
 
 
-MOST_SHOWN = 100_000
-"""Images in one picture or one animation, at most."""
-
-
-MOST_MEASURED = 10_000_000
-"""Images that a measure is taken of, at most: days of drawing."""
-
-
-def read_number(value: str, kind: type[Any], flag: str, least: float | None = None, most: float | None = None) -> Any:
-    """A number as a user writes it, such as ``500k``.
+def find_weights(run: str | None, out: Path) -> Path:
+    """Return the ``generator.safetensors`` of a run, or the file itself; print the run if none is named.
 
     Raises:
-        OptionError: It is none, too small or too large.
+        OptionError: The run is not found.
+        CheckpointError: The run has saved no generator yet.
     """
-    from ganforge.plugins.options import coerce
+    from ganforge.runs.folder import RunFolder
 
-    number = coerce(value, kind, flag)
-    if least is not None and number < least:
-        raise OptionError(f"{flag}: {value} is too small", f"the least is {least}")
-    if most is not None and number > most:
-        raise OptionError(f"{flag}: {value} is too large", f"the most is {most}")
-    return number
+    if run is not None and run.endswith(".safetensors"):
+        return Path(run)
+    folder = RunFolder.find(run, out)
+    if run is None:
+        say(f"run: {folder.path}")
+    return folder.find_generator()
+
+
+def find_initial_weights(text: str, out: Path) -> Path:
+    """Return the file of ``--init-from``: the file itself, or the newest checkpoint of a run."""
+    from ganforge.runs.folder import RunFolder
+
+    if Path(text).is_file():
+        return Path(text)
+    folder = RunFolder.find(text, out)
+    return (folder.checkpoint_paths() or [folder.find_generator()])[-1]
+
+
+def open_generator(weights: Path, device: torch.device) -> tuple[Generator, dict[str, Any]]:
+    """Return a generator on a device, and its card."""
+    from ganforge.runs.checkpoint import load_generator
+
+    generator, card = load_generator(weights, open_registry())
+    return generator.to(device), card

@@ -1,6 +1,6 @@
-"""What a shell offers when a name is half typed: parts, runs, data.
+"""Shell completion of parts, runs and data.
 
-Plugins take seconds to import, so the names of their parts are kept in the cache, together with what was installed.
+Importing plugins takes seconds, so the names of their parts are cached with the versions of installed plugins.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DATA_SUFFIXES = (".zip", ".npy")
 
 
 def complete_part(kind: str) -> Callable[[str], list[tuple[str, str]]]:
-    """What completes the name of a part of a kind: names that begin so, each with its summary."""
+    """Return the completion of names of a kind of part, each with its summary."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
         return [(name, text) for name, text in read_names().get(kind, {}).items() if name.startswith(incomplete)]
@@ -25,13 +25,13 @@ def complete_part(kind: str) -> Callable[[str], list[tuple[str, str]]]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Names of runs under ``runs/`` that begin so, newest first."""
+    """Complete names of runs under ``runs/``, newest first."""
     found = sorted((each.name for each in Path("runs").glob("*/") if (each / "config.json").is_file()), reverse=True)
     return [name for name in found if name.startswith(incomplete)]
 
 
 def complete_data(incomplete: str) -> list[tuple[str, str]]:
-    """Data sets that begin so, and paths of what may hold examples."""
+    """Complete names of data sets, and paths of folders and data files."""
     folder, _, start = incomplete.rpartition("/")
     try:
         entries = sorted(Path(folder or ("/" if incomplete.startswith("/") else ".")).iterdir())
@@ -45,13 +45,13 @@ def complete_data(incomplete: str) -> list[tuple[str, str]]:
     return complete_part("dataset")(incomplete) + [each for each in paths if not Path(each[0]).name.startswith(".")]
 
 
-class _Kept(TypedDict):
+class _Cached(TypedDict):
     installed: list[list[str]]
     names: dict[str, dict[str, str]]
 
 
 def read_names() -> dict[str, dict[str, str]]:
-    """For each kind of part the names of all that is installed, with their summaries."""
+    """Return the names of all installed parts by kind, with their summaries."""
     from ganforge.contract.errors import GanforgeError
     from ganforge.core.atomic_files import read_text, write_bytes
     from ganforge.core.cache import cache_folder
@@ -60,21 +60,18 @@ def read_names() -> dict[str, dict[str, str]]:
     from ganforge.plugins.loading import load_plugins
     from ganforge.plugins.registry import Registry
 
-    installed = sorted([each.name, each.value, each.dist.version if each.dist else ""] for each in _points())
+    points: Any = entry_points(group="ganforge")
+    installed = sorted([each.name, each.value, each.dist.version if each.dist else ""] for each in points)
     path = cache_folder() / "names.json"
     try:
-        kept = decode(read_text(path), _Kept)
-        if kept["installed"] == installed and kept["names"].keys() == KINDS.keys():
-            return kept["names"]
+        cached = decode(read_text(path), _Cached)
+        if cached["installed"] == installed and cached["names"].keys() == KINDS.keys():
+            return cached["names"]
     except (OSError, ValueError):
-        pass  # it is not there yet, or of another version
+        pass  # missing, or written by another version
     found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
     for part in Registry(load_plugins()).parts():
         found[part.kind][part.name] = part.summary
-    with suppress(GanforgeError):  # the next time takes as long
+    with suppress(GanforgeError):  # the cache cannot be written
         write_bytes(path, json.dumps({"installed": installed, "names": found}).encode())
     return found
-
-
-def _points() -> Any:
-    return entry_points(group="ganforge")

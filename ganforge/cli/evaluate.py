@@ -1,4 +1,4 @@
-"""``ganforge eval``: how good a generator is, and how each number was obtained."""
+"""``ganforge eval``: metrics of generators, files and images."""
 
 from __future__ import annotations
 
@@ -8,185 +8,116 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganforge.cli.common import DeviceOption, OutOption, SeedOption, global_options, open_registry, read_number
-from ganforge.cli.completion import complete_part
-from ganforge.cli.launch import launch
-from ganforge.contract.errors import OptionError
-from ganforge.core.cache import open_cache
+from ganforge.cli.common import global_options, open_registry
+from ganforge.cli.options import (
+    Classifier,
+    Device,
+    Out,
+    Seed,
+    argument,
+    given_options,
+    option,
+    part_option,
+    read_number,
+    switch,
+)
 from ganforge.core.console import print_result, say
 from ganforge.core.device import choose_device
-from ganforge.evaluation.evaluator import OPTIONS, Evaluator
-from ganforge.evaluation.request import Request
 
 if TYPE_CHECKING:
-    from ganforge.contract.extractor import Extractor
     from ganforge.evaluation.results.result import Evaluation
+
+METRICS, INPUTS = "Metrics", "Metric options"
+
+_SUBJECTS = "Runs (folder, name or number), generator files, folders or zips of images. Default: the newest run."
+_SAMPLES = (
+    "Generated examples. Default: 50k for feature metrics, 5k for class metrics, 1k for --ppl, 10k for --separability."
+)
 
 
 def evaluate(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN",
-            help="Runs: folder, name or number; or files of generators, or folders and zips of images. The newest "
-            "run if left out.",
-            show_default=False,
-        ),
-    ] = None,
-    fid: Annotated[bool, typer.Option("--fid", help="Frechet inception distance to real images.")] = False,
+    context: typer.Context,
+    runs: Annotated[list[str] | None, argument("RUN", _SUBJECTS)] = None,
+    fid: Annotated[bool, switch("--fid", "Frechet inception distance.", METRICS)] = False,
     fid_infinity: Annotated[
-        bool, typer.Option("--fid-infinity", help="FID extrapolated to infinitely many generated images.")
+        bool, switch("--fid-infinity", "FID extrapolated to infinitely many samples.", METRICS)
     ] = False,
-    kid: Annotated[bool, typer.Option("--kid", help="Kernel inception distance: without bias for few images.")] = False,
-    inception_score: Annotated[bool, typer.Option("--is", help="Inception score, of generated images alone.")] = False,
-    prc: Annotated[bool, typer.Option("--prc", help="Precision, recall, density and coverage.")] = False,
+    kid: Annotated[bool, switch("--kid", "Kernel inception distance, unbiased for few images.", METRICS)] = False,
+    inception_score: Annotated[bool, switch("--is", "Inception score, without real images.", METRICS)] = False,
+    prc: Annotated[bool, switch("--prc", "Precision, recall, density and coverage.", METRICS)] = False,
     memorization: Annotated[
-        bool, typer.Option("--memorization", help="Nearest training images, and whether they are too near.")
+        bool, switch("--memorization", "Memorization: nearest training images, and a test for copies.", METRICS)
     ] = False,
-    ppl: Annotated[
-        bool, typer.Option("--ppl", help="Path length: how fast images change along ways through latent space.")
-    ] = False,
+    ppl: Annotated[bool, switch("--ppl", "Perceptual path length in latent space.", METRICS)] = False,
     modes: Annotated[
-        bool, typer.Option("--modes", help="Modes covered: classes of images, or what the data say their modes are.")
+        bool, switch("--modes", "Mode coverage by classes, or by the modes of the data.", METRICS)
     ] = False,
     conditional_accuracy: Annotated[
-        bool, typer.Option("--conditional-accuracy", help="Images that show the class asked for.")
+        bool, switch("--conditional-accuracy", "Share of samples that show the requested class.", METRICS)
     ] = False,
     discriminator_accuracy: Annotated[
-        bool, typer.Option("--discriminator-accuracy", help="Held-out examples whose class the discriminator tells.")
+        bool,
+        switch("--discriminator-accuracy", "Class accuracy of the discriminator on held-out examples.", METRICS),
     ] = False,
     separability: Annotated[
-        bool, typer.Option("--separability", help="Whether planes in latent space divide the data's attributes.")
+        bool, switch("--separability", "Linear separability of the data's attributes in latent space.", METRICS)
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All of these that can be had.")] = False,
-    samples: Annotated[
-        str | None,
-        typer.Option(
-            "--samples",
-            metavar="N",
-            help="Generated examples. By default 50k for metrics by features; for classes 5k; for ways 1k; for "
-            "--separability 10k.",
-            show_default=False,
-        ),
-    ] = None,
+    everything: Annotated[bool, switch("--all", "All metrics that are available.", METRICS)] = False,
+    samples: Annotated[str | None, option("--samples", _SAMPLES, "N", INPUTS)] = None,
     references: Annotated[
-        str | None,
-        typer.Option(
-            "--references", metavar="N", help="Real images; all of the split if left out.", show_default=False
-        ),
+        str | None, option("--references", "Real images. Default: all of the split.", "N", INPUTS)
     ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="train|held-out|all", help="Which real images.")] = "train",
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="SET",
-            help="Real images; by default those that the run was trained on.",
-            show_default=False,
-        ),
-    ] = None,
+    split: Annotated[str, option("--split", "Split of the real images.", "train|held-out|all", INPUTS)] = "train",
+    data: Annotated[str | None, option("--data", "Real images. Default: the run's data.", "SET", INPUTS)] = None,
     extractor: Annotated[
         str,
-        typer.Option(
+        part_option(
             "--extractor",
-            metavar="NAME|FILE",
-            help="What turns images into features, as in torchscript:weights=FILE,pixels=unit; or a file.",
-            autocompletion=complete_part("extractor"),
+            "extractor",
+            "Feature extractor, or its file, e.g. torchscript:weights=FILE,pixels=unit.",
+            "NAME|FILE",
+            INPUTS,
         ),
     ] = "inception",
     inception_weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--inception-weights",
-            metavar="FILE",
-            help="Weights on disk, where there is no network.",
-            show_default=False,
-        ),
+        Path | None, option("--inception-weights", "Inception weights on disk, for use offline.", "FILE", INPUTS)
     ] = None,
-    classifier: Annotated[
-        Path | None,
-        typer.Option(
-            "--classifier",
-            metavar="FILE",
-            help="For metrics of classes. If left out, one is trained and cached.",
-            show_default=False,
-        ),
-    ] = None,
+    classifier: Classifier = None,
     space: Annotated[
-        str | None,
-        typer.Option("--space", metavar="z|w", help="For --ppl and --separability; else both.", show_default=False),
+        str | None, option("--space", "Latent space of --ppl and --separability. Default: both.", "z|w", INPUTS)
     ] = None,
     distance: Annotated[
         str | None,
-        typer.Option(
-            "--distance",
-            metavar="NAME",
-            help="For --ppl: classifier, which is the default, lpips or inception.",
-            show_default=False,
-        ),
+        option("--distance", "Image distance of --ppl. Default: classifier.", "classifier|lpips|inception", INPUTS),
     ] = None,
     lpips_weights: Annotated[
         Path | None,
-        typer.Option(
-            "--lpips-weights",
-            metavar="FOLDER",
-            help="Where both files of LPIPS lie, if there is no network.",
-            show_default=False,
-        ),
+        option("--lpips-weights", "Folder with both LPIPS files, for use offline.", "FOLDER", INPUTS),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="The generator as trained, not its average.")] = False,
-    seed: SeedOption = "0",
-    truncation: Annotated[str, typer.Option("--truncation", metavar="PSI", help="Where the generator has it.")] = "1",
-    device: DeviceOption = "auto",
+    raw: Annotated[bool, switch("--raw", "Evaluate the trained weights instead of the EMA weights.")] = False,
+    seed: Seed = "0",
+    truncation: Annotated[str, option("--truncation", "Truncation psi, if the generator has it.", "PSI")] = "1",
+    device: Device = "auto",
     gpus: Annotated[
         int | None,
-        typer.Option(
-            "--gpus",
-            metavar="N",
-            min=1,
-            help="Share images out among N GPUs of this machine; with --device cpu, among N processes.",
-        ),
+        option("--gpus", "Number of GPUs, or of processes with --device cpu. Default: 1.", "N", minimum=1),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as one JSON list.")] = False,
-    out: OutOption = Path("runs"),
+    as_json: Annotated[bool, switch("--json", "Print all rows as one JSON list.")] = False,
+    out: Out = Path("runs"),
 ) -> None:
-    """Evaluate runs, files or images beside real ones, several metrics in one pass.
+    """Evaluate runs, files or images against real images, several metrics in one pass.
 
-    Every number is kept in evaluations.jsonl with all that it must be quoted with; `ganforge eval compare` sets several
-    side by side. What was computed of images is kept in the cache, so an evaluation that was killed goes on.
+    Each value is appended to evaluations.jsonl with its protocol; ganforge eval compare compares several. Features of
+    images are cached, so an interrupted evaluation resumes.
     """
-    asked = {
-        "--fid": fid,
-        "--fid-infinity": fid_infinity,
-        "--kid": kid,
-        "--is": inception_score,
-        "--prc": prc,
-        "--memorization": memorization,
-        "--ppl": ppl,
-        "--modes": modes,
-        "--conditional-accuracy": conditional_accuracy,
-        "--discriminator-accuracy": discriminator_accuracy,
-        "--separability": separability,
-    }
-    wanted = [flag for flag, given in asked.items() if given or everything]
-    if not wanted:
-        raise OptionError("no metric was named", f"choose of: {', '.join(asked)}; or --all")
-    special = {
-        "--samples": samples,
-        "--inception-weights": inception_weights,
-        "--lpips-weights": lpips_weights,
-        "--classifier": classifier,
-        "--space": space,
-        "--distance": distance,
-        "--references": references,
-        "--data": data,
-        "--extractor": None if extractor == "inception" else extractor,
-        "--split": None if split == "train" else split,
-    }
-    for option, value in special.items():
-        if value is not None and not any(option in OPTIONS[flag] for flag in wanted):
-            have = "has" if len(wanted) == 1 else "have"
-            raise OptionError(f"{option} {value}: {' and '.join(wanted)} {have} no use for it", "leave it out")
+    from ganforge.evaluation.evaluate import check_flags, open_evaluators
+    from ganforge.evaluation.evaluator import OPTIONS
+    from ganforge.evaluation.request import Request
+
+    defaults = {"--extractor": "inception", "--split": "train"}
+    given = {flag: value for flag, value in given_options(context).items() if value != defaults.get(flag)}
+    wanted = [flag for flag in OPTIONS if flag in given or everything]
+    check_flags(given, wanted)
     request = Request(
         count=read_number(samples, int, "--samples", least=2) if samples else None,
         references=read_number(references, int, "--references", least=2) if references else None,
@@ -200,56 +131,47 @@ def evaluate(
         space=space,
         distance=distance,
     )
-    where, registry = choose_device(device), open_registry()
+    torch_device, registry = choose_device(device), open_registry()
 
     from ganforge.core.distributed import is_launched, join_workers
 
     if gpus is not None and gpus > 1 and not is_launched():
-        then = "what was computed is kept, so the same command goes on"
-        raise typer.Exit(launch(gpus, where, global_options.arguments, then))
-    workers = join_workers(where.type == "cuda")
+        from ganforge.session.launcher import launch
 
+        advice = "finished features are cached; run the same command again"
+        raise typer.Exit(launch(gpus, torch_device, global_options.arguments, advice))
+    workers = join_workers(torch_device.type == "cuda")
+
+    from ganforge.core.cache import open_cache
     from ganforge.evaluation.results.formatting import describe_notes
     from ganforge.evaluation.results.result import FILE
-    from ganforge.evaluation.subjects.targets import open_target
 
-    names: list[str | None] = [*runs] if runs else [None]
     found: list[Evaluation] = []
     with open_cache() as cache:
-        evaluators: list[Evaluator] = []
-        extractors: dict[str, Extractor] = {}
-        with workers.main_first():
-            for text in names:  # a mistake in the last shows before the first is evaluated
-                target = open_target(text, out, data=data, raw=raw, device=where, registry=registry)
-                evaluators.append(
-                    Evaluator(
-                        target,
-                        wanted,
-                        request,
-                        lenient=everything,
-                        registry=registry,
-                        device=where,
-                        cache=cache,
-                        extractors=extractors,
-                    )
-                )
-        if workers.size > 1:  # what takes time is shared out; the rest is for the first process alone
-            for evaluator in evaluators:
-                evaluator.extract_together(workers)
-            workers.close()
-            if not workers.is_main:
-                raise typer.Exit
+        evaluators = open_evaluators(
+            runs or [None],
+            out,
+            wanted,
+            request,
+            data=data,
+            raw=raw,
+            lenient=everything,
+            registry=registry,
+            device=torch_device,
+            cache=cache,
+            workers=workers,
+        )
         for evaluator in evaluators:
             subject = evaluator.target.subject
             say(f"{subject.about['name']}:")
-            mine: list[Evaluation] = []
+            own: list[Evaluation] = []
             for rows, words in evaluator.run():
-                mine += rows
+                own += rows
                 if not as_json:
                     print_result(words)
-            for note in describe_notes(mine):
+            for note in describe_notes(own):
                 say(note)
             say(f"({subject.home / FILE})")
-            found += mine
+            found += own
     if as_json:
         print_result(json.dumps([row.to_json() for row in found], indent=2))

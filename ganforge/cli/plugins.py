@@ -1,4 +1,4 @@
-"""``ganforge plugins``: what is installed, what it offers, and why it is broken."""
+"""``ganforge plugins``: list, describe, scaffold and check plugins."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ganforge.cli.common import JsonOption, global_options, open_registry
+from ganforge.cli.common import CommandGroup, global_options, open_registry
+from ganforge.cli.options import Json, argument, option
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result, say
 from ganforge.core.text import escape_controls
@@ -19,19 +18,22 @@ from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.loading import Plugin, load_plugins
 
 if TYPE_CHECKING:
-    from ganforge.plugins.registry import Part, Registry
+    from ganforge.plugins.registry import Part
 
-app = typer.Typer(no_args_is_help=True, help="List plugins, describe what they offer, and find what is broken.")
+app = CommandGroup(help="List, describe, scaffold and check plugins.")
 
 
 @app.command("list")
-def list_plugins(as_json: JsonOption = False) -> None:
-    """List every plugin with what it offers."""
+def list_plugins(as_json: Json = False) -> None:
+    """List plugins and their parts."""
+    from rich.console import Console
+    from rich.table import Table
+
     plugins = open_registry().plugins
     if as_json:
-        print_result(json.dumps([_as_dict(plugin) for plugin in plugins], indent=2))
+        print_result(json.dumps([_plugin_tree(plugin) for plugin in plugins], indent=2))
         return
-    table = Table("plugin", "package", "status", "offers", box=None)
+    table = Table("plugin", "package", "status", "parts", box=None)
     for plugin in plugins:
         offers = "; ".join(f"{kind}: {', '.join(sorted(parts))}" for kind, parts in plugin.parts.items())
         package = f"{plugin.distribution} {plugin.version}".strip()
@@ -41,19 +43,19 @@ def list_plugins(as_json: JsonOption = False) -> None:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Of the part, as users will type it.", show_default=False)],
+    name: Annotated[str, argument("NAME", "Name of the part.")],
     kind: Annotated[
         str,
-        typer.Option(
+        option(
             "--kind",
-            metavar="KIND",
-            help=f"What it brings: {', '.join(KINDS)}.",
-            autocompletion=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
+            f"Kind of part: {', '.join(KINDS)}.",
+            "KIND",
+            complete=lambda incomplete: [each for each in KINDS if each.startswith(incomplete)],
         ),
     ] = "loss",
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the package's folder is made.")] = Path("."),
+    to: Annotated[Path, option("--to", "Parent folder of the package.", "FOLDER")] = Path("."),
 ) -> None:
-    """Write a package for a part of your own, with tests, that installs and works as it is."""
+    """Scaffold a package with a new part and its tests; it installs and works unchanged."""
     from ganforge.plugins.scaffold import write_package
 
     folder = write_package(name, kind, to, open_registry())
@@ -63,36 +65,36 @@ def new(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A part such as dcgan, or a plugin.", show_default=False)],
-    as_json: JsonOption = False,
+    name: Annotated[str, argument("NAME", "Part, e.g. dcgan, or plugin.")],
+    as_json: Json = False,
 ) -> None:
-    """Describe everything of that name, with its options and their defaults."""
+    """Describe the parts of that name, with their options and defaults."""
     registry = open_registry()
-    parts = _parts_called(registry, name)
+    parts = [part for part in registry.parts() if name in (part.name, part.plugin.name)]
     if not parts:
         known = {part for plugin in registry.plugins for offered in plugin.parts.values() for part in offered}
         known |= {plugin.name for plugin in registry.plugins}
-        raise OptionError(f"no part or plugin is called '{name}'", nearest(name, known))
+        raise OptionError(f"part or plugin '{name}' not found", nearest(name, known))
     if as_json:
-        print_result(json.dumps([_describe(part) for part in parts], indent=2))
+        print_result(json.dumps([_part_tree(part) for part in parts], indent=2))
         return
     for part in parts:
-        described = _describe(part)
+        described = _part_tree(part)
         print_result(f"{part.kind} {part.name}  (plugin {part.plugin.name} of {part.plugin.distribution})")
         print_result(f"  {part.summary}")
         if "source" in described:
             print_result(f"  {described['source']}")
             print_result(f"  {json.dumps(described['settings'])}")
-        for option in described["options"]:
-            print_result(f"  {option['name']}: {option['type']} = {option['default']}  {option['help']}".rstrip())
+        for each in described["options"]:
+            print_result(f"  {each['name']}: {each['type']} = {each['default']}  {each['help']}".rstrip())
         print_result("")
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Explain what is wrong with plugins; exit code 1 if anything is.
+def doctor(as_json: Json = False) -> None:
+    """Check plugins; exit code 1 if a problem is found.
 
-    Plugins are imported in another process first: one that ends it, or does not return, is named. Recipes are resolved.
+    Plugins are imported in a subprocess first, which finds those that crash or hang. Recipes are resolved.
     """
     from ganforge.config.schema import check_recipes
     from ganforge.plugins.registry import Registry
@@ -113,7 +115,7 @@ def doctor(as_json: JsonOption = False) -> None:
     warnings = [f"{plugin.name}: {warning}" for plugin in registry.plugins for warning in plugin.warnings]
     if as_json:
         report = {
-            "broken": [_as_dict(plugin) for plugin in broken],
+            "broken": [_plugin_tree(plugin) for plugin in broken],
             "clashes": clashes,
             "recipes": recipes,
             "warnings": warnings,
@@ -125,16 +127,12 @@ def doctor(as_json: JsonOption = False) -> None:
         for line in [*clashes, *recipes, *warnings]:
             print_result(escape_controls(line))
         if not (broken or clashes or recipes or warnings):
-            print_result(f"{len(registry.plugins)} plugins, all well")
+            print_result(f"{len(registry.plugins)} plugins, no problems")
     if broken or clashes or recipes or warnings:
         raise typer.Exit(1)
 
 
-def _parts_called(registry: Registry, name: str) -> list[Part]:
-    return [part for part in registry.parts() if name in (part.name, part.plugin.name)]
-
-
-def _as_dict(plugin: Plugin) -> dict[str, Any]:
+def _plugin_tree(plugin: Plugin) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "distribution": plugin.distribution,
@@ -145,7 +143,7 @@ def _as_dict(plugin: Plugin) -> dict[str, Any]:
     }
 
 
-def _describe(part: Part) -> dict[str, Any]:
+def _part_tree(part: Part) -> dict[str, Any]:
     described: dict[str, Any] = {
         "kind": part.kind,
         "name": part.name,

@@ -1,42 +1,30 @@
-"""``ganforge report``: a run, or several, as one page to look at and to send."""
+"""``ganforge report``: an HTML page of one or several runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from ganforge.cli.common import OutOption, open_registry
+from ganforge.cli.common import open_registry
 from ganforge.cli.completion import complete_run
+from ganforge.cli.options import Out, argument, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
 
 
 def report(
     runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN",
-            help="Runs: folder, name or number. The newest if left out.",
-            show_default=False,
-            autocompletion=complete_run,
-        ),
+        list[str] | None, argument("RUN", "Runs: folder, name or number. Default: the newest.", complete_run)
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(
-            "--to",
-            metavar="FILE",
-            help="The .html file; report.html in the run if left out, of several in the folder of all runs.",
-            show_default=False,
-        ),
+        option("--to", "HTML file. Default: report.html in the run, or in the folder of all runs for several.", "FILE"),
     ] = None,
-    out: OutOption = Path("runs"),
+    out: Out = Path("runs"),
 ) -> None:
-    """Write one HTML file with the training as a slider, curves with what they mean, samples, numbers and commands.
+    """Write one HTML file with training samples, curves, evaluations, settings and commands.
 
-    It holds all that it shows, so it can be sent and is read without a network. Several runs stand side by side.
+    The file is self-contained and works offline. Several runs are shown side by side.
     """
     from ganforge.report import FILE, write_report
     from ganforge.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ganforge.core.atomic_files import remove_stale_drafts
+from ganforge.core.atomic_files import remove_stale_drafts, write_error
 from ganforge.core.console import say
 
 
@@ -46,3 +46,13 @@ def open_cache() -> Iterator[Path]:
         return
     clean_cache()
     yield cache
+
+
+def check_writable(folder: Path) -> None:
+    """Create a folder if it is missing, and raise GanforgeError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise write_error(folder, error) from error

@@ -1,4 +1,4 @@
-"""What an exported file says of itself: ``ganforge.json``, and ``summary.txt`` for readers without a JSON parser."""
+"""Metadata of an exported file: ``ganforge.json``, and ``summary.txt`` for readers without a JSON parser."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ganforge.sampling import can_truncate
 from ganforge.version import __version__
 
 _EXAMPLES = {"z": "z", "labels": "labels", "w": "w", "count": "16", "seed": "0", "truncation": "0.7"}
-"""How arguments are written in an example of a call; others are left at their defaults."""
+"""Argument values in the example calls; others keep their defaults."""
 
 
 def describe(
     card: Mapping[str, Any], data: DataSpec, calls: Mapping[str, Any], *, file_format: str, precision: str, device: str
 ) -> dict[str, Any]:
-    """The card, how to call the file, and who wrote it.
+    """Return the content of ``ganforge.json``: the card, the inputs and outputs, and versions.
 
     Args:
-        card: What the generator's checkpoint says of it.
-        data: As the generator knows them.
-        calls: What `describe_methods` or `describe_portable` gives.
+        card: Card of the generator's checkpoint.
+        data: Data from `effective_spec`.
+        calls: Result of `describe_methods` or `describe_portable`.
         file_format: Name of the format.
-        precision: In which it computes.
-        device: On which its weights lie.
+        precision: Compute precision.
+        device: Device of the weights.
     """
     return {
         "card": dict(card),
@@ -46,7 +46,7 @@ def describe(
 
 
 def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
-    """What each method of a TorchScript file takes and gives, and how to call it."""
+    """Return the inputs, output and example call of each method of a TorchScript file."""
     inputs, output = _inputs(network, data), _output(data)
     methods = {"forward": _method("forward", inputs, output)}
     if isinstance(network, StyleGenerator):
@@ -55,11 +55,11 @@ def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
         methods["mapping"] = _method("mapping", of_mapping, _styles(network))
         methods["synthesis"] = _method("synthesis", {"w": _styles(network), "noise": noise}, output)
     of_sample: dict[str, Any] = {
-        "count": {"dtype": "int", "range": [1, None], "meaning": "N, how many"},
-        "seed": {"dtype": "int", "meaning": "example i is that of seed + i"},
+        "count": {"dtype": "int", "range": [1, None], "meaning": "N, number of examples"},
+        "seed": {"dtype": "int", "meaning": "example i has seed + i"},
     }
     of_sample |= {name: each for name, each in inputs.items() if name != "z"}
-    meaning = "classes from 0; all in turn if left out" if data.num_classes else "there are no classes; leave it out"
+    meaning = "classes from 0; all in turn by default" if data.num_classes else "unused: there are no classes"
     if not data.source_shape:
         of_sample["labels"] = {**inputs["labels"], "default": None, "meaning": meaning}
     methods["sample"] = _method("sample", of_sample, output)
@@ -71,7 +71,7 @@ def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
 
 
 def describe_portable(portable: Portable) -> dict[str, Any]:
-    """What a file of tensors alone takes, in this order, and gives; and what its noise is made of."""
+    """Return the inputs in order, the output and the noise layout of a `Portable`."""
     network, plan = portable.network, portable.plan
     known = _inputs(network, portable.data)
     if portable.data.num_classes:
@@ -83,9 +83,9 @@ def describe_portable(portable: Portable) -> dict[str, Any]:
         known["styles"] = _styles(network)
     described: dict[str, Any] = {}
     if plan is not None:
-        meaning = "added to each layer, one layer beside the other; zeros, but N(0, 1) for random noise"
+        meaning = "noise of all layers, concatenated; zeros, or N(0, 1) for random noise"
         known["noise"] = {"shape": ["N", plan.size], "dtype": "float32", "meaning": meaning}
-        meaning = "how much of its own fixed noise each layer adds; 1 for all, 0 for none"
+        meaning = "factor of each layer's fixed noise; 1 to add it, 0 to omit it"
         known["fixed_noise"] = {"shape": [len(plan.layers)], "dtype": "float32", "meaning": meaning}
         described["noise"] = {"size": plan.size, "layers": len(plan.layers), "modes": plan.modes}
     is_mapping = portable.part == "mapping" and isinstance(network, StyleGenerator)
@@ -100,7 +100,7 @@ def describe_portable(portable: Portable) -> dict[str, Any]:
 
 
 def summarize(description: Mapping[str, Any]) -> str:
-    """The same in brief, as lines of ``name: value``."""
+    """Return ``summary.txt``: lines of ``name: value``."""
     card, inputs, output = description["card"], description["inputs"], description["output"]
     names = description["class_names"]
     noise = description.get("noise", {})
@@ -125,36 +125,36 @@ def summarize(description: Mapping[str, Any]) -> str:
 
 
 def _inputs(network: Generator, data: DataSpec) -> dict[str, Any]:
-    """What ``forward`` takes."""
+    """Return the inputs of ``forward``."""
     num_classes = data.num_classes
     inputs: dict[str, Any] = {
-        "z": {"shape": ["N", network.z_dim], "dtype": "float32", "meaning": "latents drawn from N(0, 1)"},
+        "z": {"shape": ["N", network.z_dim], "dtype": "float32", "meaning": "latents from N(0, 1)"},
         "labels": {"shape": ["N"], "dtype": "int64", "num_classes": num_classes, "meaning": "classes from 0, or None"},
     }
     if num_classes:
         inputs["labels"]["range"] = [0, num_classes - 1]
     if data.source_shape:
-        meaning = "images of which those that come out are made"
+        meaning = "source images"
         shape = ["N", *data.source_shape]
         inputs["labels"] = {"shape": shape, "dtype": "float32", "range": [-1.0, 1.0], "meaning": meaning}
     if can_truncate(network):
-        meaning = "1 leaves latents as they are, less brings them nearer to their mean"
+        meaning = "1 for none; smaller values move latents toward their mean"
         inputs["truncation"] = {"dtype": "float", "range": [0.0, 1.0], "default": 1.0, "meaning": meaning}
     if isinstance(network, StyleGenerator):
-        meaning = "so many of the coarsest layers are truncated; -1 for all"
+        meaning = "number of coarsest layers that are truncated; -1 for all"
         inputs["cutoff"] = {"dtype": "int", "range": [-1, network.num_styles], "default": -1, "meaning": meaning}
-        meaning = "random, or the same each time: in all layers, in none, or in the coarser or finer half"
+        meaning = "random, or fixed: in all layers, in none, or in the coarser or finer half"
         inputs["noise"] = {"dtype": "str", "values": list(NOISE_MODES), "default": "fixed", "meaning": meaning}
     return inputs
 
 
 def _styles(network: StyleGenerator) -> dict[str, Any]:
-    """What lies between the two halves of a generator by styles."""
+    """Return the output of ``mapping``, which is the input of ``synthesis``."""
     return {"shape": ["N", network.num_styles, network.w_dim], "dtype": "float32", "meaning": "styles by layer"}
 
 
 def _output(data: DataSpec) -> dict[str, Any]:
-    """What ``forward`` gives."""
+    """Return the output of ``forward``."""
     output: dict[str, Any] = {"shape": ["N", *data.shape], "dtype": "float32", "meaning": "vectors"}
     if data.is_image:
         output |= {"range": [-1.0, 1.0], "meaning": "images"}
@@ -162,7 +162,7 @@ def _output(data: DataSpec) -> dict[str, Any]:
 
 
 def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
-    """A method, with a call of it in Python and in C++, where ``network`` is the loaded file."""
+    """Return a method with example calls in Python and C++, where ``network`` is the loaded file."""
     given = {each: _EXAMPLES[each] for each in inputs if each in _EXAMPLES}
     labels = inputs.get("labels", {})
     if not (labels.get("num_classes") or _source(labels)):
@@ -178,11 +178,11 @@ def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> 
 
 
 def _source(labels: Mapping[str, Any]) -> str | None:
-    """The images that are taken for labels, in words; None where labels are classes."""
+    """Return the size of source images in words; None if labels are classes."""
     sizes = labels.get("shape", [])[1:]
     return f"{'x'.join(map(str, sizes))} images" if sizes else None
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a class's name can stand in a list with commas on one line."""
+    """Return whether a class name fits in a comma-separated line."""
     return name.isprintable() and "," not in name and name == name.strip()

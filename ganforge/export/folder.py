@@ -1,4 +1,4 @@
-"""Folders that an exporter writes: filled beside their place, and of what is there only its own files are replaced."""
+"""Exported folders: written atomically, replacing only files of an earlier export."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ganforge.contract.errors import OptionError
 from ganforge.core.atomic_files import drafting, write_error
 
 SUMS = "SHA256SUMS"
-"""Name of the list of what was written, as ``sha256sum -c`` reads it."""
+"""Name of the list of exported files, in the format of ``sha256sum -c``."""
 
 
 @contextmanager
 def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
-    """An empty folder beside `path` to be filled; when the block ends without an error, its files move into `path`.
+    """Yield an empty draft folder; when the block ends without an error, move its files into `path`.
 
-    Files of an earlier export are replaced, or go if there is nothing in their place; others in the folder stay.
+    Files of an earlier export are replaced or removed; other files stay.
 
     Args:
-        path: The folder; nothing is there, or an empty folder, or what was written this way before.
-        sign: Name of a file that all folders of this kind have.
+        path: A missing or empty folder, or an earlier export.
+        sign: Name of a file that every export of this kind has.
 
     Raises:
-        OptionError: Something else is there, or a file of an earlier export has been changed since.
-        GanforgeError: An OSError came: the folder cannot be written, or the disk is full.
+        OptionError: The folder holds something else, or a file of an earlier export was modified.
+        GanforgeError: The folder cannot be written, or the disk is full.
     """
     try:
-        older = list_own(path, sign)
+        older = exported_files(path, sign)
         with drafting(path) as draft:
             draft.mkdir()
             yield draft
@@ -48,35 +48,34 @@ def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
 
 
 def list_files(folder: Path) -> list[str]:
-    """All files below a folder by their paths in it, with slashes, sorted."""
+    """Return the sorted relative paths of all files below a folder, with slashes."""
     return sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir())
 
 
-def list_own(path: Path, sign: str) -> set[str]:
-    """Paths of the files that were written into a folder before; none if nothing is there, or an empty folder.
+def exported_files(path: Path, sign: str) -> set[str]:
+    """Return the paths of an earlier export; empty for a missing or empty folder.
 
     Args:
         path: The folder.
-        sign: Name of a file that it must have written, to be of this kind.
+        sign: Name of a file that every export of this kind has.
 
     Raises:
-        OptionError: Something else is there, or a file has been changed.
+        OptionError: The folder holds something else, or a file was modified.
     """
     if not path.is_symlink() and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
         return set()
     try:
         lines = [line.split("  ", 1) for line in (path / SUMS).read_text().splitlines()]
         digests = {name: digest for digest, name in lines}
-    except (OSError, ValueError):  # there is no list, or none of ours
+    except (OSError, ValueError):  # the list is missing or invalid
         digests = {}
     if sign not in digests or any(not (path / name).resolve().is_relative_to(path.resolve()) for name in digests):
-        raise OptionError(f"{path} is there, and no earlier export of this kind", "name a folder that is not there")
+        raise OptionError(f"{path} already exists, and is not an earlier export of this kind", "name another folder")
     for name, digest in digests.items():
         if (path / name).exists() and _digest(path / name) != digest:
-            raise OptionError(f"{path / name} has been changed since it was exported", "name another folder")
+            raise OptionError(f"{path / name} was modified after its export", "name another folder")
     return set(digests)
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

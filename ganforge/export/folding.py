@@ -1,4 +1,4 @@
-"""The same network quicker on a CPU: batch norm folded, NHWC, and what suits the ends of a network."""
+"""Faster inference on a CPU: fold batch norm, use channels_last, replace transposed convolutions."""
 
 from __future__ import annotations
 
@@ -16,41 +16,38 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ganforge.contract.networks import Generator
 from ganforge.layers.conditioning import ConditionalSequential
 
-FEW = 4
-"""Channels of images; maps have more."""
+MAX_CHANNELS = 4
+"""Output channels of layers that are replaced by `PhaseShuffle`: those of images."""
 
 
-def quicken(network: Generator, run: Callable[[Generator], list[Tensor]], tolerance: float) -> Generator:
-    """A network after `fold` and `replace_layers`, convolutions in NHWC, if it computes the same; else the one given.
+def fold_and_replace(network: Generator, run: Callable[[Generator], list[Tensor]], tolerance: float) -> Generator:
+    """Return the network after `fold` and `replace_layers`, in channels_last; the original if outputs differ.
 
-    Conditional batch norm stays, for its scale is another for each class.
+    Conditional batch norm is kept, since its scale depends on the class.
 
     Args:
         network: In evaluation mode, without parametrizations.
-        run: Gives outputs of a network, by which both are compared.
-        tolerance: Largest difference accepted.
+        run: Returns outputs of a network, for the comparison.
+        tolerance: Maximum absolute difference.
     """
-    quick = copy.deepcopy(network)
-    fold(quick)
-    replace_layers(quick, run)
-    convolutions = [each for each in quick.modules() if type(each) in (nn.Conv2d, nn.ConvTranspose2d)]
+    faster = copy.deepcopy(network)
+    fold(faster)
+    replace_layers(faster, run)
+    convolutions = [each for each in faster.modules() if type(each) in (nn.Conv2d, nn.ConvTranspose2d)]
     if not convolutions:
         return network
     for module in convolutions:
         module.to(memory_format=torch.channels_last)
     try:
-        outputs = run(quick)
-    except RuntimeError:  # such as a view of maps that takes them to be NCHW
+        outputs = run(faster)
+    except RuntimeError:  # e.g. a view that requires NCHW
         return network
     same = all((new - old).abs().max() <= tolerance for new, old in zip(outputs, run(network), strict=True))
-    return quick if same else network
+    return faster if same else network
 
 
 def fold(network: nn.Module) -> None:
-    """Fold batch norm into the convolution before it wherever they are neighbours in a row of layers, in place.
-
-    Names of the other layers stay as they are: an identity takes the place of the norm.
-    """
+    """Fold batch norm into the preceding convolution of a sequential module, in place; an identity replaces it."""
     uses = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     for row in [each for each in network.modules() if type(each) in (nn.Sequential, ConditionalSequential)]:
         for (name, layer), (name_of_norm, norm) in pairwise(list(row.named_children())):
@@ -66,11 +63,11 @@ def fold(network: nn.Module) -> None:
             setattr(row, name_of_norm, nn.Identity())
 
 
-class SpreadPixel(nn.Module):
-    """A transposed convolution of maps of one pixel, as the matrix product that it is. Scriptable.
+class PixelToKernel(nn.Module):
+    """A transposed convolution of 1 x 1 inputs as a matrix product. Scriptable.
 
     Args:
-        layer: Of stride and dilation 1, without padding; its weights keep their names and their layout.
+        layer: With stride and dilation 1, without padding; its weights keep their names and layout.
     """
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
@@ -79,20 +76,20 @@ class SpreadPixel(nn.Module):
         self.bias = layer.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[N, C, 1, 1]`` to ``[N, channels, height, width]`` of the kernel."""
+        """Map ``[N, C, 1, 1]`` to ``[N, channels, height, width]`` of the kernel."""
         _, channels, height, width = self.weight.shape
         maps = (x.flatten(1) @ self.weight.flatten(1)).view(-1, channels, height, width)
         return maps if self.bias is None else maps + self.bias[:, None, None]
 
 
-class DoubleToFew(nn.Module):
-    """A transposed convolution that doubles maps and has few channels, as one convolution and a shuffle. Scriptable.
+class PhaseShuffle(nn.Module):
+    """A transposed convolution of factor 2 with few channels, as one convolution and a pixel shuffle. Scriptable.
 
-    Of a kernel of 4 x 4 each output pixel meets 2 x 2 weights: those of its phase, which is whether its row and its
-    column are even. One convolution computes all four phases as channels; so few of them fill a processor better.
+    Each output pixel depends on 2 x 2 weights of the 4 x 4 kernel, given by the parity of its row and column (phase).
+    One convolution computes all four phases as channels, which uses a CPU better.
 
     Args:
-        layer: Of kernel 4, stride 2 and padding 1; its weights keep their names and their layout.
+        layer: With kernel 4, stride 2 and padding 1; its weights keep their names and layout.
     """
 
     def __init__(self, layer: nn.ConvTranspose2d) -> None:
@@ -101,7 +98,7 @@ class DoubleToFew(nn.Module):
         self.bias = layer.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[N, C, H, W]`` to ``[N, channels, 2H, 2W]``."""
+        """Map ``[N, C, H, W]`` to ``[N, channels, 2H, 2W]``."""
         _, channels_in, height, width = x.shape
         channels = self.weight.shape[1]
         taps = self.weight.flip([2, 3]).view(channels_in, channels, 2, 2, 2, 2)  # row: tap, phase; column: tap, phase
@@ -114,19 +111,19 @@ class DoubleToFew(nn.Module):
 
 
 def replace_layers(network: nn.Module, run: Callable[[Any], object]) -> None:
-    """Put what is quicker in the place of transposed convolutions in rows of layers: `SpreadPixel`, `DoubleToFew`.
+    """Replace transposed convolutions of sequential modules by `PixelToKernel` or `PhaseShuffle`.
 
     Args:
-        network: Changed in place.
-        run: Has it compute something, to see which layers are given one pixel.
+        network: Modified in place.
+        run: Calls the network, to find layers with 1 x 1 inputs.
     """
     given: dict[nn.Module, set[tuple[int, ...]]] = {}
 
-    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         given.setdefault(layer, set()).add(tuple(inputs[0].shape[2:]))
 
     layers = [each for each in network.modules() if type(each) is nn.ConvTranspose2d]
-    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(record) for layer in layers]
     try:
         run(network)
     finally:
@@ -138,6 +135,6 @@ def replace_layers(network: nn.Module, run: Callable[[Any], object]) -> None:
                 continue
             form = (layer.stride, layer.padding, layer.output_padding)
             if form == ((1, 1), (0, 0), (0, 0)) and given.get(layer) == {(1, 1)}:
-                setattr(row, name, SpreadPixel(layer))
-            elif (layer.kernel_size, *form) == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.out_channels <= FEW:
-                setattr(row, name, DoubleToFew(layer))
+                setattr(row, name, PixelToKernel(layer))
+            elif (layer.kernel_size, *form) == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.out_channels <= MAX_CHANNELS:
+                setattr(row, name, PhaseShuffle(layer))

@@ -1,4 +1,4 @@
-"""A generator compiled to native code by AOTInductor: the quickest file on a CPU, for processors like this one."""
+"""Export to native code by AOTInductor: the fastest file on a CPU, for this type of processor."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ganforge.core.atomic_files import write_bytes
 from ganforge.export.description import describe, describe_portable, summarize
 from ganforge.export.examples import Example, list_examples
 from ganforge.export.onnx import TOLERANCE
-from ganforge.export.optimize import make_quick
+from ganforge.export.optimize import optimize_generator
 from ganforge.export.portable import Part, Portable
 from ganforge.export.tracing import explain, quiet, trace
 from ganforge.export.verification import compare_examples
 from ganforge.runs.checkpoint import digest_tensors, read_spec
 
 TOLERANCES = {"float32": TOLERANCE, "bfloat16": 0.25}
-"""Largest difference accepted by precision, beside the original in float32."""
+"""Maximum absolute difference from the original in float32, by precision."""
 
 _CALL = 'torch._inductor.aoti_load_package("generator.pt2")({inputs})'
-"""How the file is called, with a tensor for each input. The variable of the environment must be set before."""
+"""Call of the file, with a tensor for each input."""
 
-# What the fresh process runs: it knows nothing of ganforge. Wrong inputs must be noticed, and not be computed with.
+# Runs in a subprocess without ganforge. Invalid inputs must raise an error.
 _CONSUMER = """
 import json
 import os
@@ -56,18 +56,18 @@ for wrong in (inputs[0].double(), inputs[0][..., 1:].contiguous()):
         network(wrong, *inputs[1:])
     except RuntimeError:
         continue
-    raise SystemExit(f"it computes with {wrong.dtype} {list(wrong.shape)}, which it should refuse")
+    raise SystemExit(f"it accepts invalid input {wrong.dtype} {list(wrong.shape)}")
 save_file(outputs, f"{folder}/outputs.safetensors")
 """
 
 
 class InductorExporter(Exporter):
-    """Native code with its weights as a package of AOTInductor, in which labels, truncation and noise are inputs.
+    """Native code with weights as an AOTInductor package; labels, truncation and noise are inputs.
 
     Args:
-        part: All of the generator; of one by styles also its first half, which gives styles, or its second.
-        precision: Type of the weights, and of what is computed; the output is float32 in each.
-        device: For which the code is made, and where it is proved.
+        part: The whole generator, or the mapping or synthesis network of a style-based generator.
+        precision: Type of the weights and computations; the output is float32.
+        device: Device of the code.
     """
 
     suffix = ".pt2"
@@ -80,32 +80,31 @@ class InductorExporter(Exporter):
         device: Literal["cpu", "cuda"] = "cpu",
     ) -> None:
         if device == "cuda" and not torch.cuda.is_available():
-            raise OptionError("exporter 'pt2', device=cuda: torch finds no CUDA device here", "use device=cpu")
+            raise OptionError("exporter 'pt2', device=cuda: no CUDA device found", "use device=cpu")
         self.part: Part = part
         self.precision = precision
         self.device = device
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write the file, once a fresh process without ganforge has computed the same by it; see `Exporter.export`.
+        """Write the file after a subprocess without ganforge has reproduced the outputs.
 
-        Its metadata hold ``ganforge.json``, which is the card and how to call it, and ``summary.txt``. Code is made for
-        the instructions of this processor, and looks at its inputs only where AOTI_RUNTIME_CHECK_INPUTS=1 is set.
+        Its metadata hold ``ganforge.json`` and ``summary.txt``. The code is specific to this processor's instructions,
+        and validates its inputs only if AOTI_RUNTIME_CHECK_INPUTS=1 is set.
         """
         original = copy.deepcopy(generator).float().eval().requires_grad_(False)
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        portable = Portable(make_quick(original, read_spec(card)), read_spec(card), self.part, dtype)
+        portable = Portable(optimize_generator(original, read_spec(card)), read_spec(card), self.part, dtype)
         examples = list_examples(portable, original)
         digest = digest_tensors(original.state_dict())
-        # Where code is chosen by the size of the batch, it is chosen for large ones; all are proved.
-        content = self._compile(portable, max(examples, key=lambda each: each.asked.count), card, digest)
+        # Code that depends on the batch size is generated for the largest; all sizes are verified.
+        content = self._compile(portable, max(examples, key=lambda each: each.options.count), card, digest)
         tolerance = TOLERANCES[self.precision]
         worst = compare_examples(_CONSUMER, "model.pt2", content, examples, tolerance, self.device)
         write_bytes(path, content)
-        compared = "outputs, as loaded by a process without ganforge"
+        compared = "outputs, in a process without ganforge"
         return ExportReport(path, len(content), sum(len(each.output) for each in examples), worst, compared)
 
     def _compile(self, portable: Portable, example: Example, card: Mapping[str, Any], digest: str) -> bytes:
-        """The package's bytes."""
         inputs = [each.to(self.device) for each in example.inputs.values()]
         program = trace(portable.to(self.device), inputs)
         calls = describe_portable(portable)
@@ -116,20 +115,20 @@ class InductorExporter(Exporter):
             return _package(program, metadata, freezing=True)
         except torch._inductor.exc.InvalidCxxCompiler as error:
             raise GanforgeError(
-                "AOTInductor finds no C++ compiler", "install g++, or name one in the variable CXX"
+                "C++ compiler not found, which AOTInductor requires", "install g++, or set the variable CXX"
             ) from error
-        except Exception:  # torch 2.11 stumbles over a linear layer to which a number is added, if weights are frozen
+        except Exception:  # torch 2.11 fails on a linear layer plus a scalar if weights are frozen
             try:
                 return _package(program, metadata, freezing=False)
-            except Exception as error:  # inductor and the compiler raise whatever their parts raise
+            except Exception as error:  # inductor and the compiler raise many types
                 raise explain(portable, error) from error
 
 
 def _package(program: ExportedProgram, metadata: dict[str, str], *, freezing: bool) -> bytes:
-    """Compile a program; with its weights frozen they are laid out for the processor beforehand."""
+    """Compile a program; freezing prepacks its weights."""
     options = {
         "aot_inductor.metadata": metadata,
-        "aot_inductor.check_lowerbound": False,  # it would refuse a batch of 1
+        "aot_inductor.check_lowerbound": False,  # it refuses a batch of 1
         "freezing": freezing,
     }
     with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder, torch.no_grad(), quiet():

@@ -1,6 +1,6 @@
-"""The methods of an exported file: `forward` as the generator has it, and `sample`, from seeds to examples.
+"""Methods of a TorchScript file: `forward` as the generator has it, and `sample`, from seeds to examples.
 
-They are written as TorchScript, since their arguments are those of the generator's own ``forward``.
+They are TorchScript templates, since their arguments depend on the generator's ``forward``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ganforge.contract.networks import Generator
 from ganforge.export.scripting import explain, quiet, script
 
 BATCH = 64
-"""Examples that `sample` draws at once, as `ganforge.generate` does."""
+"""Batch size of `sample`, as in `ganforge.generate`."""
 
-# What is asked of z or w is done by passing it through `like`: it takes on the type and the device of the weights.
+# `like` has the dtype and device of the weights.
 _PASS = """
 def {method}(self, {parameters}) -> Tensor:{before}
     return self.generator.{method}({first}.to(self.like), {others}).float().contiguous()
@@ -46,7 +46,7 @@ def sample(self, count: int, seed: int, labels: Optional[Tensor] = None{paramete
 
 _OF_CLASSES = """
     if labels is not None and self.num_classes == 0:
-        raise ValueError("this generator knows no classes; leave labels out")
+        raise ValueError("this generator has no classes; omit labels")
     classes = torch.arange(count, device=torch.device("cpu")) % max(self.num_classes, 1)
     if labels is not None:
         classes = labels
@@ -56,7 +56,7 @@ _OF_CLASSES = """
 
 _OF_IMAGES = """
     if labels is None:
-        raise ValueError("this generator makes images of images; give those as labels")
+        raise ValueError("this generator translates source images; give them as labels")
     classes = labels
     if len(classes) != count:
         raise ValueError("labels must be " + str(count) + " images, one for each example")
@@ -71,7 +71,7 @@ def sample_uint8(self, count: int, seed: int, labels: Optional[Tensor] = None{pa
 
 
 class Exported(nn.Module):
-    """What the file holds: the generator, and what its methods need to know."""
+    """The content of the file: the generator and constants of the methods."""
 
     __constants__ = ("z_dim", "num_classes")
 
@@ -85,16 +85,14 @@ class Exported(nn.Module):
 
 
 def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModule:
-    """Compile a generator with all methods that its file has.
-
-    The generator itself lies under ``generator``, with the names of its weights.
+    """Compile a generator with all methods of its file; the generator is the submodule ``generator``.
 
     Args:
-        network: In evaluation mode; all of its weights are of the type in which it is to compute.
-        data: What it gives; of images there is ``sample_uint8`` too.
+        network: In evaluation mode, with weights of the compute precision.
+        data: Output of the network; for images, ``sample_uint8`` is added.
 
     Raises:
-        GanforgeError: As `ganforge.export.scripting.script`.
+        GanforgeError: TorchScript cannot compile it.
     """
     scripted = script(network)
     weights = next((each for each in network.state_dict().values() if each.is_floating_point()), torch.zeros(()))
@@ -102,7 +100,7 @@ def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModul
     try:
         methods = ["forward"] + (["mapping", "synthesis"] if isinstance(network, StyleGenerator) else [])
         schemas = {method: getattr(scripted, method).schema.arguments[1:] for method in methods}
-        sources = [_passing(method, arguments, data) for method, arguments in schemas.items()]
+        sources = [_delegate(method, arguments, data) for method, arguments in schemas.items()]
         rest = schemas["forward"][2:]
         parameters = "".join(f", {_parameter(each)}" for each in rest)
         others = "".join(f", {each.name}" for each in rest)
@@ -116,7 +114,7 @@ def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModul
                 _class_of(tuple(sources))(scripted, network.z_dim, data.num_classes, like).eval()
             )
             for source in sources:
-                if not hasattr(exported, source.split("(")[0].split()[1]):  # modules of one type share their methods
+                if not hasattr(exported, source.split("(")[0].split()[1]):  # modules of one type share methods
                     exported.define(source)
     except RuntimeError as error:
         raise explain(network, error) from error
@@ -125,7 +123,7 @@ def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModul
 
 @cache
 def _class_of(sources: tuple[str, ...]) -> type[Exported]:
-    """A class for each set of methods: TorchScript keeps one type for all modules of a class that look alike."""
+    """Return a class for each set of methods, since TorchScript reuses the compiled type of a class."""
     return type("Exported", (Exported,), {"__module__": Exported.__module__})
 
 
@@ -134,8 +132,8 @@ _CAST = """
         labels = labels.to(self.like)"""
 
 
-def _passing(method: str, arguments: Sequence[Any], data: DataSpec) -> str:
-    """A method that hands its arguments to the generator's; labels that are images as z."""
+def _delegate(method: str, arguments: Sequence[Any], data: DataSpec) -> str:
+    """Return the source of a method that calls the generator's; source images are cast as z is."""
     before = _CAST if data.source_shape and "labels" in [each.name for each in arguments] else ""
     parameters = ", ".join(map(_parameter, arguments))
     others = ", ".join(each.name for each in arguments[1:])
@@ -143,6 +141,6 @@ def _passing(method: str, arguments: Sequence[Any], data: DataSpec) -> str:
 
 
 def _parameter(argument: Any) -> str:
-    """An argument of a schema as it is written in a method's head."""
+    """Return the source of a parameter from a schema's argument."""
     default = f" = {argument.default_value!r}" if argument.has_default_value() else ""
     return f"{argument.name}: {argument.type.annotation_str}{default}"

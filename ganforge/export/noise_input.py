@@ -1,4 +1,4 @@
-"""Noise that is handed in: what `NoiseInjection` draws or keeps becomes an input of the exported network."""
+"""Noise as an input of the exported network, in place of noise that `NoiseInjection` draws or stores."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ganforge.contract.capabilities import StyleGenerator
 from ganforge.layers.noise import NOISE_MODES, NoiseInjection
 
 
-class Supply:
-    """The noise of the call that is under way.
+class NoiseInput:
+    """Noise of the current call.
 
     Attributes:
-        noise: Drawn noise of all layers, one beside the other, ``[N, K]``.
-        fixed_noise: How much of its fixed noise each layer adds to that, ``[L]``: 1 for all, 0 for none.
+        noise: Noise of all layers, concatenated, ``[N, K]``.
+        fixed_noise: Factor of each layer's fixed noise, ``[L]``: 1 to add it, 0 to omit it.
     """
 
     noise: Tensor
@@ -26,7 +26,7 @@ class Supply:
 
     @contextmanager
     def hold(self, noise: Tensor, fixed_noise: Tensor) -> Iterator[None]:
-        """Have these at hand, and no longer than needed."""
+        """Set the noise while the block runs."""
         self.noise, self.fixed_noise = noise, fixed_noise
         try:
             yield
@@ -34,82 +34,81 @@ class Supply:
             del self.noise, self.fixed_noise
 
 
-class SuppliedNoise(nn.Module):
-    """Stands in for a `NoiseInjection` and adds the noise that it is supplied with, whatever it is asked for.
+class InjectedNoise(nn.Module):
+    """Replaces a `NoiseInjection` and adds noise from a `NoiseInput`.
 
     Args:
-        layer: The one it stands in for.
-        supply: Where the noise comes from.
+        layer: The replaced layer.
+        source: Noise of the current call.
         index: Number of the layer.
-        start: Where its own noise begins among that of all layers.
+        start: Offset of the layer's noise in the noise of all layers.
     """
 
-    def __init__(self, layer: NoiseInjection, supply: Supply, index: int, start: int) -> None:
+    def __init__(self, layer: NoiseInjection, source: NoiseInput, index: int, start: int) -> None:
         super().__init__()
         self.layer = layer
-        self.supply = supply
+        self.source = source
         self.index = index
         self.start = start
 
     def forward(self, x: Tensor, noise: str = "random") -> Tensor:
-        """Maps ``[N, C, H, W]`` to the same shape."""
         fixed = self.layer.fixed
-        drawn = self.supply.noise[:, self.start : self.start + fixed.numel()].view(-1, *fixed.shape[1:])
+        drawn = self.source.noise[:, self.start : self.start + fixed.numel()].view(-1, *fixed.shape[1:])
         strength = self.layer.strength * self.layer.lr_multiplier
-        added = drawn + self.supply.fixed_noise[self.index] * fixed
+        added = drawn + self.source.fixed_noise[self.index] * fixed
         return torch.addcmul(x, strength.to(x.dtype), added.to(x.dtype))
 
 
 class NoisePlan:
-    """Which layers of a generator add noise, in which order and in which mode.
+    """The noise layers of a generator, their order and modes.
 
     Args:
-        network: A generator by styles, in evaluation mode.
+        network: A style-based generator, in evaluation mode.
 
     Attributes:
-        layers: Names of the layers in the order in which they draw.
-        sizes: Shape of one layer's noise, ``(1, H, W)`` each.
-        modes: For each of `NOISE_MODES`, how much of its fixed noise each layer adds.
+        layers: Names of the layers in call order.
+        sizes: Shape of each layer's noise, ``(1, H, W)``.
+        modes: For each of `NOISE_MODES`, the factor of each layer's fixed noise.
     """
 
     def __init__(self, network: StyleGenerator) -> None:
-        asked = {mode: _modes_by_layer(network, mode) for mode in NOISE_MODES}
-        self.layers = [name for name, mode in asked["random"].items() if mode == "random"]
+        modes = {mode: _modes_by_layer(network, mode) for mode in NOISE_MODES}
+        self.layers = [name for name, mode in modes["random"].items() if mode == "random"]
         self.sizes = [tuple(network.get_buffer(f"{name}.fixed").shape[1:]) for name in self.layers]
         self.modes = {
-            mode: [float(by_layer.get(name) == "fixed") for name in self.layers] for mode, by_layer in asked.items()
+            mode: [float(by_layer.get(name) == "fixed") for name in self.layers] for mode, by_layer in modes.items()
         }
 
     @property
     def size(self) -> int:
-        """K, how many numbers of noise one image takes."""
+        """K, noise values per image."""
         return sum(height * width for _, height, width in self.sizes)
 
-    def install(self, network: StyleGenerator) -> Supply:
-        """Let noise be supplied to a network from now on, in place."""
-        supply, start = Supply(), 0
+    def install(self, network: StyleGenerator) -> NoiseInput:
+        """Replace the noise layers of a network, in place."""
+        source, start = NoiseInput(), 0
         for index, (name, size) in enumerate(zip(self.layers, self.sizes, strict=True)):
             layer = network.get_submodule(name)
-            network.set_submodule(name, SuppliedNoise(layer, supply, index, start))  # type: ignore[arg-type]
+            network.set_submodule(name, InjectedNoise(layer, source, index, start))  # type: ignore[arg-type]
             start += size[1] * size[2]
-        return supply
+        return source
 
     def draw(self, count: int) -> Tensor:
-        """Noise ``[count, K]`` from N(0, 1): the numbers that the layers would draw next, in their order."""
+        """Draw noise ``[count, K]`` from N(0, 1), equal to what the layers would draw next."""
         return torch.cat([torch.randn(count, *size).flatten(1) for size in self.sizes], dim=1)
 
 
 def _modes_by_layer(network: StyleGenerator, noise: str) -> dict[str, str]:
-    """What each `NoiseInjection` is asked for if the network is asked for this noise, in the order of their calls."""
-    asked: dict[str, str] = {}
+    """Return the noise mode that each `NoiseInjection` receives for a mode of the network, in call order."""
+    received: dict[str, str] = {}
     hooks = []
     for name, layer in network.named_modules():
         if isinstance(layer, NoiseInjection):
 
-            def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], name: str = name) -> None:
-                asked[name] = kwargs.get("noise", args[1] if len(args) > 1 else "random")
+            def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], name: str = name) -> None:
+                received[name] = kwargs.get("noise", args[1] if len(args) > 1 else "random")
 
-            hooks.append(layer.register_forward_pre_hook(look, with_kwargs=True))
+            hooks.append(layer.register_forward_pre_hook(record, with_kwargs=True))
     like = next(network.parameters())
     styles = torch.zeros(1, network.num_styles, network.w_dim, dtype=like.dtype, device=like.device)
     try:
@@ -118,4 +117,4 @@ def _modes_by_layer(network: StyleGenerator, noise: str) -> dict[str, str]:
     finally:
         for hook in hooks:
             hook.remove()
-    return asked
+    return received

@@ -1,4 +1,4 @@
-"""A generator as an ONNX graph: numbers and known operations, no code, for ONNX Runtime and for browsers."""
+"""Export to an ONNX graph, for ONNX Runtime and browsers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ganforge.export.verification import compare_examples
 from ganforge.runs.checkpoint import digest_tensors, read_spec
 
 TOLERANCE = 1e-4
-"""Largest difference accepted: another engine adds up in another order."""
+"""Maximum absolute difference; another runtime sums in another order."""
 
 OPSET = 20
 
 _CALL = 'onnxruntime.InferenceSession("generator.onnx").run(None, {{{inputs}}})[0]'
-"""How the file is called, with a numpy array for each input."""
+"""Call of the file, with a numpy array for each input."""
 
-# What the fresh process runs: it has neither torch nor ganforge.
+# Runs in a subprocess without torch and ganforge.
 _CONSUMER = """
 import json
 import sys
@@ -52,10 +52,10 @@ save_file(outputs, f"{folder}/outputs.safetensors")
 
 
 class OnnxExporter(Exporter):
-    """An ONNX graph in which labels, truncation and noise are inputs, as are the latents.
+    """An ONNX graph; latents, labels, truncation and noise are inputs.
 
     Args:
-        part: All of the generator; of one by styles also its first half, which gives styles, or its second.
+        part: The whole generator, or the mapping or synthesis network of a style-based generator.
     """
 
     suffix = ".onnx"
@@ -67,9 +67,9 @@ class OnnxExporter(Exporter):
         self.part: Part = part
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write the file, once ONNX Runtime has computed the same in a process without torch; see `Exporter.export`.
+        """Write the file after ONNX Runtime has reproduced the outputs in a subprocess without torch.
 
-        Its metadata hold ``ganforge.json``, which is the card and how to call the graph, and ``summary.txt``.
+        Its metadata hold ``ganforge.json`` and ``summary.txt``.
         """
         original = copy.deepcopy(generator).float().eval().requires_grad_(False)
         portable = Portable(original, read_spec(card), self.part)
@@ -78,11 +78,10 @@ class OnnxExporter(Exporter):
         content = self._write(portable, list(examples[-1].inputs.values()), card, digest)
         worst = compare_examples(_CONSUMER, "model.onnx", content, examples, TOLERANCE)
         write_bytes(path, content)
-        compared = "outputs, as computed by ONNX Runtime in a process without torch"
+        compared = "outputs, by ONNX Runtime in a process without torch"
         return ExportReport(path, len(content), sum(len(each.output) for each in examples), worst, compared)
 
     def _write(self, portable: Portable, inputs: list[torch.Tensor], card: Mapping[str, Any], digest: str) -> bytes:
-        """The file's bytes."""
         program = trace(portable, inputs)
         calls = describe_portable(portable)
         about = describe(card, portable.data, calls, file_format="onnx", precision="float32", device="cpu")
@@ -100,7 +99,7 @@ class OnnxExporter(Exporter):
                     output_names=[calls["output"]["name"]],
                     verbose=False,
                 )
-        except Exception as error:  # an operation that ONNX does not know, in whichever words
+        except Exception as error:  # an unsupported operation; the type varies
             raise explain(portable, error) from error
         if exported is None:
             raise GanforgeError("torch wrote no ONNX graph")
@@ -112,6 +111,6 @@ class OnnxExporter(Exporter):
             if value.shape is not None and (value.name in BATCHED or value in model.graph.outputs):
                 value.shape[0] = "N"
         for node in model.graph.all_nodes():
-            node.metadata_props.clear()  # where in whose source files each operation came from
+            node.metadata_props.clear()  # source locations of each operation
         content: bytes = exported.model_proto.SerializeToString(deterministic=True)
         return content

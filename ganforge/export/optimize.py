@@ -1,4 +1,4 @@
-"""A generator made ready for a file: its weights settled, and on a CPU quicker."""
+"""Prepare a generator for export: remove parametrizations, and optimize it for a CPU."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from torch import Tensor
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
-from ganforge.export.folding import quicken
-from ganforge.export.scripting import explain, settle_weights
+from ganforge.export.folding import fold_and_replace
+from ganforge.export.scripting import explain, remove_parametrizations
 from ganforge.export.verification import list_calls, run_call
 
 TOLERANCE = 5e-6
-"""Largest difference that a quicker network may have."""
+"""Maximum absolute difference of the optimized network."""
 
 
-def make_quick(network: Generator, data: DataSpec) -> Generator:
-    """A copy that computes the same, without parametrizations and, on a CPU, as `quicken` makes it.
+def optimize_generator(network: Generator, data: DataSpec) -> Generator:
+    """Return an equivalent copy without parametrizations, on a CPU after `fold_and_replace`.
 
     Args:
         network: In evaluation mode.
-        data: What it gives.
+        data: Output of the network.
 
     Raises:
-        GanforgeError: A parametrization cannot be settled.
+        GanforgeError: A parametrization cannot be removed.
     """
     ready = copy.deepcopy(network)
     try:
-        settle_weights(ready)
-    except Exception as error:  # a parametrization is anybody's code
+        remove_parametrizations(ready)
+    except Exception as error:  # a parametrization may raise anything
         raise explain(network, error) from error
     if next(ready.parameters()).device.type != "cpu":
         return ready
@@ -38,4 +38,4 @@ def make_quick(network: Generator, data: DataSpec) -> Generator:
     def run(each: Generator) -> list[Tensor]:
         return [run_call(each, call, data) for call in few]
 
-    return quicken(ready, run, TOLERANCE)
+    return fold_and_replace(ready, run, TOLERANCE)

@@ -1,4 +1,4 @@
-"""A C++ project of its own folder: a generator's TorchScript file, and programs that draw from it."""
+"""Export to a C++ project: a TorchScript file and programs that sample from it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ganforge.runs.checkpoint import read_spec
 from ganforge.sampling import refuse_sources
 
 MODEL = "generator.pt"
-"""Name of the generator's file in a project."""
+"""Name of the TorchScript file in a project."""
 
 SOURCES = Path(__file__).parent / "cpp"
-"""All other files of a project."""
+"""Folder of all other files of a project."""
 
 
 class CppProjectExporter(Exporter):
-    """A folder for C++ programmers: the generator as TorchScript, CMake's files, a library and programs with sources.
+    """A folder with the generator as TorchScript, CMake files, a library and example programs.
 
     Args:
-        precision: Of the generator's file, as for ``torchscript``.
+        precision: Precision of the TorchScript file.
     """
 
     suffix = "-cpp"
@@ -33,14 +33,10 @@ class CppProjectExporter(Exporter):
         self.torchscript = TorchScriptExporter(precision=precision)
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write the folder, once its generator is proved; see `Exporter.export`.
-
-        Of a folder that this exporter wrote before, its files are replaced and others stay. The report's size is that
-        of the project's files; the rest of it is that of the TorchScript file.
+        """Write the folder after its TorchScript file is verified; files of an earlier export are replaced.
 
         Raises:
-            OptionError: Something else is there, or a file of an earlier export has been changed since; or the
-                generator makes images of images.
+            OptionError: The folder holds something else or a modified file, or the generator takes source images.
         """
         refuse_sources(read_spec(card), "a C++ project")
         with replacing_folder(path, MODEL) as draft:

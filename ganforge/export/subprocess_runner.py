@@ -1,4 +1,4 @@
-"""A fresh process in which an exported file is run: neither ganforge nor a plugin can help it there."""
+"""Run an exported file in a subprocess without ganforge and plugins."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from torch import Tensor
 from ganforge.contract.errors import GanforgeError
 
 
-def run_fresh(
+def run_subprocess(
     script: str, name: str, content: bytes, tensors: Mapping[str, Tensor], plain: Any, *arguments: str
 ) -> dict[str, Tensor]:
-    """Run a Python program beside a file and what it is to be given.
+    """Run a Python script on an exported file.
 
     Args:
-        script: The program. Its arguments are a folder and what follows; it reads the file of that name,
-            ``inputs.safetensors`` and ``inputs.json`` there and writes ``outputs.safetensors``.
-        name: Of the exported file, such as ``model.pt``.
-        content: The exported file.
-        tensors: What it finds in ``inputs.safetensors``.
-        plain: What it finds in ``inputs.json``.
-        arguments: Further arguments.
+        script: Source. It gets a folder and `arguments`, reads the exported file, ``inputs.safetensors`` and
+            ``inputs.json`` there, and writes ``outputs.safetensors``.
+        name: Name of the exported file, such as ``model.pt``.
+        content: Content of the exported file.
+        tensors: Content of ``inputs.safetensors``.
+        plain: Content of ``inputs.json``.
+        arguments: Further arguments of the script.
 
     Returns:
-        What it wrote.
+        Content of ``outputs.safetensors``.
 
     Raises:
-        GanforgeError: The program failed, or there is no room for the files.
+        GanforgeError: The script failed, or the disk is full.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="ganforge-export-") as place:
-            folder = Path(place)
+        with tempfile.TemporaryDirectory(prefix="ganforge-export-") as temporary:
+            folder = Path(temporary)
             (folder / name).write_bytes(content)
             save_file(
                 {key: value.clone().contiguous() for key, value in tensors.items()}, folder / "inputs.safetensors"
@@ -49,8 +49,8 @@ def run_fresh(
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-                raise GanforgeError(f"the exported file fails where the network works: {last}", "nothing was written")
+                raise GanforgeError(f"the exported file fails, the network does not: {last}", "nothing was written")
             return load_file(folder / "outputs.safetensors")
     except (OSError, SafetensorError) as error:
         where = tempfile.gettempdir()
-        raise GanforgeError(f"the export cannot be checked in {where}: {error}", "make room there") from error
+        raise GanforgeError(f"the export cannot be verified in {where}: {error}", "free disk space there") from error

@@ -1,4 +1,4 @@
-"""The proof of an exported file: a fresh process without ganforge computes what the original computes."""
+"""Verification of an exported file: a subprocess without ganforge must reproduce the original's outputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError
 from ganforge.contract.networks import Generator
 from ganforge.export.examples import Example
-from ganforge.export.subprocess_runner import run_fresh
+from ganforge.export.subprocess_runner import run_subprocess
 from ganforge.layers.noise import NOISE_MODES
 from ganforge.sampling import can_truncate, cycle_labels, draw_latents, stand_in_labels
 
-# What the fresh process runs: it knows nothing of ganforge, nor of the plugin that the generator came from.
+# Runs in a subprocess without ganforge and plugins.
 _CONSUMER = """
 import json
 import sys
@@ -52,11 +52,11 @@ save_file(outputs, f"{folder}/outputs.safetensors")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an exported file; ``synthesis`` stands for both halves of a generator by styles in turn.
+    """One call of a TorchScript file; ``synthesis`` stands for ``mapping`` followed by ``synthesis``.
 
     Attributes:
-        method: Which of its methods.
-        arguments: By name: tensors, numbers and texts.
+        method: Name of the method.
+        arguments: Tensors, numbers and strings by name.
     """
 
     method: str
@@ -64,26 +64,23 @@ class Call:
 
     @property
     def batch(self) -> int:
-        """Number of examples."""
+        """Batch size."""
         return self.arguments["count"] if "count" in self.arguments else len(self.arguments["z"])
 
 
 def list_calls(network: Generator, data: DataSpec) -> list[Call]:
-    """Calls to compare: batches of 1, 7 and 64, with and without labels, truncated and not, as far as they apply.
-
-    Of a generator by styles also its two halves, with each kind of noise; then the same from seeds.
-    """
-    labelled = [True, False] if data.is_conditional else [False]
+    """Return calls for batches of 1, 7 and 64, labels, truncations, noise modes and seeds that the network supports."""
+    labeled = [True, False] if data.is_conditional else [False]
     if data.is_conditional:
         try:
             run_call(network, Call("forward", {"z": draw_latents(1, network.z_dim, 0)}), data)
-        except Exception:  # a conditional network may insist on labels, in whichever way it likes
-            labelled = [True]
+        except Exception:  # a conditional network may require labels, and raise anything
+            labeled = [True]
     truncations: list[dict[str, float]] = [{}]
     if can_truncate(network):
         truncations = [{"truncation": 0.5}, {"truncation": 1.0}]
     calls = []
-    for count, with_labels, truncation in product((1, 7, 64), labelled, truncations):
+    for count, with_labels, truncation in product((1, 7, 64), labeled, truncations):
         labels = stand_in_labels(count, data) if with_labels else None
         chosen = {} if labels is None else {"labels": labels}
         calls.append(Call("forward", {"z": draw_latents(count, network.z_dim, count), **chosen, **truncation}))
@@ -102,34 +99,31 @@ def list_calls(network: Generator, data: DataSpec) -> list[Call]:
 
 
 def run_call(network: Generator, call: Call, data: DataSpec) -> Tensor:
-    """What the network itself gives for a call, float32 on the CPU; noise that it draws is that of seed 0.
-
-    Of ``sample_uint8`` it is the images from which the pixels are made.
-    """
-    return _observe(network, call, data)[0]
+    """Return the network's output of a call, float32 on the CPU, with noise of seed 0; images for ``sample_uint8``."""
+    return _run_network(network, call, data)[0]
 
 
 def reference_outputs(
     network: Generator, calls: Sequence[Call], data: DataSpec, reduced: Generator | None = None
 ) -> list[Tensor]:
-    """What an exported file has to give for each call.
+    """Return the expected output of each call.
 
     Args:
         network: The original in float32.
-        calls: What is asked of it.
-        data: What it gives.
-        reduced: The original in fewer bits. Where noise is drawn, it is the one to compare with, for the same seed
-            gives other noise in another type.
+        calls: Calls.
+        data: Output of the network.
+        reduced: The original in lower precision, the reference of calls that draw noise: a seed gives other noise in
+            another type.
     """
     outputs = []
     for call in calls:
-        output, drew = _observe(network, call, data)
-        outputs.append(_observe(reduced, call, data)[0] if drew and reduced is not None else output)
+        output, drew = _run_network(network, call, data)
+        outputs.append(_run_network(reduced, call, data)[0] if drew and reduced is not None else output)
     return outputs
 
 
-def _observe(network: Generator, call: Call, data: DataSpec) -> tuple[Tensor, bool]:
-    """The output, and whether random numbers were drawn for it."""
+def _run_network(network: Generator, call: Call, data: DataSpec) -> tuple[Tensor, bool]:
+    """Return the output, and whether the call drew random numbers."""
     like = next(each for each in network.state_dict().values() if each.is_floating_point())
     arguments = dict(call.arguments)
     if call.method in ("sample", "sample_uint8"):
@@ -163,37 +157,37 @@ def _random_state(on_cuda: bool) -> Tensor:
 def worst_difference(
     content: bytes, calls: Sequence[Call], expected: Sequence[Tensor], tolerance: float, device: str = "cpu"
 ) -> float:
-    """Run the file in a fresh process, where neither ganforge nor a plugin can help it, and compare.
+    """Run a TorchScript file in a subprocess, and return the largest absolute difference.
 
     Args:
         content: The file.
-        calls: What is asked of it.
-        expected: What the original gives; see `reference_outputs`.
-        tolerance: Largest difference accepted. Pixels are compared with what they were rounded from.
-        device: Where the file is run.
+        calls: Calls.
+        expected: Result of `reference_outputs`.
+        tolerance: Maximum difference. Pixels are compared with the values before rounding.
+        device: Device of the file.
 
     Raises:
-        GanforgeError: The file fails, or differs by more; or there is no room for the check.
+        GanforgeError: The file fails or differs by more, or the disk is full.
     """
     outputs = _run(content, calls, device)
     worst = 0.0
     for call, output, wanted in zip(calls, outputs, expected, strict=True):
-        difference = _difference(call, output, wanted)
+        difference = _difference(output, wanted, is_pixels=call.method == "sample_uint8")
         if not difference <= tolerance:  # so that NaN fails too
             named = [f"a batch of {len(wanted)}", *(name for name in call.arguments if name not in ("z", "count"))]
             raise GanforgeError(
                 f"the compiled network differs from the original by {difference:.2g} for {' with '.join(named)}"
                 + ("" if call.method == "forward" else f", by {call.method}"),
-                "nothing was written; look for what depends on torch.jit.is_scripting() or on Python's own state, "
-                "or, for fewer bits, export in float32",
+                "nothing was written; remove what depends on torch.jit.is_scripting() or Python state, or, for lower "
+                "precision, export in float32",
             )
         worst = max(worst, difference)
     return worst
 
 
-def _difference(call: Call, output: Tensor, wanted: Tensor) -> float:
-    """Largest absolute difference; of pixels, that which rounding does not explain, on the scale of images."""
-    if call.method != "sample_uint8":
+def _difference(output: Tensor, wanted: Tensor, is_pixels: bool = False) -> float:
+    """Return the largest absolute difference in [-1, 1]; for pixels, beyond rounding."""
+    if not is_pixels:
         return (output - wanted).abs().max().item() if output.shape == wanted.shape else math.inf
     shades = (wanted * 127.5 + 127.5).clamp(0, 255).permute(0, 2, 3, 1)
     if output.dtype != torch.uint8 or output.shape != shades.shape:
@@ -202,7 +196,6 @@ def _difference(call: Call, output: Tensor, wanted: Tensor) -> float:
 
 
 def _run(content: bytes, calls: Sequence[Call], device: str) -> list[Tensor]:
-    """The outputs that a process gets which has torch and the file, and nothing else."""
     tensors: dict[str, Tensor] = {}
     plain = []
     for index, call in enumerate(calls):
@@ -210,41 +203,39 @@ def _run(content: bytes, calls: Sequence[Call], device: str) -> list[Tensor]:
         tensors |= {f"{index}.{name}": value for name, value in given.items()}
         others = {name: value for name, value in call.arguments.items() if name not in given}
         plain.append({"method": call.method, "arguments": others})
-    outputs = run_fresh(_CONSUMER, "model.pt", content, tensors, plain, device)
+    outputs = run_subprocess(_CONSUMER, "model.pt", content, tensors, plain, device)
     return [outputs[str(index)] for index in range(len(calls))]
 
 
 def compare_examples(
     script: str, name: str, content: bytes, examples: Sequence[Example], tolerance: float, *arguments: str
 ) -> float:
-    """Run a portable file in a fresh process and compare; the worst difference.
+    """Run a portable file in a subprocess, and return the largest absolute difference.
 
     Args:
-        script: What the process runs; see `run_fresh`. It finds input ``x`` of example i as ``i.x``, writes output i
-            as ``i``, and finds the number of examples as JSON.
-        name: Of the file.
+        script: Script of `run_subprocess`. It reads input ``x`` of example i as ``i.x``, writes output i as ``i``, and
+            reads the number of examples as JSON.
+        name: Name of the file.
         content: The file.
-        examples: What is asked of it, and what has to come of that.
-        tolerance: Largest difference accepted.
+        examples: Inputs and expected outputs.
+        tolerance: Maximum difference.
         arguments: Further arguments of the script.
 
     Raises:
-        GanforgeError: The file fails, or differs by more; or there is no room for the check.
+        GanforgeError: The file fails or differs by more, or the disk is full.
     """
     tensors = {
         f"{index}.{key}": value for index, example in enumerate(examples) for key, value in example.inputs.items()
     }
-    outputs = run_fresh(script, name, content, tensors, len(examples), *arguments)
+    outputs = run_subprocess(script, name, content, tensors, len(examples), *arguments)
     worst = 0.0
     for index, example in enumerate(examples):
-        output = outputs[str(index)]
-        same_shape = output.shape == example.output.shape
-        difference = (output - example.output).abs().max().item() if same_shape else math.inf
+        difference = _difference(outputs[str(index)], example.output)
         if not difference <= tolerance:  # so that NaN fails too
             raise GanforgeError(
-                f"the exported file differs from the network by {difference:.2g} for {example.asked}",
-                "nothing was written; look for what depends on torch.compiler.is_exporting(), on Python's own state, "
-                "or not linearly on truncation",
+                f"the exported file differs from the network by {difference:.2g} for {example.options}",
+                "nothing was written; remove what depends on torch.compiler.is_exporting(), on Python state, or not "
+                "linearly on truncation",
             )
         worst = max(worst, difference)
     return worst

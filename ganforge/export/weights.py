@@ -1,4 +1,4 @@
-"""A generator as numbers without code: the file that ganforge itself keeps, to be given away."""
+"""Export to safetensors: the weights and their card, without code."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from ganforge.runs.checkpoint import read_tensors, save_generator
 
 
 class SafetensorsExporter(Exporter):
-    """Weights and card as safetensors: no code, to be loaded by `ganforge.load`, or by any reader of safetensors."""
+    """Weights and card as safetensors, for `ganforge.load` or any reader of safetensors."""
 
     suffix = ".safetensors"
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write the weights as they are; see `Exporter.export`."""
         weights = generator.state_dict()
         with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder:
             draft = Path(folder) / path.name
             save_generator(draft, weights, card)
-            written, read_card = read_tensors(draft)  # which checks the digest
+            written, read_card = read_tensors(draft)  # verifies the digest
             content = draft.read_bytes()
         same = written.keys() == weights.keys() and all(
             torch.equal(tensor, weights[name].cpu()) for name, tensor in written.items()
         )
         if not same or read_card["digest"] != card.get("digest", read_card["digest"]):
             raise GanforgeError(
-                f"{path}: the weights are not those that the generator's card tells of",
+                f"{path}: the weights do not match the generator's card",
                 "nothing was written; export the generator as it was loaded",
             )
         write_bytes(path, content)

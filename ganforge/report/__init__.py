@@ -1,4 +1,4 @@
-"""One HTML file that tells of one run or of several: all of it within, nothing is fetched."""
+"""Report of one or several runs as a self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ganforge.evaluation.results.result import now
 from ganforge.plugins.registry import Registry
 from ganforge.report.drawing import draw_samples
 from ganforge.report.pictures import load_frames
-from ganforge.report.reading import read_story
+from ganforge.report.reading import read_run
 from ganforge.runs.folder import RunFolder
 from ganforge.version import __version__
 
 FILE = "report.html"
-"""The report of a run, in its folder."""
+"""File name of the report in a run."""
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -31,38 +31,38 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
     """Write a report.
 
     Args:
-        folders: Runs; what they have in common is laid over one another.
-        path: Where to.
-        registry: Where generators are looked up, which are drawn from.
+        folders: Runs, shown side by side.
+        path: File to write.
+        registry: Where generators are looked up.
 
     Raises:
-        CheckpointError: A run has no configuration that can be read.
+        CheckpointError: The configuration of a run cannot be read.
         GanforgeError: The file cannot be written.
     """
-    stories = [read_story(folder) for folder in folders]
+    runs = [read_run(folder) for folder in folders]
     frames = []
-    for story, (own, problems) in zip(stories, load_frames([each.grids for each in stories]), strict=True):
+    for run, (own, problems) in zip(runs, load_frames([each.grids for each in runs]), strict=True):
         frames.append(own)
-        story.problems.extend(problems)
-    samples = [sections.show_samples(story, draw_samples(story, registry), len(stories) > 1) for story in stories]
+        run.problems.extend(problems)
+    samples = [sections.samples_section(run, draw_samples(run, registry), len(runs) > 1) for run in runs]
     body = [
-        sections.tell_facts(stories),
-        sections.tell_warnings(stories),
-        sections.show_training(stories, frames),
+        sections.facts_section(runs),
+        sections.warnings_section(runs),
+        sections.training_section(runs, frames),
         markup.section("Samples", "".join(samples)),
-        numbers.show_scores(stories),
-        numbers.show_curves(stories),
-        evaluations.show_evaluations(stories),
-        sections.show_nearest(stories),
-        sections.show_settings(stories),
-        sections.show_origin(stories),
-        sections.show_commands(stories),
+        numbers.scores_section(runs),
+        numbers.curves_section(runs),
+        evaluations.evaluations_section(runs),
+        sections.nearest_section(runs),
+        sections.settings_section(runs),
+        sections.provenance_section(runs),
+        sections.commands_section(runs),
     ]
     headings = re.findall(r'<section id="([\w-]+)"[^>]*><h2[^>]*>([^<]*)</h2>', "".join(body))
-    names = ", ".join(story.name for story in stories)
+    names = ", ".join(run.name for run in runs)
     page = Template((_PAGE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape_html(names),
-        subtitle="The report of a run." if len(stories) == 1 else f"{len(stories)} runs beside one another.",
+        subtitle="Report of one run." if len(runs) == 1 else f"{len(runs)} runs side by side.",
         contents="".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in headings),
         body="\n".join(filter(None, body)),
         style=(_PAGE / "page.css").read_text(encoding="utf-8"),

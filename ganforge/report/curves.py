@@ -1,4 +1,4 @@
-"""Curves as SVG: axes, lines that differ in colour and in dashes, and the same numbers for whoever cannot see them."""
+"""Charts as SVG: axes, lines that differ in color and dashes, and a text alternative."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ganforge.core.text import escape_html
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 28
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "12 4")
-MOST_POINTS = 400
-"""Of a line; more are thinned."""
+MAX_POINTS = 400
+"""Maximum points of a line; longer lines are subsampled."""
 LARGEST = 1e100
-"""Largest magnitude that is drawn; the span of an axis stays finite."""
+"""Maximum magnitude that is drawn, which keeps the span of an axis finite."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Line:
     """A line of a chart.
 
     Attributes:
-        name: What it shows.
-        points: Pairs of images and a number; one that is not finite, or beyond `LARGEST`, breaks the line.
-        look: Lines of equal numbers have one colour and one kind of dashes.
+        name: Name in the legend.
+        points: Pairs of images and value; a non-finite value, or one beyond `LARGEST`, breaks the line.
+        look: Number of the color and dashes.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Line:
 
 
 def draw_chart(title: str, lines: Sequence[Line]) -> str:
-    """A chart of lines over images as SVG, with a legend.
+    """Return a chart of lines over images as SVG, with a legend.
 
     Args:
-        title: What it shows, for whoever hears the page.
-        lines: At least one with a point that can be drawn; see `has_points`.
+        title: Title, for screen readers.
+        lines: Lines, at least one of them with a drawable point (`has_points`).
     """
     finite = [value for line in lines for _, value in line.points if abs(value) <= LARGEST]
     low, high, steps = _axis(min(finite), max(finite))
@@ -75,7 +75,7 @@ def draw_chart(title: str, lines: Sequence[Line]) -> str:
 
 
 def has_points(points: Sequence[tuple[int, float]]) -> bool:
-    """Whether any of the points can be drawn."""
+    """Return whether any point can be drawn."""
     return any(abs(value) <= LARGEST for _, value in points)
 
 
@@ -85,7 +85,7 @@ def _style(line: Line) -> str:
 
 
 def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
-    """Round ends around two values, and the round steps between."""
+    """Return rounded limits around two values, and the ticks between them."""
     if high - low < 1e-9 * max(1.0, abs(high)):
         margin = max(0.5, 1e-9 * abs(high))
         low, high = low - margin, high + margin
@@ -97,13 +97,12 @@ def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
 
 
 def _thin(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
-    """No more than `MOST_POINTS`, with the last one."""
-    every = math.ceil(len(points) / MOST_POINTS)
+    every = math.ceil(len(points) / MAX_POINTS)
     return [*points[:-1][::every], points[-1]] if points else []
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Lines from point to point; one that is not finite breaks them."""
+    """Return an SVG path; a non-finite value breaks it."""
     parts, pen = [], "M"
     for x, y in points:
         if math.isfinite(y):
@@ -111,7 +110,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
             pen = "L"
         else:
             pen = "M"
-    if len(parts) == 1:  # a single point is seen by its round cap
+    if len(parts) == 1:  # the round cap makes a single point visible
         parts.append(parts[0].replace("M", "L"))
     return "".join(parts)
 
@@ -128,7 +127,7 @@ def _last(line: Line) -> str:
 
 
 def _short(value: float) -> str:
-    """A number as an axis has it: 250k, 1.5M, 0.05."""
+    """Format a tick: 250k, 1.5M, 0.05."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"

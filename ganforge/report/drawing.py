@@ -1,4 +1,4 @@
-"""Pictures that are drawn for the page from a run's generators: best and last, truncation, mixing of styles."""
+"""Figures drawn from a run's generators: best and last samples, truncation, style mixing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ganforge.explore.spaces import ZSpace, open_space
 from ganforge.explore.truncation import truncation_sweep
 from ganforge.plugins.registry import Registry
 from ganforge.report.pictures import embed_grid, figure
-from ganforge.report.reading import Story
+from ganforge.report.reading import RunData
 from ganforge.runs.checkpoint import load_generator, read_card, read_spec
 from ganforge.sampling import can_truncate, cycle_labels, generate
 
@@ -24,60 +24,60 @@ SEEDS = range(8)
 PSIS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def draw_samples(story: Story, registry: Registry) -> list[str]:
-    """Figures of what a run's generators make; what cannot be drawn is told of in `Story.problems`."""
+def draw_samples(run: RunData, registry: Registry) -> list[str]:
+    """Return figures of a run's generators; failures are appended to `RunData.problems`."""
     figures: list[str] = []
     try:
         for figure_of in (_draw_last_and_best, _draw_truncation, _draw_mixing):
-            figures += figure_of(story, registry)
+            figures += figure_of(run, registry)
     except (GanforgeError, RuntimeError, MemoryError) as error:
-        story.problems.append(f"its generator cannot be drawn from: {error}")
+        run.problems.append(f"the generator cannot be sampled: {error}")
     return figures
 
 
-def _open(story: Story, registry: Registry) -> tuple[Generator, DataSpec] | None:
-    if not story.folder.generator.exists():
+def _open(run: RunData, registry: Registry) -> tuple[Generator, DataSpec] | None:
+    if not run.folder.generator.exists():
         return None
-    generator, card = load_generator(story.folder.generator, registry)
+    generator, card = load_generator(run.folder.generator, registry)
     data = read_spec(card)
-    if data.source_shape:  # its grids show what it makes of sources, which are not at hand here
+    if data.source_shape:  # the sources are not available here
         return None
     return (generator, data) if data.is_image and data.shape[0] in (1, 3, 4) else None
 
 
-def _draw_last_and_best(story: Story, registry: Registry) -> Iterator[str]:
-    opened = _open(story, registry)
+def _draw_last_and_best(run: RunData, registry: Registry) -> Iterator[str]:
+    opened = _open(run, registry)
     if opened is None:
         return
     generator, data = opened
     labels = cycle_labels(16, data.num_classes)
     newest = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8)
-    path, best = story.folder.best_generator, None
+    path, best = run.folder.best_generator, None
     if path.exists():
         best = embed_grid(to_uint8(generate(load_generator(path, registry)[0], 16, labels=labels)), 8)
-    after = f"after {read_card(story.folder.generator).get('images', 0):,} images"
-    also = ", which is the best one too," if best == newest else ""
+    after = f"after {read_card(run.folder.generator).get('images', 0):,} images"
+    also = ", also the best," if best == newest else ""
     words = f"The newest generator{also} {after}, seeds 0 to 15"
     yield figure(newest, "Sixteen samples of the newest generator", words)
     if best is not None and best != newest:
         after = f"after {read_card(path).get('images', 0):,} images"
-        yield figure(best, "Sixteen samples of the best generator", f"The best one, {after}, same seeds")
+        yield figure(best, "Sixteen samples of the best generator", f"The best generator, {after}, same seeds")
 
 
-def _draw_truncation(story: Story, registry: Registry) -> Iterator[str]:
-    opened = _open(story, registry)
+def _draw_truncation(run: RunData, registry: Registry) -> Iterator[str]:
+    opened = _open(run, registry)
     if opened is None or not can_truncate(opened[0]):
         return
     space = open_space(opened[0], "z", label=_first_label(opened[1]))
     assert isinstance(space, ZSpace)
     rows = truncation_sweep(space, SEEDS[:4], PSIS)
     words = f"Truncation{_of_class(opened[1])}: each row one seed, psi from {PSIS[0]:g} to {PSIS[-1]:g}. "
-    words += "Less variety, better pictures."
+    words += "Truncation trades variety for quality."
     yield figure(embed_grid(rows.flatten(0, 1), len(PSIS)), "Four seeds at five truncations", words)
 
 
-def _draw_mixing(story: Story, registry: Registry) -> Iterator[str]:
-    opened = _open(story, registry)
+def _draw_mixing(run: RunData, registry: Registry) -> Iterator[str]:
+    opened = _open(run, registry)
     if opened is None or not isinstance(opened[0], StyleGenerator):
         return
     space = open_space(opened[0], "w", label=_first_label(opened[1]))
@@ -87,15 +87,13 @@ def _draw_mixing(story: Story, registry: Registry) -> Iterator[str]:
     cells = [blank, *b[:, None]]
     for own, row in zip(a, mixed, strict=True):
         cells += [own[None], *row[:, None]]
-    words = f"Mixing of styles{_of_class(opened[1])}: coarse layers from the top row, all others from the left column."
-    yield figure(embed_grid(torch.cat(cells), 5), "A table of mixed styles", words)
+    words = f"Style mixing{_of_class(opened[1])}: coarse layers from the top row, all others from the left column."
+    yield figure(embed_grid(torch.cat(cells), 5), "A table of style mixing", words)
 
 
 def _first_label(data: DataSpec) -> int | None:
-    """Class of the pictures that show one class only; None for a generator of unlabelled data."""
     return 0 if data.num_classes else None
 
 
 def _of_class(data: DataSpec) -> str:
-    """Name of that class, to follow a title."""
     return f" of class {(data.class_names or ('0',))[0]}" if data.num_classes else ""

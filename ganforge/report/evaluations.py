@@ -1,4 +1,4 @@
-"""The section of evaluations."""
+"""Section with evaluations."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from ganforge.core.text import escape_html as escape
 from ganforge.evaluation.results.result import Evaluation
 from ganforge.report.markup import listing, section, table
-from ganforge.report.reading import Story
+from ganforge.report.reading import RunData
 
 
-def show_evaluations(stories: Sequence[Story]) -> str:
-    """What was measured; values stand in one row only if they were obtained in one and the same way."""
+def evaluations_section(runs: Sequence[RunData]) -> str:
+    """Return a table of evaluations; values share a row if their protocols are equal."""
     rows: dict[tuple[str, str], dict[int, Evaluation]] = {}
-    for number, story in enumerate(stories):
-        for each in story.evaluations:  # the newest of each last
+    for number, run in enumerate(runs):
+        for each in run.evaluations:  # the newest of each last
             rows.setdefault((each.metric, json.dumps(dict(each.protocol), sort_keys=True)), {})[number] = each
     body = [
         [
             metric,
-            *(_value(found.get(number)) for number in range(len(stories))),
+            *(_value(found.get(number)) for number in range(len(runs))),
             next(iter(found.values())).better or "",
             _protocol(next(iter(found.values()))),
         ]
@@ -30,28 +30,28 @@ def show_evaluations(stories: Sequence[Story]) -> str:
     ]
     head = [
         "metric",
-        *(story.name if len(stories) > 1 else "value" for story in stories),
+        *(run.name if len(runs) > 1 else "value" for run in runs),
         "better",
-        "how it was obtained",
+        "protocol",
     ]
-    notes = sorted({note for story in stories for each in story.evaluations for note in each.notes})
+    notes = sorted({note for run in runs for each in run.evaluations for note in each.notes})
     listed = f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in notes)}</ul>" if notes else ""
-    found = table(head, body, "Evaluations, with intervals where they are known") + listed
+    found = table(head, body, "Evaluations with confidence intervals") + listed
     if body:
-        return section("Evaluation", found + show_modes(stories))
-    runs = " ".join(shlex.quote(str(story.folder.path)) for story in stories)
-    hint = f"ganforge eval {runs} --all"
+        return section("Evaluation", found + mode_bars(runs))
+    names = " ".join(shlex.quote(str(run.folder.path)) for run in runs)
+    hint = f"ganforge eval {names} --all"
     return section("Evaluation", f"<p>Not evaluated yet:</p>{listing(hint)}")
 
 
-def show_modes(stories: Sequence[Story]) -> str:
-    """How often each mode was generated, beside how often it would be."""
+def mode_bars(runs: Sequence[RunData]) -> str:
+    """Return bars of the share of each mode in samples and data."""
     charts = []
-    for story in stories:
-        found = next((each for each in reversed(story.evaluations) if each.metric == "modes"), None)
+    for run in runs:
+        found = next((each for each in reversed(run.evaluations) if each.metric == "modes"), None)
         shares = found.details.get("classes", []) if found else []
         bars = "".join(_bar(each) for each in shares[:100])
-        charts.append(f"<h3>Modes of {escape(story.name)}</h3><dl class='bars'>{bars}</dl>" if bars else "")
+        charts.append(f"<h3>Modes of {escape(run.name)}</h3><dl class='bars'>{bars}</dl>" if bars else "")
     return "".join(charts)
 
 

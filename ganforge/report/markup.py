@@ -1,4 +1,4 @@
-"""HTML of sections and tables."""
+"""HTML of sections, tables and figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ganforge.core.text import escape_html as escape
 
 
 def section(title: str, body: str) -> str:
-    """A section with a heading; nothing if it has no body."""
+    """Return a section with a heading; empty without a body."""
     key = "".join(each if each.isalnum() else "-" for each in title.lower())
     return (
         f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>{body}</section>'
@@ -17,7 +17,7 @@ def section(title: str, body: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:
-    """A table whose first column names its rows."""
+    """Return a table whose first column holds row headings; empty without rows."""
     if not rows:
         return ""
     top = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
@@ -33,10 +33,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -
 
 
 def listing(lines: str) -> str:
-    """What can be typed; where it is wider than the screen, keys can scroll it."""
+    """Return a block of commands that keys can scroll."""
     return f'<pre tabindex="0"><code>{escape(lines)}</code></pre>'
 
 
 def moment(text: object) -> str:
-    """A moment of ISO 8601 as it is read: 2026-01-31 12:00:00 UTC."""
+    """Format a time of ISO 8601 as 2026-01-31 12:00:00 UTC."""
     return str(text).replace("T", " ").replace("+00:00", " UTC")

@@ -1,4 +1,4 @@
-"""Sections with charts: statistics of training and scores, over images."""
+"""Sections with charts of training statistics and scores."""
 
 from __future__ import annotations
 
@@ -7,98 +7,97 @@ from collections.abc import Callable, Sequence
 from ganforge.core.text import escape_html as escape
 from ganforge.report.curves import Line, draw_chart, has_points
 from ganforge.report.markup import section, table
-from ganforge.report.reading import Story, numbers_in
+from ganforge.report.reading import RunData, numbers_in
 
 _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (
         "Losses",
-        "What each player minimises, without penalties. They play against one another, so neither tells how good "
-        "pictures are; a discriminator's loss that falls to 0 and stays there does tell: the generator learns no more.",
+        "Loss of each player, without penalties. Losses do not measure image quality. A discriminator loss that stays "
+        "near 0 means that the generator no longer learns.",
         lambda name: name in ("discriminator/loss", "generator/loss"),
     ),
     (
         "Penalties",
-        "What is added to a loss, as weighed. One that outgrows the loss holds its player back.",
+        "Weighted regularization terms. A penalty larger than the loss slows its player down.",
         lambda name: name.startswith(("discriminator/", "generator/")) and not name.endswith("/loss"),
     ),
     (
-        "What the discriminator believes",
-        "Its mean probability that an example is real, of real and of generated ones. 1 and 0 mean that it has won; "
-        "near one half, both are at eye level. For critics without a sigmoid only the order counts.",
+        "Discriminator probabilities",
+        "Mean probability of being real, for real and generated examples. 1 and 0: the discriminator wins; near 0.5: "
+        "the players are balanced. For Wasserstein critics only the order is meaningful.",
         lambda name: name.startswith("D("),
     ),
     (
-        "Gap between logits",
-        "How much higher real examples are judged than generated ones. Growing without end means an ever surer "
-        "discriminator.",
+        "Logit gap",
+        "Mean logit of real examples minus that of generated ones. Steady growth means that the discriminator wins.",
         lambda name: name == "logit_gap",
     ),
     (
         "Gradients",
-        "Norms of the players' gradients. Steady is well; peaks come before a divergence.",
+        "Gradient norms of the players. Peaks often precede divergence.",
         lambda name: name.startswith("gradient/"),
     ),
     (
         "Skipped steps",
-        "The share of steps that were not taken since a gradient was not finite.",
+        "Share of steps that were skipped because of a non-finite gradient.",
         lambda name: name.startswith("skipped/"),
     ),
     (
         "Diversity",
-        "How much samples differ from one another, relative to real examples: about 1 is well, near 0 is a collapse.",
+        "Variation among samples relative to real examples: about 1 is good, near 0 is mode collapse.",
         lambda name: name == "diversity",
     ),
-    ("Speed", "Images a second.", lambda name: name == "images_per_second"),
+    ("Speed", "Images per second.", lambda name: name == "images_per_second"),
     (
-        "Other numbers",
-        "Whatever parts of this run have told besides.",
+        "Other metrics",
+        "Other values that parts of this run logged.",
         lambda name: True,
     ),
 )
 
 
-def show_curves(stories: Sequence[Story]) -> str:
-    """All numbers of the ticks over images, in groups, each with a word on what it means."""
-    names = list(dict.fromkeys(name for story in stories for row in story.ticks for name in row.numbers))
+def curves_section(runs: Sequence[RunData]) -> str:
+    """Return charts of all training statistics over images, in groups with explanations."""
+    names = list(dict.fromkeys(name for run in runs for row in run.ticks for name in row.numbers))
     charts = []
     for title, words, belongs in _CURVES:
         mine = [name for name in names if belongs(name)]
         names = [name for name in names if name not in mine]
-        found = [_lines(stories, [name]) for name in mine] if len(stories) > 1 else [_lines(stories, mine)]
-        for name, lines in zip(mine if len(stories) > 1 else [title], found, strict=True):
+        found = [_lines(runs, [name]) for name in mine] if len(runs) > 1 else [_lines(runs, mine)]
+        for name, lines in zip(mine if len(runs) > 1 else [title], found, strict=True):
             if not lines or (title == "Skipped steps" and not any(value for line in lines for _, value in line.points)):
                 continue
-            heading = f"{title}: {name}" if len(stories) > 1 and len(mine) > 1 else title
+            heading = f"{title}: {name}" if len(runs) > 1 and len(mine) > 1 else title
             charts.append(_chart(heading, words, lines))
     return section("Curves", f'<div class="charts">{"".join(charts)}</div>' if charts else "")
 
 
-def show_scores(stories: Sequence[Story]) -> str:
-    """Scores over images, best against last."""
-    metrics = list(dict.fromkeys(name for story in stories for row in story.scores for name in row.numbers))
+def scores_section(runs: Sequence[RunData]) -> str:
+    """Return charts of scores over images, and a table of best and last scores."""
+    metrics = list(dict.fromkeys(name for run in runs for row in run.scores for name in row.numbers))
     charts = [
         _chart(
             metric,
-            "Lower is better. Of few samples: good for choosing among the states of one run, not for quoting.",
+            "Lower is better. Computed from few samples: compare checkpoints of one run, do not publish.",
             lines,
         )
         for metric in metrics
         if (
             lines := [
-                Line(story.name if len(stories) > 1 else metric, points, number)
-                for number, story in enumerate(stories)
-                if has_points(points := numbers_in(story.scores, metric))
+                Line(run.name if len(runs) > 1 else metric, points, number)
+                for number, run in enumerate(runs)
+                if has_points(points := numbers_in(run.scores, metric))
             ]
         )
     ]
     rows = []
-    for story in stories:
-        if story.best:
-            metric, best = story.best
-            last = next(row for row in reversed(story.scores) if row.metric == metric)
+    for run in runs:
+        if run.best:
+            metric, best = run.best
+            last = next(row for row in reversed(run.scores) if row.metric == metric)
             rows.append(
                 [
-                    story.name,
+                    run.name,
                     metric,
                     f"{best.numbers[metric]:.4g}",
                     f"{best.images:,}",
@@ -108,15 +107,15 @@ def show_scores(stories: Sequence[Story]) -> str:
             )
     head = ["run", "metric", "best", "after images", "last", "after images"]
     body = f'<div class="charts">{"".join(charts)}</div>' if charts else ""
-    return section("Best against last", body + table(head, rows, "Best and last scores") if rows else "")
+    return section("Best and last", body + table(head, rows, "Best and last scores") if rows else "")
 
 
-def _lines(stories: Sequence[Story], names: Sequence[str]) -> list[Line]:
+def _lines(runs: Sequence[RunData], names: Sequence[str]) -> list[Line]:
     return [
-        Line(story.name if len(stories) > 1 else name, points, place + number)
-        for place, story in enumerate(stories)
+        Line(run.name if len(runs) > 1 else name, points, place + number)
+        for place, run in enumerate(runs)
         for number, name in enumerate(names)
-        if has_points(points := numbers_in(story.ticks, name))
+        if has_points(points := numbers_in(run.ticks, name))
     ]
 
 
@@ -125,4 +124,4 @@ def _chart(title: str, words: str, lines: Sequence[Line]) -> str:
 
 
 def _score(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4g}"
+    return "non-finite" if value is None else f"{value:.4g}"

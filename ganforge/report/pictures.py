@@ -1,4 +1,4 @@
-"""Pictures within the page: as data, no larger than they are shown, and no more of them than a file can bear."""
+"""Images embedded in the page, limited in size and number."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from ganforge.core.text import escape_html
 from ganforge.data.decode import read_picture
 from ganforge.report.reading import Grid
 
-MOST_GRIDS = 48
-"""Grids of a run that can be slid through."""
+MAX_GRIDS = 48
+"""Maximum grids per run."""
 
-MOST_CHARACTERS = 3_300_000
-"""Of the grids of all runs together, so that a page can go by mail."""
+MAX_CHARACTERS = 3_300_000
+"""Maximum size of all grids together, so that the page can be sent by mail."""
 
 LARGEST = 1024
-"""Pixels along an edge of a picture."""
+"""Maximum edge length of an image in pixels."""
 
 LARGEST_GRID = 704
-"""The same of a grid: the page shows none wider."""
+"""Maximum edge length of a grid in pixels: the width of the page."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture in the page.
+    """An embedded image.
 
     Attributes:
-        images: Real examples shown before it was drawn.
-        data: A ``data:`` address.
+        images: Real images seen before it was drawn.
+        data: A ``data:`` URL.
     """
 
     images: int
@@ -47,7 +47,7 @@ class Frame:
 
 
 def spread(grids: Sequence[Grid], most: int) -> Sequence[Grid]:
-    """At most so many of them, evenly spread, the first and the last among them."""
+    """Return at most `most` grids, evenly spaced, with the first and the last."""
     if len(grids) <= most:
         return grids
     share = (len(grids) - 1) / (most - 1)
@@ -55,15 +55,15 @@ def spread(grids: Sequence[Grid], most: int) -> Sequence[Grid]:
 
 
 def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[str]]]:
-    """Grids as pictures in the page, and what could not be read, in sentences, of each run.
+    """Return the embedded grids and the read errors of each run.
 
-    Of equally many grids equally many are taken, so that runs can be compared at equal moments.
+    Runs with equally many grids keep equally many, so that they can be compared at equal images.
 
     Args:
-        runs: The grids of each, oldest first.
+        runs: Grids of each run, oldest first.
     """
     loaded: dict[Path, Frame | str] = {}
-    most = MOST_GRIDS
+    most = MAX_GRIDS
     while True:
         chosen = [spread(grids, most) for grids in runs]
         for each in itertools.chain(*chosen):
@@ -71,9 +71,9 @@ def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[
                 loaded[each.path] = _load(each)
         found = [[loaded[each.path] for each in own] for own in chosen]
         size = sum(len(each.data) for own in found for each in own if isinstance(each, Frame))
-        if size <= MOST_CHARACTERS or most == 2:
+        if size <= MAX_CHARACTERS or most == 2:
             break
-        most = max(2, int(max(map(len, chosen)) * MOST_CHARACTERS / size))
+        most = max(2, int(max(map(len, chosen)) * MAX_CHARACTERS / size))
     return [
         ([each for each in own if isinstance(each, Frame)], [each for each in own if isinstance(each, str)])
         for own in found
@@ -81,24 +81,23 @@ def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[
 
 
 def _load(each: Grid) -> Frame | str:
-    """A grid, or why there is none."""
+    """Return the embedded grid, or an error message."""
     try:
         return Frame(each.images, embed(read_picture(each.path), LARGEST_GRID))
     except DataError as error:
         return error.message
-    except (OSError, ValueError) as error:  # of a mode that cannot be converted
+    except (OSError, ValueError) as error:  # an unsupported color mode
         return f"{each.path} cannot be shown: {error}"
 
 
 def embed(picture: Image.Image, largest: int = LARGEST) -> str:
-    """A picture as a ``data:`` address: as it is, or nearly so where that takes less than half.
+    """Return an image as a ``data:`` URL: lossless WebP, or JPEG if that takes less than half.
 
-    It is WebP without loss, or else JPEG with all colours. WebP with a loss would be smaller, but keeps colours at half
-    the resolution only, which takes the blue out of eyes that are a pixel wide.
+    JPEG keeps full color resolution (4:4:4); lossy WebP halves it, which loses details of one pixel.
 
     Args:
-        picture: Of any mode.
-        largest: Pixels along an edge, to which it is shrunk.
+        picture: Image of any mode.
+        largest: Maximum edge length in pixels.
     """
     picture = picture.convert("L" if picture.mode in ("L", "1") else "RGB")
     picture.thumbnail((largest, largest))
@@ -115,14 +114,14 @@ def _compress(picture: Image.Image, **how: Any) -> bytes:
 
 
 def embed_grid(images: Tensor, columns: int | None = None) -> str:
-    """Images, uint8 ``[N, C, H, W]``, as one picture in which each has 48 pixels at least."""
+    """Return images, uint8 ``[N, C, H, W]``, as one embedded grid of cells of at least 48 pixels."""
     larger = max(1, -(-48 // images.shape[3]))
     scaled = images.repeat_interleave(larger, 2).repeat_interleave(larger, 3)
     return embed(to_pil(grid(scaled.to(torch.uint8), columns)))
 
 
 def figure(data: str, alt: str, caption: str) -> str:
-    """A picture with a caption."""
+    """Return an image with a caption."""
     return (
         f'<figure><img src="{data}" alt="{escape_html(alt)}"><figcaption>{escape_html(caption)}</figcaption></figure>'
     )

@@ -1,4 +1,4 @@
-"""What a run folder tells of itself, as far as it is there and whole."""
+"""Read a run folder; missing and damaged files are skipped."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ganforge.runs.metric_rows import Row, read_lines, read_row
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of samples from the run's fixed seeds.
+    """A sample grid.
 
     Attributes:
-        images: Real examples shown before it was drawn.
+        images: Real images seen before it was drawn.
         path: A PNG file.
     """
 
@@ -31,8 +31,8 @@ class Grid:
     path: Path
 
 
-class Sitting(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of ``environment.jsonl``: where and with what a run was started or resumed."""
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``environment.jsonl``: device and versions at a start or resume."""
 
     began: str = ""
     images: Count = 0
@@ -47,19 +47,19 @@ class Sitting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Story:
-    """A run as it is told of.
+class RunData:
+    """Content of a run folder; lists are sorted from old to new.
 
     Attributes:
-        folder: Where it lies.
+        folder: Run folder.
         config: Sections with their settings.
-        ticks: Rows of metrics, oldest first.
-        scores: Rows of scores, likewise.
-        evaluations: What `ganforge eval` found, oldest first.
-        grids: Oldest first.
-        nearest: The picture of samples beside their nearest training images, if one was made.
-        sittings: For each time it was begun or gone on with: device, versions and the moment.
-        problems: What could not be read, in sentences.
+        ticks: Rows of training statistics.
+        scores: Rows of scores.
+        evaluations: Rows of ``ganforge eval``.
+        grids: Sample grids.
+        nearest: Picture of samples and their nearest training images, if it exists.
+        sessions: Device and versions of each start or resume.
+        problems: Read errors.
     """
 
     folder: RunFolder
@@ -69,44 +69,44 @@ class Story:
     evaluations: list[Evaluation]
     grids: list[Grid]
     nearest: Path | None
-    sittings: list[Sitting]
+    sessions: list[Session]
     problems: list[str]
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """Name of the folder."""
         return self.folder.path.resolve().name
 
     @property
     def images(self) -> int:
-        """Real examples shown so far, as its rows tell."""
+        """Real images seen so far."""
         return max((row.images for row in [*self.ticks, *self.scores]), default=0)
 
     @property
     def best(self) -> tuple[str, Row] | None:
-        """The metric that says which generator is the best, and the row in which it is lowest; None without scores."""
+        """Metric that selects the best generator, and the row with its lowest value; None without scores."""
         rows = [
-            (value, place, metric, row)
-            for place, row in enumerate(self.scores)
+            (value, number, metric, row)
+            for number, row in enumerate(self.scores)
             if (metric := row.metric) and (value := row.numbers[metric]) is not None
         ]
         return min(rows)[2:] if rows else None
 
     @property
     def warnings(self) -> list[tuple[int, str]]:
-        """What was warned of while it trained, with the images by then; of what is repeated, first and last."""
-        told: dict[str, list[tuple[int, str]]] = {}
+        """Health warnings with their images; of repeated ones, the first and the last."""
+        found: dict[str, list[tuple[int, str]]] = {}
         for row in self.ticks:
             for text in row.warnings:
-                told.setdefault(text.split(":")[0], []).append((row.images, text))
-        return sorted({each for found in told.values() for each in (found[0], found[-1])})
+                found.setdefault(text.split(":")[0], []).append((row.images, text))
+        return sorted({each for same in found.values() for each in (same[0], same[-1])})
 
 
-def read_story(folder: RunFolder) -> Story:
-    """Read a run; what is missing is left out, and what is damaged is told of.
+def read_run(folder: RunFolder) -> RunData:
+    """Read a run folder; errors are collected in `RunData.problems`.
 
     Raises:
-        CheckpointError: Its configuration cannot be read, without which it is no run.
+        CheckpointError: The configuration cannot be read.
     """
     problems: list[str] = []
     rows = read_lines(folder.metrics, read_row, problems)
@@ -117,7 +117,7 @@ def read_story(folder: RunFolder) -> Story:
         problems.append(error.message)
     grids = [Grid(int(each.stem), each) for each in sorted(folder.samples.glob("*.png")) if each.stem.isdecimal()]
     nearest = folder.path / PICTURE
-    return Story(
+    return RunData(
         folder=folder,
         config=folder.read_config(),
         ticks=[row for row in rows if row.is_tick],
@@ -125,12 +125,12 @@ def read_story(folder: RunFolder) -> Story:
         evaluations=evaluations,
         grids=grids,
         nearest=nearest if nearest.is_file() else None,
-        sittings=read_lines(folder.environment, lambda line: decode(line, Sitting, null_nan=True), problems),
+        sessions=read_lines(folder.environment, lambda line: decode(line, Session, null_nan=True), problems),
         problems=problems,
     )
 
 
 def numbers_in(rows: Iterable[Row], name: str) -> list[tuple[int, float]]:
-    """Pairs of images and a number, of the rows that have it; NaN where it was not finite."""
+    """Return pairs of images and value from rows that have it; NaN for non-finite values."""
     found = [(row.images, row.numbers[name]) for row in rows if name in row.numbers]
     return [(images, math.nan if value is None else value) for images, value in found]

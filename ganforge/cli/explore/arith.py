@@ -1,4 +1,4 @@
-"""``ganforge explore arith``: arithmetic of latents, by seeds or by an attribute."""
+"""``ganforge explore arith``: vector arithmetic of latents, by seeds or by an attribute."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import MOST_MEASURED, DeviceOption, OutOption, RunArgument, SeedOption, read_number
-from ganforge.cli.explore.attributes import ClassifierOption, declared_attributes, open_reader
 from ganforge.cli.explore.common import (
-    ClassOption,
-    SpaceOption,
-    ToOption,
+    ClassName,
+    Space,
+    To,
+    declared_attributes,
     open_exploration,
+    open_reader,
     read_numbers,
     read_seed,
     seeds_option,
 )
+from ganforge.cli.options import MAX_MEASURED, Classifier, Device, Out, Run, Seed, option, read_number
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result
 
@@ -27,66 +28,50 @@ if TYPE_CHECKING:
 
 def arith(
     context: typer.Context,
-    run: RunArgument = None,
-    a: Annotated[str | None, seeds_option("--a", "Seeds of what has something.")] = None,
-    b: Annotated[str | None, seeds_option("--b", "Seeds of the same without it.")] = None,
-    c: Annotated[str | None, seeds_option("--c", "Seeds of what is to get it.")] = None,
+    run: Run = None,
+    a: Annotated[str | None, seeds_option("--a", "Seeds of images with a property.")] = None,
+    b: Annotated[str | None, seeds_option("--b", "Seeds of images without it.")] = None,
+    c: Annotated[str | None, seeds_option("--c", "Seeds of images to add it to.")] = None,
     attribute: Annotated[
         str | None,
-        typer.Option(
-            "--attribute",
-            metavar="NAME",
-            help="Instead of seeds, an attribute that the data declare: with it, without it, and others without it.",
-            show_default=False,
-        ),
+        option("--attribute", "Attribute of the data that selects A, B and C, instead of seeds.", "NAME"),
     ] = None,
     candidates: Annotated[
-        str, typer.Option("--candidates", metavar="N", help="Images in which the attribute is looked for.")
+        str, option("--candidates", "Images that are classified to find the attribute.", "N")
     ] = "1000",
-    strength: Annotated[str, typer.Option("--strength", metavar="X", help="Factor of the direction A - B.")] = "1",
+    strength: Annotated[str, option("--strength", "Factor of the direction A - B.", "X")] = "1",
     layers: Annotated[
-        str | None,
-        typer.Option(
-            "--layers",
-            metavar="RANGE",
-            help="In w, add it to these layers alone: coarse, middle, fine, or such as 0-3.",
-            show_default=False,
-        ),
+        str | None, option("--layers", "Layers of w to change: coarse, middle, fine, or e.g. 0-3.", "RANGE")
     ] = None,
     measure: Annotated[
         str | None,
-        typer.Option(
-            "--measure",
-            metavar="N",
-            help="On so many images without the attribute, measure which get it and keep all else.",
-            show_default=False,
-        ),
+        option("--measure", "Measure on N images without the attribute how many gain it and keep all else.", "N"),
     ] = None,
-    classifier: ClassifierOption = None,
-    space: SpaceOption = None,
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    classifier: Classifier = None,
+    space: Space = None,
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """Vector arithmetic: the mean of some exemplars, less that of others, plus that of a third kind."""
+    """Compute A - B + C from the mean latents of three groups of images."""
     by_seeds = {"--a": a, "--b": b, "--c": c}
     if attribute is not None and any(by_seeds.values()):
-        raise OptionError("exemplars are named by seeds or by an attribute", "give --a, --b and --c, or --attribute")
+        raise OptionError("seeds and --attribute are mutually exclusive", "give --a, --b and --c, or --attribute")
     if attribute is None:
         for flag, given in (("--measure", measure), ("--classifier", classifier)):
             if given is not None:
-                raise OptionError(f"{flag} {given}: there is no attribute to read", "give --attribute too")
+                raise OptionError(f"{flag} {given}: requires an attribute", "give --attribute too")
         missing = [flag for flag, seeds in by_seeds.items() if seeds is None]
         if missing:
             raise OptionError(f"{missing[0]} is missing", "give --a 1,2,3 --b 4,5,6 --c 7,8,9, or --attribute")
     if layers is not None and space == "z":
-        raise OptionError(f"--layers {layers}: latents in z have no layers", "leave --layers out, or --space")
+        raise OptionError(f"--layers {layers}: latents in z have no layers", "omit --layers, or --space")
     factor = read_number(strength, float, "--strength")
     first = read_seed(seed)
-    number = read_number(candidates, int, "--candidates", least=2, most=MOST_MEASURED)
-    measured = None if measure is None else read_number(measure, int, "--measure", least=1, most=MOST_MEASURED)
+    number = read_number(candidates, int, "--candidates", least=2, most=MAX_MEASURED)
+    measured = None if measure is None else read_number(measure, int, "--measure", least=1, most=MAX_MEASURED)
     seeds = {flag: read_numbers(given, int, flag, least=0) for flag, given in by_seeds.items() if given is not None}
     here = open_exploration(context, run, to, class_name, device, out)
 
@@ -111,10 +96,10 @@ def arith(
     if attribute is not None and measured is not None:
         score = score_direction(where, read, result.direction, index, names, seed=first + number, count=measured)
         found["measured"] = vars(score)
-        print_result(f"{score.gained:7.2%} of {score.count} images without '{attribute}' have it afterwards")
+        print_result(f"{score.gained:7.2%} of {score.count} images without '{attribute}' gain it")
         for name, share in score.kept.items():
-            print_result(f"{share:7.2%} are as before in '{name}'")
-        print_result(f"{score.kept_all:7.2%} are as before in all others")
+            print_result(f"{share:7.2%} keep '{name}'")
+        print_result(f"{score.kept_all:7.2%} keep all others")
     table = result.rows()
     columns = [*[""] * (len(table[0]) - 1), "mean"]
     found |= {"space": where.name, "strength": factor, "seeds": {flag.strip("-"): each for flag, each in seeds.items()}}
@@ -124,21 +109,17 @@ def arith(
 
 
 _EXEMPLARS = 6
-"""Images of each kind that are shown of an attribute."""
+"""Images shown per group of an attribute."""
 
 
 def check_attribute(run: TrainedRun, attribute: str) -> tuple[str, ...]:
-    """The names of the attributes that a run's data declare, of which this must be one.
-
-    Raises:
-        OptionError: It is none.
-    """
+    """Return the names of the attributes that a run's data declare; raise OptionError if this is none of them."""
     names = declared_attributes(run)
     if not names:
         raise OptionError(
             f"--attribute {attribute}: {run.data.name} declares no attributes",
-            "name exemplars by their seeds: --a 1,2,3 --b 4,5,6 --c 7,8,9",
+            "give seeds: --a 1,2,3 --b 4,5,6 --c 7,8,9",
         )
     if attribute not in names:
-        raise OptionError(f"--attribute {attribute}: {run.data.name} has no such attribute", nearest(attribute, names))
+        raise OptionError(f"--attribute {attribute}: attribute not found in {run.data.name}", nearest(attribute, names))
     return names

@@ -1,4 +1,4 @@
-"""What the commands of ``ganforge explore`` share: options, and a generator that becomes a picture."""
+"""Options and steps that the commands of ``ganforge explore`` share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import global_options, open_registry, read_number
-from ganforge.cli.runs import find_weights, open_generator
-from ganforge.cli.sample import choose_labels
+from ganforge.cli.common import find_weights, global_options, open_generator, open_registry
+from ganforge.cli.options import MAX_DRAWN, option, read_number
 from ganforge.core.console import print_result
 from ganforge.core.device import choose_device
 
@@ -20,47 +19,36 @@ if TYPE_CHECKING:
     from ganforge.contract.networks import Generator
     from ganforge.evaluation.subjects.runs import TrainedRun
     from ganforge.explore import LatentSpace, WSpace
+    from ganforge.explore.attributes import Read
 
-ToOption = Annotated[
-    Path | None,
-    typer.Option("--to", metavar="PATH", help="The picture. By default explore/ in the run.", show_default=False),
+To = Annotated[Path | None, option("--to", "Output picture. Default: in explore/ of the run.", "PATH")]
+ClassName = Annotated[
+    str | None, option("--class", "Class of all images, by name or number. Default: the first.", "NAME")
 ]
-ClassOption = Annotated[
-    str | None,
-    typer.Option(
-        "--class",
-        metavar="NAME",
-        help="The class of all images, by name or number, where the generator minds it. The first if left out.",
-        show_default=False,
-    ),
-]
-SpaceOption = Annotated[
-    str | None,
-    typer.Option("--space", metavar="z|w", help="By default w where the generator has it.", show_default=False),
-]
+Space = Annotated[str | None, option("--space", "Latent space. Default: w if the generator has it.", "z|w")]
 
 
 def count_option(text: str) -> Any:
-    """The option ``--count``."""
-    return typer.Option("--count", metavar="N", help=text)
+    """Declare the option ``--count``."""
+    return option("--count", text, "N")
 
 
 def seeds_option(flag: str, text: str) -> Any:
-    """An option that takes seeds."""
-    return typer.Option(flag, metavar="N,N,...", help=text, show_default=False)
+    """Declare an option that takes seeds."""
+    return option(flag, text, "N,N,...")
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """A generator, where the picture goes, and how it is made again.
+    """A generator, the output picture, and the command that reproduces it.
 
     Attributes:
         generator: On its device.
-        card: Of its file.
-        weights: Its file.
-        target: The picture's file.
-        label: The class of all images; None for unlabelled data.
-        arguments: What stands behind ``ganforge``, every option spelt out.
+        card: Of the generator's file.
+        weights: The generator's file.
+        target: Output picture.
+        label: Class of all images; None for unlabeled data.
+        arguments: Arguments of ``ganforge`` with every option spelled out.
     """
 
     generator: Generator
@@ -72,28 +60,24 @@ class Exploration:
 
     @property
     def suffix(self) -> str:
-        """How the picture's file ends."""
+        """Suffix of the picture, in lower case."""
         return self.target.suffix.lower()
 
     def space(self, name: str | None) -> LatentSpace:
-        """A space of that name; see `open_space`."""
+        """Return the space of that name; None for the default."""
         from ganforge.explore import open_space
 
         return open_space(self.generator, name, self.label, open_registry())
 
     def styles(self) -> WSpace:
-        """The space of styles.
-
-        Raises:
-            OptionError: The generator has none.
-        """
+        """Return the space of styles; raise OptionError if the generator has none."""
         from ganforge.explore import WSpace
         from ganforge.explore.capabilities import require_styles
 
         return WSpace(require_styles(self.generator, open_registry()), self.label)
 
     def open_run(self) -> TrainedRun:
-        """The generator with its data; see `ganforge.evaluation.subjects.runs.open_run`."""
+        """Return the generator with its data."""
         from ganforge.evaluation.subjects.runs import open_run
 
         return open_run(self.weights, self.generator, self.card, open_registry())
@@ -101,13 +85,13 @@ class Exploration:
     def save_table(
         self, rows: Any, columns: Sequence[str], found: Mapping[str, Any], names: Sequence[str] = ()
     ) -> None:
-        """Write a table of images with headings, and what was found."""
+        """Write a table of images with headings, and its JSON file."""
         from ganforge.explore.pictures import draw_table, encode_picture
 
         self.save(encode_picture(draw_table(rows, columns=columns, names=names)), found)
 
     def save(self, content: bytes, found: Mapping[str, Any]) -> None:
-        """Write the picture and its JSON, and print where."""
+        """Write the picture and its JSON file, and print the path."""
         from ganforge.explore.sidecar import write_record
 
         names = self.card["data"]["class_names"]
@@ -127,33 +111,33 @@ def open_exploration(
     is_still: bool = True,
     moves: bool = False,
 ) -> Exploration:
-    """Find the generator, and see that it and the picture's file will do.
+    """Load the generator and check the output picture.
 
     Args:
         context: Of the command.
-        run: As the user names it, and so are `to`, `class_name`, `device` and `out`.
-        to: The picture.
-        class_name: Of all images.
-        device: Where to compute.
-        out: The folder of all runs.
-        is_still: Whether the picture may be a still one.
-        moves: Whether it may be an animation.
+        run: Run as the user names it, as are `to`, `class_name`, `device` and `out`.
+        to: Output picture.
+        class_name: Class of all images.
+        device: Compute device.
+        out: Folder of all runs.
+        is_still: Whether the picture may be a still image.
+        moves: Whether the picture may be an animation.
 
     Raises:
-        OptionError: The run, the class, the device or the kind of file is not to be had, or it makes no images.
+        OptionError: The run or class is not found, the device or file type is unsupported, or it makes no images.
     """
     from ganforge.explore.capabilities import require_images
     from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
     from ganforge.runs.checkpoint import read_spec
+    from ganforge.session.samples import choose_labels
 
     allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
     if to is not None:
         check_suffix(f"--to {to}", to.suffix.lower(), allowed)
     weights = find_weights(run, out)
     generator, card = open_generator(weights, choose_device(device))
-    names = card["data"]["class_names"]
     require_images(read_spec(card))
-    labels = choose_labels([class_name] if class_name is not None else [], names, 1)
+    labels = choose_labels([class_name] if class_name is not None else [], card["data"]["class_names"], 1)
     words = [word for file in global_options.plugins for word in ("--plugin", str(file))]
     words += ["explore", str(context.info_name), str(weights)]
     for parameter in context.command.params:
@@ -170,17 +154,44 @@ def open_exploration(
     )
 
 
+def declared_attributes(run: TrainedRun) -> tuple[str, ...]:
+    """Return the names of the attributes that a run's data declare."""
+    from ganforge.evaluation.classes import attribute_names
+
+    return attribute_names(run.dataset, run.data.spec.num_classes)
+
+
+def open_reader(run: TrainedRun, file: Path | None) -> tuple[Read, dict[str, Any]]:
+    """Return a function that reads attributes in images, and the description of its classifier.
+
+    Args:
+        run: Its data declare attributes.
+        file: Of a classifier; None for that of the data.
+    """
+    from ganforge.evaluation.classes import attribute_bits, open_for_classes
+    from ganforge.evaluation.reporter import TERMINAL
+
+    num_attributes = len(declared_attributes(run))
+    judge = open_for_classes(run, file, TERMINAL)
+    return lambda images: attribute_bits(judge.predict(images), num_attributes), judge.describe()
+
+
 def read_numbers(text: str, kind: type[Any], flag: str, least: float | None = None) -> list[Any]:
-    """Numbers with commas between them; see `read_number`."""
+    """Read comma-separated numbers."""
     return [read_number(each, kind, flag, least) for each in text.split(",")]
 
 
 def read_seeds(text: str | None, flag: str, first: int, count: int) -> list[int]:
-    """Seeds as a user names them; if there are none, so many from the first."""
+    """Read comma-separated seeds; None gives `count` seeds from `first`."""
     return list(range(first, first + count)) if text is None else read_numbers(text, int, flag, least=0)
 
 
 def read_seed(text: str) -> int:
-    """The number of ``--seed``."""
-    seed: int = read_number(text, int, "--seed", least=0)
-    return seed
+    """Read ``--seed``."""
+    return int(read_number(text, int, "--seed", least=0))
+
+
+def count_seeds(seed: str, count: str) -> list[int]:
+    """Return `count` seeds from ``--seed``."""
+    first = read_seed(seed)
+    return list(range(first, first + read_number(count, int, "--count", least=1, most=MAX_DRAWN)))

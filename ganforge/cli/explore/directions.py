@@ -1,4 +1,4 @@
-"""``ganforge explore directions``: where images change most."""
+"""``ganforge explore directions``: directions of largest change."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.explore.common import (
-    ClassOption,
-    SpaceOption,
-    ToOption,
+    ClassName,
+    Space,
+    To,
     count_option,
     open_exploration,
     read_numbers,
     read_seed,
 )
+from ganforge.cli.options import Device, Out, Run, Seed, option, read_number
 from ganforge.contract.errors import OptionError, nearest
 
 if TYPE_CHECKING:
@@ -25,28 +25,26 @@ if TYPE_CHECKING:
 
 def directions(
     context: typer.Context,
-    run: RunArgument = None,
+    run: Run = None,
     method: Annotated[
-        str,
-        typer.Option("--method", metavar="factorise|pca", help="From the weights alone, or from the spread of w."),
+        str, option("--method", "Factorization of the weights, or principal components of w.", "factorise|pca")
     ] = "factorise",
-    count: Annotated[str, count_option("Directions, one a row.")] = "5",
+    count: Annotated[str, count_option("Number of directions, one per row.")] = "5",
     strengths: Annotated[
-        str,
-        typer.Option("--strengths", metavar="X,X,...", help="One a column, in standard deviations of latents."),
+        str, option("--strengths", "Strengths in standard deviations of the latents, one per column.", "X,X,...")
     ] = "-3,-1.5,0,1.5,3",
-    space: SpaceOption = None,
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    space: Space = None,
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """The directions in which a seed's image changes most, found without labels."""
+    """Find the directions in which a seed's image changes most, without labels."""
     if method not in ("factorise", "pca"):
-        raise OptionError(f"--method {method}: there is no such method", nearest(method, ("factorise", "pca")))
+        raise OptionError(f"--method {method}: unknown method", nearest(method, ("factorise", "pca")))
     if method == "pca" and space == "z":
-        raise OptionError("--method pca finds nothing in z, which spreads alike in all directions", "leave --space out")
+        raise OptionError("--method pca: z has equal variance in all directions", "omit --space")
     number = read_number(count, int, "--count", least=1)
     amounts = read_numbers(strengths, float, "--strengths")
     first = read_seed(seed)

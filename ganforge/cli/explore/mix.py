@@ -1,4 +1,4 @@
-"""``ganforge explore mix``: which layers make what, as a picture and measured."""
+"""``ganforge explore mix``: style mixing, and layer attribution by it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from ganforge.cli.common import MOST_MEASURED, DeviceOption, OutOption, RunArgument, SeedOption, read_number
-from ganforge.cli.explore.attributes import ClassifierOption, declared_attributes, open_reader
 from ganforge.cli.explore.common import (
-    ClassOption,
+    ClassName,
     Exploration,
-    ToOption,
+    To,
+    declared_attributes,
     open_exploration,
+    open_reader,
     read_seed,
     read_seeds,
     seeds_option,
 )
+from ganforge.cli.options import MAX_MEASURED, Classifier, Device, Out, Run, Seed, option, read_number
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import progress_bar
 
@@ -31,36 +29,28 @@ if TYPE_CHECKING:
 
 def mix(
     context: typer.Context,
-    run: RunArgument = None,
-    rows: Annotated[str | None, seeds_option("--rows", "Sources A. Four from --seed if left out.")] = None,
-    columns: Annotated[str | None, seeds_option("--columns", "Sources B. The next five if left out.")] = None,
-    layers: Annotated[
-        str,
-        typer.Option("--layers", metavar="RANGE", help="Layers from B: coarse, middle, fine, or such as 0-3."),
-    ] = "coarse",
+    run: Run = None,
+    rows: Annotated[str | None, seeds_option("--rows", "Seeds A. Default: four from --seed.")] = None,
+    columns: Annotated[str | None, seeds_option("--columns", "Seeds B. Default: the next five.")] = None,
+    layers: Annotated[str, option("--layers", "Layers from B: coarse, middle, fine, or e.g. 0-3.", "RANGE")] = "coarse",
     measure: Annotated[
         str | None,
-        typer.Option(
-            "--measure",
-            metavar="N",
-            help="On so many pairs from --seed, measure how often colour, layout and attributes follow which layers.",
-            show_default=False,
-        ),
+        option("--measure", "Measure on N pairs which layers determine color, layout and attributes.", "N"),
     ] = None,
-    classifier: ClassifierOption = None,
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    classifier: Classifier = None,
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """The table of style mixing: rows give all layers but those that columns give."""
+    """Draw a table of style mixing: the given layers from the column, all others from the row."""
     if classifier is not None and measure is None:
-        raise OptionError(f"--classifier {classifier}: there is nothing to read", "give --measure too")
+        raise OptionError(f"--classifier {classifier}: nothing to classify", "give --measure too")
     first = read_seed(seed)
     sources_a = read_seeds(rows, "--rows", first, 4)
     sources_b = read_seeds(columns, "--columns", max(sources_a) + 1, 5)
-    count = None if measure is None else read_number(measure, int, "--measure", least=1, most=MOST_MEASURED)
+    count = None if measure is None else read_number(measure, int, "--measure", least=1, most=MAX_MEASURED)
     here = open_exploration(context, run, to, class_name, device, out)
 
     from ganforge.explore import mix, read_layers
@@ -82,27 +72,27 @@ def mix(
 
 
 def measure_layers(here: Exploration, where: WSpace, seed: int, count: int, classifier: Path | None) -> dict[str, Any]:
-    """Measure which layers make what, and print it as a table.
+    """Measure layer attribution, and print it as a table.
 
     Args:
-        here: The generator, whose run tells the data.
-        where: Its styles.
-        seed: Of the first source.
+        here: The generator and its run.
+        where: Space of styles.
+        seed: Seed of the first source.
         count: Number of pairs.
-        classifier: Reads attributes; None for that of the data.
+        classifier: File of a classifier; None for that of the data.
 
     Returns:
-        What belongs into the JSON.
+        Entries of the JSON file.
 
     Raises:
-        OptionError: A classifier for data without attributes.
+        OptionError: A classifier is given, and the data declare no attributes.
     """
     from ganforge.explore import follow_layers
 
     trained = here.open_run()
     names = declared_attributes(trained)
     if classifier is not None and not names:
-        raise OptionError(f"--classifier {classifier}: {trained.data.name} declares no attributes", "leave it out")
+        raise OptionError(f"--classifier {classifier}: {trained.data.name} declares no attributes", "omit --classifier")
     read, quoted = open_reader(trained, classifier) if names else (None, None)
     with progress_bar("mixing") as progress:
         measured = follow_layers(where, read, names, seed=seed, count=count, progress=progress)
@@ -112,7 +102,11 @@ def measure_layers(here: Exploration, where: WSpace, seed: int, count: int, clas
 
 
 def print_shares(measured: list[Following], num_styles: int) -> None:
-    """Print shares for each third of the layers, and of how many pairs they are, to standard output."""
+    """Print the shares of each third of the layers, and the number of pairs."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     from ganforge.explore import read_layers
 
     thirds = {third: read_layers(third, num_styles) for third in measured[0].thirds}

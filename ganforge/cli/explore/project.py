@@ -1,4 +1,4 @@
-"""``ganforge explore project``: the latent of an image."""
+"""``ganforge explore project``: find the latent of an image."""
 
 from __future__ import annotations
 
@@ -7,38 +7,34 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import DeviceOption, OutOption, RunArgument, SeedOption, read_number
-from ganforge.cli.explore.common import ClassOption, SpaceOption, ToOption, open_exploration, read_seed
+from ganforge.cli.explore.common import ClassName, Space, To, open_exploration, read_seed
+from ganforge.cli.options import Device, Out, Run, Seed, option, read_number
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, progress_bar
 
 
 def project(
     context: typer.Context,
-    run: RunArgument = None,
-    image: Annotated[
-        Path | None, typer.Option("--image", metavar="FILE", help="The image to find.", show_default=False)
-    ] = None,
-    index: Annotated[
-        str | None, typer.Option("--index", metavar="N", help="Instead, one of the run's data.", show_default=False)
-    ] = None,
-    steps: Annotated[str, typer.Option("--steps", metavar="N", help="Of the optimisation.")] = "300",
-    rate: Annotated[str, typer.Option("--rate", metavar="X", help="Learning rate of Adam.")] = "0.05",
-    space: SpaceOption = None,
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    run: Run = None,
+    image: Annotated[Path | None, option("--image", "Image to project.", "FILE")] = None,
+    index: Annotated[str | None, option("--index", "Project this image of the run's data instead.", "N")] = None,
+    steps: Annotated[str, option("--steps", "Optimization steps.", "N")] = "300",
+    rate: Annotated[str, option("--rate", "Learning rate of Adam.", "X")] = "0.05",
+    space: Space = None,
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """Find the latent of an image by optimisation; a .png shows the search as a row, a .gif or .webp as it went."""
+    """Find the latent of an image by optimization; a .png shows the steps as a row, a .gif or .webp as frames."""
     if (image is None) == (index is None):
-        raise OptionError("one image is to be found", "give --image FILE, or --index N for one of the data")
-    place = read_number(index or "0", int, "--index", least=0)
+        raise OptionError("exactly one image is required", "give --image FILE, or --index N for one of the data")
+    position = read_number(index or "0", int, "--index", least=0)
     number = read_number(steps, int, "--steps", least=1)
-    speed = read_number(rate, float, "--rate")
-    if speed <= 0:
-        raise OptionError(f"--rate {rate}: nothing would move", "such as 0.05")
+    learning_rate = read_number(rate, float, "--rate")
+    if learning_rate <= 0:
+        raise OptionError(f"--rate {rate}: the learning rate must be positive", "such as 0.05")
     first = read_seed(seed)
     here = open_exploration(context, run, to, class_name, device, out, moves=True)
 
@@ -52,13 +48,13 @@ def project(
         target = read_target(image, tuple(here.card["data"]["shape"]))
     else:
         data = here.open_run().data
-        if place >= len(data):
-            raise OptionError(f"--index {place}: {data.name} has {len(data)} images", f"the last is {len(data) - 1}")
-        target = data.examples[place]
+        if position >= len(data):
+            raise OptionError(f"--index {position}: {data.name} has {len(data)} images", f"the last is {len(data) - 1}")
+        target = data.examples[position]
     still = here.suffix == ".png"
     with progress_bar("projecting") as progress:
         found = project(
-            where, target, steps=number, rate=speed, seed=first, frames=7 if still else 60, progress=progress
+            where, target, steps=number, rate=learning_rate, seed=first, frames=7 if still else 60, progress=progress
         )
     latent = here.target.with_suffix(".safetensors")
     card = {"kind": "latent", "space": where.name, "generator": here.card["digest"]}

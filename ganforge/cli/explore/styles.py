@@ -1,4 +1,4 @@
-"""``ganforge explore truncation`` and ``noise``: tables of the StyleGAN paper."""
+"""``ganforge explore truncation`` and ``noise``: figures of the StyleGAN paper."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import MOST_SHOWN, DeviceOption, OutOption, RunArgument, SeedOption, open_registry, read_number
+from ganforge.cli.common import open_registry
 from ganforge.cli.explore.common import (
-    ClassOption,
-    ToOption,
+    ClassName,
+    To,
     count_option,
+    count_seeds,
     open_exploration,
     read_numbers,
-    read_seed,
 )
+from ganforge.cli.options import MAX_DRAWN, Device, Out, Run, Seed, option, read_number
 
 
 def truncation(
     context: typer.Context,
-    run: RunArgument = None,
-    psi: Annotated[
-        str, typer.Option("--psi", metavar="X,X,...", help="Truncations, one a column.")
-    ] = "1,0.7,0.5,0,-0.5",
-    count: Annotated[str, count_option("Seeds, one a row.")] = "4",
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    run: Run = None,
+    psi: Annotated[str, option("--psi", "Truncation psi, one per column.", "X,X,...")] = "1,0.7,0.5,0,-0.5",
+    count: Annotated[str, count_option("Number of seeds, one per row.")] = "4",
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """The same seeds truncated more and more: nearer to the mean, and beyond it."""
+    """Draw the same seeds at several truncations."""
     psis = read_numbers(psi, float, "--psi")
-    first = read_seed(seed)
-    seeds = list(range(first, first + read_number(count, int, "--count", least=1, most=MOST_SHOWN)))
+    seeds = count_seeds(seed, count)
     here = open_exploration(context, run, to, class_name, device, out)
 
     from ganforge.explore import ZSpace, truncation_sweep
@@ -48,19 +46,18 @@ def truncation(
 
 def noise(
     context: typer.Context,
-    run: RunArgument = None,
-    count: Annotated[str, count_option("Seeds, one a row.")] = "3",
-    draws: Annotated[str, typer.Option("--draws", metavar="N", help="Draws of noise for the deviation.")] = "32",
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    run: Run = None,
+    count: Annotated[str, count_option("Number of seeds, one per row.")] = "3",
+    draws: Annotated[str, option("--draws", "Noise samples for the deviation.", "N")] = "32",
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """The same images with all noise, none, and that of half the layers; and how far noise moves each pixel."""
-    first = read_seed(seed)
-    seeds = list(range(first, first + read_number(count, int, "--count", least=1, most=MOST_SHOWN)))
-    number = read_number(draws, int, "--draws", least=2, most=MOST_SHOWN)
+    """Draw images with all noise, none, and that of half the layers, and the deviation of each pixel."""
+    seeds = count_seeds(seed, count)
+    number = read_number(draws, int, "--draws", least=2, most=MAX_DRAWN)
     here = open_exploration(context, run, to, class_name, device, out)
 
     from ganforge.explore import study_noise

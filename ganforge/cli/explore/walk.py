@@ -1,4 +1,4 @@
-"""``ganforge explore walk``: from seed to seed and back."""
+"""``ganforge explore walk``: interpolate between seeds."""
 
 from __future__ import annotations
 
@@ -7,41 +7,38 @@ from typing import Annotated
 
 import typer
 
-from ganforge.cli.common import MOST_SHOWN, DeviceOption, OutOption, RunArgument, SeedOption, read_number
 from ganforge.cli.explore.common import (
-    ClassOption,
-    SpaceOption,
-    ToOption,
+    ClassName,
+    Space,
+    To,
     open_exploration,
     read_seed,
     read_seeds,
     seeds_option,
 )
+from ganforge.cli.options import MAX_DRAWN, Device, Out, Run, Seed, option, read_number
 
 
 def walk(
     context: typer.Context,
-    run: RunArgument = None,
+    run: Run = None,
     from_seeds: Annotated[
-        str | None, seeds_option("--from-seeds", "Where to stop. Four from --seed if left out.")
+        str | None, seeds_option("--from-seeds", "Seeds to visit. Default: four from --seed.")
     ] = None,
-    steps: Annotated[str, typer.Option("--steps", metavar="N", help="Frames from one seed to the next.")] = "20",
+    steps: Annotated[str, option("--steps", "Frames from one seed to the next.", "N")] = "20",
     interpolation: Annotated[
-        str | None,
-        typer.Option(
-            "--interpolation", metavar="lerp|slerp", help="By default slerp in z, lerp in w.", show_default=False
-        ),
+        str | None, option("--interpolation", "Interpolation. Default: slerp in z, lerp in w.", "lerp|slerp")
     ] = None,
-    space: SpaceOption = None,
-    class_name: ClassOption = None,
-    seed: SeedOption = "0",
-    to: ToOption = None,
-    device: DeviceOption = "auto",
-    out: OutOption = Path("runs"),
+    space: Space = None,
+    class_name: ClassName = None,
+    seed: Seed = "0",
+    to: To = None,
+    device: Device = "auto",
+    out: Out = Path("runs"),
 ) -> None:
-    """Walk from seed to seed and back to the first, as a GIF or WebP."""
+    """Interpolate from seed to seed and back to the first, as a GIF or WebP."""
     stops = read_seeds(from_seeds, "--from-seeds", read_seed(seed), 4)
-    number = read_number(steps, int, "--steps", least=1, most=MOST_SHOWN)
+    number = read_number(steps, int, "--steps", least=1, most=MAX_DRAWN)
     here = open_exploration(context, run, to, class_name, device, out, is_still=False, moves=True)
 
     from ganforge.explore import walk

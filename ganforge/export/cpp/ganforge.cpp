@@ -29,7 +29,7 @@ using Label = std::optional<std::int64_t>;
 using Labels = std::optional<at::Tensor>;
 using Truncation = std::optional<double>;
 
-// Runs what calls libtorch; its errors, which tell of a place in each of many lines, become one line.
+// Calls libtorch and reduces its errors to one line.
 template <typename Call>
 auto guarded(const std::string& what, Call&& call) {
   try {
@@ -38,7 +38,7 @@ auto guarded(const std::string& what, Call&& call) {
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
-    throw Error(what + ": there is not enough memory");
+    throw Error(what + ": out of memory");
   } catch (const c10::Error& error) {
     throw Error(what + ": " + last_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
@@ -52,7 +52,7 @@ std::string describe(const at::Tensor& tensor) {
   return text.str();
 }
 
-// Throws Error unless a tensor is on the CPU, of this type and of this shape, in which -1 stands for any size but 0.
+// Throws Error unless a tensor is on the CPU with this type and shape; -1 is any size above 0.
 void check_tensor(const std::string& name, const at::Tensor& tensor, at::ScalarType type,
                   const std::vector<std::int64_t>& shape) {
   bool fits = tensor.defined() && tensor.device().is_cpu() && tensor.layout() == at::kStrided &&
@@ -88,7 +88,7 @@ at::Tensor to_pixels(const at::Tensor& images) {
 
 }  // namespace
 
-// What both kinds of files can do. Arguments have been checked.
+// Interface of both formats. Arguments are validated.
 class Generator::File {
  public:
   explicit File(About about) : about_(std::move(about)) {}
@@ -100,7 +100,7 @@ class Generator::File {
 
   virtual at::Tensor forward(const at::Tensor& z, const Labels& labels, Truncation truncation) = 0;
 
-  // Examples of the seeds from `seed` on, of the classes `labels`; at most a batch of them.
+  // Returns at most one batch of examples from `seed` with classes `labels`.
   virtual at::Tensor sample(std::int64_t count, std::int64_t seed, const Labels& labels, Truncation truncation) {
     auto latents = draw_latents(count, about_.z_dim(), seed);
     return forward(at::tensor(latents).view({count, -1}), labels, truncation);
@@ -111,7 +111,7 @@ class Generator::File {
   virtual at::Tensor mapping(const at::Tensor&, const Labels&, Truncation, std::int64_t) { throw no_styles(); }
   virtual at::Tensor synthesis(const at::Tensor&, const std::string&) { throw no_styles(); }
 
-  // The examples of a call in batches, each passed through `finish`.
+  // Returns examples in batches, each passed through `finish`.
   template <typename Finish>
   at::Tensor sample_all(std::int64_t count, std::int64_t seed, Label label, Truncation truncation, Finish finish) {
     std::vector<at::Tensor> examples;
@@ -126,7 +126,7 @@ class Generator::File {
 
  protected:
   Error no_styles() const {
-    return Error(about_.path() + ": has no method mapping or synthesis; only .pt files of generators by styles do");
+    return Error(about_.path() + ": has no method mapping or synthesis; only .pt files of style-based generators do");
   }
 
  private:
@@ -187,13 +187,13 @@ class TorchScript : public Generator::File {
     if (!network_.find_method("mapping") || !network_.find_method("synthesis")) throw no_styles();
   }
 
-  // [N, L, w_dim] with -1 for N. The summary does not tell it, so one latent is mapped, once.
+  // [N, L, w_dim] with -1 for N, found by mapping one latent once.
   const std::vector<std::int64_t>& shape_of_styles() {
     if (shape_of_styles_.empty()) {
       torch::jit::Kwargs arguments{{"z", at::zeros({1, about().z_dim()})}};
       if (about().num_classes() > 0) arguments["labels"] = at::zeros({1}, at::kLong);
       shape_of_styles_ = call("mapping", std::move(arguments)).sizes().vec();
-      if (shape_of_styles_.size() != 3) throw Error(about().path() + ": its styles are no [N, L, w_dim]");
+      if (shape_of_styles_.size() != 3) throw Error(about().path() + ": its styles do not have shape [N, L, w_dim]");
       shape_of_styles_[0] = -1;
     }
     return shape_of_styles_;
@@ -218,7 +218,7 @@ class Package : public Generator::File {
     const auto* first = latents.const_data_ptr<float>();
     auto inputs = list_inputs(about(), z.size(0), std::vector<float>(first, first + latents.numel()),
                                     std::move(classes), truncation.value_or(1.0));
-    std::vector<at::Tensor> tensors;  // which look at the numbers of `inputs`
+    std::vector<at::Tensor> tensors;  // views of `inputs`
     for (auto& input : inputs) {
       const auto view = [&input](auto& numbers) {
         using Number = typename std::decay_t<decltype(numbers)>::value_type;
@@ -227,7 +227,7 @@ class Package : public Generator::File {
       tensors.push_back(std::visit(view, input.numbers));
     }
     const auto outputs = loader_->run(tensors);
-    if (outputs.empty()) throw Error(about().path() + ": gives nothing");
+    if (outputs.empty()) throw Error(about().path() + ": returns no output");
     return outputs[0];
   }
 
@@ -237,14 +237,14 @@ class Package : public Generator::File {
   std::unique_ptr<torch::inductor::AOTIModelPackageLoader> loader_;
 };
 
-// What is wrong with a file that libtorch cannot read is told in our words; its own speak of its insides.
+// libtorch's own messages about unreadable files describe its internals.
 std::unique_ptr<Generator::File> load_torchscript(const std::string& path) {
   torch::jit::ExtraFilesMap texts{{"summary.txt", ""}, {"ganforge.json", ""}};
   torch::jit::Module network;
   try {
     network = torch::jit::load(path, at::kCPU, texts);
   } catch (const std::exception&) {
-    throw Error(path + ": is no TorchScript file, or a damaged one");
+    throw Error(path + ": not a TorchScript file, or a damaged one");
   }
   network.eval();
   About about(texts["summary.txt"], texts["ganforge.json"], path);
@@ -253,14 +253,13 @@ std::unique_ptr<Generator::File> load_torchscript(const std::string& path) {
 }
 
 std::unique_ptr<Generator::File> load_package(const std::string& path) {
-  // Without this a package computes with tensors of any size and type, beyond their ends too. Ours fit; a file's own
-  // idea of its inputs may not.
+  // Without this a package does not validate its inputs, and may read out of bounds.
   setenv("AOTI_RUNTIME_CHECK_INPUTS", "1", 0);
   std::unordered_map<std::string, std::string> texts;
   try {
     texts = torch::inductor::AOTIModelPackageLoader::load_metadata_from_package(path, "model");
   } catch (const std::exception&) {
-    throw Error(path + ": is no AOTInductor package, or a damaged one");
+    throw Error(path + ": not an AOTInductor package, or a damaged one");
   }
   About about(texts["summary.txt"], texts["ganforge.json"], path);
   auto loader = guarded(path, [&path] { return std::make_unique<torch::inductor::AOTIModelPackageLoader>(path); });
@@ -270,8 +269,8 @@ std::unique_ptr<Generator::File> load_package(const std::string& path) {
 }  // namespace
 
 Generator::Generator(const std::filesystem::path& path) {
-  if (!std::filesystem::is_regular_file(path)) throw Error(path.string() + ": there is no such file");
-  if (path.extension() == ".onnx") throw Error(path.string() + ": is for ONNX Runtime; ganforge_onnx.hpp loads it");
+  if (!std::filesystem::is_regular_file(path)) throw Error(path.string() + ": file not found");
+  if (path.extension() == ".onnx") throw Error(path.string() + ": requires ONNX Runtime; load it by ganforge_onnx.hpp");
   file_ = path.extension() == ".pt2" ? load_package(path.string()) : load_torchscript(path.string());
 }
 

@@ -1,4 +1,4 @@
-// What an exported file says of itself, and what may be asked of it. Needs the standard library only.
+// Metadata of an exported file, and validation of arguments. Requires only the standard library.
 
 #pragma once
 
@@ -16,19 +16,19 @@
 
 namespace ganforge {
 
-// What a caller did wrong, or what is wrong with a file: one plain line.
+// An invalid argument or file, with a message of one line.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// Most examples that one call of `sample` draws. More are drawn by more calls, with the seeds that follow.
+// Maximum examples per call of `sample`; for more, call it again with later seeds.
 inline constexpr std::int64_t max_count = 4096;
 
-// Examples that are computed at once.
+// Batch size.
 inline constexpr std::int64_t batch_size = 64;
 
-// Reads all of a text as a number, whatever the locale; nothing if it is none, or one that does not fit.
+// Parses a whole text as a number, independent of the locale; nothing if it is invalid or out of range.
 template <typename Number>
 std::optional<Number> read_number(const std::string& text) {
   std::istringstream stream(text);
@@ -38,13 +38,13 @@ std::optional<Number> read_number(const std::string& text) {
   return number;
 }
 
-// The last line of a text, where libraries that tell of an error over many lines say what it is; without a line break.
+// Returns the last line of a text, which holds the reason in long error messages.
 inline std::string last_line(std::string text) {
   text.erase(text.find_last_not_of(" \r\n") + 1);
   return text.substr(text.find_last_of("\r\n") + 1);
 }
 
-// The error for a number that is too small or too large.
+// Returns the error for a number out of range.
 template <typename Number>
 Error out_of_range(const std::string& name, Number number, Number low, Number high) {
   std::ostringstream message;
@@ -52,10 +52,10 @@ Error out_of_range(const std::string& name, Number number, Number low, Number hi
   return Error(message.str());
 }
 
-// The lines of summary.txt, such as "z_dim: 64", and the text of ganforge.json.
+// Lines of summary.txt, such as "z_dim: 64", and the text of ganforge.json.
 class About {
  public:
-  // `path` is named in errors. Throws Error if the summary is not that of an exported generator.
+  // `path` is named in errors. Throws Error if the summary is invalid.
   About(const std::string& summary, std::string json, std::string path)
       : json_(std::move(json)), path_(std::move(path)) {
     std::istringstream lines(summary);
@@ -64,38 +64,38 @@ class About {
         lines_[line.substr(0, colon)] = line.substr(colon + 2);
     }
     if (!has("generator") || !has("output"))
-      throw Error(path_ + ": was not exported by ganforge; it has no summary.txt");
+      throw Error(path_ + ": not exported by ganforge: it has no summary.txt");
     std::istringstream words(lines_["output"]);
     std::string sizes;
     std::getline(words, sizes, ' ');
     std::getline(words, meaning_);
     std::istringstream parts(sizes);
     for (std::string part; std::getline(parts, part, 'x');) shape_.push_back(check_range("output", part, 1, 1 << 16));
-    if (is_image() && shape_.size() != 3) throw Error(path_ + ": its summary says 'output: " + lines_["output"] + "'");
+    if (is_image() && shape_.size() != 3) throw Error(path_ + ": invalid line in its summary: 'output: " + lines_["output"] + "'");
     num_classes_ = integer("num_classes", 0, 1 << 24);
   }
 
-  // All lines by name.
+  // Returns all lines by name.
   const std::map<std::string, std::string>& lines() const { return lines_; }
 
-  // The text of ganforge.json, which says more, for programs with a JSON parser.
+  // Returns ganforge.json, the full metadata.
   const std::string& json() const { return json_; }
 
   bool has(const std::string& name) const { return lines_.contains(name); }
 
-  // A line's value. Throws Error if there is no such line.
+  // Returns a line's value. Throws Error if the line is missing.
   const std::string& text(const std::string& name) const {
     const auto line = lines_.find(name);
     if (line == lines_.end()) throw Error(path_ + ": its summary has no line '" + name + "'");
     return line->second;
   }
 
-  // A line's value as a number from `low` to `high`. Throws Error if it is none.
+  // Returns a line's value as an integer. Throws Error if it is invalid or out of range.
   std::int64_t integer(const std::string& name, std::int64_t low, std::int64_t high) const {
     return check_range(name, text(name), low, high);
   }
 
-  // A line's value as words with a space between two.
+  // Returns a line's value as space-separated words.
   std::vector<std::string> words(const std::string& name) const {
     std::vector<std::string> words;
     std::istringstream stream(text(name));
@@ -103,24 +103,24 @@ class About {
     return words;
   }
 
-  // A line's value as numbers with a space between two.
+  // Returns a line's value as space-separated numbers.
   std::vector<float> numbers(const std::string& name) const {
     std::vector<float> numbers;
     for (const auto& word : words(name)) {
       const auto number = read_number<float>(word);
-      if (!number) throw Error(path_ + ": its summary says '" + name + ": " + text(name) + "'");
+      if (!number) throw Error(path_ + ": invalid line in its summary: '" + name + ": " + text(name) + "'");
       numbers.push_back(*number);
     }
     return numbers;
   }
 
-  // Length of a latent vector. Throws Error if the file takes no latents, such as the second half of a generator.
+  // Length of a latent vector. Throws Error if the file takes no latents, such as a synthesis network.
   std::int64_t z_dim() const { return integer("z_dim", 1, 1 << 20); }
 
-  // 0 if the generator knows no classes.
+  // 0 without classes.
   std::int64_t num_classes() const { return num_classes_; }
 
-  // By number; empty if there are none, or if one of them has a comma (ganforge.json has them all).
+  // By number; empty without classes, or if a name has a comma (see ganforge.json).
   std::vector<std::string> class_names() const {
     std::vector<std::string> names;
     if (!has("class_names")) return names;
@@ -133,17 +133,16 @@ class About {
     }
   }
 
-  // Of one example: [C, H, W] of images.
+  // Shape of one example: [C, H, W] for images.
   const std::vector<std::int64_t>& shape() const { return shape_; }
 
   bool is_image() const { return meaning_ == "images"; }
 
-  // Whether truncation can be chosen.
   bool can_truncate() const { return has("truncation") && lines_.at("truncation") == "yes"; }
 
   const std::string& path() const { return path_; }
 
-  // Throws Error unless `count` examples can be drawn from `seed` on, of this class and with this truncation.
+  // Throws Error if an argument of `sample` is invalid.
   void check(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label,
              std::optional<double> truncation) const {
     constexpr auto max_seed = std::numeric_limits<std::int64_t>::max() - max_count;
@@ -153,24 +152,24 @@ class About {
     if (truncation) check_truncation(*truncation);
   }
 
-  // Throws Error unless there is a class of this number.
+  // Throws Error if the class does not exist.
   void check_class(std::int64_t label) const {
-    if (num_classes_ == 0) throw Error("this generator knows no classes; ask for none");
+    if (num_classes_ == 0) throw Error("this generator has no classes; omit the class");
     if (label < 0 || label >= num_classes_) throw out_of_range<std::int64_t>("class", label, 0, num_classes_ - 1);
   }
 
-  // Throws Error unless the generator can be truncated so.
+  // Throws Error if the truncation is invalid or unsupported.
   void check_truncation(double truncation) const {
     if (!(truncation >= 0.0 && truncation <= 1.0)) throw out_of_range("truncation", truncation, 0.0, 1.0);
-    if (truncation != 1.0 && !can_truncate()) throw Error("this generator cannot be truncated; leave truncation out");
+    if (truncation != 1.0 && !can_truncate()) throw Error("this generator does not support truncation; omit it");
   }
 
-  // Throws Error unless examples are images.
+  // Throws Error if examples are not images.
   void check_image() const {
-    if (!is_image()) throw Error("this file gives " + meaning_ + ", not images; there are no pixels to draw");
+    if (!is_image()) throw Error("this file generates " + meaning_ + ", not images");
   }
 
-  // Classes of the examples `start` to `start + count`: the one asked for, or all in turn. Empty without classes.
+  // Returns classes of examples `start` to `start + count`: `label`, or all in turn. Empty without classes.
   std::vector<std::int64_t> labels(std::int64_t start, std::int64_t count, std::optional<std::int64_t> label) const {
     std::vector<std::int64_t> labels;
     for (auto i = start; num_classes_ > 0 && i < start + count; ++i) labels.push_back(label.value_or(i % num_classes_));
@@ -182,7 +181,7 @@ class About {
                            std::int64_t high) const {
     const auto number = read_number<std::int64_t>(text);
     if (!number || *number < low || *number > high)
-      throw Error(path_ + ": its summary says '" + name + ": " + this->text(name) + "'");
+      throw Error(path_ + ": invalid line in its summary: '" + name + ": " + this->text(name) + "'");
     return *number;
   }
 

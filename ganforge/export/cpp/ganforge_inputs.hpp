@@ -1,4 +1,4 @@
-// What files take that know tensors alone (.onnx and .pt2), in their order. Needs the standard library only.
+// Input tensors of .onnx and .pt2 files, in order. Requires only the standard library.
 
 #pragma once
 
@@ -14,22 +14,22 @@
 
 namespace ganforge {
 
-// One tensor, row by row; the shape of a scalar is empty.
+// A tensor in row-major order; the shape of a scalar is empty.
 struct Input {
   std::string name;
   std::vector<std::int64_t> shape;
   std::variant<std::vector<float>, std::vector<std::int64_t>> numbers;
 };
 
-// How many examples may be computed at once: fewer where each takes much noise.
+// Returns the maximum batch size, which is smaller for networks with much noise.
 inline std::int64_t batch_limit(const About& about) {
   constexpr std::int64_t most_noise = 1 << 24;
   if (!about.has("noise_size")) return batch_size;
   return std::clamp<std::int64_t>(most_noise / about.integer("noise_size", 1, 1 << 28), 1, batch_size);
 }
 
-// Lists the tensors for `count` latents, in the order in which the file takes them. Noise within the network is the
-// fixed one that is kept with it, as in `ganforge sample`.
+// Returns the input tensors for `count` latents, in the file's order. Noise is the network's fixed noise, as in
+// `ganforge sample`.
 inline std::vector<Input> list_inputs(const About& about, std::int64_t count, std::vector<float> z,
                                       std::vector<std::int64_t> labels, double truncation) {
   std::vector<Input> inputs;
@@ -37,7 +37,7 @@ inline std::vector<Input> list_inputs(const About& about, std::int64_t count, st
     if (name == "z") {
       inputs.push_back({name, {count, about.z_dim()}, std::move(z)});
     } else if (name == "labels") {
-      if (labels.size() != static_cast<std::size_t>(count)) throw Error("this generator needs a class for each latent");
+      if (labels.size() != static_cast<std::size_t>(count)) throw Error("this generator requires a class for each latent");
       inputs.push_back({name, {count}, std::move(labels)});
     } else if (name == "truncation") {
       inputs.push_back({name, {}, std::vector<float>{static_cast<float>(truncation)}});
@@ -50,7 +50,7 @@ inline std::vector<Input> list_inputs(const About& about, std::int64_t count, st
       auto shares = about.numbers("fixed_noise");
       inputs.push_back({name, {static_cast<std::int64_t>(shares.size())}, std::move(shares)});
     } else {
-      throw Error(about.path() + ": takes '" + name + "', which this program does not know");
+      throw Error(about.path() + ": input '" + name + "' is unsupported");
     }
   }
   return inputs;

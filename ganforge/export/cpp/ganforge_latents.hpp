@@ -1,5 +1,5 @@
-// The latents of a seed: the numbers that `torch.randn(z_dim)` draws on a CPU after `manual_seed(seed)`, within 1e-6.
-// Needs the standard library only.
+// Latents of a seed, equal to `torch.randn(z_dim)` on a CPU after `manual_seed(seed)` within 1e-6.
+// Requires only the standard library.
 
 #pragma once
 
@@ -13,13 +13,13 @@
 
 namespace ganforge {
 
-// Fills a latent vector from N(0, 1). Of the seed the low 32 bits count.
+// Fills a latent vector from N(0, 1). Only the low 32 bits of the seed are used.
 inline void draw_latent(std::uint64_t seed, std::span<float> z) {
   std::mt19937 bits(static_cast<std::uint32_t>(seed & 0xffffffffU));
   constexpr std::size_t chunk = 16, half = chunk / 2;
 
   if (z.size() < chunk) {
-    // Two numbers at a time by Box and Muller, of uniform ones with 53 bits.
+    // Box-Muller pairs of uniform numbers with 53 bits.
     const auto uniform = [&bits] {
       const std::uint64_t high = bits(), low = bits();
       return std::ldexp(static_cast<double>(((high << 32U) | low) & ((std::uint64_t{1} << 53U) - 1)), -53);
@@ -33,7 +33,7 @@ inline void draw_latent(std::uint64_t seed, std::span<float> z) {
     return;
   }
 
-  // All uniform numbers first, with 24 bits; then number i of a chunk of 16 and number i + 8 become a pair.
+  // Uniform numbers with 24 bits; numbers i and i + 8 of a chunk of 16 form a Box-Muller pair.
   const auto uniform = [&bits] { return std::ldexp(static_cast<float>(bits() & 0xffffffU), -24); };
   const auto to_normal = [](std::span<float> numbers) {
     for (std::size_t i = 0; i < half; ++i) {
@@ -45,14 +45,14 @@ inline void draw_latent(std::uint64_t seed, std::span<float> z) {
   };
   for (auto& number : z) number = uniform();
   for (std::size_t i = 0; i + chunk <= z.size(); i += chunk) to_normal(z.subspan(i, chunk));
-  if (z.size() % chunk != 0) {  // the last 16 are drawn anew, those among them that were ready too
+  if (z.size() % chunk != 0) {  // the last 16 are drawn again, as torch does
     const auto last = z.last(chunk);
     for (auto& number : last) number = uniform();
     to_normal(last);
   }
 }
 
-// Latents [count, z_dim]; row i is that of seed + i, so an example can be made again by its own seed.
+// Returns latents [count, z_dim]; row i has seed + i.
 inline std::vector<float> draw_latents(std::int64_t count, std::int64_t z_dim, std::int64_t seed) {
   const auto size = static_cast<std::size_t>(z_dim);
   std::vector<float> latents(static_cast<std::size_t>(count) * size);

@@ -1,9 +1,9 @@
-// A generator that ganforge exported as ONNX, over ONNX Runtime.
+// Generator exported by ganforge, on ONNX Runtime.
 //
 //   ganforge::OnnxGenerator generator("generator.onnx");
-//   std::vector<std::uint8_t> pixels = generator.sample_uint8(16, 0);  // [16, H, W, C], of the seeds 0 to 15
+//   std::vector<std::uint8_t> pixels = generator.sample_uint8(16, 0);  // [16, H, W, C], seeds 0 to 15
 //
-// It computes on the CPU. Whatever goes wrong is a ganforge::Error of one plain line.
+// Computes on the CPU. Every error is a ganforge::Error with a message of one line.
 
 #pragma once
 
@@ -30,7 +30,7 @@ namespace ganforge {
 
 class OnnxGenerator {
  public:
-  // Loads a file. `threads`: how many compute; as many as there are cores if left out.
+  // Loads a file. `threads`: number of threads; by default one per core.
   explicit OnnxGenerator(const std::filesystem::path& path, std::optional<int> threads = {})
       : environment_(ORT_LOGGING_LEVEL_FATAL, "ganforge"), session_(load(environment_, path, threads)),
         about_(read("summary.txt"), read("ganforge.json"), path.string()) {
@@ -38,16 +38,15 @@ class OnnxGenerator {
     for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
       inputs_.emplace_back(session_.GetInputNameAllocated(i, allocator).get());
     if (inputs_ != about_.words("inputs") || session_.GetOutputCount() == 0)
-      throw Error(path.string() + ": its inputs are not those that its summary tells of");
+      throw Error(path.string() + ": its inputs do not match its summary");
     output_ = session_.GetOutputNameAllocated(0, allocator).get();
   }
 
-  // What the file says of itself.
+  // Metadata of the file.
   const About& about() const { return about_; }
 
-  // Examples, [count, C, H, W] in [-1, 1], or vectors [count, D], row by row. Example i is that of seed + i, the one
-  // that `ganforge sample` makes. Without a label all classes come in turn; a truncation of 0 makes all alike, 1 changes
-  // nothing.
+  // Returns examples, [count, C, H, W] in [-1, 1], or vectors [count, D], row-major. Example i has seed + i, as in
+  // `ganforge sample`. Without a label, classes cycle. Truncation: 0 gives the mean image, 1 is none.
   std::vector<float> sample(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
                             std::optional<double> truncation = {}) {
     about_.check(count, seed, label, truncation);
@@ -62,7 +61,7 @@ class OnnxGenerator {
     return examples;
   }
 
-  // The same as pixels, [count, H, W, C]; images only.
+  // Returns pixels, [count, H, W, C]; images only.
   std::vector<std::uint8_t> sample_uint8(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
                                          std::optional<double> truncation = {}) {
     about_.check_image();
@@ -72,14 +71,14 @@ class OnnxGenerator {
     std::vector<std::uint8_t> pixels(images.size());
     for (std::size_t i = 0; i < images.size(); ++i) {
       const auto image = i / (channels * size), channel = i / size % channels, place = i % size;
-      const float shade = std::nearbyint(images[i] * 127.5F + 127.5F);  // halves to the even number, as torch rounds
-      const float clipped = shade > 0.0F ? std::min(shade, 255.0F) : 0.0F;  // what is no number is black
+      const float shade = std::nearbyint(images[i] * 127.5F + 127.5F);  // half to even, as torch
+      const float clipped = shade > 0.0F ? std::min(shade, 255.0F) : 0.0F;  // NaN becomes black
       pixels[(image * size + place) * channels + channel] = static_cast<std::uint8_t>(clipped);
     }
     return pixels;
   }
 
-  // Examples of latents [N, z_dim], row by row, and of N classes from 0; none for a generator that knows none.
+  // Returns examples from latents [N, z_dim], row-major, and N classes from 0; empty without classes.
   std::vector<float> forward(std::vector<float> z, std::vector<std::int64_t> labels = {},
                              std::optional<double> truncation = {}) {
     const auto z_dim = static_cast<std::size_t>(about_.z_dim());
@@ -99,17 +98,17 @@ class OnnxGenerator {
 
  private:
   static Ort::Session load(const Ort::Env& environment, const std::filesystem::path& path, std::optional<int> threads) {
-    if (!std::filesystem::is_regular_file(path)) throw Error(path.string() + ": there is no such file");
+    if (!std::filesystem::is_regular_file(path)) throw Error(path.string() + ": file not found");
     try {
       Ort::SessionOptions options;
       if (threads) options.SetIntraOpNumThreads(*threads);
       return Ort::Session(environment, path.c_str(), options);
     } catch (const Ort::Exception&) {
-      throw Error(path.string() + ": is no ONNX file that this ONNX Runtime can run, or a damaged one");
+      throw Error(path.string() + ": not an ONNX file, a damaged one, or unsupported by this ONNX Runtime");
     }
   }
 
-  // One of the texts that the file carries; empty if it has none of that name.
+  // Returns a metadata text; empty if it is missing.
   std::string read(const char* name) const {
     const Ort::AllocatorWithDefaultOptions allocator;
     const auto text = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(name, allocator);
@@ -134,7 +133,7 @@ class OnnxGenerator {
       std::vector<std::int64_t> shape{static_cast<std::int64_t>(count)};
       shape.insert(shape.end(), about_.shape().begin(), about_.shape().end());
       if (kind.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || kind.GetShape() != shape)
-        throw Error(about_.path() + ": gives something else than its summary tells of");
+        throw Error(about_.path() + ": its output does not match its summary");
       const auto* first = outputs[0].GetTensorData<float>();
       return {first, first + kind.GetElementCount()};
     } catch (const Ort::Exception& error) {

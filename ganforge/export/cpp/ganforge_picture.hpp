@@ -1,4 +1,4 @@
-// Pictures: images laid out as a grid, and written as PNG or PPM. Needs the standard library only.
+// Grids of images, written as PNG or PPM. Requires only the standard library.
 
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace ganforge {
 
-// Rows of pixels from the top, each with its channels side by side: grey, RGB or RGBA.
+// Rows of pixels from the top with interleaved channels: gray, RGB or RGBA.
 struct Picture {
   std::size_t width = 0;
   std::size_t height = 0;
@@ -26,13 +26,13 @@ struct Picture {
   std::vector<std::uint8_t> bytes;
 };
 
-// Lays images out in rows on black with 2 pixels between two, as square as can be.
-// Pixels lie as [count, height, width, channels]; of 2 channels the first is shown, of more than 4 the first three.
+// Arranges images in a nearly square grid on black with gaps of 2 pixels. Pixels have shape
+// [count, height, width, channels]; of 2 channels the first is shown, of more than 4 the first three.
 inline Picture make_grid(std::span<const std::uint8_t> pixels, std::size_t count, std::size_t height, std::size_t width,
                          std::size_t channels) {
   constexpr std::size_t gap = 2;
   if (count == 0 || height == 0 || width == 0 || channels == 0 || pixels.size() != count * height * width * channels)
-    throw Error("there are " + std::to_string(pixels.size()) + " bytes of pixels, which are not those of the images");
+    throw Error(std::to_string(pixels.size()) + " bytes of pixels do not match the shape of the images");
   std::size_t columns = 1;
   while (columns * columns < count) ++columns;
   const std::size_t rows = (count + columns - 1) / columns;
@@ -65,7 +65,7 @@ inline void append_big_endian(std::string& text, std::uint32_t number) {
   for (const unsigned shift : {24U, 16U, 8U, 0U}) text += static_cast<char>((number >> shift) & 0xffU);
 }
 
-// A chunk of a PNG file: its length, its kind, what it holds, and the CRC-32 of the latter two.
+// Writes a PNG chunk: length, type, data, and CRC-32 of type and data.
 inline void write_chunk(std::ostream& file, const std::string& kind, const std::string& content) {
   std::string chunk;
   append_big_endian(chunk, static_cast<std::uint32_t>(content.size()));
@@ -77,21 +77,21 @@ inline void write_chunk(std::ostream& file, const std::string& kind, const std::
   file.write(chunk.data(), static_cast<std::streamsize>(chunk.size()));
 }
 
-// Pixels are stored, not compressed, so no zlib is needed: blocks of at most 65535 bytes, each in a chunk of its own.
+// Pixels are stored uncompressed, without zlib: blocks of at most 65535 bytes, one per chunk.
 inline void write_png(std::ostream& file, const Picture& picture) {
   std::string header;
   append_big_endian(header, static_cast<std::uint32_t>(picture.width));
   append_big_endian(header, static_cast<std::uint32_t>(picture.height));
-  header += '\x08';  // bits of a channel
+  header += '\x08';  // bits per channel
   header += picture.channels == 1 ? '\x00' : picture.channels == 3 ? '\x02' : '\x06';
   header.append(3, '\x00');
   file.write("\x89PNG\r\n\x1a\n", 8);
   write_chunk(file, "IHDR", header);
 
   constexpr std::size_t largest = 65535;
-  const std::size_t row = picture.width * picture.channels + 1;  // each begins with a zero: pixels as they are
+  const std::size_t row = picture.width * picture.channels + 1;  // each begins with filter type 0
   const std::size_t size = row * picture.height;
-  std::uint32_t low = 1, high = 0;  // of Adler-32
+  std::uint32_t low = 1, high = 0;  // Adler-32
   for (std::size_t start = 0; start < size; start += largest) {
     const std::size_t length = std::min(largest, size - start);
     std::string block = start == 0 ? "\x78\x01" : "";
@@ -127,26 +127,26 @@ inline void write_ppm(std::ostream& file, const Picture& picture) {
 
 }  // namespace detail
 
-// Throws Error unless pictures of this name can be written: it ends in .png or .ppm.
+// Throws Error unless the name ends in .png or .ppm.
 inline void check_picture_name(const std::filesystem::path& path) {
   if (path.extension() != ".png" && path.extension() != ".ppm")
-    throw Error(path.string() + ": is no name of a picture; it must end in .png or .ppm");
+    throw Error(path.string() + ": unsupported image format; the name must end in .png or .ppm");
 }
 
-// Writes a picture as PNG or PPM, as the name's ending says; PPM knows no alpha. It is whole or not there: it is
-// written beside its place first, and an older file stays as it was on any error. Throws Error if it cannot be written.
+// Writes PNG or PPM (without alpha) by the suffix, atomically: on an error an existing file stays. Throws Error if it
+// cannot be written.
 inline void write_picture(const std::filesystem::path& path, const Picture& picture) {
   check_picture_name(path);
   auto draft = path;
   draft += ".part";
   std::ofstream file(draft, std::ios::binary | std::ios::trunc);
-  if (!file) throw Error(path.string() + ": cannot be written; check the folder and its rights");
+  if (!file) throw Error(path.string() + ": cannot be written; check the folder and its permissions");
   path.extension() == ".png" ? detail::write_png(file, picture) : detail::write_ppm(file, picture);
   file.close();
   std::error_code problem;
   if (file) std::filesystem::rename(draft, path, problem);
   if (!file || problem) {
-    std::error_code ignored;  // what is wrong is known already
+    std::error_code ignored;  // the error is known already
     std::filesystem::remove(draft, ignored);
     throw Error(path.string() + ": cannot be written; " + (problem ? problem.message() : "the disk may be full"));
   }

@@ -1,4 +1,4 @@
-// What the programs share: their options, and what they do with any kind of model. Needs the standard library only.
+// Options and main functions of the programs. Requires only the standard library.
 
 #pragma once
 
@@ -22,20 +22,20 @@
 
 namespace ganforge {
 
-// One model, and options that take a value each.
+// Command-line arguments: one model, and options with a value each.
 class Arguments {
  public:
   Arguments(const std::vector<std::string>& given, const std::string& usage, std::initializer_list<const char*> names) {
     for (std::size_t i = 0; i < given.size(); ++i) {
       const auto& name = given[i];
       if (name.rfind("--", 0) != 0) {
-        if (!model_.empty()) throw Error("one model at a time: '" + name + "' is too many");
+        if (!model_.empty()) throw Error("unexpected argument '" + name + "'; give one model");
         model_ = name;
         continue;
       }
       if (std::find(names.begin(), names.end(), name) == names.end())
-        throw Error("no such option: " + name + "; " + usage);
-      if (++i == given.size()) throw Error(name + " needs a value; " + usage);
+        throw Error("unknown option " + name + "; " + usage);
+      if (++i == given.size()) throw Error(name + " requires a value; " + usage);
       values_[name] = given[i];
     }
     if (model_.empty()) throw Error(usage);
@@ -67,9 +67,9 @@ class Arguments {
   std::map<std::string, std::string> values_;
 };
 
-// The number of a class that is named, or numbered.
+// Returns the number of a class, given by name or number.
 inline std::int64_t find_class(const About& about, const std::string& text) {
-  if (about.num_classes() == 0) throw Error("--class: this generator knows no classes");
+  if (about.num_classes() == 0) throw Error("--class: this generator has no classes");
   const auto names = about.class_names();
   if (const auto name = std::find(names.begin(), names.end(), text); name != names.end()) return name - names.begin();
   const auto number = read_number<std::int64_t>(text);
@@ -80,8 +80,8 @@ inline std::int64_t find_class(const About& about, const std::string& text) {
   throw Error("--class is '" + text + "', but must be " + choice);
 }
 
-// Draws a grid of images, as the options say. A Model has `about()`, and
-// `sample_pixels(count, seed, label, truncation)`, which gives bytes [count, H, W, C].
+// Samples a grid of images. A Model has `about()`, and `sample_pixels(count, seed, label, truncation)`, which returns
+// bytes [count, H, W, C].
 template <typename Model>
 void sample(const std::vector<std::string>& given, const std::string& usage) {
   constexpr std::int64_t largest_seed = 2147483647;
@@ -106,9 +106,9 @@ void sample(const std::vector<std::string>& given, const std::string& usage) {
   std::cout << "wrote " << path << '\n';
 }
 
-// Times a model's forward, as the options say, and prints one line of JSON: how many calls, seconds a call as
-// [smallest, median, largest], and how many examples a call. A Model can be made of a path and a number of threads, and
-// has `prepare(count)`, which gives a function that computes examples of the seeds from 0 on.
+// Measures a model's forward, and prints one line of JSON: calls, seconds per call as [minimum, median, maximum], and
+// batch size. A Model is constructed from a path and a number of threads, and has `prepare(count)`, which returns a
+// function that computes examples from seed 0.
 template <typename Model>
 void time_calls(const std::vector<std::string>& given, const std::string& usage) {
   using Clock = std::chrono::steady_clock;
@@ -121,7 +121,7 @@ void time_calls(const std::vector<std::string>& given, const std::string& usage)
   Model model(arguments.model(), threads);
   const auto call = model.prepare(count);
   constexpr std::size_t fewest = 3;
-  for (std::size_t i = 0; i < fewest; ++i) call();  // libraries optimise in their first calls
+  for (std::size_t i = 0; i < fewest; ++i) call();  // warm-up
   std::vector<double> times;
   for (const auto start = Clock::now(); times.size() < fewest || Seconds(Clock::now() - start).count() < seconds;) {
     const auto before = Clock::now();
@@ -135,7 +135,7 @@ void time_calls(const std::vector<std::string>& given, const std::string& usage)
             << times.back() << "], \"batch\": " << count << "}\n";
 }
 
-// Runs a program: 0, or 2 and one line on standard error that begins with "error: ".
+// Runs a program. Returns 0, or 2 after one line "error: ..." on standard error.
 template <typename Program>
 int run(int argc, char** argv, const std::string& usage, Program&& program) {
   std::string problem;
@@ -149,7 +149,7 @@ int run(int argc, char** argv, const std::string& usage, Program&& program) {
     if (std::cout.flush()) return 0;
     problem = "standard output cannot be written";
   } catch (const std::bad_alloc&) {
-    problem = "there is not enough memory";
+    problem = "out of memory";
   } catch (const std::exception& error) {
     problem = error.what();
   }

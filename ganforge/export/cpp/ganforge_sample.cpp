@@ -1,4 +1,4 @@
-// Draws images from a generator that ganforge exported for libtorch.
+// Samples images from a generator on libtorch.
 
 #include <ATen/Context.h>
 
@@ -23,7 +23,7 @@ class Model {
 
   std::vector<std::uint8_t> sample_pixels(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label,
                                           std::optional<double> truncation) {
-    at::manual_seed(static_cast<std::uint64_t>(seed));  // for the noise that some networks draw
+    at::manual_seed(static_cast<std::uint64_t>(seed));  // for networks with random noise
     const auto pixels = generator_.sample_uint8(count, seed, label, truncation);
     const auto* first = pixels.const_data_ptr<std::uint8_t>();
     return {first, first + pixels.numel()};

@@ -1,4 +1,4 @@
-// Draws images from a generator that ganforge exported as ONNX.
+// Samples images from a generator on ONNX Runtime.
 
 #include <cstdint>
 #include <optional>

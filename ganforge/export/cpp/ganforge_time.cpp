@@ -1,4 +1,4 @@
-// Times a generator that ganforge exported for libtorch.
+// Measures the inference time of a generator on libtorch.
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/tensor.h>

@@ -1,4 +1,4 @@
-// Times a generator that ganforge exported as ONNX.
+// Measures the inference time of a generator on ONNX Runtime.
 
 #include <cstdint>
 #include <optional>

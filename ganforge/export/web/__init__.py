@@ -1,1 +1,1 @@
-"""A trained generator as a web page, which draws its pictures on the visitor's own device."""
+"""Export to a web page that generates images in the visitor's browser."""

@@ -1,4 +1,4 @@
-"""A generator as a web page: a folder of files that runs it in any browser, with no server and no network."""
+"""Export to a web page: a folder that runs in any browser, without a server or network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganforge.contract.errors import OptionError
 from ganforge.contract.exporter import Exporter, ExportReport
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import write_bytes
-from ganforge.export.folder import list_files, list_own, replacing_folder
+from ganforge.export.folder import exported_files, list_files, replacing_folder
 from ganforge.export.onnx import OnnxExporter
 from ganforge.export.portable import Part
 from ganforge.export.web.model import describe_model
@@ -23,18 +23,17 @@ from ganforge.runs.checkpoint import read_spec
 from ganforge.sampling import refuse_sources
 
 _PAGE = Path(__file__).parent / "page"
-"""The files that are the same on every page."""
+"""Folder of the files that every page shares."""
 
 _INDEX = "index.html"
-"""Where a page begins."""
+"""Main file of a page."""
 
 
 class WebExporter(Exporter):
-    """A folder whose ``index.html`` draws pictures on the visitor's device, opened from a disk or from any web server.
+    """A folder whose ``index.html`` generates images in the browser, from a disk or a web server.
 
     Args:
-        runtime: The npm package onnxruntime-web, as a .tgz or unpacked; if empty, it is taken from the cache or fetched
-            by npm.
+        runtime: The npm package onnxruntime-web, as a .tgz or unpacked; by default from the cache, or by npm.
     """
 
     suffix = "-web"
@@ -43,23 +42,21 @@ class WebExporter(Exporter):
         self.runtime = runtime
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write the folder, once each of its graphs is proved by `OnnxExporter`; see `Exporter.export`.
-
-        Of a folder that was exported before, its files are replaced and others stay.
+        """Write the folder after `OnnxExporter` has verified its graphs; files of an earlier export are replaced.
 
         Raises:
-            OptionError: The generator makes no pictures, or makes them of others; something else is there;
-                or onnxruntime-web is not to be had.
-            GanforgeError: The network cannot be written as ONNX.
+            OptionError: The generator makes no images or takes source images, the folder holds something else, or
+                onnxruntime-web is not found.
+            GanforgeError: The network cannot be exported to ONNX.
         """
         shape = tuple(card["data"]["shape"])
         if len(shape) != 3 or shape[0] not in (1, 3, 4):
             raise OptionError(
-                f"{type(generator).__name__} makes {'x'.join(map(str, shape))}, which is no picture",
-                "a web page shows pictures of 1, 3 or 4 channels; export another format",
+                f"{type(generator).__name__} generates {'x'.join(map(str, shape))}, not images",
+                "a web page supports images of 1, 3 or 4 channels; export another format",
             )
         refuse_sources(read_spec(card), "a web page")
-        list_own(path, _INDEX)  # before the work is done
+        exported_files(path, _INDEX)  # fail early
         runtime = find_runtime(self.runtime)
         parts: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)
         with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder:
@@ -82,8 +79,8 @@ class WebExporter(Exporter):
 
 
 def read_text(graph: bytes) -> dict[str, Any]:
-    """What an ONNX file says of itself: its ``ganforge.json``."""
-    import onnx  # not every installation has it; where it is missing, OnnxExporter says so
+    """Return the ``ganforge.json`` of an ONNX file."""
+    import onnx  # optional; OnnxExporter reports a missing package
 
     properties = {each.key: each.value for each in onnx.load_model_from_string(graph).metadata_props}
     text: dict[str, Any] = json.loads(properties["ganforge.json"])
@@ -91,10 +88,7 @@ def read_text(graph: bytes) -> dict[str, Any]:
 
 
 def _write_page(folder: Path, model: Mapping[str, Any], graphs: Mapping[str, bytes], runtime: Runtime) -> None:
-    """Fill a folder with the page.
-
-    A page that is opened from a disk may read no other files than scripts, so all that it needs is in scripts.
-    """
+    """Write the page. A page opened from a disk may load only scripts, so all data are in scripts."""
     for name in list_files(_PAGE):
         write_bytes(folder / name, (_PAGE / name).read_bytes())
     texts = {"module": runtime.module.decode(), "binary": _encode(runtime.binary)}
@@ -105,7 +99,7 @@ def _write_page(folder: Path, model: Mapping[str, Any], graphs: Mapping[str, byt
 
 
 def _assign(name: str, value: Any) -> bytes:
-    """A script that sets a property of the page's ``ganforge``; JSON is JavaScript."""
+    """Return a script that sets a property of the page's ``ganforge``."""
     return f'"use strict";\nganforge.{name} = {json.dumps(value)};\n'.encode()
 
 

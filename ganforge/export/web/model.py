@@ -1,4 +1,4 @@
-"""What a page has to know of the network besides its graphs."""
+"""Description of the network for the page's controls."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NUM_DIRECTIONS = 6
 def describe_model(
     generator: Generator, card: Mapping[str, Any], texts: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What controls the page has, and what it says of the network.
+    """Return the page's controls and texts.
 
     Args:
         generator: The network.
-        card: What its checkpoint says of it.
-        texts: By part, what its graph says of itself: ``whole``, or ``mapping`` and ``synthesis``.
+        card: Card of its checkpoint.
+        texts: ``ganforge.json`` of each graph: ``whole``, or ``mapping`` and ``synthesis``.
     """
     first, last = texts["mapping" if "mapping" in texts else "whole"], texts.get("synthesis", {})
     classes = first["class_names"] if "labels" in first["inputs"] else []
@@ -50,14 +50,13 @@ def describe_model(
 
 
 def find_directions(generator: Generator, label: int | None) -> list[list[float]]:
-    """Directions in which pictures differ most, each as long as one standard deviation of latents along it.
+    """Return directions of largest change, scaled to one standard deviation of latents.
 
-    They are principal components of w, or in z those of the first layer's weights; where this is not affine in z, there
-    are none.
+    They are principal components of w, or in z those of the first layer's weights; empty if no layer is affine in z.
 
     Args:
         generator: The network.
-        label: The class for which they are found; None for a generator without classes.
+        label: Class of the images; None without classes.
     """
     space = open_space(generator, label=label)
     if isinstance(space, WSpace):

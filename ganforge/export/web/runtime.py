@@ -1,4 +1,4 @@
-"""onnxruntime-web: the program that runs ONNX graphs in a browser; it does not come along with ganforge."""
+"""onnxruntime-web, which runs ONNX graphs in a browser: found on disk, in the cache, or fetched by npm."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ganforge.core.cache import cache_folder
 PACKAGE = "onnxruntime-web"
 
 VERSION = "1.30.0"
-"""The version that is fetched; a package that is given may be another."""
+"""Version that npm fetches; a given package may have another."""
 
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
-"""Of its ``.tgz``."""
+"""Digest of the ``.tgz``."""
 
-_PATIENCE = ("--fetch-retries=1", "--fetch-timeout=60000")
-"""How npm is told not to try for many minutes where there is no network."""
+_NPM_LIMITS = ("--fetch-retries=1", "--fetch-timeout=60000")
+"""Options of npm that limit the time without a network."""
 
 _SCRIPT = "dist/ort.wasm.min.js"
 _MODULE = "dist/ort-wasm-simd-threaded.mjs"
@@ -38,13 +38,13 @@ _FILES = (_ABOUT, _SCRIPT, _MODULE, _BINARY)
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a page needs of the package.
+    """Files of the package that a page needs.
 
     Attributes:
-        version: Of the package.
-        script: Source of its classic script.
+        version: Version of the package.
+        script: Source of the classic script.
         module: Source of the module that the script loads.
-        binary: The WebAssembly that the module runs.
+        binary: WebAssembly that the module runs.
     """
 
     version: str
@@ -54,14 +54,14 @@ class Runtime:
 
 
 def find_runtime(given: str = "") -> Runtime:
-    """The package, from where the user has it, from the cache, or by npm into the cache.
+    """Return the package from disk, from the cache, or by npm into the cache.
 
     Args:
-        given: The package as a folder or as a ``.tgz``; empty to look in the cache and then to ask npm for `VERSION`.
+        given: The package as a folder or ``.tgz``; empty for the cache, then npm.
 
     Raises:
-        OptionError: What was given is not the package; or nothing was, and it is not to be had.
-        GanforgeError: npm brought something else.
+        OptionError: The given package is invalid, or none is given and npm cannot fetch it.
+        GanforgeError: npm fetched something else.
     """
     if given:
         path = Path(given).expanduser()
@@ -69,35 +69,35 @@ def find_runtime(given: str = "") -> Runtime:
     cached = cache_folder() / "web" / f"{PACKAGE}-{VERSION}.tgz"
     content = cached.read_bytes() if cached.is_file() else b""
     if hashlib.sha256(content).hexdigest() != SHA256:
-        content = _ask_npm()
+        content = _fetch_by_npm()
         write_bytes(cached, content)
     return _read_archive(content, str(cached))
 
 
-def _ask_npm() -> bytes:
-    """The pinned package's ``.tgz``."""
+def _fetch_by_npm() -> bytes:
+    """Return the ``.tgz`` of the pinned version."""
     npm = shutil.which("npm")
     if npm is None:
-        raise _not_to_be_had("npm, which would fetch it, is not on the PATH")
+        raise _unavailable("npm, which fetches it, is not on the PATH")
     with tempfile.TemporaryDirectory(prefix="ganforge-npm-") as folder:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", *_PATIENCE]
+        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", *_NPM_LIMITS]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or len(archives) != 1:
             errors = [line for line in done.stderr.splitlines() if line.startswith(("npm error", "npm ERR!"))]
-            raise _not_to_be_had(f"npm could not fetch it: {'; '.join(errors[:2]) or f'exit code {done.returncode}'}")
+            raise _unavailable(f"npm could not fetch it: {'; '.join(errors[:2]) or f'exit code {done.returncode}'}")
         content = archives[0].read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != SHA256:
         raise GanforgeError(
-            f"what npm brought is not {PACKAGE} {VERSION}: its SHA-256 is {found}, not {SHA256}",
-            "get the package from where you trust it and give it: --set web.runtime=PATH",
+            f"npm fetched something else than {PACKAGE} {VERSION}: SHA-256 {found}, expected {SHA256}",
+            "get the package from a trusted source: --set web.runtime=PATH",
         )
     return content
 
 
-def _not_to_be_had(why: str) -> OptionError:
+def _unavailable(why: str) -> OptionError:
     return OptionError(
-        f"a web page needs {PACKAGE}, and {why}",
+        f"a web page requires {PACKAGE}: {why}",
         f"get the npm package {PACKAGE}@{VERSION} and give its .tgz, or the folder it unpacks to: "
         "--set web.runtime=PATH",
     )
@@ -113,13 +113,12 @@ def _read(path: Path) -> bytes:
 
 
 def _read_folder(folder: Path) -> Runtime:
-    """The package in a folder, or in the folder ``package`` of it, as a ``.tgz`` unpacks."""
+    """Read the package from a folder, or from its subfolder ``package``, as a ``.tgz`` unpacks."""
     top = folder if (folder / _ABOUT).is_file() else folder / "package"
     return _collect({name: (top / name).read_bytes() for name in _FILES if (top / name).is_file()}, str(folder))
 
 
 def _read_archive(content: bytes, where: str) -> Runtime:
-    """The package from the bytes of its ``.tgz``."""
     files = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
@@ -129,20 +128,19 @@ def _read_archive(content: bytes, where: str) -> Runtime:
                     files[name] = file.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise OptionError(
-            f"web.runtime={where}: is no .tgz, or a damaged one: {error}", f"get the npm package {PACKAGE} anew"
+            f"web.runtime={where}: not a .tgz, or a damaged one: {error}", f"download the npm package {PACKAGE} again"
         ) from None
     return _collect(files, where)
 
 
 def _collect(files: Mapping[str, bytes], where: str) -> Runtime:
-    """The runtime from the package's files; `where` they were, for errors."""
     if missing := [name for name in _FILES if name not in files]:
         raise OptionError(
-            f"web.runtime={where}: is not the npm package {PACKAGE}: it lacks {missing[0]}",
+            f"web.runtime={where}: not the npm package {PACKAGE}: {missing[0]} is missing",
             f"give the .tgz of {PACKAGE}@{VERSION}, or the folder it unpacks to",
         )
     try:
         version = str(json.loads(files[_ABOUT])["version"])
     except (ValueError, KeyError, TypeError):
-        raise OptionError(f"web.runtime={where}: its {_ABOUT} tells no version", f"get {PACKAGE} anew") from None
+        raise OptionError(f"web.runtime={where}: its {_ABOUT} has no version", f"download {PACKAGE} again") from None
     return Runtime(version, files[_SCRIPT], files[_MODULE], files[_BINARY])

@@ -1,29 +1,29 @@
-// The controls of the page: which of them this network has, and what they say. Names are set as text, never as HTML.
+// Controls of the page. Names are set as text, never as HTML.
 "use strict";
 
-/** How modes of noise are called on the page, where not by their own names. */
+/** Labels of noise modes. */
 const NOISE_NAMES = { "only-coarse": "coarse layers only", "only-fine": "fine layers only" };
 
 const byId = (id) => document.getElementById(id);
 
-/** Seeds up to here are drawn where the page chooses one: short enough to be told. */
+/** Maximum seed that the page chooses. */
 const MOST = 100_000;
 
 ganforge.anySeed = () => Math.floor(Math.random() * MOST);
 
-/** Say what the network is, and show the controls for what it can do. */
+/** Describe the network and show its controls. */
 ganforge.prepare = function (model) {
   const [channels, height, width] = model.shape;
   const size = `${width} × ${height} pixels`;
   document.title = `${model.name}: ${model.data}`;
   byId("title").textContent = document.title;
   byId("about").textContent =
-    `Every picture here is made up. A neural network that was trained on ${model.data} draws them from random ` +
-    `numbers, on your device.`;
-  const trained = model.images === null ? "" : `, ${model.images.toLocaleString("en")} images shown in training`;
+    `All images are synthetic. A neural network trained on ${model.data} generates them from random numbers, ` +
+    `on your device.`;
+  const trained = model.images === null ? "" : `, ${model.images.toLocaleString("en")} training images seen`;
   byId("source").textContent =
-    `Generator ${model.name} for ${model.data}: ${size}${channels === 1 ? " in grey" : ""}${trained}. ` +
-    `Exported by ganforge ${model.version}; "ganforge sample --seed" draws the same pictures.`;
+    `Generator ${model.name} for ${model.data}: ${size}${channels === 1 ? " in gray" : ""}${trained}. ` +
+    `Exported by ganforge ${model.version}; "ganforge sample --seed" generates the same images.`;
   byId("runtime").textContent = model.runtime;
   Object.assign(byId("picture"), { width, height });
   byId("picture").classList.toggle("coarse", width <= 128);
@@ -34,7 +34,7 @@ ganforge.prepare = function (model) {
   show("noise-field", model.noise !== null);
   if (model.noise) byId("noise").value = "fixed";
   show("look", model.class_names.length > 0 || model.truncation || model.noise !== null);
-  byId("way-hint").textContent = model.styles ? "Straight through the styles, w." : "Along the sphere of latents, z.";
+  byId("way-hint").textContent = model.styles ? "Linear in the styles, w." : "Spherical in the latents, z.";
   const parts = Object.keys(model.styles?.parts ?? {});
   parts.forEach(addPart);
   show("mix", parts.length > 0);
@@ -42,7 +42,7 @@ ganforge.prepare = function (model) {
   show("directions", model.directions.length > 0);
 };
 
-/** The `Settings` that the controls stand for. */
+/** The `Settings` of the controls. */
 ganforge.config.sources = function () {
   return {
     seed: readSeed("seed"),
@@ -57,7 +57,7 @@ ganforge.config.sources = function () {
   };
 };
 
-/** Say beside each slider where it stands. */
+/** Show the value of each slider. */
 ganforge.label = function () {
   for (const slider of document.querySelectorAll("input[type=range]")) {
     const text = Number(slider.value).toFixed(slider.dataset.digits ?? 2);
@@ -65,7 +65,7 @@ ganforge.label = function () {
   }
 };
 
-/** A seed as it was typed; where that is none, the nearest one. */
+/** The typed seed, or the nearest valid one. */
 function readSeed(id) {
   const number = Math.trunc(Number(byId(id).value));
   return Math.min(Math.max(number || 0, 0), Number.MAX_SAFE_INTEGER);

@@ -1,16 +1,16 @@
-// Ways through latents; all of them are Float32Arrays of numbers for one picture.
+// Interpolation of latents, as Float32Arrays of one image.
 "use strict";
 
-/** The straight way from `start` to `end`, where `t` is 0 at the start and 1 at the end. */
+/** Linear interpolation from `start` (t = 0) to `end` (t = 1). */
 ganforge.lerp = (start, end, t) => start.map((number, i) => (1 - t) * number + t * end[i]);
 
-/** The way along the sphere (Shoemake 1985): it turns at constant speed, and the length grows linearly. */
+/** Spherical interpolation (Shoemake 1985) with constant angular speed; the length is linear in t. */
 ganforge.slerp = function (start, end, t) {
   const [from, to] = [lengthOf(start), lengthOf(end)];
   if (from === 0 || to === 0) return ganforge.lerp(start, end, t);
   const u = Float64Array.from(start, (number) => number / from);
   const v = Float64Array.from(end, (number) => number / to);
-  // More accurate for small angles than the arc cosine of their product (Kahan).
+  // More accurate for small angles than the arc cosine of the dot product (Kahan).
   const apart = lengthOf(u.map((number, i) => number - v[i]));
   const angle = 2 * Math.atan2(apart, lengthOf(u.map((number, i) => number + v[i])));
   const along = u.reduce((sum, number, i) => sum + number * v[i], 0);
@@ -21,14 +21,14 @@ ganforge.slerp = function (start, end, t) {
   return Float32Array.from(u, (_, i) => length * turned(i));
 };
 
-/** Styles of `base` with those of `other` in the layers from `first` up to, without, `end`; each has `size` numbers. */
+/** Styles of `base`, with layers `first` to `end` (exclusive) of `other`; each layer has `size` numbers. */
 ganforge.mix = function (base, other, [first, end], size) {
   const mixed = base.slice();
   mixed.set(other.subarray(first * size, end * size), first * size);
   return mixed;
 };
 
-/** Latents moved along directions by their strengths; styles of several layers are moved all alike. */
+/** Latents moved along directions by strengths; all layers of styles move alike. */
 ganforge.move = function (latent, directions, strengths) {
   const moved = latent.slice();
   directions.forEach((direction, k) => {

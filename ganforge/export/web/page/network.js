@@ -1,22 +1,22 @@
-// The trained network: its graphs are run by onnxruntime-web on this device; nothing is fetched.
+// The trained network, run by onnxruntime-web on this device.
 "use strict";
 
 /**
- * What a picture is made of.
+ * Inputs of one image.
  * @typedef {Object} Settings
  * @property {number} seed
  * @property {number} label class, from 0
  * @property {number} truncation
  * @property {string} noise one of the model's modes
- * @property {number} towards seed to which a walk leads
- * @property {number} way how much of that walk lies behind, from 0 to 1
- * @property {number} other seed whose styles are mixed in
- * @property {string[]} layers parts of the layers that take them
+ * @property {number} towards seed at the end of the interpolation
+ * @property {number} way position in the interpolation, from 0 to 1
+ * @property {number} other seed of the mixed styles
+ * @property {string[]} layers parts of the layers with mixed styles
  * @property {number[]} strengths by direction, in standard deviations
  */
 
 ganforge.Network = class {
-  /** Make the graphs ready to run. */
+  /** Load the graphs. */
   static async open() {
     const code = new Blob([ganforge.runtime.module], { type: "text/javascript" });
     ort.env.wasm.numThreads = 1;
@@ -28,12 +28,12 @@ ganforge.Network = class {
     for (const [part, graph] of Object.entries(ganforge.graphs)) {
       network.sessions[part] = await ort.InferenceSession.create(toBytes(graph), { executionProviders: ["wasm"] });
     }
-    ganforge.runtime = ganforge.graphs = null; // they are long texts
+    ganforge.runtime = ganforge.graphs = null; // free memory
     network.freshNoise = Date.now();
     return network;
   }
 
-  /** The picture of some `Settings`, as ImageData. */
+  /** The image of `Settings`, as ImageData. */
   async draw(settings) {
     const { model } = this;
     const drawn = model.styles ? await this.#fromStyles(settings) : await this.#fromLatents(settings);
@@ -83,7 +83,7 @@ ganforge.Network = class {
     };
   }
 
-  /** What a graph gives for those of the tensors that it takes. */
+  /** The output of a graph for the inputs that it takes. */
   async #run(part, tensors) {
     const session = this.sessions[part];
     const feeds = Object.fromEntries(session.inputNames.map((name) => [name, tensors[name]]));
@@ -92,7 +92,7 @@ ganforge.Network = class {
   }
 };
 
-/** Numbers in [-1, 1] by channel, row and column to ImageData; the array rounds and clips. */
+/** Convert [C, H, W] in [-1, 1] to ImageData; the array rounds and clips. */
 function toPixels(numbers, [channels, height, width]) {
   const image = new ImageData(width, height);
   const area = width * height;

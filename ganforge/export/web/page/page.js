@@ -1,20 +1,20 @@
-// What happens on the page: pictures are drawn one at a time, the current one before those of the grid.
+// Events of the page: images are generated one at a time, the current one before the grid.
 "use strict";
 
 const NUM_TILES = 12;
 
-/** Seconds of a walk from one end to the other. */
+/** Seconds of an interpolation from start to end. */
 const WALK = 4;
 
 const figure = byId("figure");
 let network;
-let tiles = []; // pictures of the grid: {seed, button, canvas}
-let waiting = []; // those of them that are still to be drawn
-let isWanted = false; // whether the current picture is to be drawn
+let tiles = []; // images of the grid: {seed, button, canvas}
+let waiting = []; // tiles in the queue
+let isWanted = false; // whether the current image is in the queue
 let isDrawing = false;
-let played = null; // while a walk is played: {since, from}
+let played = null; // while an interpolation plays: {since, from}
 
-/** Draw the current picture as soon as can be. */
+/** Generate the current image next. */
 function redraw() {
   ganforge.label();
   markCurrent();
@@ -22,7 +22,7 @@ function redraw() {
   drawAll();
 }
 
-/** Draw all pictures of the grid anew. */
+/** Generate all images of the grid again. */
 function redrawGrid() {
   waiting = [...tiles];
   drawAll();
@@ -39,7 +39,7 @@ async function drawAll() {
         await drawCurrent();
       }
       if (waiting.length) await drawTile(waiting.shift());
-      await new Promise((resolve) => setTimeout(resolve)); // lets the page answer
+      await new Promise((resolve) => setTimeout(resolve)); // keeps the page responsive
     }
   } catch (error) {
     fail(error);
@@ -56,9 +56,9 @@ async function drawCurrent() {
   const time = Math.round(performance.now() - start);
   const canvas = byId("picture");
   canvas.getContext("2d").putImageData(pixels, 0, 0);
-  canvas.ariaLabel = `Picture of seed ${settings.seed}`;
+  canvas.ariaLabel = `Image of seed ${settings.seed}`;
   byId("status").ariaLive = played ? "off" : "polite";
-  byId("status").textContent = `Seed ${settings.seed}, drawn in ${time} ms`;
+  byId("status").textContent = `Seed ${settings.seed}, generated in ${time} ms`;
   if (played) step();
 }
 
@@ -69,13 +69,13 @@ async function drawTile({ seed, canvas }) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/** Fill the grid with pictures of other seeds. */
+/** Fill the grid with images of other seeds. */
 function renew(seeds) {
   tiles = seeds.map((seed) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "tile" });
     const canvas = document.createElement("canvas");
     const name = Object.assign(document.createElement("span"), { textContent: seed });
-    button.ariaLabel = `Picture of seed ${seed}`;
+    button.ariaLabel = `Image of seed ${seed}`;
     button.append(canvas, name);
     button.addEventListener("click", () => choose(seed));
     return { seed, button, canvas };
@@ -95,7 +95,7 @@ function markCurrent() {
   for (const tile of tiles) tile.button.ariaPressed = String(tile.seed === seed);
 }
 
-/** Play the walk to and fro, or stop it where it is. */
+/** Play the interpolation back and forth, or pause it. */
 function play() {
   played = played ? null : { since: performance.now(), from: Number(byId("way").value) };
   byId("play").textContent = played ? "Pause" : "Play";
@@ -103,7 +103,7 @@ function play() {
   if (played) step();
 }
 
-/** One picture further on the walk. */
+/** Show the next frame of the interpolation. */
 function step() {
   const gone = (played.from + (performance.now() - played.since) / 1000 / WALK) % 2;
   byId("way").value = gone <= 1 ? gone : 2 - gone;

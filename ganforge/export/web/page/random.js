@@ -1,9 +1,9 @@
-// Numbers from N(0, 1) as torch draws them on a CPU: the same seed gives the latents of `ganforge sample --seed`.
+// Numbers from N(0, 1), equal to torch on a CPU: a seed gives the latents of `ganforge sample --seed`.
 "use strict";
 
 const ganforge = {};
 
-/** The Mersenne Twister MT19937 (Matsumoto and Nishimura 1998); of a seed the low 32 bits count. */
+/** The Mersenne Twister MT19937 (Matsumoto and Nishimura 1998); only the low 32 bits of the seed are used. */
 ganforge.Twister = class {
   constructor(seed) {
     this.state = new Uint32Array(624);
@@ -15,7 +15,7 @@ ganforge.Twister = class {
     this.used = 624;
   }
 
-  /** An integer of 32 bits. */
+  /** A 32-bit integer. */
   next() {
     if (this.used === 624) this.#renew();
     let bits = this.state[this.used++];
@@ -25,12 +25,12 @@ ganforge.Twister = class {
     return (bits ^ (bits >>> 18)) >>> 0;
   }
 
-  /** A uniform number in [0, 1) of 24 bits. */
+  /** A uniform number in [0, 1) with 24 bits. */
   short() {
     return (this.next() % 2 ** 24) / 2 ** 24;
   }
 
-  /** A uniform number in [0, 1) of 53 bits, the high ones first. */
+  /** A uniform number in [0, 1) with 53 bits, high bits first. */
   long() {
     const high = this.next() % 2 ** 21;
     return (high * 2 ** 32 + this.next()) / 2 ** 53;
@@ -46,7 +46,7 @@ ganforge.Twister = class {
   }
 };
 
-/** `length` numbers from N(0, 1) of a seed, as `torch.randn` draws them: one way below 16 of them, another from there on. */
+/** `length` numbers from N(0, 1), equal to `torch.randn`, which uses different methods below 16 and from 16 on. */
 ganforge.randn = function (length, seed) {
   const source = new ganforge.Twister(seed);
   const numbers = new Float32Array(length);
@@ -68,7 +68,7 @@ ganforge.randn = function (length, seed) {
   return numbers;
 };
 
-/** Turn 16 uniform numbers into normal ones, those that lie 8 apart together (Box and Muller 1958). */
+/** Transform 16 uniform numbers to normal ones, in pairs 8 apart (Box and Muller 1958). */
 function toNormal(numbers, start) {
   for (let i = start; i < start + 8; i++) {
     const radius = Math.sqrt(-2 * Math.log(1 - numbers[i]));

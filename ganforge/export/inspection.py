@@ -1,4 +1,4 @@
-"""What can be told of a generator before it is written: its data, whether it looks at labels, whether it is sound."""
+"""Checks of a generator before export: whether it uses labels, and whether its output is valid."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ganforge.contract.errors import GanforgeError, PluginError
 from ganforge.contract.networks import Generator
 
 
-class _Watch(TorchFunctionMode):
-    """Notices when a tensor is computed with."""
+class _ReadDetector(TorchFunctionMode):
+    """Detects whether an operation reads a tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class _Watch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def what_it_knows(network: Generator, data: DataSpec) -> DataSpec:
-    """The data as the generator knows them: without classes, or sources, if its ``forward`` never looks at labels.
+def effective_spec(network: Generator, data: DataSpec) -> DataSpec:
+    """Return the data, without classes and sources if ``forward`` ignores labels.
 
     Args:
         network: In evaluation mode.
-        data: On which it was trained.
+        data: Training data.
     """
     if not data.is_conditional:
         return data
@@ -48,25 +48,29 @@ def what_it_knows(network: Generator, data: DataSpec) -> DataSpec:
     labels = torch.zeros(2, dtype=torch.int64, device=like.device)
     if data.source_shape:
         labels = torch.zeros(2, *data.source_shape, dtype=like.dtype, device=like.device)
-    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad(), _Watch(labels) as watch:
+    with (
+        torch.random.fork_rng(devices=[like.device] if like.is_cuda else []),
+        torch.no_grad(),
+        _ReadDetector(labels) as watch,
+    ):
         network(z, labels)
     return data if watch.was_read else DataSpec(data.shape)
 
 
 def check_output(output: Tensor, data: DataSpec, name: str) -> None:
-    """Refuse a generator that has diverged, or that gives something else than its data ask for.
+    """Validate the output of a generator.
 
     Args:
-        output: A batch of what it gives.
-        data: On which it was trained.
-        name: Of its class.
+        output: A batch of outputs.
+        data: Training data.
+        name: Name of the generator's class.
 
     Raises:
-        PluginError: The shape is another.
-        GanforgeError: Numbers are not finite.
+        PluginError: The shape is invalid.
+        GanforgeError: A value is non-finite.
     """
     wanted = [len(output), *data.shape]
     if list(output.shape) != wanted:
-        raise PluginError(f"{name} gives {list(output.shape)} where its data ask for {wanted}")
+        raise PluginError(f"{name} returns shape {list(output.shape)}, its data have {wanted}")
     if not output.isfinite().all():
-        raise GanforgeError(f"{name} gives numbers that are not finite", "export an earlier checkpoint")
+        raise GanforgeError(f"{name} returns non-finite values", "export an earlier checkpoint")
