@@ -4,12 +4,16 @@ import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from forking import run_forked
 
+from ganforge.builtin.avatars import Avatars
 from ganforge.cli import main
+from ganforge.export import subprocess_runner
 
 # Tests are small: threads cost more than they give, and one thread makes rounding the same everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -24,6 +28,19 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def own_folders(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def few_avatars(monkeypatch):
+    """Avatars are few where nobody says how many, as ten thousand take long to draw."""
+    monkeypatch.setitem(Avatars.__init__.__kwdefaults__, "count", 64)
+
+
+@pytest.fixture(autouse=True)
+def forked_verification(request, monkeypatch):
+    """Verify exported files in a fork, which has torch already; tests marked `fresh` verify them in a new process."""
+    if not request.node.get_closest_marker("fresh"):
+        monkeypatch.setattr(subprocess_runner, "subprocess", SimpleNamespace(run=run_forked))
 
 
 @pytest.fixture

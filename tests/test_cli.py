@@ -256,7 +256,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, name):
+def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, few_avatars, name):
     (here / "broken.toml").write_text("a = = b")
     (here / "broken.py").write_text("def broken(:")
     (here / "picture.safetensors").write_bytes(b"\x89PNG")
