@@ -320,6 +320,7 @@ def test_debug_shows_the_traceback(here):
         main(["train", "--arch", "nothing", "--debug"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_process_leaves_with_130_and_goes_on(here, image_folder):
     arguments = ["train", "--data", str(image_folder), "--images", "100k", "--name", "long", *SMALL]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

@@ -63,7 +63,7 @@ class StopRequest:
     ) -> None:
         self._restore()
         if self._saying is not None:
-            self._saying.join()
+            self._saying.join(ECHO)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -73,7 +73,7 @@ class StopRequest:
                 self._restore()
             # A handler may interrupt a write to the same stream, which a second write must not enter.
             line = f"{self.signal.name}: saving after this step; again to end at once"
-            self._saying = threading.Thread(target=self._say, args=(line,))
+            self._saying = threading.Thread(target=self._say, args=(line,), daemon=True)
             self._saying.start()
         elif now - self._since > ECHO:
             self._restore()
