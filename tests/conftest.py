@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 import warnings
@@ -36,11 +37,18 @@ def few_avatars(monkeypatch):
     monkeypatch.setitem(Avatars.__init__.__kwdefaults__, "count", 64)
 
 
-@pytest.fixture(autouse=True)
-def forked_verification(request, monkeypatch):
-    """Verify exported files in a fork, which has torch already; tests marked `fresh` verify them in a new process."""
-    if not request.node.get_closest_marker("fresh"):
-        monkeypatch.setattr(subprocess_runner, "subprocess", SimpleNamespace(run=run_forked))
+@pytest.fixture(autouse=True, scope="session")
+def forked_verification():
+    """Verify exported files in a fork, which has imported torch already; `fresh_verification` undoes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess_runner, "subprocess", SimpleNamespace(run=run_forked))
+        yield
+
+
+@pytest.fixture
+def fresh_verification(monkeypatch):
+    """Verify exported files in a new process."""
+    monkeypatch.setattr(subprocess_runner, "subprocess", subprocess)
 
 
 @pytest.fixture
