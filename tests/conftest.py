@@ -1,15 +1,20 @@
 import os
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from forking import run_forked
 
+from ganforge.builtin.avatars import Avatars
 from ganforge.cli import main
+from ganforge.export import subprocess_runner
 
 # Tests are small: threads cost more than they give, and one thread makes rounding the same everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -24,6 +29,26 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def own_folders(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def few_avatars(monkeypatch):
+    """Avatars are few where nobody says how many, as ten thousand take long to draw."""
+    monkeypatch.setitem(Avatars.__init__.__kwdefaults__, "count", 64)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def forked_verification():
+    """Verify exported files in a fork, which has imported torch already; `fresh_verification` undoes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess_runner, "subprocess", SimpleNamespace(run=run_forked))
+        yield
+
+
+@pytest.fixture
+def fresh_verification(monkeypatch):
+    """Verify exported files in a new process."""
+    monkeypatch.setattr(subprocess_runner, "subprocess", subprocess)
 
 
 @pytest.fixture

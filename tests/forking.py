@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -174,12 +175,15 @@ def run_forked(command: list[str], **options: object) -> SimpleNamespace:
     script, arguments = command[command.index("-c") + 1], command[command.index("-c") + 2 :]
 
     def act() -> None:
-        open_library().fault_operations(b"", -1, -1, NONE)
+        if "FILE_OPERATIONS" in os.environ:
+            open_library().fault_operations(b"", -1, -1, NONE)
+        warnings.simplefilter("ignore")
         sys.argv = ["-c", *arguments]
         exec(script, {"__name__": "__main__"})
 
-    with tempfile.TemporaryDirectory() as folder:
-        done = run_child(act, Path(folder), 60)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python 3.12 about forks of processes with threads
+        done = run_child(act, Path(folder), 300)
     return SimpleNamespace(returncode=done.code, stdout=done.out, stderr=done.err)
 
 

@@ -256,7 +256,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, name):
+def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, few_avatars, name):
     (here / "broken.toml").write_text("a = = b")
     (here / "broken.py").write_text("def broken(:")
     (here / "picture.safetensors").write_bytes(b"\x89PNG")
@@ -320,6 +320,7 @@ def test_debug_shows_the_traceback(here):
         main(["train", "--arch", "nothing", "--debug"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_process_leaves_with_130_and_goes_on(here, image_folder):
     arguments = ["train", "--data", str(image_folder), "--images", "100k", "--name", "long", *SMALL]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

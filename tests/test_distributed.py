@@ -78,6 +78,7 @@ def together(places, request):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_processes_together_compute_what_one_computes(alone, together, name):
     ours, theirs = alone[name], together[name]
     assert ours.keys() == theirs.keys()
@@ -88,12 +89,14 @@ def test_processes_together_compute_what_one_computes(alone, together, name):
             assert torch.equal(theirs[key], value), key
 
 
+@pytest.mark.slow
 def test_processes_that_have_come_apart_are_told(together, places):
     told = [path.read_text() for path in places.glob("*/apart-*.txt")]
     assert len(told) in (2, 6)
     assert all(text.startswith("processes diverged: numbers of 1") for text in told)
 
 
+@pytest.mark.slow
 def test_in_single_precision_they_agree_to_its_rounding(places):
     one, two = (take_steps(places / f"float32-{size}", "float32", size) for size in (1, 2))
     # Adam divides by the root of what is next to nothing, so gradients and losses are compared, in the first step.
@@ -199,6 +202,7 @@ def rows(folder):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_of_two_goes_on_alone_as_if_one_had_computed_the_parts(here, image_folder):
     arguments = ["--data", image_folder, *SMALL, "--augment", "ada"]
     pair, err = complete(*arguments, "--images", 80, "--gpus", 2)
@@ -238,6 +242,7 @@ def wait_for(condition, process, seconds=180):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.slow
 def test_one_that_is_killed_ends_all_and_a_signal_stops_all_and_the_run_goes_on(here, image_folder):
     process = start("--data", image_folder, *SMALL, "--images", "1M", "--name", "pair", "--gpus", 2)
     folder = RunFolder(here / "runs" / "00000-pair")
@@ -265,6 +270,7 @@ def test_one_that_is_killed_ends_all_and_a_signal_stops_all_and_the_run_goes_on(
     assert int(folder.checkpoint_paths()[-1].stem) == seen + 80
 
 
+@pytest.mark.slow
 def test_more_processes_than_a_batch_can_be_shared_out_among_is_one_line(here, image_folder):
     process = start("--data", image_folder, *SMALL, "--images", 16, "--gpus", 3)
     _, err = process.communicate(timeout=120)

@@ -277,6 +277,7 @@ def install(folder, site):
 
 
 @pytest.mark.parametrize("page", [each for each in EVERY if texts(each)], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.slow
 def test_the_commands_of_a_page_run(page, here, run, seen, monkeypatch):
     if "ganforge explore mix" not in page.read_text():
         shutil.rmtree("runs/00008-stylegan-nonsat-avatars")

@@ -376,6 +376,7 @@ def ganforge_extractors():
 """
 
 
+@pytest.mark.slow
 def test_processes_share_images_out_and_come_to_the_numbers_of_one(place, monkeypatch):
     (place / "witness.py").write_text(WITNESS)
     pixels = np.random.default_rng(3).integers(0, 256, (2100, 8, 8, 3), dtype=np.uint8)

@@ -276,7 +276,7 @@ class RaisesWhenScripted(Small):
     ],
 )
 def test_a_network_that_is_another_once_compiled_is_refused_and_nothing_is_left(
-    network, message, tmp_path, monkeypatch
+    network, message, tmp_path, monkeypatch, fresh_verification
 ):
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))

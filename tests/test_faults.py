@@ -209,8 +209,10 @@ FAULT = os.environ.get("FAULT", "")
 sync = os.fsync
 
 def interrupt_and_hang(descriptor):
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(100)
+    if os.environ["WHERE"] in os.readlink(f"/proc/self/fd/{descriptor}"):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1000)
+    sync(descriptor)
 
 def die_at_a_checkpoint(descriptor):
     if "/checkpoints/" in os.readlink(f"/proc/self/fd/{descriptor}"):
@@ -318,8 +320,9 @@ def test_a_terminated_run_leaves_with_143_after_the_step_at_hand_and_nothing_is_
 
 
 @pytest.mark.slow
-def test_a_second_interrupt_ends_a_run_at_once_and_tears_no_file(run, place, half):
-    code, _ = end(goes_on(place, half.path), "interrupt twice")
+@pytest.mark.parametrize("where", ["/log.txt", "/checkpoints/"])
+def test_a_second_interrupt_ends_a_run_at_once_and_tears_no_file(run, place, half, where):
+    code, _ = end(goes_on(place, half.path), "interrupt twice", environment={"WHERE": where})
     assert code == 130
     for path in [half.generator, *half.checkpoint_paths()]:
         read_tensors(path)
@@ -341,6 +344,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(r
     assert not list(half.path.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_when_all_but_the_animation_is_there_is_finished(run, place, half):
     code, _ = end(goes_on(place, half.path), "kill at the end")
     assert code == -signal.SIGKILL
@@ -675,6 +679,7 @@ def test_a_run_whose_reader_leaves_goes_on_to_its_end(place, half):
     assert compare_folders(half.path, place / "whole") == []
 
 
+@pytest.mark.slow
 def test_a_result_whose_reader_has_left_is_no_traceback(place, tmp_path):
     with begin(["plugins", "list"], stderr=subprocess.PIPE) as process:
         process.stdout.close()

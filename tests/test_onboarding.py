@@ -22,7 +22,7 @@ from ganforge.plugins.registry import Registry
 REGISTRY = Registry.installed()
 
 
-def test_train_alone_tells_what_can_be_done_from_here_and_does_nothing(run, here, image_folder):
+def test_train_alone_tells_what_can_be_done_from_here_and_does_nothing(run, here, few_avatars, image_folder):
     np.save("faces.npy", np.zeros((20, 8, 8), np.uint8))
     (here / "few").mkdir()
     Image.new("RGB", (8, 8)).save(here / "few" / "one.png")
@@ -65,6 +65,7 @@ def read_until(terminal, words, seconds=120):
     return seen
 
 
+@pytest.mark.slow
 def test_at_a_terminal_the_user_chooses(here, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     ours, theirs = pty.openpty()
@@ -147,18 +148,25 @@ def test_advice_depends_on_what_is_there(run, here):
     assert "--resolution" not in words["command"]
 
 
-def complete(line, shell="bash"):
-    """What the shell would be offered."""
-    words = line.split(" ")
-    environment = {
-        **os.environ, "_GANFORGE_COMPLETE": f"complete_{shell}", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1),
-    }  # fmt: skip
+def request_completion(line):
+    """Return the variables by which Bash asks how a line goes on."""
+    return {"_GANFORGE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+
+
+def test_a_shell_completes_names(here):
+    environment = {**os.environ, **request_completion("ganforge train --arch style")}
     told = subprocess.run(["ganforge"], env=environment, capture_output=True, text=True, timeout=120)
-    assert not told.stderr
-    return told.stdout.split()
+    assert (told.stdout.split(), told.stderr) == (["stylegan", "stylegan2"], "")
 
 
-def test_a_shell_completes_parts_runs_and_data(here, image_folder):
+def test_a_shell_completes_parts_runs_and_data(run, here, image_folder, monkeypatch):
+    def complete(line):
+        for name, value in request_completion(line).items():
+            monkeypatch.setenv(name, value)
+        _, out, err = run()
+        assert not err
+        return out.split()
+
     (here / "runs" / "00003-mine").mkdir(parents=True)
     (here / "runs" / "00003-mine" / "config.json").write_text("{}")
     assert complete("ganforge train --arch style") == ["stylegan", "stylegan2"]

@@ -7,6 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 EXTRAS = {
     name: [re.match(r"[\w-]+", each)[0] for each in needs]
@@ -64,6 +66,7 @@ def test_every_extra_has_a_command_that_needs_it():
     assert NEEDS.keys() == EXTRAS.keys()
 
 
+@pytest.mark.slow
 def test_without_any_extra_the_rest_works_and_one_line_names_what_is_missing(here, image_folder):
     (here / "generator.onnx").write_bytes(b"a graph")
     asked = [(extra, command) for extra, commands in NEEDS.items() for command in commands]

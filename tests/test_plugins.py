@@ -1,6 +1,4 @@
 import json
-import os
-import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -213,24 +211,18 @@ def test_a_recipe_that_names_what_is_not_there_is_named_by_doctor_and_by_trainin
         resolve(registry, {"recipe": "dcgan", "training": {"nonsense": 4}})
 
 
-def run_with(site, *arguments):
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); from ganforge.cli import main; main()"
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, env=environment
-    )
-
-
-def test_doctor_names_plugins_that_end_the_process_or_hang_or_steer_the_terminal(site, monkeypatch):
+@pytest.mark.slow
+def test_doctor_names_plugins_that_end_the_process_or_hang_or_steer_the_terminal(run, site, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(site))
     install(site, "leaves", "import os; os._exit(0)")
     install(site, "colours", "raise RuntimeError('\\x1b[31m[red]danger')")
     install(site, "good", GOOD % "good")
-    done = run_with(site, "plugins", "doctor")
-    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "leaves of acme-leaves 1.0: its import ends the process with exit code 0" in done.stdout
-    assert "colours of acme-colours 1.0: RuntimeError: \\x1b[31m[red]danger" in done.stdout
-    assert "\x1b" not in done.stdout
-    report = json.loads(run_with(site, "--disable", "leaves", "plugins", "doctor", "--json").stdout)
+    code, out, err = run("plugins", "doctor")
+    assert (code, "Traceback" in err) == (1, False)
+    assert "leaves of acme-leaves 1.0: its import ends the process with exit code 0" in out
+    assert "colours of acme-colours 1.0: RuntimeError: \\x1b[31m[red]danger" in out
+    assert "\x1b" not in out
+    report = json.loads(run("--disable", "leaves", "plugins", "doctor", "--json")[1])
     assert [each["name"] for each in report["broken"]] == ["colours"]
 
 
@@ -246,21 +238,16 @@ def test_a_plugin_whose_import_never_returns_is_found(site, monkeypatch):
     }
 
 
-def test_list_and_doctor_show_a_broken_plugin_and_exit_codes_tell(site):
+def test_list_and_doctor_show_a_broken_plugin_and_exit_codes_tell(run, site):
     install(site, "import-error", BROKEN["import-error"][0])
     install(site, "good", GOOD % "good")
-
-    def run(*arguments):
-        code = f"import sys; sys.path.insert(0, {str(site)!r}); from ganforge.cli import main; main()"
-        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-
-    listed = run("plugins", "list", "--json")
-    status = {each["name"]: each["status"] for each in json.loads(listed.stdout)}
-    assert listed.returncode == 0
+    code, out, _ = run("plugins", "list", "--json")
+    status = {each["name"]: each["status"] for each in json.loads(out)}
+    assert code == 0
     assert (status["import-error"], status["good"], status["dcgan"]) == ("broken", "ok", "ok")
-    doctor = run("plugins", "doctor")
-    assert doctor.returncode == 1
-    assert "import-error of acme-import-error 1.0: ModuleNotFoundError" in doctor.stdout
-    info = run("plugins", "info", "good")
-    assert info.returncode == 0
-    assert "Critic (Arjovsky 2017)." in info.stdout
+    code, out, _ = run("plugins", "doctor")
+    assert code == 1
+    assert "import-error of acme-import-error 1.0: ModuleNotFoundError" in out
+    code, out, _ = run("plugins", "info", "good")
+    assert code == 0
+    assert "Critic (Arjovsky 2017)." in out

@@ -52,6 +52,7 @@ def metrics(here):
     return here / "runs/00000-x/metrics.jsonl"
 
 
+@pytest.mark.slow
 def test_a_run_whose_terminal_is_closed_saves_and_leaves_with_129(here, image_folder, metrics):
     child, terminal = pty.fork()
     if not child:
@@ -71,6 +72,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves_with_129(here, image_fo
     assert newest(here) >= 40
 
 
+@pytest.mark.slow
 def test_sigquit_saves_and_says_so_at_once_and_ignored_signals_stay_ignored(here, image_folder, metrics):
     def ignore():
         default_signals()
@@ -133,6 +135,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lo
 
 
 @needs_proc
+@pytest.mark.slow
 def test_a_stopped_worker_is_reported_and_a_signal_to_the_launcher_lets_all_save(here, image_folder, metrics):
     with subprocess.Popen(
         [*COMMAND, "--data", image_folder, "--gpus", "2"],
@@ -154,6 +157,7 @@ def test_a_stopped_worker_is_reported_and_a_signal_to_the_launcher_lets_all_save
 
 
 @needs_proc
+@pytest.mark.slow
 def test_workers_save_and_end_when_their_launcher_is_killed(here, image_folder, metrics):
     process = start("--data", image_folder, "--gpus", 2)
     wait_for(metrics.exists)

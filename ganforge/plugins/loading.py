@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,12 +94,18 @@ def _contained(warnings: list[str]) -> Iterator[None]:
             warnings.append(f"its import set torch's default dtype to {dtype}; it was restored")
 
 
+@lru_cache(maxsize=64)
+def _identify(distribution: Distribution) -> tuple[str, str]:
+    """Return name and version; reading them takes a millisecond, and there are many entry points."""
+    return distribution.name, distribution.version
+
+
 def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "unknown"
+    return _identify(point.dist)[0] if point.dist else "unknown"
 
 
 def _from_entry_point(point: EntryPoint, disabled: bool) -> Plugin:
-    version = point.dist.version if point.dist else ""
+    version = _identify(point.dist)[1] if point.dist else ""
     if disabled:
         return Plugin(point.name, _distribution(point), version, "disabled")
     warnings: list[str] = []

@@ -51,7 +51,7 @@ class StopRequest:
     ) -> None:
         self._restore()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(ECHO)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -61,7 +61,7 @@ class StopRequest:
                 self._restore()
             # A handler may interrupt a write to the same stream, which must not be re-entered.
             line = f"{self.signal.name}: saving after this step; again to end at once"
-            self._thread = threading.Thread(target=self._log, args=(line,))
+            self._thread = threading.Thread(target=self._log, args=(line,), daemon=True)
             self._thread.start()
         elif now - self._since > ECHO:
             self._restore()
