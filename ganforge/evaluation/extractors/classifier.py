@@ -17,6 +17,10 @@ class ClassifierExtractor(Extractor):
     """Classifier made by ``ganforge extractor train``, for images of the size of its training data.
 
     Features are the spatial means of its last convolution, D = 128; logits are those of its classes.
+
+    Args:
+        data: Data that the run was trained on.
+        weights: Classifier file.
     """
 
     def __init__(self, data: DataSpec, *, weights: str = "") -> None:
