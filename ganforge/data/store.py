@@ -18,7 +18,7 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.core.json_schema import Size, convert, parse_json
+from ganforge.core.json_schema import PositiveInt, convert, parse_json
 from ganforge.data.npy import map_array
 from ganforge.data.rows import MAPPED_BYTES, RowFile
 from ganforge.data.text import printable, reason_of
@@ -254,7 +254,7 @@ class _Manifest(TypedDict):
     """Fields of a manifest; further ones are free."""
 
     name: str
-    shape: list[Size]
+    shape: list[PositiveInt]
     dtype: Literal["uint8", "float32"]
     class_names: list[str]
     fingerprint: str
