@@ -72,13 +72,13 @@ def test_a_file_from_before_cards_had_a_digest_is_read(path):
 )
 def test_what_is_no_safetensors_file_is_refused(path, content):
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_generator(path)
 
 
 def test_a_file_cut_short_by_one_byte_is_refused(path):
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_generator(path)
 
 

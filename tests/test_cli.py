@@ -234,7 +234,7 @@ MISTAKES = {
     "sample without a run": (["sample"], "train one first"),
     "sample an unknown run": (["sample", "nonsense"], "run not found"),
     "sample a missing file": (["sample", "absent.safetensors"], "no such file"),
-    "sample a picture": (["sample", "picture.safetensors"], "no safetensors file"),
+    "sample a picture": (["sample", "picture.safetensors"], "not a safetensors file"),
     "sample no images": (["sample", "--count", "0"], "the least is 1"),
     "sample a negative seed": (["sample", "--seed", "-2"], "the least is 0"),
     "export to an unknown format": (["export", "--format", "torchscrip"], "did you mean 'torchscript'"),

@@ -108,5 +108,5 @@ def test_what_cannot_be_written_is_one_line_and_nothing_is_lost(run, here, argum
 def test_a_plugin_for_another_contract_is_told_which_side_to_upgrade(here, step, hint):
     version = API_VERSION + step
     (here / "old.py").write_text(f"GANFORGE_API = {version}\n")
-    with pytest.raises(PluginError, match=f"written for version {version} of the contract.*{hint}"):
+    with pytest.raises(PluginError, match=f"requires version {version} of the contract.*{hint}"):
         load_plugins([here / "old.py"])

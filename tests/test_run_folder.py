@@ -269,7 +269,7 @@ def test_no_animation_costs_a_run_its_last_checkpoint_and_a_resume_makes_it(resu
     folder.animation.unlink()
     folder.animation.mkdir()
     (folder.animation / "mine").touch()
-    with pytest.raises(CheckpointError, match="a folder has no place"):
+    with pytest.raises(CheckpointError, match="a folder is invalid in a run"):
         RunFolder(folder.path)
     shutil.rmtree(folder.animation)
     code, _, err = resume(images=16)

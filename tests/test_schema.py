@@ -7,7 +7,7 @@ import pytest
 
 from ganforge.config.sources import read_config
 from ganforge.contract.errors import CheckpointError, OptionError
-from ganforge.core.json_schema import LONGEST_TOML, Count, decode, parse_json, parse_toml, to_json
+from ganforge.core.json_schema import LONGEST_TOML, NonNegativeInt, decode, parse_json, parse_toml, to_json
 from ganforge.evaluation.results.result import FILE, Evaluation, append_rows, read_rows
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import LONGEST_LINE, Row, read_lines, read_row
@@ -16,7 +16,7 @@ from ganforge.runs.metric_rows import LONGEST_LINE, Row, read_lines, read_row
 class Thing(msgspec.Struct):
     number: int
     share: float = 0.0
-    count: Count = 0
+    count: NonNegativeInt = 0
     names: list[str] = []
 
 

@@ -128,7 +128,7 @@ def test_the_loss_is_the_cross_entropy_of_a_softmax_with_one_class_more(network)
 
 @pytest.mark.parametrize("network", [DCGANDiscriminator, MLPDiscriminator])
 def test_a_network_without_a_logit_of_its_own_tells_it_no_minibatch_statistics(network):
-    with pytest.raises(ValueError, match="minibatch=deviation .* leave one out"):
+    with pytest.raises(ValueError, match="minibatch=deviation .* omit one of them"):
         network(SPEC, conditioning="joint", minibatch="deviation")
 
 

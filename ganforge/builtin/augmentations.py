@@ -17,9 +17,7 @@ def check_image(data: DataSpec) -> None:
 
 
 def pixels_at(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Gather pixels of images ``[N, C, H, W]`` at int64 rows and columns that broadcast to ``[N, H, W]``,
-    differentiable.
-    """
+    """Gather pixels of images ``[N, C, H, W]`` at int64 rows and columns, which broadcast to ``[N, H, W]``."""
     index = (rows * images.shape[3] + columns).flatten(1)[:, None].expand(-1, images.shape[1], -1)
     return images.flatten(2).gather(2, index).view_as(images)
 

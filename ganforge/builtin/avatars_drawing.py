@@ -62,8 +62,7 @@ def lighter(color: Tensor, amount: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Pen:
-    """Canvas of one window of N images: pixels ``[N, 3, H, W]`` in [0, 255], and their coordinates x and y ``[N, H,
-    W]``.
+    """Canvas of one window of N images: pixels ``[N, 3, H, W]`` in [0, 255], and coordinates x and y ``[N, H, W]``.
 
     `pixel` is the width of a pixel; attributes are ``[N, 1, 1]``, colors ``[N, 3, 1, 1]``.
     """

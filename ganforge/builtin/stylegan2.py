@@ -99,9 +99,7 @@ class StyleGAN2Generator(MixingGenerator):
 
 
 class _ResidualHalving(nn.Module):
-    """Two convolutions, the second downsampling, plus a downsampling 1 x 1 convolution; the sum is divided by
-    sqrt(2).
-    """
+    """Two convolutions, the second downsampling, plus a downsampling 1 x 1 convolution; divided by sqrt(2)."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()

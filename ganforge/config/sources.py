@@ -10,7 +10,7 @@ import msgspec
 
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.atomic_files import read_text
-from ganforge.core.json_schema import Size, parse_json, parse_toml
+from ganforge.core.json_schema import PositiveInt, parse_json, parse_toml
 
 
 class _Data(TypedDict, total=False):
@@ -22,7 +22,7 @@ class _Part(TypedDict, total=False):
 
 
 class _Training(TypedDict, total=False):
-    images: Size | None
+    images: PositiveInt | None
     minutes: Annotated[float, msgspec.Meta(gt=0)] | None
 
 

@@ -84,6 +84,4 @@ class Recomputable(ABC):
 
     @abstractmethod
     def recomputable(self) -> list[nn.Module]:
-        """Return the modules to recompute; ``forward`` must leave buffers unchanged, since it may run twice per
-        step.
-        """
+        """Return the modules to recompute; ``forward`` may run twice per step, so it must not change buffers."""

@@ -24,10 +24,10 @@ LONGEST_LINE = 1 << 20
 LONGEST_TOML = 1 << 18
 """Characters in a TOML file."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+NonNegativeInt = Annotated[int, msgspec.Meta(ge=0)]
 """An integer of at least 0."""
 
-Size = Annotated[int, msgspec.Meta(ge=1)]
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 """An integer of at least 1."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]

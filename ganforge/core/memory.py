@@ -53,10 +53,9 @@ def describe_bytes(size: int) -> str:
 
 @contextmanager
 def limit_memory(most: int) -> Iterator[None]:
-    """Limit weights and buffers of networks that are constructed in the block to `most` bytes, or raise
-    `TooLargeError`.
+    """Limit weights and buffers of networks that are constructed in the block to `most` bytes.
 
-    A tensor that exceeds the rest of the limit is refused before it is allocated.
+    A tensor that exceeds the rest of the limit raises `TooLargeError` before it is allocated.
     """
     allowance = _Allowance(most)
     handles = [

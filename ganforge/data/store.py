@@ -18,7 +18,7 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.core.json_schema import Size, convert, parse_json
+from ganforge.core.json_schema import PositiveInt, convert, parse_json
 from ganforge.data.npy import MAPPED_BYTES, RowFile, map_array
 from ganforge.data.text import printable, reason_of
 from ganforge.data.writing import ArrayWriter, new_folder
@@ -226,7 +226,7 @@ class _Manifest(TypedDict):
     """Required fields of a manifest."""
 
     name: str
-    shape: list[Size]
+    shape: list[PositiveInt]
     dtype: Literal["uint8", "float32"]
     class_names: list[str]
     fingerprint: str

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ganforge.contract.errors import CheckpointError, DataError, GanforgeError, OptionError
 from ganforge.core.images import to_float
-from ganforge.core.json_schema import Count, Size
+from ganforge.core.json_schema import NonNegativeInt, PositiveInt
 from ganforge.core.memory import TooLargeError, limit_memory
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
@@ -30,14 +30,14 @@ HOLDOUT = 0.1
 class _Data(TypedDict):
     name: str
     fingerprint: str
-    shape: list[Size]
+    shape: list[PositiveInt]
     class_names: list[str]
 
 
 class _Card(TypedDict):
     data: _Data
     accuracy: float
-    num_held_out: Count
+    num_held_out: NonNegativeInt
     seed: int
     epochs: int
 

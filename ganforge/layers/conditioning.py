@@ -93,7 +93,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 class ConditionalSequential(nn.Sequential):
-    """Sequential layers; those with an attribute ``takes_labels``, as `ConditionalBatchNorm2d`, also get labels.
+    """Sequential layers; those with an attribute ``takes_labels``, as `ConditionalBatchNorm2d`, get labels.
     Scriptable.
     """
 
@@ -143,9 +143,7 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
 
     @abstractmethod
     def hidden(self, examples: Tensor) -> Tensor:
-        """Return the last hidden layer ``[N, F]`` of examples with joined labels: dimension 1 is wider by
-        `label_dim`.
-        """
+        """Return the last hidden layer ``[N, F]`` of examples whose dimension 1 holds `label_dim` labels more."""
 
     @abstractmethod
     def logits(self, features: Tensor) -> Tensor:

@@ -25,9 +25,9 @@ class RepeatPixels(nn.Module):
 
 class Blur(nn.Module):
     """Binomial filter [1, 2, 1] / 4 along both axes of maps ``[N, C, H, W]`` (Karras 2019, arXiv:1812.04948).
-    Scriptable.
 
-    Use it after upsampling and before downsampling. Padding repeats the border, so that constants are preserved.
+    Scriptable. Use it after upsampling and before downsampling. Padding repeats the border, so that constants are
+    preserved.
     """
 
     def __init__(self) -> None:

@@ -70,8 +70,7 @@ def _try_plugins(files: Sequence[Path], disabled: Sequence[str], timeout: float)
 
 
 def announce_plugins(descriptor: int, count: int, given: Sequence[str]) -> None:
-    """Import all plugins, and write each name to a pipe before its import, one per line; an empty line follows the
-    last.
+    """Import all plugins, and write each name to a pipe before its import, one per line; end with an empty line.
 
     `given` holds `count` files, then names of disabled plugins.
     """

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ganforge.contract.errors import GanforgeError
-from ganforge.core.json_schema import Count, Size, decode
+from ganforge.core.json_schema import NonNegativeInt, PositiveInt, decode
 from ganforge.evaluation.metrics.memorization import PICTURE
 from ganforge.evaluation.results.result import FILE, Evaluation, read_rows
 from ganforge.runs.folder import RunFolder
@@ -35,10 +35,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A row of ``environment.jsonl``: device and versions at a start or resume."""
 
     began: str = ""
-    images: Count = 0
+    images: NonNegativeInt = 0
     device: str = ""
-    cores: Size | None = None
-    processes: Size = 1
+    cores: PositiveInt | None = None
+    processes: PositiveInt = 1
     plan: str = ""
     platform: str = ""
     python: str = ""

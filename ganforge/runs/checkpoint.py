@@ -23,7 +23,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, GanforgeError
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import open_regular, read_bytes, replacing
-from ganforge.core.json_schema import Count, Size, convert, parse_json
+from ganforge.core.json_schema import NonNegativeInt, PositiveInt, convert, parse_json
 from ganforge.core.memory import describe_bytes, machine_memory
 from ganforge.plugins.registry import Registry
 
@@ -33,7 +33,7 @@ FORMAT = 1
 class _Score(TypedDict):
     metric: str
     value: float
-    images: NotRequired[Count]
+    images: NotRequired[NonNegativeInt]
 
 
 class _Card(TypedDict):
@@ -41,7 +41,7 @@ class _Card(TypedDict):
 
     digest: str
     kind: NotRequired[str | None]
-    images: NotRequired[Count | None]
+    images: NotRequired[NonNegativeInt | None]
     score: NotRequired[_Score | None]
 
 
@@ -52,12 +52,12 @@ class _Part(TypedDict):
 
 
 class _Spec(TypedDict):
-    shape: list[Size]
+    shape: list[PositiveInt]
     class_names: list[str]
-    source_shape: NotRequired[list[Size] | None]
+    source_shape: NotRequired[list[PositiveInt] | None]
     name: NotRequired[str]
     fingerprint: NotRequired[str]
-    num_examples: NotRequired[Count]
+    num_examples: NotRequired[NonNegativeInt]
 
 
 class _GeneratorCard(TypedDict):
@@ -66,12 +66,12 @@ class _GeneratorCard(TypedDict):
 
 
 class _CheckpointCard(TypedDict):
-    images: Count
+    images: NonNegativeInt
     seconds: float
-    ticked: Count
+    ticked: NonNegativeInt
     seconds_ticked: float
-    streak: NotRequired[Count]
-    rollbacks: NotRequired[Count]
+    streak: NotRequired[NonNegativeInt]
+    rollbacks: NotRequired[NonNegativeInt]
     fingerprint: str
     generator: _GeneratorCard
 

@@ -197,7 +197,7 @@ class RunFolder:
             tree: dict[str, Any] = parse_json(read_text(self.config, follow=False))
             convert(tree, ConfigTree)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.config}: unreadable: {error}") from None
+            raise CheckpointError(f"{self.config}: cannot be read: {error}") from None
         return tree
 
     def sample_path(self, images: int) -> Path:

@@ -10,7 +10,7 @@ import msgspec
 
 from ganforge.contract.errors import CheckpointError
 from ganforge.core.atomic_files import read_text
-from ganforge.core.json_schema import LONGEST_LINE, Count, Seconds, convert, parse_json
+from ganforge.core.json_schema import LONGEST_LINE, NonNegativeInt, Seconds, convert, parse_json
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     All other fields are `numbers`: statistics or scores by name, None where non-finite.
     """
 
-    images: Count
+    images: NonNegativeInt
     seconds: Seconds = 0.0
     picture: str | None = None
     warnings: list[str] = []

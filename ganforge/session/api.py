@@ -59,9 +59,7 @@ class Run:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Metrics, oldest first: one row per tick with ``images``, ``seconds`` and statistics, and one per
-        evaluation.
-        """
+        """Metrics, oldest first: a row per tick with ``images``, ``seconds`` and statistics, a row per evaluation."""
         return [row.tree() for row in read_rows(self._folder.metrics)]
 
     def load(self, *, best: bool = False) -> Generator:

@@ -14,7 +14,7 @@ import torch
 
 from ganforge.contract.errors import CheckpointError
 from ganforge.core.atomic_files import append_line, read_text, remove_torn_line
-from ganforge.core.json_schema import LONGEST_LINE, Count, convert, parse_json, to_json
+from ganforge.core.json_schema import LONGEST_LINE, NonNegativeInt, convert, parse_json, to_json
 from ganforge.evaluation.statistics import Interval
 from ganforge.version import __version__
 
@@ -30,8 +30,8 @@ class _Protocol(TypedDict, total=False):
     extractor: str | None
     weights_sha256: str | None
     protocol: str | None
-    num_samples: Count | None
-    num_references: Count | None
+    num_samples: NonNegativeInt | None
+    num_references: NonNegativeInt | None
     data_fingerprint: str | None
     split: str | None
     truncation: float | None
@@ -42,7 +42,7 @@ class _Subject(TypedDict):
     name: str
     digest: str
     weights: NotRequired[str | None]
-    images_seen: NotRequired[Count | None]
+    images_seen: NotRequired[NonNegativeInt | None]
 
 
 class _Circumstances(TypedDict):
