@@ -367,7 +367,7 @@ def test_ratios_are_of_the_time_of_an_image(registry):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--compare", "training.batch=8"], "one variant alone cannot be compared"),
+        (["--compare", "training.batch=8"], "a single variant cannot be compared"),
         (["--compare", "bfloat16", "--compare", "training.batch=8"], "'bfloat16' is not of the form"),
         (["--compare", "training.batch=8", "--compare", "training.batch=8"], "is given twice"),
         (["--compare", "training.batsh=8", "--compare", "training.batch=8"], "training has no setting 'batsh'"),
