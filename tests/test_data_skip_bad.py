@@ -157,7 +157,7 @@ def test_packing_anew_does_not_decode_what_is_bad_again(tmp_path, monkeypatch):
         decoded[Path(name).name] += 1
         return decode.normalize(image, name)
 
-    monkeypatch.setattr("ganforge.data.files.normalise", normalize)
+    monkeypatch.setattr("ganforge.data.files.normalize", normalize)
     open_data(str(root), skip_bad=True)
     assert decoded == {f"{index:02}.png": 1 if index == 5 else 2 for index in range(20)}
 
