@@ -177,7 +177,7 @@ def test_a_class_that_would_be_empty_is_refused_in_words(tmp_path, form):
         open_data(str(root), skip_bad=True)
     assert "repair one" in error.value.hint
     assert f"class '{name}' would be empty" in check_data(root, skip_bad=True).problem
-    assert f"--skip-bad would not do: {root}: class '{name}' would be empty" in check_data(root).hint
+    assert f"--skip-bad would fail: {root}: class '{name}' would be empty" in check_data(root).hint
 
 
 def test_a_dangling_link_and_a_file_that_is_too_large_are_bad_files_like_others(tmp_path, monkeypatch):
