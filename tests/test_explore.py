@@ -574,7 +574,7 @@ def test_what_lacks_a_capability_is_told_which_recipes_have_it():
         require(Stripes())
         with pytest.raises(OptionError) as caught:
             require(Halves(), registry)
-        assert caught.value.hint == "train one that can: --arch striped"
+        assert caught.value.hint == "train one that does: --arch striped"
         with pytest.raises(OptionError) as caught:
             require(Halves(), Registry([]))
         assert "--arch" not in caught.value.hint
