@@ -130,7 +130,7 @@ def _summarize(reader: Reader, indices: range) -> list[_Summary]:
     examples = reader.read(indices)
     return [
         _Summary(
-            reader.call(index)[0],
+            reader.name_of(index)[0],
             example.shape,
             modes[example.shape[2]] if len(example.shape) == 3 else "vector",
             hashlib.sha256(example.array.tobytes()).digest(),
@@ -142,7 +142,7 @@ def _summarize(reader: Reader, indices: range) -> list[_Summary]:
 
 
 def _summarize_file(source: ImageFiles, reader: Reader, index: int) -> _Summary | None:
-    name, where = reader.call(index)
+    name, where = reader.name_of(index)
     label = None if source.labels is None else source.labels[index]
     try:
         with source.content(source.names[index]) as content:

@@ -99,7 +99,7 @@ class Reader:
             except GanforgeError:
                 raise
             except Exception as error:
-                raise _contract_error(self.call(index)[1], error) from error
+                raise _contract_error(self.name_of(index)[1], error) from error
             else:
                 if shape is None:
                     return None
@@ -118,7 +118,7 @@ class Reader:
             items = self._fetch([index for index in indices if index not in self.bad])
         examples = []
         for index, item in items:
-            where = self.call(index)[1]
+            where = self.name_of(index)[1]
             item, label, source = _split(item, where)
             try:
                 example = _example(item, label, where, size)
@@ -129,7 +129,7 @@ class Reader:
                 self._skip(index, error, label)
         return examples
 
-    def call(self, index: int) -> tuple[str, str]:
+    def name_of(self, index: int) -> tuple[str, str]:
         """Return an example's name within the data set, and its name in error messages."""
         if isinstance(self.dataset, ImageFiles):
             return self.dataset.example_name(index), self.dataset.describe(self.dataset.names[index])
@@ -144,7 +144,7 @@ class Reader:
     def _skip(self, index: int, error: DataError, label: int | None = None) -> None:
         if isinstance(self.dataset, ImageFiles) and self.dataset.labels is not None:
             label = self.dataset.labels[index]
-        self.bad.add(index, *self.call(index), error, label)
+        self.bad.add(index, *self.name_of(index), error, label)
 
     def _fetch(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
         if not indices:
@@ -158,7 +158,7 @@ class Reader:
                     raise PluginError(f"{where}: __getitems__ returned {len(batch)} items for {len(indices)} indices")
                 return list(zip(indices, batch, strict=True))
             for index in indices:
-                where = self.call(index)[1]
+                where = self.name_of(index)[1]
                 try:
                     items.append((index, self.dataset[index]))
                 except DataError as error:
