@@ -391,11 +391,11 @@ def test_p_is_saved_with_the_run_to_the_last_bit():
     )
     state, again = (build_state(config, registry, DataSpec((1, 4, 4)), device) for _ in range(2))
     for _ in range(3):
-        state.changes[0].augmentation.update(Pair(torch.ones(64), torch.zeros(64)))
+        state.augmentations[0].augmentation.update(Pair(torch.ones(64), torch.zeros(64)))
     tensors = state.tensors()
     assert 0 < tensors["augmentation.ada/p"] < 1
     again.load({name: tensor.clone() for name, tensor in tensors.items()})
-    assert torch.equal(again.changes[0].augmentation.p, state.changes[0].augmentation.p)
+    assert torch.equal(again.augmentations[0].augmentation.p, state.augmentations[0].augmentation.p)
 
 
 @pytest.mark.parametrize("options", [{"target": 1.0}, {"target": -1.0}, {"images": 0}, {"max": 0.0}, {"max": 1.5}])

@@ -12,7 +12,7 @@ from ganforge.benchmark.cases import LoopCase, load_exported
 from ganforge.benchmark.compare import compare_players, split_variant
 from ganforge.benchmark.counting import Counter
 from ganforge.benchmark.fit import Line, fit_shape
-from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weigh
+from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weighted_mean
 from ganforge.benchmark.training_setup import count_step, draw_noise, open_players, read_spec
 from ganforge.config.schema import resolve
 from ganforge.contract.data import DataSpec
@@ -176,7 +176,7 @@ def test_what_is_made_ready_is_not_timed_and_quick_calls_are_taken_together():
 
 
 def test_kinds_are_weighed_by_how_often_they_come():
-    mean = weigh([Timing.of([1.0, 2.0, 9.0]), Timing.of([10.0, 20.0, 30.0, 40.0])], [0.75, 0.25])
+    mean = weighted_mean([Timing.of([1.0, 2.0, 9.0]), Timing.of([10.0, 20.0, 30.0, 40.0])], [0.75, 0.25])
     assert mean == Timing(median=0.75 * 2 + 0.25 * 25, least=0.75 + 2.5, most=0.75 * 9 + 10, samples=3)
 
 
@@ -262,7 +262,7 @@ def test_the_time_of_the_loop_is_that_of_a_mean_step(registry):
     loop = LoopCase(players)
     loop.steps = [[9, 9], [0], [1], [4, 5]]
     steps = [Timing.of([3.0]), Timing.of([1.0])]  # with and without, so 1.5 on average
-    settled = loop.settle([6.0, 2.0, 2.0], kinds, steps)
+    settled = loop.correct([6.0, 2.0, 2.0], kinds, steps)
     assert (settled.least, settled.median, settled.most) == (1.5, 3.0, 3.0)  # 2 for 2 expected, else twice of it
 
 
@@ -367,7 +367,7 @@ def test_ratios_are_of_the_time_of_an_image(registry):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--compare", "training.batch=8"], "one variant alone cannot be compared"),
+        (["--compare", "training.batch=8"], "a single variant cannot be compared"),
         (["--compare", "bfloat16", "--compare", "training.batch=8"], "'bfloat16' is not of the form"),
         (["--compare", "training.batch=8", "--compare", "training.batch=8"], "is given twice"),
         (["--compare", "training.batsh=8", "--compare", "training.batch=8"], "training has no setting 'batsh'"),

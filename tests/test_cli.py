@@ -404,7 +404,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
         assert Path(folder.read_config()["training"]["init_from"]).is_absolute()
     code, out, err = run("train", "--resume", "--images", "32")  # goes on where it is, and does not begin anew
     assert code == 0, err
-    assert "beginning with" not in err
+    assert "initialized from" not in err
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ganforge import Dataset, Paired
 from ganforge.contract.errors import DataError, OptionError, PluginError
 from ganforge.data import PackedData, cache_folder, decode, open_data, pack_data, packer, writing
 from ganforge.data.packer import pack
-from ganforge.data.threads import in_chunks
+from ganforge.data.threads import map_chunks
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 
@@ -205,7 +205,7 @@ def most_at_once(pixels):
             at_work -= 1
         return indices.stop
 
-    assert list(in_chunks(work, 12, pixels))[-1] == 12
+    assert list(map_chunks(work, 12, pixels))[-1] == 12
     return most
 
 

@@ -157,7 +157,7 @@ def test_packing_anew_does_not_decode_what_is_bad_again(tmp_path, monkeypatch):
         decoded[Path(name).name] += 1
         return decode.normalize(image, name)
 
-    monkeypatch.setattr("ganforge.data.files.normalise", normalize)
+    monkeypatch.setattr("ganforge.data.files.normalize", normalize)
     open_data(str(root), skip_bad=True)
     assert decoded == {f"{index:02}.png": 1 if index == 5 else 2 for index in range(20)}
 
@@ -177,7 +177,7 @@ def test_a_class_that_would_be_empty_is_refused_in_words(tmp_path, form):
         open_data(str(root), skip_bad=True)
     assert "repair one" in error.value.hint
     assert f"class '{name}' would be empty" in check_data(root, skip_bad=True).problem
-    assert f"--skip-bad would not do: {root}: class '{name}' would be empty" in check_data(root).hint
+    assert f"--skip-bad would fail: {root}: class '{name}' would be empty" in check_data(root).hint
 
 
 def test_a_dangling_link_and_a_file_that_is_too_large_are_bad_files_like_others(tmp_path, monkeypatch):

@@ -147,7 +147,7 @@ def test_a_label_list_that_is_no_whole_json_is_an_error_and_no_label_is_lost(lay
     source = lay({"x/a.png": png(), "y/b.png": png(), "dataset.json": content})
     with pytest.raises(DataError, match=r"dataset\.json: invalid JSON") as error:
         source.class_names  # noqa: B018
-    assert "another name" in error.value.hint
+    assert "rename it" in error.value.hint
 
 
 def test_a_label_list_that_contradicts_itself_is_an_error(lay):
@@ -295,7 +295,7 @@ def test_a_file_too_large_for_a_picture_is_an_error(tmp_path, monkeypatch):
     with (tmp_path / "a.png").open("wb") as file:
         file.truncate((1 << 20) + 1)
     for look in (lambda source: source[0], lambda source: source.example_shape(0)):
-        with pytest.raises(DataError, match=r"a\.png: 1 MiB are too much"):
+        with pytest.raises(DataError, match=r"a\.png: 1 MiB exceed the limit"):
             look(open_source(tmp_path))
 
 

@@ -19,6 +19,7 @@ from test_docs import PAGES, ROOT, blocks
 from test_web import unpack
 from torchvision.models import resnet50
 
+from ganforge.benchmark.cases import EDGES
 from ganforge.cli import main
 from ganforge.data import open_data
 from ganforge.evaluation.classifier import train_classifier

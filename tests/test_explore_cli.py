@@ -254,8 +254,8 @@ MISTAKES = {
     "an unknown space": (["walk", "--space", "x"], "choose z or w"),
     "w without styles": (["walk", "--space", "w"], "--arch striped"),
     "a video": (["walk", "--to", "walk.mp4"], "ffmpeg -i walk.gif"),
-    "a still walk": (["walk", "--to", "walk.png"], "must end in .gif or .webp"),
-    "a table that moves": (["arith", "--a", "1", "--b", "2", "--c", "3", "--to", "a.gif"], "must end in .png"),
+    "a still walk": (["walk", "--to", "walk.png"], "use .gif or .webp"),
+    "a table that moves": (["arith", "--a", "1", "--b", "2", "--c", "3", "--to", "a.gif"], "use .png"),
     "mix without styles": (["mix"], "Halves has no styles"),
     "a classifier of nothing": (["mix", "--classifier", "a.safetensors"], "give --measure too"),
     "a measure of no pairs": (["mix", "--measure", "0"], "the least is 1"),
@@ -263,7 +263,7 @@ MISTAKES = {
     "layers without styles": (["arith", "--a", "1", "--b", "2", "--c", "3", "--layers", "0"], "--arch striped"),
     "noise without styles": (["noise"], "--arch striped"),
     "one draw of noise": (["noise", "--draws", "1"], "the least is 2"),
-    "truncation without it": (["truncation"], "Halves cannot be truncated"),
+    "truncation without it": (["truncation"], "Halves does not support truncation"),
     "psi that is none": (["truncation", "--psi", "1,,0"], "'' is not a finite number"),
     "arithmetic with nothing": (["arith"], "--a is missing"),
     "arithmetic with too little": (["arith", "--a", "1", "--c", "2"], "--b is missing"),
@@ -308,8 +308,8 @@ def test_layers_that_a_generator_lacks_are_refused(run, trained):
     trained("stripes")
     code, _, err = run("--plugin", "tiny.py", "explore", "arith", "--a=1", "--b=2", "--c=3", "--layers", "3-4")
     assert code == 2
-    assert "there are no layers '3-4'" in err
-    assert "this generator's are 0-3" in err
+    assert "invalid layers '3-4'" in err
+    assert "this generator has layers 0-3" in err
 
 
 def test_data_without_attributes_ask_for_seeds(run, here, image_folder):

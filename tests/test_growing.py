@@ -261,7 +261,7 @@ def test_the_check_finds_a_stage_that_is_not_saved():
             self.growth.images = self.growth.images.clone()
             self.growth._non_persistent_buffers_set.add("images")
 
-    with pytest.raises(AssertionError, match="a copy with the same state_dict gives something else"):
+    with pytest.raises(AssertionError, match="a copy with the same state_dict gives a different result"):
         check_generator(Unsaved, IMAGES)
 
 

@@ -113,9 +113,9 @@ def settings(*given):
     ],
 )
 def test_remedies_are_such_as_can_be_taken(given, remedies, others):
-    from ganforge.training.execution.memory_advice import explaining_memory
+    from ganforge.training.execution.memory_advice import advising_on_memory
 
-    with pytest.raises(OutOfMemory) as error, explaining_memory(settings(*given), DataSpec((3, 64, 64))):
+    with pytest.raises(OutOfMemory) as error, advising_on_memory(settings(*given), DataSpec((3, 64, 64))):
         too_large()
     assert "3x64x64" in error.value.message
     for text in remedies:
@@ -146,7 +146,7 @@ def test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with(run
 
 
 def test_another_error_is_left_as_it_is():
-    from ganforge.training.execution.memory_advice import explaining_memory
+    from ganforge.training.execution.memory_advice import advising_on_memory
 
-    with pytest.raises(RuntimeError, match="shapes"), explaining_memory(settings(), DataSpec((1, 8, 8))):
+    with pytest.raises(RuntimeError, match="shapes"), advising_on_memory(settings(), DataSpec((1, 8, 8))):
         raise RuntimeError("shapes do not match")

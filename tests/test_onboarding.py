@@ -144,7 +144,7 @@ def test_advice_depends_on_what_is_there(run, here):
     assert "--resolution 64" in advice(run, "large.npy")["command"]
     np.save("twice.npy", np.concatenate([large, large[:5]])[:, :64, :64])
     words = advice(run, "twice.npy")
-    assert any(each.startswith("5 are copies of others") for each in words["words"])
+    assert any(each.startswith("5 examples are duplicates") for each in words["words"])
     assert "--resolution" not in words["command"]
 
 

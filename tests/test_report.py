@@ -205,7 +205,7 @@ def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp
         file.write('{"images": \n')
     (broken / "evaluations.jsonl").write_text("[]\n")
     words = Page(report(run, broken)).text()
-    for told in ("cannot be drawn from", "no image in a format", "is damaged", "is no evaluation"):
+    for told in ("cannot be drawn from", "unsupported image format", "is damaged", "is no evaluation"):
         assert told in words
 
 

@@ -351,7 +351,7 @@ def test_rows_of_metrics_that_are_lost_are_told_once(resume, folder, left):
     code, _, err = resume()
     assert code == 0, err
     assert f"{folder.metrics} has {left} rows, but the checkpoint counts 2; resuming from" in err
-    assert "that were written by then" not in resume(images=40)[2]
+    assert "but the checkpoint counts" not in resume(images=40)[2]
 
 
 def test_a_torn_line_of_a_run_is_told_and_swallows_no_other(resume, folder):

@@ -15,7 +15,7 @@ from ganforge.builtin.mlp import MLPDiscriminator
 from ganforge.builtin.semi_supervised import SemiSupervised
 from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
-from ganforge.data.splits import choose_labelled, is_held_out
+from ganforge.data.splits import choose_labeled, is_held_out
 from ganforge.data.store import PackedData
 from ganforge.evaluation.metrics import discriminator_accuracy
 from ganforge.evaluation.request import Request
@@ -58,11 +58,11 @@ def test_about_the_share_is_held_out_whatever_the_count():
 
 def test_as_many_of_each_class_are_labelled_and_the_seed_says_which():
     labels = data().labels
-    chosen = choose_labelled(labels, 3, 10, seed=4)
+    chosen = choose_labeled(labels, 3, 10, seed=4)
     assert torch.bincount(labels[chosen]).tolist() == [4, 3, 3]
     assert len(chosen.unique()) == 10
-    assert torch.equal(chosen, choose_labelled(labels, 3, 10, seed=4))
-    assert not torch.equal(chosen, choose_labelled(labels, 3, 10, seed=5))
+    assert torch.equal(chosen, choose_labeled(labels, 3, 10, seed=4))
+    assert not torch.equal(chosen, choose_labeled(labels, 3, 10, seed=5))
 
 
 def test_batches_never_show_what_is_held_out_and_show_all_the_rest():
@@ -77,19 +77,19 @@ def test_batches_never_show_what_is_held_out_and_show_all_the_rest():
 def test_only_the_chosen_labels_reach_the_training():
     batches = Batches(data(), 1, CPU, holdout=0.25, num_labels=6)
     assert batches.read(0, 16)[1] is None
-    seen, labels = zip(*(batches.read_labelled(start, 16) for start in range(0, 320, 16)), strict=True)
+    seen, labels = zip(*(batches.read_labeled(start, 16) for start in range(0, 320, 16)), strict=True)
     seen, labels = indices_of(torch.cat(seen)), torch.cat(labels)
     assert torch.equal(labels, seen % 3)
     assert torch.bincount(seen.unique() % 3).tolist() == [2, 2, 2]
     assert not is_held_out(90, 0.25)[seen].any()
-    again = Batches(data(), 1, CPU, holdout=0.25, num_labels=6).read_labelled(160, 16)[0]
+    again = Batches(data(), 1, CPU, holdout=0.25, num_labels=6).read_labeled(160, 16)[0]
     assert torch.equal(indices_of(again), seen[160:176])
 
 
 def test_all_labels_are_used_unless_told_otherwise():
     batches = Batches(data(), 1, CPU)
     assert torch.equal(batches.read(0, 16)[1], batches.indices(0, 16) % 3)
-    assert batches.read_labelled(0, 16) is None
+    assert batches.read_labeled(0, 16) is None
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
     for index in range(60):
         real, labels = batches.read(12 * index, 12)
         state.apply_schedules(config.optimizer)
-        labelled = batches.read_labelled(12 * index, 12)
+        labelled = batches.read_labeled(12 * index, 12)
         batch = Batch(real, torch.zeros(12, 100), labels, labelled)
         step_discriminator(state, [(batch, torch.rand(12, 1, 8, 8) * 2 - 1)], index)
     generator = {"name": "dcgan", "options": {}, "plugin": "dcgan"}

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ganforge.benchmark.timing import Case, Timing, repeat, weigh
+from ganforge.benchmark.timing import Case, Timing, repeat, weighted_mean
 from ganforge.benchmark.training_setup import Kind, Players
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
@@ -82,15 +82,15 @@ class LoopCase:
         half_life = training.ema_images.at(state.images)
         update_ema(state.ema, state.generator, images=players.step_images, shown=state.images, half_life=half_life)
 
-    def settle(self, seconds: list[float], kinds: list[Kind], steps: list[Timing]) -> Timing:
+    def correct(self, seconds: list[float], kinds: list[Kind], steps: list[Timing]) -> Timing:
         """Return the time of a mean iteration from samples, corrected for the kinds of steps in each of them."""
         medians = {kind: each.median for kind, each in zip(kinds, steps, strict=True)}
-        mean = weigh(steps, [each.share for each in kinds]).median
-        settled = []
+        mean = weighted_mean(steps, [each.share for each in kinds]).median
+        corrected = []
         for each, indices in zip(seconds, self.steps[-len(seconds) :], strict=True):
             expected = sum(medians[self._players.kind_at(index, kinds)] for index in indices) / len(indices)
-            settled.append(each * mean / expected)
-        return Timing.of(settled)
+            corrected.append(each * mean / expected)
+        return Timing.of(corrected)
 
 
 def data_case(players: Players) -> Case:

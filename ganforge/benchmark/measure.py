@@ -20,7 +20,7 @@ from ganforge.benchmark.cases import (
     step_case,
 )
 from ganforge.benchmark.counting import peak_resident_bytes
-from ganforge.benchmark.timing import Case, Timing, measure_cases, weigh
+from ganforge.benchmark.timing import Case, Timing, measure_cases, weighted_mean
 from ganforge.benchmark.training_setup import Players, count_step
 from ganforge.contract.errors import GanforgeError
 from ganforge.training.execution.engine import name_device
@@ -64,8 +64,8 @@ def measure_recipe(players: Players, seconds: float, say: Callable[[str], None])
 
     timings = {name: Timing.of(each) for name, each in samples.items()}
     by_kind, shares = [timings[name] for name in steps], [kind.share for kind in kinds]
-    step = weigh(by_kind, shares)
-    around = loop.settle(samples["loop"], kinds, by_kind)
+    step = weighted_mean(by_kind, shares)
+    around = loop.correct(samples["loop"], kinds, by_kind)
     batch = players.config.training.batch
     tree: dict[str, Any] = {
         "step": {

@@ -48,7 +48,7 @@ class Timing:
         return dict(zip(names, (self.median, self.least, self.most, self.samples), strict=True))
 
 
-def weigh(timings: Sequence[Timing], shares: Sequence[float]) -> Timing:
+def weighted_mean(timings: Sequence[Timing], shares: Sequence[float]) -> Timing:
     """Return the weighted mean of timings; the shares sum to 1."""
     pairs = list(zip(timings, shares, strict=True))
     return Timing(

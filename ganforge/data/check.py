@@ -19,8 +19,8 @@ from ganforge.data.packer import Progress, validate_labels
 from ganforge.data.plan import PackingPlan
 from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.text import printable, short
-from ganforge.data.threads import in_chunks
-from ganforge.data.unreadable import ONE_IN, BadExamples, may_be_left_out, too_many
+from ganforge.data.threads import map_chunks
+from ganforge.data.unreadable import ONE_IN, BadExamples, max_skipped, too_many
 from ganforge.plugins.registry import Registry
 
 
@@ -89,7 +89,7 @@ def check_data(
     summaries: list[_Summary] = []
     with strict_decoding():
         pixels = max((math.prod(shape[:2]) for shape in reader.survey()[0]), default=1)
-        chunks = in_chunks(lambda indices: (indices.stop, _summarize(reader, indices)), reader.length, pixels)
+        chunks = map_chunks(lambda indices: (indices.stop, _summarize(reader, indices)), reader.length, pixels)
         for done, some in chunks:
             summaries += some
             if progress:
@@ -130,7 +130,7 @@ def _summarize(reader: Reader, indices: range) -> list[_Summary]:
     examples = reader.read(indices)
     return [
         _Summary(
-            reader.call(index)[0],
+            reader.name_of(index)[0],
             example.shape,
             modes[example.shape[2]] if len(example.shape) == 3 else "vector",
             hashlib.sha256(example.array.tobytes()).digest(),
@@ -142,7 +142,7 @@ def _summarize(reader: Reader, indices: range) -> list[_Summary]:
 
 
 def _summarize_file(source: ImageFiles, reader: Reader, index: int) -> _Summary | None:
-    name, where = reader.call(index)
+    name, where = reader.name_of(index)
     label = None if source.labels is None else source.labels[index]
     try:
         with source.content(source.names[index]) as content:
@@ -177,7 +177,7 @@ def _plan_training(
             f"{title}: {len(bad)} of {reader.length} cannot be read, e.g. {short(name)}: {reason}",
             f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, class_names)}",
         )
-    if len(bad) > may_be_left_out(reader.length):
+    if len(bad) > max_skipped(reader.length):
         raise too_many(title, str(len(bad)), reader.length, bad)
     reader.bad.check_classes([summary.label for summary in summaries], class_names)
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
@@ -198,7 +198,7 @@ def _plan_training(
 
 def _describe_skipping(reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...]) -> str:
     """Describe training with ``--skip-bad``."""
-    if len(reader.bad) > may_be_left_out(reader.length):
+    if len(reader.bad) > max_skipped(reader.length):
         return f"too many for --skip-bad, which skips at most one in {ONE_IN}"
     try:
         return f"--skip-bad would {_plan_training(reader, summaries, class_names, True)[1]}"

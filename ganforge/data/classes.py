@@ -24,14 +24,14 @@ def classes_from_folders(names: Sequence[str]) -> Classes:
     distinct = sorted(set(folders))
     # Sorted, so that the contents of a folder directly follow it.
     nested = any(below.startswith(above) for above, below in itertools.pairwise(distinct))
-    class_names = tuple(sorted({_own_name(folder) for folder in distinct}, key=natural))
+    class_names = tuple(sorted({_own_name(folder) for folder in distinct}, key=natural_key))
     if nested or len(class_names) < 2:
         return (), None
     numbers = {name: number for number, name in enumerate(class_names)}
     return class_names, [numbers[_own_name(folder)] for folder in folders]
 
 
-def natural(text: str) -> tuple[list[str | tuple[int, str]], str]:
+def natural_key(text: str) -> tuple[list[str | tuple[int, str]], str]:
     """Return a key for natural sorting: "2" before "10". Numbers of any length are compared by their digits."""
     parts = re.split(r"(\d+)", text.casefold())
     key = [(len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)]

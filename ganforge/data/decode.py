@@ -44,7 +44,7 @@ def open_image(stream: IO[bytes], name: str) -> Image.Image:
     try:
         image = Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
-        raise DataError(f"{name}: {_what_else(stream)}", _HINT) from None
+        raise DataError(f"{name}: {_guess_format(stream)}", _HINT) from None
     except Exception as error:  # a broken header may raise anything
         raise _unreadable(name, error) from error
     limit = Image.MAX_IMAGE_PIXELS
@@ -147,7 +147,7 @@ def _unreadable(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: cannot be decoded: {reason_of(error)}", _HINT)
 
 
-def _what_else(stream: IO[bytes]) -> str:
+def _guess_format(stream: IO[bytes]) -> str:
     stream.seek(0)
     data = stream.read(512)
     if not data:

@@ -19,7 +19,7 @@ from ganforge.contract.errors import DataError, GanforgeError, PluginError
 from ganforge.data.decode import fit, normalize
 from ganforge.data.files import ImageFiles
 from ganforge.data.text import printable, reason_of
-from ganforge.data.unreadable import BadExamples, may_be_left_out
+from ganforge.data.unreadable import BadExamples, max_skipped
 
 Shape = tuple[int, ...]  # shape of an example: ``(H, W, C)`` for an image, ``(D,)`` for a vector
 Size = tuple[int, int]  # height and width in pixels
@@ -72,7 +72,7 @@ class Reader:
             raise PluginError(f"{name} cannot be opened: {type(error).__name__}: {error}") from error
         if self.length == 0:
             raise DataError(f"{name} is empty", "training needs examples")
-        self.bad = BadExamples(name, self.length, may_be_left_out(self.length) if skip_bad else None)
+        self.bad = BadExamples(name, self.length, max_skipped(self.length) if skip_bad else None)
 
     def survey(self) -> list[set[Shape]]:
         """Return shapes: of all examples if the data set declares them, else of a sample; of pairs, two sets."""
@@ -95,11 +95,11 @@ class Reader:
             try:
                 shape = self.dataset.example_shape(index)
             except DataError as error:
-                self._leave_out(index, error)
+                self._skip(index, error)
             except GanforgeError:
                 raise
             except Exception as error:
-                raise _broken(self.call(index)[1], error) from error
+                raise _contract_error(self.name_of(index)[1], error) from error
             else:
                 if shape is None:
                     return None
@@ -118,7 +118,7 @@ class Reader:
             items = self._fetch([index for index in indices if index not in self.bad])
         examples = []
         for index, item in items:
-            where = self.call(index)[1]
+            where = self.name_of(index)[1]
             item, label, source = _split(item, where)
             try:
                 example = _example(item, label, where, size)
@@ -126,10 +126,10 @@ class Reader:
                     example = replace(example, source=_example(source, None, where, source_size))
                 examples.append(self._check_sides(example, where))
             except DataError as error:
-                self._leave_out(index, error, label)
+                self._skip(index, error, label)
         return examples
 
-    def call(self, index: int) -> tuple[str, str]:
+    def name_of(self, index: int) -> tuple[str, str]:
         """Return an example's name within the data set, and its name in error messages."""
         if isinstance(self.dataset, ImageFiles):
             return self.dataset.example_name(index), self.dataset.describe(self.dataset.names[index])
@@ -138,13 +138,13 @@ class Reader:
             try:
                 name = printable(str(self.dataset.example_name(index)))
             except Exception as error:
-                raise _broken(f"{self.name}, {name}: example_name() fails", error) from error
+                raise _contract_error(f"{self.name}, {name}: example_name() fails", error) from error
         return name, f"{self.name}, {name}"
 
-    def _leave_out(self, index: int, error: DataError, label: int | None = None) -> None:
+    def _skip(self, index: int, error: DataError, label: int | None = None) -> None:
         if isinstance(self.dataset, ImageFiles) and self.dataset.labels is not None:
             label = self.dataset.labels[index]
-        self.bad.add(index, *self.call(index), error, label)
+        self.bad.add(index, *self.name_of(index), error, label)
 
     def _fetch(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
         if not indices:
@@ -158,15 +158,15 @@ class Reader:
                     raise PluginError(f"{where}: __getitems__ returned {len(batch)} items for {len(indices)} indices")
                 return list(zip(indices, batch, strict=True))
             for index in indices:
-                where = self.call(index)[1]
+                where = self.name_of(index)[1]
                 try:
                     items.append((index, self.dataset[index]))
                 except DataError as error:
-                    self._leave_out(index, error)
+                    self._skip(index, error)
         except GanforgeError:
             raise
         except Exception as error:
-            raise _broken(where, error) from error
+            raise _contract_error(where, error) from error
         return items
 
     def _check_sides(self, example: Example, where: str) -> Example:
@@ -205,7 +205,7 @@ def _example(item: Any, label: int | None, where: str, size: Size | None) -> Exa
     return Example(shape, array, label)
 
 
-def _broken(where: str, error: Exception) -> PluginError:
+def _contract_error(where: str, error: Exception) -> PluginError:
     return PluginError(f"{where}: {type(error).__name__}: {reason_of(error)}")
 
 

@@ -22,7 +22,7 @@ from ganforge.data.plan import size_of
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
 from ganforge.data.text import printable, short
-from ganforge.data.unreadable import describe_left_out, refusal
+from ganforge.data.unreadable import describe_skipped, skip_error
 from ganforge.plugins.registry import Registry
 
 
@@ -124,7 +124,7 @@ def pack_data(
 
 
 @dataclass(frozen=True)
-class Found:
+class Source:
     """Open source: data set, name, name in error messages, resolution, source and options, and a note."""
 
     dataset: Any
@@ -153,8 +153,8 @@ class Found:
         """Add notes to packed data; raise `DataError` if they lack examples that may not be skipped."""
         if data.left_out and not self.skip_bad:
             name, reason = next(iter(data.left_out.items()))
-            raise refusal(DataError(f"{self.title}, {short(name)}: {reason}"))
-        skipped = describe_left_out(data.left_out, len(data) + len(data.left_out))
+            raise skip_error(DataError(f"{self.title}, {short(name)}: {reason}"))
+        skipped = describe_skipped(data.left_out, len(data) + len(data.left_out))
         return replace(data, note="\n".join(filter(None, (self.note, skipped))))
 
     def cache_key(self) -> str | None:
@@ -178,7 +178,7 @@ class Found:
 
 def find_source(
     source: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
-) -> Found:
+) -> Source:
     """Find a path or a registered data set; arguments and errors as in `open_data`."""
     if resolution is not None and min(size_of(resolution)) < 1:
         raise OptionError(f"invalid resolution {resolution}", "give an edge length in pixels, e.g. 64")
@@ -197,12 +197,12 @@ def find_source(
     whole = path.resolve()
     name = printable(whole.name if path.is_dir() else whole.stem)
     note = dataset.note if isinstance(dataset, ImageFiles) else ""
-    return Found(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad, note)
+    return Source(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad, note)
 
 
 def _find_registered(
     name: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
-) -> Found:
+) -> Source:
     if isinstance(resolution, int) and "resolution" in registry.options("dataset", name):
         if options.get("resolution", resolution) != resolution:
             raise OptionError(f"dataset '{name}' has two resolutions", "set it once")
@@ -210,7 +210,7 @@ def _find_registered(
     options = registry.check("dataset", name, options)
     dataset = registry.build("dataset", name, options)
     origin = {"source": name, "options": dict(options)}
-    return Found(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
+    return Source(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
 
 
 def _packed_at(dataset: Any, resolution: int | Size | None) -> PackedData | None:

@@ -19,8 +19,8 @@ from ganforge.core.memory import machine_memory
 from ganforge.data.decode import strict_decoding
 from ganforge.data.items import Reader, Shape, Size
 from ganforge.data.plan import PackingPlan
-from ganforge.data.store import SOURCES, PackedData, fingerprint, write_rest
-from ganforge.data.threads import in_chunks
+from ganforge.data.store import SOURCES, PackedData, fingerprint, write_manifest
+from ganforge.data.threads import map_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
 
 Progress = Callable[[int, int], None]  # progress callback: number of examples done, and the total
@@ -68,10 +68,10 @@ def pack(
             made["left_out"] = reader.bad.reasons()
         if partial:
             paired = [
-                write_rest(partial / SOURCES, f"{name}-{SOURCES}", writer, None, (), each)
+                write_manifest(partial / SOURCES, f"{name}-{SOURCES}", writer, None, (), each)
                 for writer, each in zip(writers[1:], made_of, strict=True)
             ]
-            write_rest(partial, name, writers[0], numbers, class_names, made, *paired)
+            write_manifest(partial, name, writers[0], numbers, class_names, made, *paired)
     if folder:
         return PackedData.load(folder)
     sources = [
@@ -117,7 +117,7 @@ def _fill(
     sizes = [plan.size for plan in plans]
     seen: list[set[Shape]] = [set() for _ in plans]
     labels: list[int | None] = []
-    chunks = in_chunks(lambda indices: (indices.stop, reader.read(indices, *sizes)), reader.length, pixels)
+    chunks = map_chunks(lambda indices: (indices.stop, reader.read(indices, *sizes)), reader.length, pixels)
     for done, examples in chunks:
         sides = [[example.sides[number] for example in examples] for number in range(len(plans))]
         for shapes, side in zip(seen, sides, strict=True):

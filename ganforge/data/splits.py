@@ -16,7 +16,7 @@ def is_held_out(count: int, share: float) -> Tensor:
     return torch.tensor([zlib.crc32(index.to_bytes(8, "little")) < bound for index in range(count)], dtype=torch.bool)
 
 
-def choose_labelled(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
+def choose_labeled(labels: Tensor, num_classes: int, count: int, seed: int) -> Tensor:
     """Choose a class-balanced subset of `count` examples; return sorted indices ``[count]``.
 
     The first ``count % num_classes`` classes get one more.

@@ -114,7 +114,7 @@ class PackedData:
             if self.sources is not None:
                 self.sources.save(partial / SOURCES)
             labels = None if self.labels is None else self.labels.numpy()
-            write_rest(partial, self.name, writer, labels, self.class_names, self.origin, self._known_sources)
+            write_manifest(partial, self.name, writer, labels, self.class_names, self.origin, self._known_sources)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -173,7 +173,7 @@ def fingerprint(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def write_rest(
+def write_manifest(
     folder: Path,
     name: str,
     examples: ArrayWriter,

@@ -18,7 +18,7 @@ _MOST_PIXELS = 1 << 27
 """Maximum number of pixels that are decoded concurrently; WebP needs 20 bytes per pixel, other formats fewer."""
 
 
-def in_chunks(function: Callable[[range], _Result], count: int, pixels: int) -> Iterator[_Result]:
+def map_chunks(function: Callable[[range], _Result], count: int, pixels: int) -> Iterator[_Result]:
     """Apply a function to chunks of ``range(count)``, in threads for large images; yield results in order."""
     size = max(1, min(_CHUNK, _CHUNK_PIXELS // pixels))
     chunks = (range(start, min(start + size, count)) for start in range(0, count, size))

@@ -32,7 +32,7 @@ class BadExamples:
     def add(self, index: int, name: str, where: str, error: DataError, label: int | None = None) -> None:
         """Skip an example; raise `DataError` if the limit is exceeded. `where` is its name in the error message."""
         if self._limit is None:
-            raise refusal(error)
+            raise skip_error(error)
         with self._lock:
             self._found[index] = (name, error.message.removeprefix(where).lstrip(": "), label)
             if len(self) > self._limit:
@@ -55,12 +55,12 @@ class BadExamples:
                 )
 
 
-def may_be_left_out(count: int) -> int:
+def max_skipped(count: int) -> int:
     """Return the maximum number of skipped examples of `count`."""
     return count // ONE_IN
 
 
-def refusal(error: DataError) -> DataError:
+def skip_error(error: DataError) -> DataError:
     """Return the error for an example that may not be skipped, with a hint on ``--skip-bad``."""
     hint = (
         f"{error.hint or 'repair or remove it'}; `ganforge data check` lists all such files; "
@@ -78,7 +78,7 @@ def too_many(title: str, found: str, count: int, reasons: Mapping[str, str]) -> 
     )
 
 
-def describe_left_out(reasons: Mapping[str, str], count: int) -> str:
+def describe_skipped(reasons: Mapping[str, str], count: int) -> str:
     """Describe skipped examples, one line each; empty if there are none."""
     if not reasons:
         return ""

@@ -28,13 +28,13 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training.budget import BudgetCallback, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
-from ganforge.training.execution.memory_advice import explaining_memory
+from ganforge.training.execution.memory_advice import advising_on_memory
 from ganforge.training.loop import Callback, Callbacks, Outcome, is_spent, train
 from ganforge.training.recording.loggers import Loggers
 from ganforge.training.recording.recorder import Recorder, Score, Scorer
 from ganforge.training.recording.recovery import resume
 from ganforge.training.start import (
-    begin_from,
+    init_from,
     open_batches,
     open_engine,
     open_recorder,
@@ -84,14 +84,14 @@ class Trainer:
         self._loggers = {
             each.name: registry.build("logger", each.name, each.options) for each in config.loggers if workers.is_main
         }
-        with explaining_memory(self.config, self._data.spec):
+        with advising_on_memory(self.config, self._data.spec):
             self._state = build_state(self.config, registry, self._data.spec, device)
         self._batches = open_batches(self.config.training, self._data, device)
 
     def begin_from(self, weights: Path) -> None:
         """Load initial weights from a checkpoint or a saved generator."""
         self.config = replace(self.config, training=replace(self.config.training, init_from=str(weights.resolve())))
-        self._console.say(begin_from(self._state, weights))
+        self._console.say(init_from(self._state, weights))
 
     def start(self, out: Path, name: str | None = None) -> Finished:
         """Train a new run in the directory of all runs; the default name is recipe, loss and data."""
@@ -172,7 +172,7 @@ class Trainer:
     def _run(self, record: Recorder, scorer: Scorer | None, engine: Engine) -> Finished:
         config, state, workers, folder, say = self.config, self._state, self._workers, record.folder, self._console.say
         training, spec = config.training, self._data.spec
-        with explaining_memory(config, spec):
+        with advising_on_memory(config, spec):
             if workers.is_main:
                 folder.write_config(config.tree())
                 append_line(folder.environment, to_json(self._describe_environment(engine)))

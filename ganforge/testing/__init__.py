@@ -27,7 +27,7 @@ from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.sampling import stand_in_labels
-from ganforge.testing.exports import check_export, prove_export
+from ganforge.testing.exports import check_export, verify_export
 from ganforge.testing.extractors import check_extractor
 from ganforge.testing.objectives import check_augmentation, check_loss, check_regularizer
 from ganforge.testing.others import check_exporter, check_logger, check_recipe
@@ -88,7 +88,7 @@ def check_generator(
             "in evaluation mode a sample depends on the others of its batch: freeze batch statistics",
         )
     _check_repeatability(network, factory(data, **options), z, labels)
-    prove_export(network, data, TorchScriptExporter())
+    verify_export(network, data, TorchScriptExporter())
 
 
 def check_discriminator(

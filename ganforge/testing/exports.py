@@ -24,10 +24,10 @@ def check_export(factory: Callable[..., Generator], exporter: Exporter, data: Da
     file is removed.
     """
     torch.manual_seed(0)
-    return prove_export(factory(data, **options), data, exporter)
+    return verify_export(factory(data, **options), data, exporter)
 
 
-def prove_export(network: Generator, data: DataSpec, exporter: Exporter) -> ExportReport:
+def verify_export(network: Generator, data: DataSpec, exporter: Exporter) -> ExportReport:
     """Export a copy with perturbed weights, so that weights that start at zero are compared too."""
     moved = copy.deepcopy(network).eval()
     with torch.no_grad():

@@ -45,22 +45,22 @@ def validate_networks(
             raise PluginError(f"{title} has no trainable parameters", "at least one must have requires_grad=True")
     latents = torch.zeros(batch, generator.z_dim, device=device)
     with evaluation_mode(generator):
-        fake = _try_out(titles[0], generator, latents, labels, few)
+        fake = _probe(titles[0], generator, latents, labels, few)
     if tuple(fake.shape) != (batch, *data.shape):
         raise OptionError(
             f"{titles[0]} returns {tuple(fake.shape)} for {batch} latent vectors, "
             f"but examples are {(batch, *data.shape)}"
         )
     with evaluation_mode(discriminator):
-        logits = _try_out(titles[1], discriminator, fake, labels, few)
-    if logits.dim() != 1 or not divides(len(logits), batch):
+        logits = _probe(titles[1], discriminator, fake, labels, few)
+    if logits.dim() != 1 or not is_valid_count(len(logits), batch):
         raise OptionError(
             f"{titles[1]} returns {tuple(logits.shape)} for {batch} examples, "
             "expected logits [N], or an equal number per example"
         )
 
 
-def divides(count: int, batch: int) -> bool:
+def is_valid_count(count: int, batch: int) -> bool:
     """Return whether `count` logits fit a batch: one per example, pack or patch."""
     return count > 0 and (batch % count == 0 or count % batch == 0)
 
@@ -75,14 +75,14 @@ def require_same_shape(title: str, examples: Tensor, like: Tensor) -> None:
 def require_logits(title: str, output: Tensor, inputs: Tensor) -> None:
     """Raise `PluginError` unless logits or features match the examples, packs or patches of a batch in number."""
     count, batch = len(output) if output.dim() else 0, len(inputs)
-    if not divides(count, batch) or output.dtype != inputs.dtype:
+    if not is_valid_count(count, batch) or output.dtype != inputs.dtype:
         raise PluginError(
             f"{title} returned {tuple(output.shape)} of {output.dtype} for a batch of {batch} of {inputs.dtype}",
             "it must return one row per example, pack or patch, of the same type",
         )
 
 
-def _try_out(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, few: int | None) -> Tensor:
+def _probe(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, few: int | None) -> Tensor:
     """Return the detached output of a network; raise an error that names the network if it cannot be trained."""
     try:
         output = network(x, labels)

@@ -44,7 +44,7 @@ def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
     return replace(config, training=replace(config.training, accumulate=parts))
 
 
-def begin_from(state: TrainingState, path: Path) -> str:
+def init_from(state: TrainingState, path: Path) -> str:
     """Load a checkpoint's networks, or a saved generator, into a new run; return a message."""
     tensors, card = read_tensors(path)
     modules = state.modules()

@@ -78,7 +78,7 @@ class TrainingState:
     built: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.trained = find_trained(self.generator, self.discriminator, self.loss, self.penalties)
+        self.trained = find_trainable(self.generator, self.discriminator, self.loss, self.penalties)
         modules = self.modules()
         self.built = frozenset(f"{name}/{key}" for name, module in modules.items() for key in module.state_dict())
         self.frozen = frozenset(
@@ -237,7 +237,7 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
                 f"augmentation '{each.name}' has trainable parameters, but no player trains them",
                 "use buffers, or requires_grad_(False)",
             )
-    trained = find_trained(generator, discriminator, loss, penalties)
+    trained = find_trainable(generator, discriminator, loss, penalties)
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
@@ -260,7 +260,7 @@ def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
     return Adam(parameters, lr=rate, fused=True, capturable=on_cuda)
 
 
-def find_trained(
+def find_trainable(
     generator: Generator, discriminator: Discriminator, loss: Loss, penalties: Sequence[Penalty]
 ) -> dict[str, dict[str, nn.Parameter]]:
     """Return the trainable parameters of each player by their checkpoint prefix, ``generator_optimizer/NAME``.

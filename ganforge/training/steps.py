@@ -65,7 +65,7 @@ def read_batch(state: TrainingState, batches: Batches, engine: Engine, start: in
     latents = torch.randn(count, state.generator.z_dim, device=real.device)[shard]
     labels = None if labels is None else engine.to_memory_format(labels)
     return Batch(
-        engine.to_memory_format(state.coarsen(real)), latents, labels, batches.read_labelled(start, count, shard)
+        engine.to_memory_format(state.coarsen(real)), latents, labels, batches.read_labeled(start, count, shard)
     )
 
 

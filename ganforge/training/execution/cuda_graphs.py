@@ -73,7 +73,7 @@ class GraphedSteps:
         self._refused = False
 
     def __call__(self, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
-        key = describe_step(state, shown, index)
+        key = graph_key(state, shown, index)
         if self._refused or key is None or (len(self._seen) >= MOST_GRAPHS and key not in self._seen):
             return take_step(state, shown, index, self._engine)
         if key not in self._seen:
@@ -88,10 +88,10 @@ class GraphedSteps:
 
     def _first(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
         """Run a new kind of step eagerly, and detect whether it can be captured."""
-        before = plain_state(state)
+        before = python_state(state)
         state.images_were_read = False
         rows = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
-        changed = [name for name, value in plain_state(state).items() if before.get(name, value) != value]
+        changed = [name for name, value in python_state(state).items() if before.get(name, value) != value]
         if changed:
             self._refuse(f"{changed[0]} changes from step to step")
         elif state.images_were_read:
@@ -129,7 +129,7 @@ def make_stepper(engine: Engine) -> Stepper:
     return lambda state, shown, index: take_step(state, shown, index, engine)
 
 
-def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:
+def graph_key(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:
     """Return the scalars that a step depends on, or None while a network grows and they change all the time."""
     for network in (state.generator, state.discriminator):
         if isinstance(network, Growing) and state.images < network.phases()[-1]:
@@ -139,18 +139,18 @@ def describe_step(state: TrainingState, shown: Sequence[Batch], index: int) -> H
     ]
     images = state.images
     for number, batch in enumerate(shown):
-        numbers += _numbers_at(state, images, index * len(shown) + number)
+        numbers += _scalars_at(state, images, index * len(shown) + number)
         images += len(batch.real)
-    numbers += _numbers_at(state, images, index)
+    numbers += _scalars_at(state, images, index)
     return (*numbers, *((tuple(tensor.shape), tensor.dtype) for tensor in tensors_of(shown)))
 
 
-def _numbers_at(state: TrainingState, images: int, index: int) -> list[Any]:
+def _scalars_at(state: TrainingState, images: int, index: int) -> list[Any]:
     weights = [each.weight.at(images) if index % each.every == 0 else None for each in state.penalties]
     return [*weights, *(each.probability.at(images) for each in state.augmentations)]
 
 
-def plain_state(state: TrainingState) -> dict[str, Any]:
+def python_state(state: TrainingState) -> dict[str, Any]:
     """Return Python attributes of modules and the addresses of their tensors, by qualified name."""
     found: dict[str, Any] = {}
     for owner, module in state.modules().items():

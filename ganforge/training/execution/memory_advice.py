@@ -11,7 +11,7 @@ from ganforge.core.out_of_memory import OutOfMemory, is_out_of_memory
 
 
 @contextmanager
-def explaining_memory(config: RunConfig, data: DataSpec) -> Iterator[None]:
+def advising_on_memory(config: RunConfig, data: DataSpec) -> Iterator[None]:
     """Raise `OutOfMemory` with suggested options when the block runs out of memory."""
     try:
         yield

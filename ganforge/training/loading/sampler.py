@@ -8,7 +8,7 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.core.images import to_float
 from ganforge.core.seeding import derive_seed
-from ganforge.data.splits import choose_labelled, is_held_out
+from ganforge.data.splits import choose_labeled, is_held_out
 from ganforge.data.store import PackedData
 from ganforge.training.loading.prefetch import open_feeder
 
@@ -34,13 +34,13 @@ class Batches:
         self._shown = (~is_held_out(len(data), holdout)).nonzero()[:, 0]
         if not len(self._shown):
             raise OptionError(f"training.holdout={holdout:g} leaves no training examples of {len(data)}")
-        self._labelled: Tensor | None = None
+        self._labeled: Tensor | None = None
         if num_labels is not None:
             if data.labels is None:
                 raise OptionError(f"training.labels: {data.name} has no labels", "omit it, or use labeled data")
             labels = data.labels[self._shown]
-            chosen = choose_labelled(labels, data.spec.num_classes, num_labels, derive_seed(seed, "labels"))
-            self._labelled = self._shown[chosen]
+            chosen = choose_labeled(labels, data.spec.num_classes, num_labels, derive_seed(seed, "labels"))
+            self._labeled = self._shown[chosen]
         self._orders: dict[int, Tensor] = {}
         self._feeder = open_feeder(data, device)
         self._sources = None if data.sources is None else open_feeder(data.sources, device)
@@ -59,15 +59,15 @@ class Batches:
             sources, _ = self._sources.fetch(chosen)
             self._sources.prepare(following)
             labels = _as_floats(sources)
-        return _as_floats(examples), (labels if self._labelled is None else None)
+        return _as_floats(examples), (labels if self._labeled is None else None)
 
-    def read_labelled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:
+    def read_labeled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:
         """Return the `share` of `count` random labeled examples and their labels; None without ``num_labels``."""
-        if self._labelled is None:
+        if self._labeled is None:
             return None
         source = torch.Generator().manual_seed(derive_seed(self._seed, "labelled", start))
-        chosen = torch.randint(len(self._labelled), (count,), generator=source)
-        examples, labels = self._feeder.fetch(self._labelled[chosen[share]])
+        chosen = torch.randint(len(self._labeled), (count,), generator=source)
+        examples, labels = self._feeder.fetch(self._labeled[chosen[share]])
         assert labels is not None
         return _as_floats(examples), labels
 

@@ -103,7 +103,7 @@ class Recorder:
             return {}
         path = self.folder.sample_path(self.state.images)
         picture, diversity = self._samples.draw(self.state)
-        self._submit(self._write_picture, write_bytes, path, png_bytes(picture))
+        self._submit(self._write_picture, lambda: write_bytes(path, png_bytes(picture)))
         return {**diversity, "picture": str(path)}
 
     def tick(self) -> dict[str, Any]:
