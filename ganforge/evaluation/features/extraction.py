@@ -40,15 +40,8 @@ def extract(
 
     Cached features, also of an interrupted extraction, are found by images, extractor, dtype, kind of device and
     version of torch. They are computed in full float32 unless `dtype` differs, whatever the precision of the program.
-
-    Args:
-        images: Image set.
-        extractor: Network; it is moved to `device`.
-        device: Device of the computation.
-        cache: Folder of cached features.
-        dtype: Precision of the network.
-        progress: Called after each batch with the number of images done and the total.
-        workers: Processes that share the work; all but the main one return an empty set.
+    Several workers share the images; all but the main one return an empty set. `progress` receives the number of images
+    done and the total.
     """
     folder = FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
     if not workers.is_main:

@@ -38,13 +38,7 @@ class _Manifest(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features of an image set in memory-mapped files.
-
-    Attributes:
-        features: float32 ``[N, D]``.
-        logits: float32 ``[N, K]`` of a classifier, else None.
-        maps: Memory maps of both.
-    """
+    """Features float32 ``[N, D]``, and logits float32 ``[N, K]`` or None, of an image set, in memory-mapped files."""
 
     features: Tensor
     logits: Tensor | None = None
@@ -60,11 +54,9 @@ class FeatureSet:
 
 
 class FeatureFolder:
-    """Folder with the features of one image set. A part exists once its digest is in the manifest.
+    """Folder with the features of one image set, named by all that determines them.
 
-    Args:
-        cache: Folder of all feature folders.
-        identity: JSON object that determines the features, and the name of the folder.
+    A part exists once its digest is in the manifest.
     """
 
     def __init__(self, cache: Path, identity: Mapping[str, Any]) -> None:

@@ -58,13 +58,8 @@ class AttributeAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionalAccuracy:
-    """Conditional accuracy.
-
-    Attributes:
-        accuracy: Share of images whose predicted class is the requested one, in [0, 1].
-        classes: Accuracy per class, in the order of the labels.
-        all_attributes: Accuracy of all attributes together; None for data without attributes.
-        attributes: Accuracy per attribute.
+    """Accuracy over all images, in [0, 1], and per class; of all attributes together (None without any), and per
+    attribute.
     """
 
     accuracy: float

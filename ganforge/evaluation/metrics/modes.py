@@ -65,13 +65,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Modes:
-    """Covered modes.
-
-    Attributes:
-        coverage: Mode coverage.
-        classes: Share of each class, in the order of the labels; empty if modes are no classes.
-        attributes: Share of each attribute; empty for data without attributes.
-    """
+    """Mode coverage, with the shares of classes and attributes; empty if modes are no classes or without attributes."""
 
     coverage: mode_coverage.ModeCoverage
     classes: tuple[Share, ...] = ()

@@ -44,14 +44,8 @@ _BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class PathLength:
-    """Path length in one space.
-
-    Attributes:
-        space: ``z`` or ``w``.
-        full: Mean over whole paths; lower is smoother.
-        full_error: Standard error of `full`.
-        end: Mean at the starts of paths.
-        end_error: Standard error of `end`.
+    """Path length in ``z`` or ``w``: mean over whole paths (lower is smoother) and at their starts, with standard
+    errors.
     """
 
     space: str

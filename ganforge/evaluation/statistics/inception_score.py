@@ -15,12 +15,7 @@ from ganforge.evaluation.statistics.features import check_features, to_float64
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionScore:
-    """Inception score.
-
-    Attributes:
-        mean: Mean over the splits, from 1 to the number of classes; higher is better.
-        deviation: Population standard deviation over the splits.
-    """
+    """Mean over the splits, from 1 to the number of classes (higher is better), and population standard deviation."""
 
     mean: float
     deviation: float

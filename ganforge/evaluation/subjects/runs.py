@@ -25,15 +25,8 @@ from ganforge.sampling import generate_batches
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """Generator with its training data.
-
-    Attributes:
-        folder: Folder of the run.
-        generator: Network on its device.
-        card: Metadata of the generator's file.
-        data: Packed training data.
-        dataset: Data set, which may declare modes or attributes; None for data from a path.
-        registry: Registry of plugins.
+    """Generator of a run with the metadata of its file, packed training data and data set, which may declare modes or
+    attributes (None for data from a path).
     """
 
     folder: RunFolder
