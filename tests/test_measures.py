@@ -248,7 +248,7 @@ def test_images_of_another_size_and_images_that_are_not_there_are_refused(tmp_pa
     subject = ImagesSubject(packed("fakes", pixels(9, 2)), tmp_path, name="fakes")
     for protocol, said in (
         (Protocol(samples=10), "--samples 10: fakes has 9 images"),
-        (Protocol(samples=9, truncation=0.5), "these images are drawn already"),
+        (Protocol(samples=9, truncation=0.5), "these are existing images"),
     ):
         with pytest.raises(OptionError, match=said):
             Comparison(subject, reference, Toy(), protocol, device=CPU, cache=tmp_path)

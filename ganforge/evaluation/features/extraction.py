@@ -72,10 +72,10 @@ def _fill(
     run = prepare(extractor, device, dtype)
     for start in range(done, images.count, PART * workers.size):
         found = []
-        mine = range(start + workers.rank * PART, min(start + (workers.rank + 1) * PART, images.count))
-        for first in mine[::BATCH]:
-            found.append(run(images.read(first, min(first + BATCH, mine.stop))))
-            progress(min(start + (first - mine.start + BATCH) * workers.size, images.count), images.count)
+        own = range(start + workers.rank * PART, min(start + (workers.rank + 1) * PART, images.count))
+        for first in own[::BATCH]:
+            found.append(run(images.read(first, min(first + BATCH, own.stop))))
+            progress(min(start + (first - own.start + BATCH) * workers.size, images.count), images.count)
         columns = [torch.cat(column) for column in zip(*found, strict=True) if column[0] is not None]
         count = min(PART * workers.size, images.count - start)
         columns = _gather(workers, columns, count)
@@ -90,10 +90,10 @@ def _gather(workers: Workers, columns: list[Tensor], count: int) -> list[Tensor]
         return columns
     # The main process is the last to run out of images, so it knows the widths.
     widths = json.loads(workers.broadcast_bytes(json.dumps([each.shape[1] for each in columns]).encode()))
-    rooms = [torch.zeros(PART, width) for width in widths]
-    for room, column in zip(rooms, columns, strict=False):
-        room[: len(column)] = column
-    return [workers.gather(room)[:count] for room in rooms]
+    buffers = [torch.zeros(PART, width) for width in widths]
+    for buffer, column in zip(buffers, columns, strict=False):
+        buffer[: len(column)] = column
+    return [workers.gather(buffer)[:count] for buffer in buffers]
 
 
 def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> dict[str, Any]:

@@ -152,11 +152,11 @@ def trim(cache: Path, most: int = MAX_BYTES) -> None:
     used = {folder: _last_use(folder) for folder in cache.glob("*/")}
     folders = sorted((folder for folder in used if used[folder]), key=used.__getitem__, reverse=True)
     total = 0
-    for place, folder in enumerate(folders):
+    for index, folder in enumerate(folders):
         for name in ("features", "logits"):
             with suppress(OSError):
                 total += (folder / name).stat().st_size
-        if total > most and place:
+        if total > most and index:
             _remove(folder)
 
 

@@ -122,14 +122,14 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
                 "copies": counted,
                 "closest": [
                     {
-                        "sample": numbers[place].item(),
-                        "training_image": reference.indices[originals[place]].item(),
-                        "distance": nearest(samples[place : place + 1], training[originals[place]][None])
+                        "sample": numbers[index].item(),
+                        "training_image": reference.indices[originals[index]].item(),
+                        "distance": nearest(samples[index : index + 1], training[originals[index]][None])
                         .distances[0, 0]
                         .item(),
-                        "copy": KINDS[copies.kinds[place]] if copies.kinds[place] >= 0 else None,
+                        "copy": KINDS[copies.kinds[index]] if copies.kinds[index] >= 0 else None,
                     }
-                    for place in closest.tolist()
+                    for index in closest.tolist()
                 ],
             },
         )
