@@ -157,7 +157,8 @@ def test_a_run_of_a_linear_style_generator_has_the_lengths_of_its_matrices(by_pi
     generator = Linear()
     result = lengths_of(generator)
     found = {each.space: each for each in result.found}
-    assert (list(found), result.dtype, result.provenance.num_samples) == (["z", "w"], "float64", 8)
+    computed_in = result.values[0].parameters["computed_in"]
+    assert (list(found), computed_in, result.protocol["num_samples"]) == (["z", "w"], "float64", 8)
     matrix = (generator.draw[:, :4] + generator.draw[:, 4:]).detach().double()
     whole = matrix @ generator.map.detach().double()
     start, end = draw_latents(16, 5, 3).double().chunk(2)

@@ -141,9 +141,8 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
 def describe_memorization(row: Evaluation, picture: Path) -> str:
     """Describe the details of a row of `measure_memorization` and its picture, one line each."""
     details = row.details
-    calibrating = f"{details['calibrating']:,} "
-    is_held_out = row.protocol["calibration"] == "held-out"
-    calibrating += "held-out images" if is_held_out else "training images, each without itself"
+    kind = "held-out images" if row.protocol["calibration"] == "held-out" else "training images, each without itself"
+    calibrating = f"{details['calibrating']:,} {kind}"
     judgement = "as near as these"
     if abs(details["copying"]) > 3:
         judgement = "nearer than these" if details["copying"] < 0 else "further away than these"

@@ -31,7 +31,6 @@ class ExportedSubject(Subject):
     """
 
     kind: str
-    """Name of the format."""
 
     def __init__(self, path: Path, content: bytes, text: str) -> None:
         try:

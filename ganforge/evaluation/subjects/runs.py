@@ -25,8 +25,9 @@ from ganforge.sampling import generate_batches
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """Generator of a run with the metadata of its file, packed training data and data set, which may declare modes or
-    attributes (None for data from a path).
+    """Generator of a run with the metadata of its file, and its training data.
+
+    The data set may declare modes or attributes; it is None for data from a path.
     """
 
     folder: RunFolder
