@@ -70,7 +70,7 @@ def test_a_tenth_of_copies_is_counted_by_its_kind_with_the_images_that_were_copi
     counts = {name: each["samples"] for name, each in row.details["copies"].items()}
     assert counts == {name: 10 * (name == kind) for name in KINDS}
     assert row.details["copies"][kind] == {"samples": 10, "unseen": 0, "more": True}
-    assert any(note == f"copies of training images: 10 {kind}, more than unseen images have" for note in row.notes)
+    assert any(note == f"copies of training images: 10 {kind}, more than among unseen images" for note in row.notes)
     shown = [(each["copy"], each["training_image"] - each["sample"]) for each in row.details["closest"]]
     assert shown == [(kind, 30)] * 8
     words = describe_memorization(row, tmp_path / "nearest.png")

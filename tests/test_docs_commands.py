@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ganforge.benchmark.ceilings import EDGES
 from PIL import Image
 from test_data_torchvision import write_idx
 from test_docs import PAGES, ROOT, blocks

@@ -229,7 +229,7 @@ def test_a_run_is_compared_with_what_it_was_shown_or_with_what_was_held_out(plac
     (other,) = evaluate(run, *flags, "--data", "fakes")
     assert (other["protocol"]["holdout"], other["protocol"]["num_references"]) == (0.0, 30)
     said = mistake(*run("eval", *flags, "--data", "fakes", "--split", "held-out"))
-    assert "--split held-out: of fakes there is nothing held out" in said
+    assert "--split held-out: fakes has no held-out examples" in said
     assert "training.holdout" in said
 
 
@@ -287,9 +287,9 @@ def test_only_published_inception_weights_give_fid(place, run, monkeypatch):
         (["--kid", "--samples", "3"], "--kid: there are 3 generated images - it needs 4 or more"),
         (["--prc", "--references", "5"], "--prc: there are 5 real images - it needs 6 or more"),
         (["--fid-infinity", "--samples", "18"], "there are 18 generated images - it needs 19 or more"),
-        (["--fid", "--split", "test"], "--split test: there is no such part of the data"),
-        (["--fid", "--split", "held-out"], "of reals there is nothing held out"),
-        (["--fid", "--truncation", "0.5"], "these images are drawn already"),
+        (["--fid", "--split", "test"], "--split test: not found"),
+        (["--fid", "--split", "held-out"], "reals has no held-out examples"),
+        (["--fid", "--truncation", "0.5"], "these are existing images"),
         (["--fid", "--raw"], "--raw: fakes "),
         (["--fid", "--space", "w"], "--space w: --fid has no use for it"),
         (["--fid", "--modes"], "--modes is a metric of runs"),
@@ -309,8 +309,8 @@ def test_words_that_nobody_knows_are_told(place, run):
     assert "inceptoin" in mistake(*run(*flags, "inceptoin"))
     assert "absent.pt" in mistake(*run(*flags, "absent.pt"))
     (place / "broken.pt").write_bytes(b"no network")
-    assert "broken.pt: is no TorchScript file" in mistake(*run(*flags, "broken.pt"))
-    assert "fakes are images, and nothing says" in mistake(*run("eval", "fakes", "--fid"))
+    assert "broken.pt: is not TorchScript" in mistake(*run(*flags, "broken.pt"))
+    assert "fakes holds images, which need real ones" in mistake(*run("eval", "fakes", "--fid"))
 
 
 def test_a_network_that_breaks_its_contract_is_named_in_one_line(place, run):

@@ -626,7 +626,7 @@ def test_a_mistake_in_training_an_extractor_is_told_in_a_line(run, here, image_f
         ((*train, "--to", "a.pt"), "--to a.pt: a classifier is a .safetensors file"),
         ((*train, "--to", "there.safetensors"), "it exists already"),
         ((*train, "--to", "there.safetensors/a.safetensors"), "cannot write there.safetensors"),
-        (("extractor", "train", "--data", image_folder / "cat"), "it needs labelled images of at least 2 classes"),
+        (("extractor", "train", "--data", image_folder / "cat"), "it needs labeled images of at least 2 classes"),
     ):
         code, printed, said = run(*arguments)
         assert code == 2

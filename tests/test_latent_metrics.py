@@ -157,7 +157,8 @@ def test_a_run_of_a_linear_style_generator_has_the_lengths_of_its_matrices(by_pi
     generator = Linear()
     result = lengths_of(generator)
     found = {each.space: each for each in result.found}
-    assert (list(found), result.dtype, result.provenance.num_samples) == (["z", "w"], "float64", 8)
+    computed_in = result.values[0].parameters["computed_in"]
+    assert (list(found), computed_in, result.protocol["num_samples"]) == (["z", "w"], "float64", 8)
     matrix = (generator.draw[:, :4] + generator.draw[:, 4:]).detach().double()
     whole = matrix @ generator.map.detach().double()
     start, end = draw_latents(16, 5, 3).double().chunk(2)
@@ -375,11 +376,11 @@ def test_files_of_lpips_that_are_absent_or_wrong_are_named(lpips_folder, tmp_pat
     assert "\n" not in str(caught.value)
     for part in (lpips.LINEAR.url, str(tmp_path), "--lpips-weights FOLDER", lpips.VGG16.name):
         assert part in caught.value.hint
-    with pytest.raises(CheckpointError, match=r"--lpips-weights: there is no file .*weights-vgg16-lpips\.pth"):
+    with pytest.raises(CheckpointError, match=r"--lpips-weights: file .*weights-vgg16-lpips\.pth not found"):
         lpips.load_lpips(tmp_path)
     (tmp_path / lpips.VGG16.name).symlink_to(lpips_folder / lpips.VGG16.name)
     (tmp_path / lpips.LINEAR.name).write_bytes(b"<html>")
-    with pytest.raises(CheckpointError, match="is no file of weights"):
+    with pytest.raises(CheckpointError, match="is no weight file"):
         lpips.load_lpips(tmp_path)
     torch.save({"lin0.model.1.weight": torch.zeros(1, 3, 1, 1)}, tmp_path / lpips.LINEAR.name)
     with pytest.raises(CheckpointError, match="weights of another network"):

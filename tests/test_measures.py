@@ -248,7 +248,7 @@ def test_images_of_another_size_and_images_that_are_not_there_are_refused(tmp_pa
     subject = ImagesSubject(packed("fakes", pixels(9, 2)), tmp_path, name="fakes")
     for protocol, said in (
         (Protocol(samples=10), "--samples 10: fakes has 9 images"),
-        (Protocol(samples=9, truncation=0.5), "these images are drawn already"),
+        (Protocol(samples=9, truncation=0.5), "these are existing images"),
     ):
         with pytest.raises(OptionError, match=said):
             Comparison(subject, reference, Toy(), protocol, device=CPU, cache=tmp_path)
@@ -272,9 +272,7 @@ def test_some_of_the_images_of_a_folder_are_not_its_first_ones(tmp_path):
 
 def test_all_metrics_share_one_pass_over_the_images(tmp_path):
     comparison = compare(tmp_path)
-    common = describe_protocol(
-        comparison.subject, comparison.reference, comparison.extractor, comparison.protocol
-    ).items()
+    common = describe_protocol(comparison.reference, comparison.extractor, comparison.protocol).items()
     for metric in ("fid", "kid", "is", "prc", "fid-infinity"):
         assert all(common <= row.protocol.items() for row in comparison.measure(metric))
     assert comparison.extractor.shown == 150 + 130 + 1  # one black image
@@ -290,16 +288,14 @@ def test_notes_say_what_forbids_comparing(tmp_path):
     noted = Toy()
     noted.notes = ("made of toys",)
     row = one(compare(tmp_path, extractor=noted, dtype="bfloat16"), "kid")
-    assert row.notes == ("made of toys", "features in bfloat16: for curves alone")
+    assert row.notes == ("made of toys", "features in bfloat16: only for curves during training")
     assert row.metric == "kd_toy_bfloat16"
 
 
 def test_a_row_tells_all_that_it_must_be_quoted_with_and_survives_json(tmp_path):
     comparison = compare(tmp_path)
     row = one(comparison, "fid")
-    assert row.protocol == describe_protocol(
-        comparison.subject, comparison.reference, comparison.extractor, comparison.protocol
-    )
+    assert row.protocol == describe_protocol(comparison.reference, comparison.extractor, comparison.protocol)
     assert {
         "extractor": "toy", "preprocessing": "none", "dtype": "float32", "num_samples": 130, "num_references": 150,
         "split": "all", "images": "4x4 with 3 channels", "truncation": 1.0,

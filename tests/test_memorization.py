@@ -119,7 +119,7 @@ def test_a_subject_that_draws_unseen_images_has_about_the_rate_of_the_quantile(d
     assert abs(row.details["copying"]) < 3
     assert row.protocol["calibration"] == calibration
     assert row.protocol["quantile"] == 0.05
-    assert any(note.startswith("about 0.05 is what unseen images have") for note in row.notes)
+    assert any(note.startswith("unseen images have about 0.05") for note in row.notes)
 
 
 def test_a_subject_that_draws_something_else_has_the_rate_zero(data, tmp_path):
@@ -337,4 +337,4 @@ def test_the_command_line_writes_row_and_picture_and_refuses_in_one_line(image_f
     assert open_picture(image_folder / "nearest.png").shape[0] == 8 * 18 - 2
     code, _, err = run(*asked, "--split", "all")
     assert code == 2
-    assert err.splitlines()[-1].startswith("error: --split all: --memorization searches what was trained on")
+    assert err.splitlines()[-1].startswith("error: --split all: --memorization searches the training images")

@@ -446,8 +446,8 @@ def test_scores_that_cannot_be_had_are_refused(registry, images, labelled):
     vectors = packed(torch.randn(50, 2))
     clear = packed(torch.zeros(50, 4, 8, 8, dtype=torch.uint8))
     cases = [
-        (labelled, ["eval_every=5"], "--eval-every 5: no metric is named .*--metrics fd"),
-        (labelled, ["metrics=fd,fid"], "--metrics fd,fid: nothing says how often .*--eval-every"),
+        (labelled, ["eval_every=5"], "--eval-every 5: no metric is given .*--metrics fd"),
+        (labelled, ["metrics=fd,fid"], "--metrics fd,fid: no interval is given .*--eval-every"),
         (images, ["eval_every=5", "metrics=fd"], "test has no classes.*--metrics fid"),
         (images, ["eval_every=5", "metrics=kid,kd"], "--metrics kd: test has no classes.*--metrics kid"),
         (vectors, ["eval_every=5", "metrics=fd"], "test holds vectors"),
@@ -520,9 +520,9 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
     cases = [
         (["--data", flat, "--metrics", "fd"], "flat has no classes"),
         (["--data", "ring-8", "--metrics", "fd"], "holds vectors"),
-        (["--data", flat, "--metrics", "fid"], "--metrics fid: .*there is no file .*absent.pth"),
+        (["--data", flat, "--metrics", "fid"], "--metrics fid: .*file .*absent.pth not found"),
         (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is invalid"),
-        (["--data", flat], "no metric is named"),
+        (["--data", flat], "no metric is given"),
     ]
     for arguments, message in cases:
         code, _, err = run("train", "--images", "16", *ARGUMENTS, *arguments)

@@ -1,1 +1,1 @@
-"""How good generated examples are, in numbers that say how they came about."""
+"""Evaluation: metrics of generated examples, with their provenance."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -166,12 +166,9 @@ def load_classifier(path: Path, *, device: torch.device | None = None) -> Classi
         network=network.to(device or torch.device("cpu")).eval(),
         shape=tuple(data["shape"]),
         class_names=tuple(data["class_names"]),
-        accuracy=card["accuracy"],
-        num_held_out=card["num_held_out"],
         data_name=data["name"],
         data_fingerprint=data["fingerprint"],
-        seed=card["seed"],
-        epochs=card["epochs"],
+        **{name: card[name] for name in ("accuracy", "num_held_out", "seed", "epochs")},
     )
 
 
@@ -234,21 +231,18 @@ def train_classifier(
             if progress is not None:
                 progress(done, epochs * steps * batch)
 
-    def classifier(accuracy: float) -> Classifier:
-        return Classifier(
-            network=network,
-            shape=data.spec.shape,
-            class_names=data.class_names,
-            accuracy=accuracy,
-            num_held_out=len(unseen),
-            data_name=data.name,
-            data_fingerprint=data.fingerprint,
-            seed=seed,
-            epochs=epochs,
-        )
-
-    network.eval()
-    return classifier(class_accuracy(classifier(0.0), data.examples[unseen], data.labels[unseen]))
+    trained = Classifier(
+        network=network.eval(),
+        shape=data.spec.shape,
+        class_names=data.class_names,
+        accuracy=0.0,
+        num_held_out=len(unseen),
+        data_name=data.name,
+        data_fingerprint=data.fingerprint,
+        seed=seed,
+        epochs=epochs,
+    )
+    return replace(trained, accuracy=class_accuracy(trained, data.examples[unseen], data.labels[unseen]))
 
 
 def cached_classifier(

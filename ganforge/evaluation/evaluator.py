@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.core.console import say
@@ -31,49 +31,35 @@ SEARCHED = 10_000
 """Default number of generated images for memorization alone."""
 
 
-class Metric(NamedTuple):
-    """Metric of runs.
-
-    Attributes:
-        module: Module in `ganforge.evaluation.metrics` with a function ``measure(run, request, reporter)``.
-        options: Flags that the metric uses.
-    """
-
-    module: str
-    options: tuple[str, ...]
-
-
 FEATURE_METRICS = {f"--{name}": name for name in ("fid", "fid-infinity", "kid", "is", "prc", "memorization")}
 """Metrics of features of generated and real images."""
 
 RUN_METRICS = {
-    "--ppl": Metric(
-        "path_length", ("--samples", "--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights")
-    ),
-    "--modes": Metric("modes", ("--samples", "--classifier")),
-    "--conditional-accuracy": Metric("conditional_accuracy", ("--samples", "--classifier")),
-    "--discriminator-accuracy": Metric("discriminator_accuracy", ()),
-    "--separability": Metric("separability", ("--samples", "--space", "--classifier")),
+    "--ppl": "path_length",
+    "--modes": "modes",
+    "--conditional-accuracy": "conditional_accuracy",
+    "--discriminator-accuracy": "discriminator_accuracy",
+    "--separability": "separability",
 }
+"""Metrics of runs: modules in `ganforge.evaluation.metrics` with ``measure(run, request, reporter)``."""
 
 _FEATURE_OPTIONS = ("--samples", "--extractor", "--references", "--split", "--data", "--inception-weights")
 
-OPTIONS = dict.fromkeys(FEATURE_METRICS, _FEATURE_OPTIONS) | {name: each.options for name, each in RUN_METRICS.items()}
+OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(FEATURE_METRICS, _FEATURE_OPTIONS) | {
+    "--ppl": ("--samples", "--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights"),
+    "--modes": ("--samples", "--classifier"),
+    "--conditional-accuracy": ("--samples", "--classifier"),
+    "--discriminator-accuracy": (),
+    "--separability": ("--samples", "--space", "--classifier"),
+}
 """Flags that each metric uses."""
 
 
 class Evaluator:
     """Metrics of one target with shared features. Unsupported metrics are reported before the first is computed.
 
-    Args:
-        target: Evaluated target.
-        wanted: Flags of metrics.
-        asked: Options.
-        lenient: Whether unsupported metrics are skipped with a message instead of an error.
-        registry: Registry of plugins.
-        device: Device of the computation.
-        cache: Folder of features and classifiers.
-        extractors: Extractors by the fingerprint of their data, shared with other targets.
+    With `lenient`, they are skipped with a message instead of an error. `extractors` are shared with other targets, by
+    the fingerprint of their data.
     """
 
     def __init__(
@@ -186,11 +172,17 @@ class Evaluator:
             rows = self.comparison.measure(FEATURE_METRICS[flag])
             return rows, describe_rows(rows)
         assert run is not None
-        metric = import_module(f"ganforge.evaluation.metrics.{RUN_METRICS[flag].module}")
+        metric = import_module(f"ganforge.evaluation.metrics.{RUN_METRICS[flag]}")
         result: RunResult = metric.measure(run, self.asked, TERMINAL)
         made = circumstances(self.device, result.seed, run.data.name)
         rows = [
-            Evaluation.of(each, protocol=result.protocol, subject=subject.about, circumstances=made)
+            Evaluation(
+                metric=each.name,
+                **each.fields(),
+                protocol={**result.protocol, **each.parameters},
+                subject=subject.about,
+                circumstances=made,
+            )
             for each in result.values
         ]
         return rows, result.text

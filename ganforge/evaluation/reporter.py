@@ -19,9 +19,7 @@ def _no_progress(title: str) -> AbstractContextManager[Callable[[int, int], None
 class Reporter:
     """Progress and messages for the user; silent by default.
 
-    Attributes:
-        progress: Takes a title; its context manager yields a function of the number done and the total.
-        log: Prints a line.
+    `progress` maps a title to a context manager, which yields a function of the number done and the total.
     """
 
     progress: Progress = _no_progress

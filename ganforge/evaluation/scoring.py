@@ -44,13 +44,10 @@ _KINDS = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureScore:
-    """Metric of generators during training.
+    """Metric of generators: ``fid`` (Frechet distance) or ``kid`` (kernel distance) to features ``[M, D]`` of real
+    images.
 
-    Attributes:
-        name: Name of the values.
-        statistic: ``fid`` for the Frechet distance, ``kid`` for the kernel distance.
-        extract: Function from images, uint8 ``[N, C, H, W]``, to features and logits on the CPU.
-        reals: Features ``[M, D]`` of the real images, D of at least 2.
+    `extract` maps images, uint8 ``[N, C, H, W]``, to features and logits on the CPU.
     """
 
     name: str

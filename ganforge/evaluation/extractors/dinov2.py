@@ -91,10 +91,7 @@ class DinoV2(nn.Module):
         return features
 
     def _places(self, rows: int, columns: int) -> Tensor:
-        """Return position embeddings ``[1, rows * columns, D]``.
-
-        As in the authors' code, the 37 x 37 grid is scaled to a tenth of a patch more.
-        """
+        """Return position embeddings ``[1, rows * columns, D]``, a tenth of a patch more, as the authors do."""
         edge = round((self.pos_embed.shape[1] - 1) ** 0.5)
         grid = self.pos_embed[:, 1:].reshape(1, edge, edge, -1).permute(0, 3, 1, 2)
         if (rows, columns) != (edge, edge):

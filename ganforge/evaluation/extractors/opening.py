@@ -27,12 +27,13 @@ def open_extractor(
     device: torch.device | None = None,
     reporter: Reporter = SILENT,
 ) -> Extractor:
-    """Open an extractor for images like those of the data.
+    """Open an extractor for images like those of the data; ``classifier`` without weights is trained on them and
+    cached.
 
     Args:
         text: Registered name, with options as in ``torchscript:weights=FILE,pixels=unit``; or file: classifier
             (``.safetensors``) or TorchScript network (``.pt``).
-        data: Real images. ``classifier`` without weights is trained on them and cached.
+        data: Real images.
         registry: Registry of plugins.
         cache: Cache folder.
         inception_weights: Weights of ``inception``.

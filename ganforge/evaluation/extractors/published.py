@@ -26,13 +26,8 @@ from ganforge.runs.checkpoint import read_tensors, save_tensors
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """Published weight file.
-
-    Attributes:
-        name: Name of the file.
-        url: Address.
-        sha256: Start of the SHA-256; empty if unpublished.
-        description: Name for messages.
+    """Published weight file with its address, the start of its SHA-256 (empty if unpublished) and its name for
+    messages.
     """
 
     name: str

@@ -40,15 +40,8 @@ def extract(
 
     Cached features, also of an interrupted extraction, are found by images, extractor, dtype, kind of device and
     version of torch. They are computed in full float32 unless `dtype` differs, whatever the precision of the program.
-
-    Args:
-        images: Image set.
-        extractor: Network; it is moved to `device`.
-        device: Device of the computation.
-        cache: Folder of cached features.
-        dtype: Precision of the network.
-        progress: Called after each batch with the number of images done and the total.
-        workers: Processes that share the work; all but the main one return an empty set.
+    Several workers share the images; all but the main one return an empty set. `progress` receives the number of images
+    done and the total.
     """
     folder = FeatureFolder(cache, {**describe_features(images, extractor, dtype), **_describe_machine(device)})
     if not workers.is_main:
@@ -79,10 +72,10 @@ def _fill(
     run = prepare(extractor, device, dtype)
     for start in range(done, images.count, PART * workers.size):
         found = []
-        mine = range(start + workers.rank * PART, min(start + (workers.rank + 1) * PART, images.count))
-        for first in mine[::BATCH]:
-            found.append(run(images.read(first, min(first + BATCH, mine.stop))))
-            progress(min(start + (first - mine.start + BATCH) * workers.size, images.count), images.count)
+        own = range(start + workers.rank * PART, min(start + (workers.rank + 1) * PART, images.count))
+        for first in own[::BATCH]:
+            found.append(run(images.read(first, min(first + BATCH, own.stop))))
+            progress(min(start + (first - own.start + BATCH) * workers.size, images.count), images.count)
         columns = [torch.cat(column) for column in zip(*found, strict=True) if column[0] is not None]
         count = min(PART * workers.size, images.count - start)
         columns = _gather(workers, columns, count)
@@ -97,10 +90,10 @@ def _gather(workers: Workers, columns: list[Tensor], count: int) -> list[Tensor]
         return columns
     # The main process is the last to run out of images, so it knows the widths.
     widths = json.loads(workers.broadcast_bytes(json.dumps([each.shape[1] for each in columns]).encode()))
-    rooms = [torch.zeros(PART, width) for width in widths]
-    for room, column in zip(rooms, columns, strict=False):
-        room[: len(column)] = column
-    return [workers.gather(room)[:count] for room in rooms]
+    buffers = [torch.zeros(PART, width) for width in widths]
+    for buffer, column in zip(buffers, columns, strict=False):
+        buffer[: len(column)] = column
+    return [workers.gather(buffer)[:count] for buffer in buffers]
 
 
 def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> dict[str, Any]:

@@ -38,13 +38,7 @@ class _Manifest(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features of an image set in memory-mapped files.
-
-    Attributes:
-        features: float32 ``[N, D]``.
-        logits: float32 ``[N, K]`` of a classifier, else None.
-        maps: Memory maps of both.
-    """
+    """Features float32 ``[N, D]``, and logits float32 ``[N, K]`` or None, of an image set, in memory-mapped files."""
 
     features: Tensor
     logits: Tensor | None = None
@@ -60,11 +54,9 @@ class FeatureSet:
 
 
 class FeatureFolder:
-    """Folder with the features of one image set. A part exists once its digest is in the manifest.
+    """Folder with the features of one image set, named by all that determines them.
 
-    Args:
-        cache: Folder of all feature folders.
-        identity: JSON object that determines the features, and the name of the folder.
+    A part exists once its digest is in the manifest.
     """
 
     def __init__(self, cache: Path, identity: Mapping[str, Any]) -> None:
@@ -160,11 +152,11 @@ def trim(cache: Path, most: int = MAX_BYTES) -> None:
     used = {folder: _last_use(folder) for folder in cache.glob("*/")}
     folders = sorted((folder for folder in used if used[folder]), key=used.__getitem__, reverse=True)
     total = 0
-    for place, folder in enumerate(folders):
+    for index, folder in enumerate(folders):
         for name in ("features", "logits"):
             with suppress(OSError):
                 total += (folder / name).stat().st_size
-        if total > most and place:
+        if total > most and index:
             _remove(folder)
 
 

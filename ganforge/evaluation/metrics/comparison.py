@@ -45,14 +45,7 @@ _FEW = 10_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reference:
-    """Reference set of real images.
-
-    Attributes:
-        data: Packed data.
-        split: Split of the data: ``all``, ``train`` or ``held-out``.
-        indices: Indices of the images, int64 ``[N]``.
-        holdout: Share of the data held out from training.
-    """
+    """Reference set: indices ``[N]`` of real images in a split, and the share of the data held out from training."""
 
     data: PackedData
     split: str
@@ -94,13 +87,10 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Options of a comparison.
+    """Options of a comparison: number of samples, seed of the first, truncation psi (1 for none), precision of the
+    extractor.
 
-    Attributes:
-        samples: Number of generated images.
-        seed: Seed of the first.
-        truncation: Truncation psi; 1 for none.
-        dtype: Precision of the extractor; ``bfloat16`` is for curves during training.
+    ``bfloat16`` is for curves during training.
     """
 
     samples: int
@@ -198,10 +188,11 @@ class Comparison:
             notes.append(f"features in {self.protocol.dtype}: only for curves during training")
         if measured.name == "fid" and min(self.real_images.count, self.fake_images.count) < _FEW:
             notes.append(f"fewer than {_FEW:,} images: biased upwards; compare only with equal numbers of images")
-        return Evaluation.of(
-            measured,
+        protocol = describe_protocol(self.reference, self.extractor, self.protocol)
+        return Evaluation(
             metric=name_metric(measured.name, self.extractor, self.protocol.dtype),
-            protocol=describe_protocol(self.subject, self.reference, self.extractor, self.protocol),
+            **measured.fields(),
+            protocol={**protocol, **measured.parameters},
             subject=self.subject.about,
             circumstances=circumstances(self._device, self.protocol.seed, self.reference.data.name),
             notes=tuple(notes),
@@ -214,9 +205,7 @@ class Comparison:
         return prepare(self.extractor, self._device, self.protocol.dtype)(black)
 
 
-def describe_protocol(
-    subject: Subject, reference: Reference, extractor: Extractor, protocol: Protocol
-) -> dict[str, Any]:
+def describe_protocol(reference: Reference, extractor: Extractor, protocol: Protocol) -> dict[str, Any]:
     """Return the fields that are equal for all comparable values, without the metric's own parameters."""
     return {
         "extractor": extractor.label,

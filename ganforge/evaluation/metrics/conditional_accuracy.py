@@ -58,13 +58,8 @@ class AttributeAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionalAccuracy:
-    """Conditional accuracy.
-
-    Attributes:
-        accuracy: Share of images whose predicted class is the requested one, in [0, 1].
-        classes: Accuracy per class, in the order of the labels.
-        all_attributes: Accuracy of all attributes together; None for data without attributes.
-        attributes: Accuracy per attribute.
+    """Accuracy over all images, in [0, 1], and per class; of all attributes together (None without any), and per
+    attribute.
     """
 
     accuracy: float
@@ -92,11 +87,12 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
             "train a conditional one: --arch cgan, cdcgan, acgan or projection",
         )
     attributes = attribute_names(run.dataset, spec.num_classes)
-    judge = open_for_classes(run, request.classifier, reporter)
+    classifier = open_for_classes(run, request.classifier, reporter)
     asked = cycle_labels(count, spec.num_classes)
     assert asked is not None
     batches = generate_batches(run.generator, count, seed=request.seed, labels=asked, truncation=request.truncation)
-    found = conditional_accuracy(asked, read_classes(judge, batches, count, reporter), spec.class_names, attributes)
+    read = read_classes(classifier, batches, count, reporter)
+    found = conditional_accuracy(asked, read, spec.class_names, attributes)
     value = Measured(
         name="conditional-accuracy",
         value=found.accuracy,
@@ -107,8 +103,8 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     return RunResult(
         found=found,
         values=[value],
-        text="\n".join([*_describe(found, count), describe_classifier(judge)]),
-        protocol=run.protocol(PROTOCOL, request, count, judge),
+        text="\n".join([*_describe(found, count), describe_classifier(classifier)]),
+        protocol=run.protocol(PROTOCOL, request, count, classifier),
         seed=request.seed,
     )
 

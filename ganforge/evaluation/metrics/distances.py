@@ -22,11 +22,8 @@ DISTANCES = ("classifier", "lpips", "inception")
 class ImageDistance:
     """Distance of images.
 
-    Attributes:
-        name: Name, a field of the protocol.
-        network: Function from two batches of images ``[N, C, H, W]`` in [-1, 1] to distances ``[N]``.
-        weights: SHA-256 of each weight file by name; empty for a classifier.
-        classifier: Classifier whose features are compared, or None.
+    Its network maps two batches ``[N, C, H, W]`` in [-1, 1] to distances ``[N]``. `weights` are the SHA-256 of its
+    files.
     """
 
     name: str

@@ -122,14 +122,14 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
                 "copies": counted,
                 "closest": [
                     {
-                        "sample": numbers[place].item(),
-                        "training_image": reference.indices[originals[place]].item(),
-                        "distance": nearest(samples[place : place + 1], training[originals[place]][None])
+                        "sample": numbers[index].item(),
+                        "training_image": reference.indices[originals[index]].item(),
+                        "distance": nearest(samples[index : index + 1], training[originals[index]][None])
                         .distances[0, 0]
                         .item(),
-                        "copy": KINDS[copies.kinds[place]] if copies.kinds[place] >= 0 else None,
+                        "copy": KINDS[copies.kinds[index]] if copies.kinds[index] >= 0 else None,
                     }
-                    for place in closest.tolist()
+                    for index in closest.tolist()
                 ],
             },
         )
@@ -141,9 +141,8 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
 def describe_memorization(row: Evaluation, picture: Path) -> str:
     """Describe the details of a row of `measure_memorization` and its picture, one line each."""
     details = row.details
-    calibrating = f"{details['calibrating']:,} "
-    is_held_out = row.protocol["calibration"] == "held-out"
-    calibrating += "held-out images" if is_held_out else "training images, each without itself"
+    kind = "held-out images" if row.protocol["calibration"] == "held-out" else "training images, each without itself"
+    calibrating = f"{details['calibrating']:,} {kind}"
     judgement = "as near as these"
     if abs(details["copying"]) > 3:
         judgement = "nearer than these" if details["copying"] < 0 else "further away than these"

@@ -85,9 +85,6 @@ def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverag
         samples: ``[N, D]``.
         centers: Means of the modes, ``[K, D]``.
         sigma: Standard deviation of each mode along each axis; above 0.
-
-    Raises:
-        DataError: There are no samples, or shapes do not match.
     """
     if samples.dim() != 2 or centers.dim() != 2 or samples.shape[1] != centers.shape[1] or not len(samples):
         raise DataError(
@@ -109,14 +106,9 @@ def mode_coverage(samples: Tensor, centers: Tensor, sigma: float) -> ModeCoverag
 def stacked_coverage(labels: Tensor, num_classes: int) -> ModeCoverage:
     """Count the combinations of classes that images fall on, by the protocol of VEEGAN.
 
-    Srivastava et al. 2017, "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning".
-
-    Args:
-        labels: Class of each channel, int64 ``[N, C]`` in ``[0, num_classes)``; the first is the most significant.
-        num_classes: Number of classes of a channel; there are ``num_classes ** C`` modes.
-
-    Raises:
-        DataError: There are no samples, or a label is out of range.
+    Srivastava et al. 2017, "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning". Labels int64
+    ``[N, C]`` in ``[0, num_classes)`` are the classes of the channels, the most significant first; there are
+    ``num_classes ** C`` modes.
     """
     if labels.dim() != 2 or not labels.numel() or labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(f"labels {list(labels.shape)} do not fit {num_classes} classes", "they must be [N, C]")
@@ -130,9 +122,6 @@ def class_coverage(labels: Tensor, data_counts: Tensor) -> ModeCoverage:
     Args:
         labels: Class of each generated image, int64 ``[N]`` in ``[0, K)``.
         data_counts: Examples per class of the data, int64 ``[K]``; an empty class is no mode.
-
-    Raises:
-        DataError: There are no samples, or a label is out of range.
     """
     if labels.dim() != 1 or not len(labels) or labels.min() < 0 or labels.max() >= len(data_counts):
         raise DataError(f"labels {list(labels.shape)} do not fit {len(data_counts)} classes", "they must be [N]")

@@ -65,13 +65,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Modes:
-    """Covered modes.
-
-    Attributes:
-        coverage: Mode coverage.
-        classes: Share of each class, in the order of the labels; empty if modes are no classes.
-        attributes: Share of each attribute; empty for data without attributes.
-    """
+    """Mode coverage, with the shares of classes and attributes; empty if modes are no classes or without attributes."""
 
     coverage: mode_coverage.ModeCoverage
     classes: tuple[Share, ...] = ()
@@ -93,22 +87,22 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
         raise OptionError(f"--classifier {file}: {name} needs none", "leave it out")
     count = request.count or (STACKED_SAMPLES if stacked else GAUSSIAN_SAMPLES if mixture else CLASS_SAMPLES)
     batches = run.generate(count, request.seed, request.truncation)
-    judge: Classifier | None = None
+    classifier: Classifier | None = None
     if mixture:
         samples = torch.cat([batch.cpu() for batch in batches])
         found = Modes(coverage=mode_coverage.mode_coverage(samples, dataset.centers, dataset.sigma))
         protocol = GAUSSIAN_PROTOCOL
     elif stacked:
-        judge = _open_for_channels(run, file, reporter)
+        classifier = _open_for_channels(run, file, reporter)
         channels = run.data.spec.shape[0]
         single = (batch.flatten(0, 1).unsqueeze(1) for batch in batches)
-        labels = read_classes(judge, single, count * channels, reporter).view(count, channels)
-        found = Modes(coverage=mode_coverage.stacked_coverage(labels, len(judge.class_names)))
+        labels = read_classes(classifier, single, count * channels, reporter).view(count, channels)
+        found = Modes(coverage=mode_coverage.stacked_coverage(labels, len(classifier.class_names)))
         protocol = STACKED_PROTOCOL
     else:
         attributes = attribute_names(dataset, run.data.spec.num_classes)
-        judge = open_for_classes(run, file, reporter)
-        found = _count_classes(run.data, read_classes(judge, batches, count, reporter), attributes)
+        classifier = open_for_classes(run, file, reporter)
+        found = _count_classes(run.data, read_classes(classifier, batches, count, reporter), attributes)
         protocol = CLASS_PROTOCOL
     details = asdict(found) if found.classes else {"coverage": asdict(found.coverage)}
     return RunResult(
@@ -117,8 +111,8 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
             Measured(name="modes", value=found.coverage.num_covered, better="higher", details=details),
             Measured(name="modes-reverse-kl", value=found.coverage.reverse_kl, better="lower"),
         ],
-        text="\n".join([*_describe(found), *([describe_classifier(judge)] if judge else [])]),
-        protocol=run.protocol(protocol, request, count, judge),
+        text="\n".join([*_describe(found), *([describe_classifier(classifier)] if classifier else [])]),
+        protocol=run.protocol(protocol, request, count, classifier),
         seed=request.seed,
     )
 

@@ -44,14 +44,8 @@ _BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class PathLength:
-    """Path length in one space.
-
-    Attributes:
-        space: ``z`` or ``w``.
-        full: Mean over whole paths; lower is smoother.
-        full_error: Standard error of `full`.
-        end: Mean at the starts of paths.
-        end_error: Standard error of `end`.
+    """Path length in ``z`` or ``w``: mean over whole paths (lower is smoother) and at their starts, with standard
+    errors.
     """
 
     space: str
@@ -73,8 +67,8 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     spaces = chosen_spaces(run.generator, run.data.spec, request.space)
     truncation_options(run.generator, truncation)  # fail before a classifier is trained
     count = request.count or PATH_SAMPLES
-    judge = open_distance(run, request, reporter)
-    generator, network = _in_double(run, judge.network)
+    distance = open_distance(run, request, reporter)
+    generator, network = _in_double(run, distance.network)
     dtype = next(generator.parameters()).dtype
     device = run.device
     starts, ends = draw_latents(2 * count, generator.z_dim, seed).double().chunk(2)
@@ -102,7 +96,8 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     for name in spaces:
         (full, full_error), (end, end_error) = (mean_without_outliers(lengths[name, kind]) for kind in kinds)
         found.append(PathLength(space=name, full=full, full_error=full_error, end=end, end_error=end_error))
-    parameters = {"distance": judge.name, "weights": judge.weights, "computed_in": str(dtype).removeprefix("torch.")}
+    precision = str(dtype).removeprefix("torch.")
+    parameters = {"distance": distance.name, "weights": distance.weights, "computed_in": precision}
     return RunResult(
         found=tuple(found),
         values=[
@@ -118,7 +113,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
         ],
         text="\n".join(
             [
-                f"path length   {judge.name} / epsilon^2, means over {count} paths",
+                f"path length   {distance.name} / epsilon^2, means over {count} paths",
                 *(
                     f"  {each.space}           full {each.full:.5g} ± {each.full_error:.2g}   "
                     f"end {each.end:.5g} ± {each.end_error:.2g}"
@@ -126,7 +121,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
                 ),
             ]
         ),
-        protocol=run.protocol(PROTOCOL, request, count, judge.classifier),
+        protocol=run.protocol(PROTOCOL, request, count, distance.classifier),
         seed=seed,
     )
 

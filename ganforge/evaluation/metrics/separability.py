@@ -77,11 +77,11 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
         )
     wanted = chosen_spaces(run.generator, run.data.spec, request.space)
     count = request.count or SEPARABILITY_SAMPLES
-    judge = open_for_classes(run, request.classifier, reporter)
+    classifier = open_for_classes(run, request.classifier, reporter)
     logits, done = [], 0
     with reporter.progress("images") as show:
         for batch in run.generate(count, request.seed, request.truncation):
-            logits.append(judge.logits(to_uint8(batch)))
+            logits.append(classifier.logits(to_uint8(batch)))
             done += len(batch)
             show(done, count)
     z = draw_latents(count, run.generator.z_dim, request.seed)
@@ -108,8 +108,8 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
             Measured(name=f"separability-{space}", value=value, better="lower", details=details)
             for space, value in found.values.items()
         ],
-        text="\n".join([*_describe(found), describe_classifier(judge)]),
-        protocol=run.protocol(PROTOCOL, request, count, judge),
+        text="\n".join([*_describe(found), describe_classifier(classifier)]),
+        protocol=run.protocol(PROTOCOL, request, count, classifier),
         seed=request.seed,
     )
 

@@ -76,12 +76,7 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """Metric without a common protocol.
-
-    Attributes:
-        metric: Name.
-        differences: Differences between the protocols of the newest evaluations.
-    """
+    """Metric without a common protocol, with the differences between the newest evaluations."""
 
     metric: str
     differences: tuple[Difference, ...]
@@ -93,13 +88,7 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Result of a comparison.
-
-    Attributes:
-        compared: Metrics with a common protocol, at least one.
-        refused: Metrics without one.
-        notes: Notes, in sentences.
-    """
+    """Result of a comparison: metrics with a common protocol, those without one, and notes in sentences."""
 
     compared: tuple[Compared, ...]
     refused: tuple[Refused, ...] = ()

@@ -11,13 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Field that differs between protocols.
-
-    Attributes:
-        field: Name; nested fields are joined by dots.
-        values: Values by label.
-        absent: Labels without the field.
-    """
+    """Field (nested names joined by dots) that differs: values by label, and labels without the field."""
 
     field: str
     values: Mapping[str, Any]

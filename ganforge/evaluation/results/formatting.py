@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from ganforge.evaluation.results.result import Evaluation
 
-_WIDTH = 36
-
 
 def describe_rows(rows: Sequence[Evaluation]) -> str:
     """Return one line per row."""
-    return "\n".join(f"{row.metric:{_WIDTH}} {describe_value(row)}" for row in rows)
+    return "\n".join(f"{row.metric:36} {describe_value(row)}" for row in rows)
 
 
 def describe_notes(rows: Sequence[Evaluation]) -> list[str]:

@@ -97,6 +97,10 @@ class Measured:
         if self.interval is not None and self.interval.high - self.interval.low <= 1e-12 * abs(self.interval.value):
             object.__setattr__(self, "interval", None)
 
+    def fields(self) -> dict[str, Any]:
+        """Return the fields that an `Evaluation` shares."""
+        return {name: getattr(self, name) for name in ("value", "interval", "better", "details")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -142,30 +146,6 @@ class Evaluation:
     subject: Mapping[str, Any]
     circumstances: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        measured: Measured,
-        *,
-        protocol: Mapping[str, Any],
-        subject: Mapping[str, Any],
-        circumstances: Mapping[str, Any],
-        metric: str = "",
-        notes: tuple[str, ...] = (),
-    ) -> Self:
-        """Return the row of a value; `metric` replaces its name."""
-        return cls(
-            metric=metric or measured.name,
-            value=measured.value,
-            interval=measured.interval,
-            better=measured.better,
-            details=measured.details,
-            protocol={**protocol, **measured.parameters},
-            subject=subject,
-            circumstances=circumstances,
-            notes=notes,
-        )
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""

@@ -15,12 +15,7 @@ from ganforge.evaluation.statistics.features import check_features, to_float64
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionScore:
-    """Inception score.
-
-    Attributes:
-        mean: Mean over the splits, from 1 to the number of classes; higher is better.
-        deviation: Population standard deviation over the splits.
-    """
+    """Mean over the splits, from 1 to the number of classes (higher is better), and population standard deviation."""
 
     mean: float
     deviation: float
@@ -45,6 +40,6 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 2020) -> In
     scores = []
     for start, end in itertools.pairwise(ends):
         shares = to_float64(logits[order[start:end]]).softmax(dim=1)
-        told = torch.special.entr(shares.mean(dim=0)).sum() - torch.special.entr(shares).sum(dim=1).mean()
-        scores.append(told.exp().item())
+        information = torch.special.entr(shares.mean(dim=0)).sum() - torch.special.entr(shares).sum(dim=1).mean()
+        scores.append(information.exp().item())
     return InceptionScore(mean=float(np.mean(scores)), deviation=float(np.std(scores)))

@@ -63,13 +63,7 @@ def half_samples(*sets: Tensor, draws: int = 20, seed: int = 0) -> Iterator[tupl
 
 
 def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95) -> Interval:
-    """Return Student's interval of a value whose error spreads like other draws of it.
-
-    Args:
-        value: Estimate.
-        draws: 2 or more normally distributed values of any mean.
-        level: Confidence in (0, 1).
-    """
+    """Return Student's interval of a value whose error spreads like 2 or more normal draws of any mean."""
     _check_level(level)
     _check_draws(value, draws)
     reach = student_quantile(level, len(draws) - 1) * float(np.std(draws, ddof=1))

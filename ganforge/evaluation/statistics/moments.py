@@ -10,14 +10,10 @@ from ganforge.evaluation.statistics.features import blocks, check_features
 
 
 class Moments:
-    """Mean and covariance in float64.
+    """Mean and covariance of D dimensions in float64, on a device that supports it.
 
     Batches are merged by Chan, Golub and LeVeque 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample
     Variances", which avoids cancellation for large means.
-
-    Args:
-        dimensions: D, 1 or more.
-        device: Device of the moments; it must support float64.
     """
 
     def __init__(self, dimensions: int, device: torch.device | str = "cpu") -> None:

@@ -31,7 +31,6 @@ class ExportedSubject(Subject):
     """
 
     kind: str
-    """Name of the format."""
 
     def __init__(self, path: Path, content: bytes, text: str) -> None:
         try:
@@ -66,7 +65,7 @@ class ExportedSubject(Subject):
 
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
         if truncation != 1.0 and "truncation" not in self.inputs:
-            raise OptionError(f"{self.about['name']}: truncation is unsupported", "leave --truncation out")
+            raise OptionError(f"{self.about['name']}: cannot be truncated", "leave --truncation out")
         if labels is None and self.num_classes:
             raise OptionError(f"{self.about['name']}: needs labels of {self.num_classes} classes", "give labels")
         if labels is None and self.source_shape:

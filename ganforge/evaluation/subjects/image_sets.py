@@ -15,7 +15,6 @@ from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 
 SPLITS = ("all", "train", "held-out")
-"""Splits of data: all, training examples, held-out examples."""
 
 
 class ImageSet(ABC):

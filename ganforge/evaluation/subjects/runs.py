@@ -25,15 +25,9 @@ from ganforge.sampling import generate_batches
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """Generator with its training data.
+    """Generator of a run with the metadata of its file, and its training data.
 
-    Attributes:
-        folder: Folder of the run.
-        generator: Network on its device.
-        card: Metadata of the generator's file.
-        data: Packed training data.
-        dataset: Data set, which may declare modes or attributes; None for data from a path.
-        registry: Registry of plugins.
+    The data set may declare modes or attributes; it is None for data from a path.
     """
 
     folder: RunFolder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,7 +123,7 @@ class SubjectImages(ImageSet):
         if isinstance(labels, SourceImages):
             digest = labels.digest
         elif labels is not None:
-            digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes()).hexdigest()
+            digest = digest_indices(labels)
         self.identity = {
             "subject": subject.about["digest"],
             "kind": subject.about["kind"],

@@ -27,13 +27,8 @@ _IMAGES = (".zip", ".npy")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Target:
-    """Evaluated target.
-
-    Attributes:
-        subject: Source of images.
-        data: Real images.
-        holdout: Share of the data held out from training.
-        run: Run with its own data, or None.
+    """Evaluated target: subject, real images with the share held out from training, and the run if these are its own
+    data.
     """
 
     subject: Subject
