@@ -274,7 +274,7 @@ MISTAKES = {
     "two things to project": (["project", "--image", "a.png", "--index", "1"], "--image FILE"),
     "an image that is not there": (["project", "--image", "absent.png"], "absent.png"),
     "an image beyond the last": (["project", "--index", "64"], "the last is 63"),
-    "a rate of nothing": (["project", "--index", "1", "--rate", "0"], "nothing would move"),
+    "a rate of nothing": (["project", "--index", "1", "--rate", "0"], "must be positive"),
     "more directions than there are": (["directions"], "from 1 to 2"),
     "an unknown method": (["directions", "--method", "pac"], "did you mean 'pca'"),
     "components of z": (["directions", "--method", "pca", "--space", "z"], "in all directions"),

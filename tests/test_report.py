@@ -118,7 +118,7 @@ def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
     page = Page(text)
     titles = [title for level, title in page.headings if level == 2]
     assert titles == [
-        "Warnings", "Training", "Samples", "Best against last", "Curves", "Evaluation", "Nearest neighbours",
+        "Warnings", "Training", "Samples", "Best and last", "Curves", "Evaluation", "Nearest neighbors",
         "Configuration", "Provenance", "Commands",
     ]  # fmt: skip
     for name in ("src", "href", "action", "data", "poster", "srcset"):
@@ -172,7 +172,7 @@ def test_runs_stand_side_by_side_with_what_differs(runs, run):
     assert "generator.name stylegan dcgan" in words
     assert len(json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])) == 2
     assert "Truncation: each row one seed" in words
-    assert "Mixing of styles" in words
+    assert "Style mixing" in words
 
 
 def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
@@ -186,8 +186,8 @@ def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
     )  # fmt: skip
     words = Page(report(run, made.path)).text()
     assert "Truncation of class cat" in words
-    assert "Mixing of styles of class cat" in words
-    assert "cannot be drawn" not in words
+    assert "Style mixing of class cat" in words
+    assert "cannot be sampled" not in words
 
 
 def test_the_speed_of_a_run_is_its_mean_and_the_last():
@@ -205,7 +205,7 @@ def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp
         file.write('{"images": \n')
     (broken / "evaluations.jsonl").write_text("[]\n")
     words = Page(report(run, broken)).text()
-    for told in ("cannot be drawn from", "no image in a format", "is damaged", "is no evaluation"):
+    for told in ("cannot be sampled", "no image in a format", "is damaged", "is no evaluation"):
         assert told in words
 
 
@@ -346,7 +346,7 @@ def test_no_picture_of_a_page_is_there_twice(runs, run, tmp_path):
     shutil.copy(runs[1].path / "generator.safetensors", tmp_path / "00001-best" / "generator-best.safetensors")
     text = report(run, tmp_path / "00001-best")
     assert len(pictures_of(text)) == pictures
-    assert "The newest generator, which is the best one too, after 96 images" in Page(text).text()
+    assert "The newest generator, also the best, after 96 images" in Page(text).text()
 
 
 @pytest.mark.parametrize(("roughness", "largest_error"), [(0, 3), (30, 16)])
