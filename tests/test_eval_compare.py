@@ -453,7 +453,7 @@ def test_images_and_files_of_evaluations_are_compared(run, here, make_run):
         found = {label: each["value"] for label, each in fid["values"].items()}
         assert found == {"00000-first": 20, "drawn": 12, "theirs": 11}
     code, _, err = run("eval", "compare", "drawn", "theirs", "--raw")
-    assert (code, err) == (2, "error: --raw: drawn is no run - leave it out\n")
+    assert (code, err) == (2, "error: --raw: drawn is not a run - omit --raw\n")
 
 
 def test_a_file_about_several_things_is_refused(run, here, make_run):

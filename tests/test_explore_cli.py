@@ -267,7 +267,7 @@ MISTAKES = {
     "psi that is none": (["truncation", "--psi", "1,,0"], "'' is no finite number"),
     "arithmetic with nothing": (["arith"], "--a is missing"),
     "arithmetic with too little": (["arith", "--a", "1", "--c", "2"], "--b is missing"),
-    "seeds and attribute": (["arith", "--a", "1", "--attribute", "top"], "by seeds or by an attribute"),
+    "seeds and attribute": (["arith", "--a", "1", "--attribute", "top"], "are mutually exclusive"),
     "an unknown attribute": (["arith", "--attribute", "tpo"], "did you mean 'top'"),
     "a measure without attribute": (["arith", "--a", "1", "--b", "2", "--c", "3", "--measure", "9"], "--attribute"),
     "nothing to project": (["project"], "--image FILE"),

@@ -168,7 +168,7 @@ def test_runs_stand_side_by_side_with_what_differs(runs, run):
     words = Page(text).text()
     for each in runs:
         assert each.path.name in words
-    assert "What differs" in words
+    assert "Differences" in words
     assert "generator.name stylegan dcgan" in words
     assert len(json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])) == 2
     assert "Truncation: each row one seed" in words
@@ -335,7 +335,7 @@ def test_two_long_runs_can_be_mailed(run, tmp_path):
     own, others = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
     assert [images for images, _ in own] == [images for images, _ in others]
     assert (own[0][0], own[-1][0]) == (0, 39000)
-    assert f"Shown, evenly spread: {len(own)} of 40 grids of 00000-long, {len(own)} of 40 grids" in Page(text).text()
+    assert f"Shown, evenly spaced: {len(own)} of 40 grids of 00000-long, {len(own)} of 40 grids" in Page(text).text()
     assert len(own) >= 16
     assert len(pictures_of(text)) == 2 * len(own)
 
