@@ -573,7 +573,7 @@ def test_an_exported_file_takes_sources_in_place_of_labels(there, run, registry,
     wanted = ganforge.generate(generator, 5, labels=sources)
     assert torch.allclose(network(torch.randn(5, 1), sources), wanted, atol=1e-5)
     assert torch.allclose(network.sample(5, 0, sources), wanted, atol=1e-5)
-    with pytest.raises(torch.jit.Error, match="makes images of images"):
+    with pytest.raises(torch.jit.Error, match="translates source images"):
         network.sample(5, 0)
     with pytest.raises(torch.jit.Error, match="labels must be 5 images"):
         network.sample(5, 0, sources[:4])
