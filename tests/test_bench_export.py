@@ -244,13 +244,16 @@ def test_a_build_that_fails_is_told(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--fit"], "--export and --fit exclude each other"),
-        (["--compare", "training.batch=8", "--compare", "training.batch=4"], "--export and --compare exclude"),
-        (["--compare", "nonsense"], "--export and --compare exclude each other"),
-        (["--batch", "8"], "--export and --batch exclude each other"),
-        (["--precision", "bfloat16"], "--export and --precision exclude each other"),
-        (["--engine", "eager"], "--export and --engine exclude each other"),
-        (["--device", "cuda"], "--device cuda: --export times files on the CPU"),
+        (["--fit"], "--export and --fit are mutually exclusive"),
+        (
+            ["--compare", "training.batch=8", "--compare", "training.batch=4"],
+            "--export and --compare are mutually exclusive",
+        ),
+        (["--compare", "nonsense"], "--export and --compare are mutually exclusive"),
+        (["--batch", "8"], "--export and --batch are mutually exclusive"),
+        (["--precision", "bfloat16"], "--export and --precision are mutually exclusive"),
+        (["--engine", "eager"], "--export and --engine are mutually exclusive"),
+        (["--device", "cuda"], "--device cuda: --export measures files on the CPU"),
     ],
 )
 def test_what_excludes_export_is_refused_in_one_line(run, here, flags, message):

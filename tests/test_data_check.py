@@ -225,7 +225,7 @@ def test_a_data_set_can_be_packed_by_name(command, tmp_path):
 def test_options_of_a_data_set_are_given_as_in_training(command, tmp_path):
     assert command("pack", "ring-8", tmp_path / "out", "--set", "data.count=40").exit_code == 0
     assert len(PackedData.load(tmp_path / "out")) == 40
-    for setting, reason in (("generator.width=4", "only the data set has options here"), ("data.cuont=4", "count")):
+    for setting, reason in (("generator.width=4", "only data options are supported"), ("data.cuont=4", "count")):
         told = str(command("pack", "ring-8", tmp_path / "no", "--set", setting).exception)
         assert reason in told
     assert not (tmp_path / "no").exists()

@@ -309,7 +309,7 @@ def test_a_run_records_it_and_goes_on_with_the_same_data(run, here, photos):
     assert code == 0, errors
     code, _, errors = run("train", "--resume", "--images", 24, "--skip-bad")
     assert code == 2
-    assert "as it was begun" in errors
+    assert "keeps the configuration of the run" in errors
 
 
 @pytest.fixture

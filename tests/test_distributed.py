@@ -262,7 +262,7 @@ def test_one_that_is_killed_ends_all_and_a_signal_stops_all_and_the_run_goes_on(
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, err
-    assert "stopped by SIGTERM; go on with: ganforge train --resume" in err
+    assert "stopped by SIGTERM; resume with: ganforge train --resume" in err
     assert "Traceback" not in err
     seen = int(folder.checkpoint_paths()[-1].stem)
     assert seen > 0

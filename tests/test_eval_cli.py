@@ -291,7 +291,7 @@ def test_only_published_inception_weights_give_fid(place, run, monkeypatch):
         (["--fid", "--split", "held-out"], "reals has no held-out examples"),
         (["--fid", "--truncation", "0.5"], "these are existing images"),
         (["--fid", "--raw"], "--raw: fakes "),
-        (["--fid", "--space", "w"], "--space w: --fid has no use for it"),
+        (["--fid", "--space", "w"], "--space w: --fid does not use it"),
         (["--fid", "--modes"], "--modes is a metric of runs"),
     ],
 )

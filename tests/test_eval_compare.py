@@ -395,10 +395,10 @@ def test_weights_that_were_never_evaluated_so_are_named(run, make_run):
     append_rows(raw / FILE, [row(subject={"weights": "raw", "name": str(raw)})])
     code, _, err = run("eval", "compare", averaged, raw)
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{raw}: was evaluated raw alone - add --raw" in err
+    assert f"{raw}: only the trained weights (--raw) were evaluated - add --raw" in err
     code, _, err = run("eval", "compare", averaged, raw, "--raw")
     assert (code, err.count("\n")) == (2, 1)
-    assert f"--raw: {averaged} was evaluated averaged alone - ganforge eval" in err
+    assert f"--raw: only the EMA weights of {averaged} were evaluated - ganforge eval" in err
 
 
 def test_other_files_in_a_runs_folder_are_things_of_their_own(run, make_run):
@@ -436,7 +436,7 @@ def test_other_files_in_a_runs_folder_are_things_of_their_own(run, make_run):
     assert json.loads(out)["compared"][0]["values"]["renamed.safetensors"]["value"] == 10
     code, _, err = run("eval", "compare", "0", script, "--raw")
     assert code == 2
-    assert "--raw: runs/00000-first was evaluated averaged alone" in err
+    assert "--raw: only the EMA weights of runs/00000-first were evaluated" in err
 
 
 def test_images_and_files_of_evaluations_are_compared(run, here, make_run):
@@ -455,14 +455,14 @@ def test_images_and_files_of_evaluations_are_compared(run, here, make_run):
         found = {label: each["value"] for label, each in fid["values"].items()}
         assert found == {"00000-first": 20, "drawn": 12, "theirs": 11}
     code, _, err = run("eval", "compare", "drawn", "theirs", "--raw")
-    assert (code, err) == (2, "error: --raw: drawn is no run - leave it out\n")
+    assert (code, err) == (2, "error: --raw: drawn is not a run - omit --raw\n")
 
 
 def test_a_file_about_several_things_is_refused(run, here, make_run):
     make_run("00000-first", row(20))
     append_rows(here / FILE, [row(subject={"name": "one"}), row(subject={"name": "two", "digest": "2" * 64})])
     code, _, err = run("eval", "compare", "0", FILE)
-    assert (code, err) == (2, f"error: {FILE}: is about several things: one, two - name the one that you mean\n")
+    assert (code, err) == (2, f"error: {FILE}: holds evaluations of several things: one, two - name one of them\n")
 
 
 def test_things_of_one_name_are_told_apart_by_their_paths(run, make_run):
@@ -475,7 +475,7 @@ def test_things_of_one_name_are_told_apart_by_their_paths(run, make_run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["00000-first"], "error: 00000-first: is compared with nothing - name two or more"),
+        (["00000-first"], "error: 00000-first: nothing to compare with - name two or more"),
         ([], "Missing argument"),
         (["0", "00000-first"], "error: 00000-first: is named twice - name two or more"),
         (["0", "nothing"], "error: nothing: run not found, here or under runs/"),

@@ -593,7 +593,7 @@ def test_the_cache_holds_the_classifier_that_evaluation_finds(run, here, image_f
     assert code == 0, said
     data = open_data(str(image_folder))
     path = kept_as(data, cache_folder() / "classifiers")
-    assert printed.splitlines()[0].startswith(f"{path}: right on ")
+    assert printed.splitlines()[0].startswith(f"{path}: accuracy ")
     assert printed.splitlines()[1] == "ganforge eval --fid --extractor classifier"
     again = train_classifier(data)
     kept = load_classifier(path).network.state_dict()
@@ -620,11 +620,11 @@ def test_a_mistake_in_training_an_extractor_is_told_in_a_line(run, here, image_f
     (here / "there.safetensors").write_bytes(b"mine")
     train = ("extractor", "train", "--data", image_folder)
     for arguments, message in (
-        ((*train, "--epochs", 2), "--epochs: the cache holds no such classifier - name a file by --to FILE"),
+        ((*train, "--epochs", 2), "--epochs: the cache holds no such classifier - name a file: --to FILE"),
         ((*train, "--seed", 2), "--seed: the cache holds no such classifier"),
         ((*train, "--epochs", 0, "--to", "a.safetensors"), "--epochs: 0 is too small"),
         ((*train, "--to", "a.pt"), "--to a.pt: a classifier is a .safetensors file"),
-        ((*train, "--to", "there.safetensors"), "it exists already"),
+        ((*train, "--to", "there.safetensors"), "already exists"),
         ((*train, "--to", "there.safetensors/a.safetensors"), "cannot write there.safetensors"),
         (("extractor", "train", "--data", image_folder / "cat"), "it needs labeled images of at least 2 classes"),
     ):

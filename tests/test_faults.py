@@ -313,7 +313,7 @@ def test_a_terminated_run_leaves_with_143_after_the_step_at_hand_and_nothing_is_
     monkeypatch.setenv("FAULT", "terminate")
     code, _, err = run(*goes_on(place, half.path))
     assert code == 143
-    assert err.splitlines()[-1] == f"stopped by SIGTERM; go on with: ganforge train --resume {half.path}"
+    assert err.splitlines()[-1] == f"stopped by SIGTERM; resume with: ganforge train --resume {half.path}"
     assert half.checkpoint_paths()[-1] == half.checkpoint_path(72)
     monkeypatch.delenv("FAULT")
     assert_nothing_is_lost(run, place, half)
@@ -672,7 +672,7 @@ def read_terminal(terminal):
 @pytest.mark.slow
 def test_a_run_whose_reader_leaves_goes_on_to_its_end(place, half):
     with begin(goes_on(place, half.path), stderr=subprocess.PIPE) as process:
-        assert process.stderr.readline() == f"going on with {half.path}\n"
+        assert process.stderr.readline() == f"resuming {half.path}\n"
         process.stderr.close()
         assert process.stdout.read() == f"{half.path}\n"
     assert process.returncode == 0

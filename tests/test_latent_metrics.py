@@ -595,9 +595,9 @@ def test_the_command_measures_path_lengths_in_both_spaces_and_keeps_the_result(r
         ("images of avatars are 8x8", ["--ppl", "--distance", "lpips"]),
         ("--distance vgg: not found", ["--ppl", "--distance", "vgg"]),
         ("latent space not found", ["--ppl", "--space", "x"]),
-        ("--space w: --modes has no use for it", ["--modes", "--space", "w"]),
-        ("--distance lpips: --separability has no use for it", ["--separability", "--distance", "lpips"]),
-        ("--lpips-weights here: --fid has no use for it", ["--fid", "--lpips-weights", "here"]),
+        ("--space w: --modes does not use it", ["--modes", "--space", "w"]),
+        ("--distance lpips: --separability does not use it", ["--separability", "--distance", "lpips"]),
+        ("--lpips-weights here: --fid does not use it", ["--fid", "--lpips-weights", "here"]),
     ):
         assert said in mistake(*run("eval", *flags, "--samples", "6"))
 

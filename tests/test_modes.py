@@ -463,11 +463,11 @@ def test_other_data_are_refused_in_one_line_that_says_which_will_do(run, here, i
 def test_flags_that_do_not_go_together_are_refused(run, here):
     train(run, "--data", "ring-8", "--set", "data.count=50")
     for flags, said in (
-        (["--fid", "--classifier", "x"], "--fid has no use for it"),
-        (["--fid", "--kid", "--classifier", "x"], "--fid and --kid have no use for it"),
-        (["--modes", "--inception-weights", "x"], "--modes has no use for it"),
-        (["--modes", "--extractor", "classifier"], "--extractor classifier: --modes has no use for it"),
-        (["--modes", "--split", "held-out"], "--split held-out: --modes has no use for it"),
+        (["--fid", "--classifier", "x"], "--fid does not use it"),
+        (["--fid", "--kid", "--classifier", "x"], "--fid and --kid do not use it"),
+        (["--modes", "--inception-weights", "x"], "--modes does not use it"),
+        (["--modes", "--extractor", "classifier"], "--extractor classifier: --modes does not use it"),
+        (["--modes", "--split", "held-out"], "--split held-out: --modes does not use it"),
         (["--modes", "--classifier", "x"], "ring-8 needs none"),
         (["--fid"], "ring-8 holds vectors"),
         ([], "no metric was named - choose of: --fid, "),

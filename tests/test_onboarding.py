@@ -108,7 +108,7 @@ def test_flags_go_into_a_written_configuration_and_nothing_is_overwritten(run, h
     assert tree["augmentations"] == {"ada": {}}
     assert tree["generator"] == {"name": "dcgan", "width": 9}
     before = (here / "mine.toml").read_bytes()
-    for wrong, said in (("mine.toml", "is there already"), ("mine.json", "is a .toml file")):
+    for wrong, said in (("mine.toml", "already exists"), ("mine.json", "is a .toml file")):
         code, _, err = run("init", wrong)
         assert code == 2
         assert said in err

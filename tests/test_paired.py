@@ -522,7 +522,7 @@ def test_what_cannot_be_translated_is_told_in_one_line(there, tmp_path, run):
     for name in ("same.png", "same.bmp"):
         (tmp_path / name).rename(tmp_path / "clash" / name)
     for arguments, said in (
-        ([], "makes its images of others - give them: --source"),
+        ([], "translates source images - add --source"),
         (["--source", tmp_path / "clash"], "same.bmp and same.png would both become same.png"),
         (["--source", tmp_path / "nowhere"], "no such file or folder"),
         (["--source", tmp_path / "other"], "holds no images"),
@@ -547,7 +547,7 @@ def test_a_generator_of_latents_alone_takes_no_source(here, run, image_folder):
     ]
     plain = ["train", "--arch", "mlp", "--data", image_folder, "--images", "64"]
     assert run(*plain, *settings)[0] == 0
-    assert "makes its images of latents alone" in mistake(*run("sample", "--source", image_folder))
+    assert "this generator takes no source images" in mistake(*run("sample", "--source", image_folder))
 
 
 def test_sources_that_no_picture_file_holds_are_refused(tmp_path):
@@ -573,7 +573,7 @@ def test_an_exported_file_takes_sources_in_place_of_labels(there, run, registry,
     wanted = ganforge.generate(generator, 5, labels=sources)
     assert torch.allclose(network(torch.randn(5, 1), sources), wanted, atol=1e-5)
     assert torch.allclose(network.sample(5, 0, sources), wanted, atol=1e-5)
-    with pytest.raises(torch.jit.Error, match="makes images of images"):
+    with pytest.raises(torch.jit.Error, match="translates source images"):
         network.sample(5, 0)
     with pytest.raises(torch.jit.Error, match="labels must be 5 images"):
         network.sample(5, 0, sources[:4])
@@ -677,7 +677,7 @@ def test_a_report_shows_the_grids_alone(there, run, tmp_path):
     assert code == 0, err
     page = (tmp_path / "report.html").read_text()
     assert "after 1,600 images" in page
-    assert "cannot be drawn from" not in page
+    assert "cannot be sampled" not in page
 
 
 def test_what_differs_from_the_data_of_a_run_is_told_of_sources_too():

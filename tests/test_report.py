@@ -118,7 +118,7 @@ def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
     page = Page(text)
     titles = [title for level, title in page.headings if level == 2]
     assert titles == [
-        "Warnings", "Training", "Samples", "Best against last", "Curves", "Evaluation", "Nearest neighbours",
+        "Warnings", "Training", "Samples", "Best and last", "Curves", "Evaluation", "Nearest neighbors",
         "Configuration", "Provenance", "Commands",
     ]  # fmt: skip
     for name in ("src", "href", "action", "data", "poster", "srcset"):
@@ -168,11 +168,11 @@ def test_runs_stand_side_by_side_with_what_differs(runs, run):
     words = Page(text).text()
     for each in runs:
         assert each.path.name in words
-    assert "What differs" in words
+    assert "Differences" in words
     assert "generator.name stylegan dcgan" in words
     assert len(json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])) == 2
     assert "Truncation: each row one seed" in words
-    assert "Mixing of styles" in words
+    assert "Style mixing" in words
 
 
 def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
@@ -186,8 +186,8 @@ def test_a_generator_of_classes_is_drawn_truncated_and_mixed(run, tmp_path):
     )  # fmt: skip
     words = Page(report(run, made.path)).text()
     assert "Truncation of class cat" in words
-    assert "Mixing of styles of class cat" in words
-    assert "cannot be drawn" not in words
+    assert "Style mixing of class cat" in words
+    assert "cannot be sampled" not in words
 
 
 def test_the_speed_of_a_run_is_its_mean_and_the_last():
@@ -205,7 +205,7 @@ def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp
         file.write('{"images": \n')
     (broken / "evaluations.jsonl").write_text("[]\n")
     words = Page(report(run, broken)).text()
-    for told in ("cannot be drawn from", "unsupported image format", "is damaged", "is no evaluation"):
+    for told in ("cannot be sampled", "unsupported image format", "is damaged", "is no evaluation"):
         assert told in words
 
 
@@ -335,7 +335,7 @@ def test_two_long_runs_can_be_mailed(run, tmp_path):
     own, others = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
     assert [images for images, _ in own] == [images for images, _ in others]
     assert (own[0][0], own[-1][0]) == (0, 39000)
-    assert f"Shown, evenly spread: {len(own)} of 40 grids of 00000-long, {len(own)} of 40 grids" in Page(text).text()
+    assert f"Shown, evenly spaced: {len(own)} of 40 grids of 00000-long, {len(own)} of 40 grids" in Page(text).text()
     assert len(own) >= 16
     assert len(pictures_of(text)) == 2 * len(own)
 
@@ -346,7 +346,7 @@ def test_no_picture_of_a_page_is_there_twice(runs, run, tmp_path):
     shutil.copy(runs[1].path / "generator.safetensors", tmp_path / "00001-best" / "generator-best.safetensors")
     text = report(run, tmp_path / "00001-best")
     assert len(pictures_of(text)) == pictures
-    assert "The newest generator, which is the best one too, after 96 images" in Page(text).text()
+    assert "The newest generator, also the best, after 96 images" in Page(text).text()
 
 
 @pytest.mark.parametrize(("roughness", "largest_error"), [(0, 3), (30, 16)])

@@ -151,7 +151,7 @@ def test_a_stopped_worker_is_reported_and_a_signal_to_the_launcher_lets_all_save
         process.send_signal(signal.SIGHUP)
         rest = process.stderr.read()
         assert process.wait(60) == 128 + signal.SIGHUP, rest
-    assert "stopped by SIGHUP; go on with" in rest
+    assert "stopped by SIGHUP; resume with" in rest
     assert "Traceback" not in rest
     assert newest(here) >= 40
 

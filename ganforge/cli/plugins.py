@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,7 @@ from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result, say
 from ganforge.core.text import escape_controls
 from ganforge.plugins.kinds import KINDS
-from ganforge.plugins.loading import Plugin, load_plugins
+from ganforge.plugins.loading import Plugin
 
 if TYPE_CHECKING:
     from ganforge.plugins.registry import Part
@@ -96,39 +95,25 @@ def doctor(as_json: Json = False) -> None:
 
     Plugins are imported in a subprocess first, which finds those that crash or hang. Recipes are resolved.
     """
-    from ganforge.config.schema import check_recipes
-    from ganforge.plugins.registry import Registry
-    from ganforge.plugins.trial import find_fatal_plugins
+    from ganforge.session.doctor import diagnose_plugins
 
-    fatal = find_fatal_plugins(global_options.plugins, global_options.disabled)
-    files = [path for path in global_options.plugins if path.stem not in fatal]
-    registry = Registry(load_plugins(files, [*global_options.disabled, *fatal]))
-    broken = [
-        replace(plugin, status="broken", error=fatal[plugin.name]) if plugin.name in fatal else plugin
-        for plugin in registry.plugins
-        if plugin.status == "broken" or plugin.name in fatal
-    ]
-    lost = [path for path in global_options.plugins if path.stem in fatal]
-    broken += [Plugin(path.stem, str(path), "", "broken", fatal[path.stem]) for path in lost]
-    clashes = registry.clashes()
-    recipes = check_recipes(registry)
-    warnings = [f"{plugin.name}: {warning}" for plugin in registry.plugins for warning in plugin.warnings]
+    found = diagnose_plugins(global_options.plugins, global_options.disabled)
     if as_json:
         report = {
-            "broken": [_plugin_tree(plugin) for plugin in broken],
-            "clashes": clashes,
-            "recipes": recipes,
-            "warnings": warnings,
+            "broken": [_plugin_tree(plugin) for plugin in found.broken],
+            "clashes": found.clashes,
+            "recipes": found.recipes,
+            "warnings": found.warnings,
         }
         print_result(json.dumps(report, indent=2))
     else:
-        for plugin in broken:
+        for plugin in found.broken:
             print_result(escape_controls(f"{plugin.name} of {plugin.distribution} {plugin.version}: {plugin.error}"))
-        for line in [*clashes, *recipes, *warnings]:
+        for line in [*found.clashes, *found.recipes, *found.warnings]:
             print_result(escape_controls(line))
-        if not (broken or clashes or recipes or warnings):
-            print_result(f"{len(registry.plugins)} plugins, no problems")
-    if broken or clashes or recipes or warnings:
+        if found.is_healthy:
+            print_result(f"{found.plugins} plugins, no problems")
+    if not found.is_healthy:
         raise typer.Exit(1)
 
 

@@ -71,7 +71,8 @@ class About {
     std::getline(words, meaning_);
     std::istringstream parts(sizes);
     for (std::string part; std::getline(parts, part, 'x');) shape_.push_back(check_range("output", part, 1, 1 << 16));
-    if (is_image() && shape_.size() != 3) throw Error(path_ + ": invalid line in its summary: 'output: " + lines_["output"] + "'");
+    if (is_image() && shape_.size() != 3)
+      throw Error(path_ + ": invalid line in its summary: 'output: " + lines_["output"] + "'");
     num_classes_ = integer("num_classes", 0, 1 << 24);
   }
 

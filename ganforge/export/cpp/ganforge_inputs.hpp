@@ -37,7 +37,8 @@ inline std::vector<Input> list_inputs(const About& about, std::int64_t count, st
     if (name == "z") {
       inputs.push_back({name, {count, about.z_dim()}, std::move(z)});
     } else if (name == "labels") {
-      if (labels.size() != static_cast<std::size_t>(count)) throw Error("this generator requires a class for each latent");
+      if (labels.size() != static_cast<std::size_t>(count))
+        throw Error("this generator requires a class for each latent");
       inputs.push_back({name, {count}, std::move(labels)});
     } else if (name == "truncation") {
       inputs.push_back({name, {}, std::vector<float>{static_cast<float>(truncation)}});
