@@ -47,14 +47,14 @@ STEMS = (
 )
 TERMS = {
     "American spelling": rf"\w*({STEMS})is(e|es|ed|er|ers|ing|able|ations?)\b|\w*colour\w*|grey\w*|neighbour\w*"
-    r"|behaviour\w*|centre[sd]?\b|licence\b|(un)?labelled\b|modelled\b|favour\w*|learnt\b|spelt\b",
+    r"|behaviour\w*|centre[sd]?\b|licence\b|(un)?labelled\b(?!:)|modelled\b|favour\w*|learnt\b|spelt\b",
     "EMA": r"averaged (generator|network|weights)\b|the generator's average\b"
-    r"|(moving|running) average of (the )?(generator|weights)\b",
-    "microbatch": r"mini-batch(es)?\b|parts? of (a|the|each) batch\b",
+    r"|running average of (the )?(generator|weights)\b",
+    "microbatch": r"mini-batch(es)?\b|parts? of the batch\b",
     "sample grid": r"grids? of (samples|pictures)\b",
-    "run directory": r"run folders?\b|(the )?run's folder\b|folders? of (a|the) runs?\b",
+    "run directory": r"run folders?\b|run's folder\b|folder of (a|the) run\b",
     "out of memory": r"too little memory\b|memory (that )?does not suffice\b|shortage\b",
-    "rank 0": r"(first|main|leading) process\b|the leader\b",
+    "rank 0": r"(first|leading) process\b|the leader\b",
     "process group": r"the team\b|teams? of processes\b",
     "memory format": r"memory layout\b",
     "scaffold": r"kits?\b",
@@ -70,7 +70,7 @@ ERRORS = {name for name, each in vars(errors).items() if inspect.isclass(each) a
 
 SOURCES = sorted(
     path
-    for folder in ("ganforge", "plugins")
+    for folder in ("ganforge", "plugins", "docs")
     for path in (ROOT / folder).rglob("*.py")
     if "tests" not in path.relative_to(ROOT).parts and not {".venv", "build"} & {*path.parts}
 )
