@@ -125,7 +125,7 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 def curve_panel(loss: Loss, edge: int = 500) -> Image.Image:
-    """Plot one example's contribution to a loss over its logit in [-4, 4], relative to logit 0; the paired logit is 0."""
+    """Plot one example's contribution to a loss over its logit, relative to logit 0; the paired logit is 0."""
     logits, zero = torch.linspace(-4, 4, edge), torch.zeros(1)
     # Color and width of each curve; thin curves are drawn over thick ones.
     curves = {

@@ -27,8 +27,8 @@ def write_commands() -> str:
     lines = [
         "# Commands",
         "",
-        "`--help` after a command prints the same. `--plugin FILE.py`, `--disable NAME` and `--debug` are allowed before "
-        "or after any command.",
+        "`--help` after a command prints the same. `--plugin FILE.py`, `--disable NAME` and `--debug` are allowed "
+        "before or after any command.",
         "",
     ]
     for path, command in walk(typer.main.get_command(app), ()):
@@ -77,8 +77,8 @@ def write_hooks() -> str:
         "# Hooks",
         "",
         f"The contract of ganforge {ganforge.__version__} with its plugins, version {ganforge.API_VERSION}. "
-        "A hook takes no arguments and returns a mapping from name to part. `ganforge plugins new NAME --kind KIND` writes "
-        "a package for any hook, and `ganforge.testing` checks it.",
+        "A hook takes no arguments and returns a mapping from name to part. `ganforge plugins new NAME --kind KIND` "
+        "writes a package for any hook, and `ganforge.testing` checks it.",
         "",
     ]
     for kind, hook in HOOKS.items():
