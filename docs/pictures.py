@@ -1,6 +1,6 @@
-"""Makes the pictures of the guides: ``python docs/pictures.py losses penalties`` or, for all of them, without names.
+"""Make the images of the guides: ``python docs/pictures.py losses penalties``; without names, all of them.
 
-Runs are kept in ``runs/pictures`` and not repeated while they are there; pictures go to ``docs/images``.
+Runs are cached in ``runs/pictures``; images are written to ``docs/images``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ GROWING = f"--arch pggan --data avatars --resolution 32 --images 110k --set trai
 
 
 def run_of(arguments: str) -> Path:
-    """The folder of a run of ``ganforge train`` with these arguments."""
+    """Return the run directory of ``ganforge train`` with these arguments; train if it does not exist."""
     words = arguments.split()
     folder = RUNS / f"{zlib.crc32(' '.join(words).encode()):08x}"
     if not folder.exists():
@@ -92,12 +92,12 @@ def run_of(arguments: str) -> Path:
 
 
 def pictures_of(arguments: str) -> list[Image.Image]:
-    """The pictures of a run of ``ganforge train`` with these arguments, oldest first."""
+    """Return the sample grids of a run with these arguments, oldest first."""
     return [Image.open(path).convert("RGB") for path in sorted(run_of(arguments).glob("samples/*.png"))]
 
 
 def explore(run: Path, arguments: str) -> Image.Image:
-    """The picture of a run by a command of ``ganforge explore``."""
+    """Return the image of a command of ``ganforge explore``."""
     picture = run / "explore" / f"{zlib.crc32(arguments.encode()):08x}.png"
     name, *words = arguments.split()
     command = [sys.executable, "-m", "ganforge", "explore", name, str(run), *words, "--to", str(picture)]
@@ -106,7 +106,7 @@ def explore(run: Path, arguments: str) -> Image.Image:
 
 
 def table(panels: dict[str, Image.Image], columns: int, width: int) -> Image.Image:
-    """Panels of one shape in rows, each `width` pixels wide and under its name."""
+    """Arrange panels of one shape in rows, each `width` pixels wide and below its name."""
     first = next(iter(panels.values()))
     height, strip, gap = round(width * first.height / first.width), 22, 6
     size = columns * (width + gap) - gap, math.ceil(len(panels) / columns) * (height + strip + gap) - gap
@@ -120,14 +120,14 @@ def table(panels: dict[str, Image.Image], columns: int, width: int) -> Image.Ima
 
 
 def save(picture: Image.Image, name: str) -> None:
-    """Write one picture, as a PNG with a palette."""
+    """Write an image as a PNG with a palette."""
     picture.quantize(256, kmeans=4, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
 
 
 def curve_panel(loss: Loss, edge: int = 500) -> Image.Image:
-    """What one example adds to a loss, by its logit in [-4, 4], less what it adds at 0; the other side's logit is 0."""
+    """Plot one example's contribution to a loss over its logit, relative to logit 0; the paired logit is 0."""
     logits, zero = torch.linspace(-4, 4, edge), torch.zeros(1)
-    # Colour and width of each; thin ones lie on thick ones.
+    # Color and width of each curve; thin curves are drawn over thick ones.
     curves = {
         ("#2a6fc0", 8): [float(loss.discriminator(Pair(zero, each[None]))) for each in logits],
         ("#1e1e23", 16): [float(loss.discriminator(Pair(each[None], zero))) for each in logits],
@@ -137,14 +137,14 @@ def curve_panel(loss: Loss, edge: int = 500) -> Image.Image:
     draw = ImageDraw.Draw(panel)
     draw.line((0, edge / 2, edge, edge / 2), fill="#909090", width=2)
     draw.line((edge / 2, 0, edge / 2, edge), fill="#909090", width=2)
-    for (colour, width), values in curves.items():
+    for (color, width), values in curves.items():
         heights = [edge / 2 - (value - values[edge // 2]) * edge / 8 for value in values]
-        draw.line(list(enumerate(heights)), fill=colour, width=width)
+        draw.line(list(enumerate(heights)), fill=color, width=width)
     return panel
 
 
 def losses() -> None:
-    """Losses as curves, and what each makes of a ring: alone, and with R1 and R2."""
+    """Losses as curves, and their landscapes on the ring: alone, and with R1 and R2."""
     every = ganforge_losses()
     save(table({name: curve_panel(loss()) for name, loss in every.items()}, 6, 190), "losses-curves.png")
     alone = {name: pictures_of(f"{RING} --loss {name}")[-1] for name in every}
@@ -154,7 +154,7 @@ def losses() -> None:
 
 
 def penalties() -> None:
-    """What each penalty makes of the loss ``nonsat`` on a ring."""
+    """Landscapes of the loss ``nonsat`` on the ring, with each penalty."""
     save(
         table({name: pictures_of(f"{RING} {flags}")[-1] for name, flags in PENALTIES.items()}, 4, 256),
         "penalties-ring.png",
@@ -162,7 +162,7 @@ def penalties() -> None:
 
 
 def stability() -> None:
-    """The same for what helps against collapse, and spectral against batch normalisation on faces."""
+    """Landscapes with each stabilizer, and normalizations of the discriminator on faces."""
     save(
         table({name: pictures_of(f"{RING} {flags}")[-1] for name, flags in STABILITY.items()}, 4, 256),
         "stability-ring.png",
@@ -173,7 +173,7 @@ def stability() -> None:
 
 
 def modes() -> None:
-    """The recipe that covers all modes beside the game of 2014 with the same networks; half an hour in all."""
+    """Samples of the recipe ``mixture`` and of the minimax game with the same networks; takes half an hour."""
     panels = {}
     for data in ("ring-8", "grid-25"):
         panels[f"{data}, mixture"] = pictures_of(f"--arch mixture --data {data}")[-1]
@@ -182,7 +182,7 @@ def modes() -> None:
 
 
 def augmentation() -> None:
-    """Faces, and the same faces changed by each augmentation."""
+    """Faces with each augmentation."""
     torch.manual_seed(0)
     faces = to_float(torch.stack([pixels for pixels, _ in Avatars(resolution=64).__getitems__(list(range(8)))]))
     images = faces.permute(0, 3, 1, 2)
@@ -199,14 +199,14 @@ def augmentation() -> None:
 
 
 def landscape() -> None:
-    """A run that goes right, as an animation."""
+    """Animation of a successful run."""
     frames = pictures_of(LANDSCAPE)
     chosen = [frames[round(index)] for index in torch.linspace(0, len(frames) - 1, 40).tolist()]
     (IMAGES / "ring-8-landscape.gif").write_bytes(gif_bytes(chosen))
 
 
 def stylegan() -> None:
-    """Half an hour of StyleGAN on faces, and what can be done with its styles."""
+    """StyleGAN after half an hour on faces: samples, mixing, truncation, noise, arithmetic, directions."""
     run = run_of(STYLEGAN)
     save(pictures_of(STYLEGAN)[-1], "stylegan-avatars.png")
     sources = "--rows 1,2,3,4 --columns 11,12,13,14,15"
@@ -219,7 +219,7 @@ def stylegan() -> None:
 
 
 def growing() -> None:
-    """Faces as a network grows: a row of the end of each stage."""
+    """Faces of a progressive GAN at the end of each stage."""
     pictures = pictures_of(GROWING)  # one every 4,000 images
     panels = {f"{4 << level} x {4 << level}": pictures[1 + 2 * level] for level in range(4)}
     panels["32 x 32, 82,000 images later"] = pictures[-1]

@@ -1,6 +1,6 @@
-"""Writes the pages of docs/reference from what they describe: ``python docs/reference.py``.
+"""Generate the pages of docs/reference from code: ``python docs/reference.py``.
 
-A test compares them with what this gives, so none of them can go stale.
+A test compares the pages with the output.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FOLDER = Path(__file__).parent / "reference"
 
 
 def write_commands() -> str:
-    """Every command with its arguments and options, in the words of ``--help``."""
+    """Return the page of all commands with their arguments and options."""
     lines = [
         "# Commands",
         "",
-        "`--help` behind a command says the same at the terminal. `--plugin FILE.py`, `--disable NAME` and `--debug` "
-        "may stand before or behind any command.",
+        "`--help` after a command prints the same. `--plugin FILE.py`, `--disable NAME` and `--debug` are allowed "
+        "before or after any command.",
         "",
     ]
     for path, command in walk(typer.main.get_command(app), ()):
@@ -41,7 +41,7 @@ def write_commands() -> str:
 
 
 def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """All commands below one, each with its words."""
+    """Yield all commands below one, each with its path."""
     for name, each in getattr(command, "commands", {}).items():
         if hasattr(each, "commands"):
             yield from walk(each, (*path, name))
@@ -50,7 +50,7 @@ def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 
 
 def describe(parameter: Any) -> str:
-    """An argument or an option as a row: how it is given, its default, its help."""
+    """Return a table row of an argument or an option: syntax, default, help."""
     if parameter.param_type_name == "argument":
         given = f"`{parameter.metavar or parameter.name.upper()}`"
     else:
@@ -62,24 +62,24 @@ def describe(parameter: Any) -> str:
 
 
 def bar(text: str) -> str:
-    """Text within a table, where a bar would end the cell."""
+    """Escape bars, which end a table cell."""
     return text.replace("|", "\\|")
 
 
 def paragraphs(text: str) -> list[str]:
-    """A docstring without its line breaks, paragraph by paragraph."""
+    """Return the paragraphs of a docstring without line breaks."""
     found = [" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n")]
     return [line for each in found for line in (each, "")][:-1]
 
 
 def write_hooks() -> str:
-    """Every hook with its docstring, base class and example."""
+    """Return the page of all hooks with docstring, base class and example."""
     lines = [
         "# Hooks",
         "",
         f"The contract of ganforge {ganforge.__version__} with its plugins, version {ganforge.API_VERSION}. "
-        "A hook takes nothing and returns a mapping from name to part. `ganforge plugins new NAME --kind KIND` writes "
-        "a package for any of them, and `ganforge.testing` checks it.",
+        "A hook takes no arguments and returns a mapping from name to part. `ganforge plugins new NAME --kind KIND` "
+        "writes a package for any hook, and `ganforge.testing` checks it.",
         "",
     ]
     for name, kind in KINDS.items():
@@ -101,16 +101,16 @@ def write_hooks() -> str:
 
 
 def home_of(name: str) -> str:
-    """Where a public name is defined."""
+    """Return the module path of a public name."""
     return f"ganforge.{ganforge._MODULES[name]}.{name}"
 
 
 def write_parts() -> str:
-    """Every part that comes with ganforge, with its options."""
+    """Return the page of all built-in parts with their options."""
     lines = [
         "# Parts",
         "",
-        "All that comes with ganforge. `ganforge plugins info NAME` shows the same, of what is installed.",
+        "All built-in parts. `ganforge plugins info NAME` prints the same for any installed part.",
         "",
     ]
     registry = Registry.installed()
@@ -124,7 +124,7 @@ def write_parts() -> str:
 
 
 def describe_part(part: Part) -> list[str]:
-    """A part: what it is and what can be set."""
+    """Return the summary and the option table of a part."""
     lines = [f"### {part.kind} `{part.name}`", "", part.summary.replace("``", "`"), ""]
     if part.kind == "recipe":
         lines += [part.factory.source, ""]
@@ -136,7 +136,7 @@ def describe_part(part: Part) -> list[str]:
 
 
 def write_api() -> str:
-    """Every public name, for mkdocstrings to fill in."""
+    """Return the page of all public names, filled in by mkdocstrings."""
     groups = {
         "Training and runs": ["train", "open_run", "load", "generate", "Run"],
         "Parts": [
@@ -164,14 +164,14 @@ def write_api() -> str:
             if each in ganforge._MODULES
         ],
     }
-    told = {name for names in groups.values() for name in names}
-    functions = sorted((set(ganforge._MODULES) - told), key=str.lower)
+    listed = {name for names in groups.values() for name in names}
+    functions = sorted((set(ganforge._MODULES) - listed), key=str.lower)
     groups["Errors"] = [name for name in functions if name.endswith("Error")]
     groups["Layers and helpers"] = [name for name in functions if not name.endswith("Error")]
     lines = [
         "# Python",
         "",
-        "All of it is `from ganforge import ...`; checks for authors of plugins are in `ganforge.testing`.",
+        "Import all names by `from ganforge import ...`. Checks for plugin authors are in `ganforge.testing`.",
         "",
     ]
     for title, names in groups.items():

@@ -1,4 +1,4 @@
-"""Data sets from the Hugging Face Hub, and generators to it and from it, for ganforge."""
+"""Data sets and generators of the Hugging Face Hub for ganforge."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["HubDataset", "HubExporter", "from_pretrained", "pull", "push"]
 
 @hookimpl
 def ganforge_datasets() -> dict[str, Any]:
-    """Offer the data set."""
+    """Return the data set."""
     return {"huggingface": HubDataset}
 
 
 @hookimpl
 def ganforge_exporters() -> dict[str, type[Exporter]]:
-    """Offer the exporter."""
+    """Return the exporter."""
     return {"huggingface": HubExporter}

@@ -1,4 +1,4 @@
-"""``python -m ganforge_huggingface`` is ``ganforge-hub``."""
+"""Entry point of ``python -m ganforge_huggingface``, the same as ``ganforge-hub``."""
 
 from ganforge_huggingface.cli import main
 

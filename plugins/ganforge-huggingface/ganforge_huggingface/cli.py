@@ -1,4 +1,4 @@
-"""``ganforge-hub``: generators to the hub and from it."""
+"""Command line ``ganforge-hub``: push and pull generators."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from ganforge import GanforgeError
 
 from ganforge_huggingface import hub
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Generators to the Hugging Face Hub and from it.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Push generators to the Hugging Face Hub and pull them."
+)
 
 Repo = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository.")]
 
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="Written by `ganforge export --format huggingface`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of `ganforge export --format huggingface`.")],
     repo: Repo,
-    private: Annotated[bool, typer.Option("--private", help="Make the repository a private one.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
 ) -> None:
     """Upload a generator with its model card."""
     typer.echo(hub.push(folder, repo, private=private))
@@ -29,7 +31,7 @@ def push(
 @app.command()
 def pull(
     repo: Repo,
-    to: Annotated[Path | None, typer.Option("--to", help="A folder; by default NAME.", show_default=False)] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Target folder; NAME by default.", show_default=False)] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="Commit, tag or branch.")] = None,
 ) -> None:
     """Download a generator with its model card."""
@@ -39,7 +41,7 @@ def pull(
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line, and exit code 2."""
+    """Run the command line; print user errors as one line and exit with code 2."""
     try:
         app()
     except GanforgeError as error:

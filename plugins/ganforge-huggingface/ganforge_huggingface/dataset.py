@@ -1,4 +1,4 @@
-"""A data set of the hub, or of a local folder in one of its forms."""
+"""Data sets of the hub and of local folders in its formats."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from ganforge import DataError, Dataset, OptionError, nearest, open_picture, picture_shape
 
 _MARKS = ("state.json", "dataset_dict.json")
-"""Of a folder that ``save_to_disk`` wrote."""
+"""Files that identify a folder of ``save_to_disk``."""
 
 
 def _library() -> Any:
-    """The package ``datasets``, imported no earlier than it is needed."""
+    """Import the package ``datasets`` on demand."""
     try:
         import datasets  # type: ignore[import-untyped]
     except ImportError as error:
@@ -25,20 +25,20 @@ def _library() -> Any:
 
 
 class HubDataset(Dataset):
-    """Pictures of a data set on the Hugging Face Hub, or of a local folder of pictures, of Parquet, or saved to disk.
+    """Images of a data set on the Hugging Face Hub, or of a local folder of images, Parquet or ``save_to_disk``.
 
-    Nothing that it brings along is run: it is read by the package ``datasets``, which runs no scripts.
+    No code of a data set is run: the package ``datasets`` runs no scripts.
 
     Args:
         path: Name on the hub, such as ``ylecun/mnist``, or a local folder.
-        config: Which of its configurations; empty for the only one.
-        split: Which part of it.
-        image: Column of the pictures; empty for the only one.
-        label: Column of the classes; empty for the only one of classes, if any; ``none`` for no classes.
+        config: Name of the configuration; empty for the only one.
+        split: Name of the split.
+        image: Column of the images; empty for the only one.
+        label: Column of the classes; empty for the only one, if any; ``none`` for no classes.
         revision: Commit, tag or branch on the hub; empty for the newest. A commit makes a run repeatable.
 
     Raises:
-        OptionError: No path is given, or the package ``datasets`` is missing.
+        OptionError: No path, or the package ``datasets`` is missing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class HubDataset(Dataset):
         revision: str = "",
     ) -> None:
         if not path:
-            raise OptionError("dataset 'huggingface': no data are named", "--set data.path=ylecun/mnist")
+            raise OptionError("dataset 'huggingface': no path", "--set data.path=ylecun/mnist")
         self._path = path
         self._config = config
         self._split = split
@@ -62,7 +62,7 @@ class HubDataset(Dataset):
 
     @cached_property
     def _whole(self) -> Any:
-        """All columns, as the package ``datasets`` knows them."""
+        """Data set with all columns."""
         datasets = _library()
         folder = Path(self._path).expanduser()
         try:
@@ -74,11 +74,11 @@ class HubDataset(Dataset):
                     revision=self._revision or None,
                 )
             found = datasets.load_from_disk(str(folder))
-        except Exception as error:  # whatever networks, archives and parsers raise, at length
+        except Exception as error:  # of networks, archives and parsers
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise DataError(
                 f"{self._path}: cannot be loaded: {reason}",
-                "look at data.path, data.config, data.split and data.revision; private data need `hf auth login`",
+                "check data.path, data.config, data.split and data.revision; private data need `hf auth login`",
             ) from error
         if not isinstance(found, dict):
             return found
@@ -88,20 +88,20 @@ class HubDataset(Dataset):
 
     @cached_property
     def _columns(self) -> tuple[str, str | None]:
-        """The columns of pictures and of classes."""
+        """Columns of images and of classes."""
         features, datasets = self._whole.features, _library()
-        pictures = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        images = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
         classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-        picture = self._choose("image", self._image, pictures, pictures)
-        if picture is None:
-            raise DataError(f"{self._path} has no column of pictures, but {', '.join(features)}", "take other data")
+        image = self._choose("image", self._image, images, images)
+        if image is None:
+            raise DataError(f"{self._path} has no column of images, but {', '.join(features)}", "use other data")
         if self._label == "none":
-            return picture, None
-        return picture, self._choose("label", self._label, classes, list(features))
+            return image, None
+        return image, self._choose("label", self._label, classes, list(features))
 
     def _choose(self, option: str, given: str, likely: list[str], possible: list[str]) -> str | None:
         if given and given not in possible:
-            raise OptionError(f"data.{option}={given}: there is no such column", nearest(given, possible))
+            raise OptionError(f"data.{option}={given}: column not found", nearest(given, possible))
         if not given and len(likely) > 1:
             raise DataError(
                 f"{self._path} has the columns {', '.join(likely)}", f"choose one: --set data.{option}={likely[0]}"
@@ -110,24 +110,24 @@ class HubDataset(Dataset):
 
     @cached_property
     def _rows(self) -> Any:
-        """The pictures as files, not decoded."""
+        """Encoded images and labels."""
         image, label = self._columns
         rows = self._whole.select_columns([image, *([label] if label else [])])
         return rows.cast_column(image, _library().Image(decode=False))
 
     @cached_property
     def _classes(self) -> tuple[tuple[str, ...], list[int] | None]:
-        """Names of the classes, and the class of each example."""
+        """Class names, and the class of each example."""
         label = self._columns[1]
         if label is None:
             return (), None
         values = list(self._rows[label])
         if isinstance(feature := self._whole.features[label], _library().ClassLabel):
-            unlabelled = [number for number, value in enumerate(values) if value is None or value < 0]
-            if unlabelled:
+            unlabeled = [number for number, value in enumerate(values) if value is None or value < 0]
+            if unlabeled:
                 raise DataError(
-                    f"{self._path}: {len(unlabelled)} of {len(values)} examples have no class, such as {unlabelled[0]}",
-                    "take another split, or --set data.label=none",
+                    f"{self._path}: {len(unlabeled)} of {len(values)} examples have no class, such as {unlabeled[0]}",
+                    "use another split, or --set data.label=none",
                 )
             return tuple(feature.names), values
         if not all(type(value) in (int, str, bool) for value in values):
@@ -148,20 +148,17 @@ class HubDataset(Dataset):
         return image if labels is None else (image, labels[index])
 
     def example_name(self, index: int) -> str:
-        """Its row, in the words of the hub's viewer."""
         return f"{self._path}, row {index}"
 
     def example_shape(self, index: int) -> tuple[int, int, int]:
-        """As the header of the picture tells."""
         return picture_shape(self._open(index))
 
     def cache_key(self) -> str:
-        """The fingerprint that the package ``datasets`` has of it, and the columns."""
         return " ".join([self._whole._fingerprint, *map(str, self._columns)])
 
     def _open(self, index: int) -> Any:
         found = self._rows[index][self._columns[0]]
         if found is None:
-            raise DataError(f"{self.example_name(index)} holds no picture", "take it away")
+            raise DataError(f"{self.example_name(index)} holds no image", "remove the row")
         content = found["bytes"]
         return open_picture(Path(found["path"]).read_bytes() if content is None else content, self.example_name(index))

@@ -1,4 +1,4 @@
-"""A generator as a folder in the hub's layout."""
+"""Exporter of a folder in the hub's layout."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ganforge_huggingface.model_card import write_card
 from ganforge_huggingface.samples import draw_samples
 
 WEIGHTS, CARD, SAMPLES, DESCRIPTION = "generator.safetensors", "README.md", "samples.png", "config.json"
-"""The files of the layout: weights with all that rebuilds the network, model card, picture, description."""
+"""Files of the layout: weights, model card, samples, description."""
 
 
 class HubExporter(Exporter):
-    """A folder in the Hugging Face Hub's layout: weights, description, samples and a model card.
+    """Exporter of a folder in the Hugging Face Hub's layout: weights, description, samples and a model card.
 
     Args:
-        license: Of the weights, by the hub's names, such as ``mit``; empty to say nothing.
-        dataset: On which it was trained, by its name on the hub; empty to say nothing.
-        repo: What it will be called on the hub, such as ``user/name``, for the commands in the model card.
-        title: Heading of the model card; empty to make one.
+        license: License of the weights, by the hub's name, such as ``mit``; empty to omit it.
+        dataset: Name of the training data on the hub; empty to omit it.
+        repo: Name on the hub, such as ``user/name``, for the commands in the model card.
+        title: Heading of the model card; empty for the default.
     """
 
     suffix = "-hub"
@@ -39,7 +39,6 @@ class HubExporter(Exporter):
         self._title = title
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
-        """Write the folder; see `ganforge.Exporter.export`."""
         weights = generator.state_dict()
         with tempfile.TemporaryDirectory(prefix="ganforge-hub-") as made:
             draft = Path(made)
@@ -48,10 +47,10 @@ class HubExporter(Exporter):
             if written.keys() != weights.keys() or not all(
                 torch.equal(tensor, weights[name].cpu()) for name, tensor in written.items()
             ):
-                raise GanforgeError(f"{path}: what was written is not the network", "nothing was exported")
-            picture = draw_samples(generator, card)
-            if picture:
-                picture.save(draft / SAMPLES)
+                raise GanforgeError(f"{path}: the written weights differ from the network", "export again")
+            samples = draw_samples(generator, card)
+            if samples:
+                samples.save(draft / SAMPLES)
             (draft / DESCRIPTION).write_text(json.dumps({"library_name": "ganforge", **card}, indent=2) + "\n")
             text = write_card(
                 card,
@@ -59,7 +58,7 @@ class HubExporter(Exporter):
                 license_name=self._license,
                 dataset=self._dataset,
                 repo=self._repo,
-                picture=SAMPLES if picture else None,
+                samples=SAMPLES if samples else None,
             )
             (draft / CARD).write_text(text, encoding="utf-8")
             num_bytes = _put(draft, path)
@@ -67,7 +66,7 @@ class HubExporter(Exporter):
 
 
 def _put(draft: Path, path: Path) -> int:
-    """Bring the files of a draft to their place, where files of other names stay."""
+    """Copy the files of a draft to `path`, keep other files there, and return the size of the folder, bytes."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         for file in draft.iterdir():

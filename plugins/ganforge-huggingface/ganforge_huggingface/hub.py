@@ -1,4 +1,4 @@
-"""Generators to the hub and from it."""
+"""Push generators to the hub and pull them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ganforge_huggingface.exporter import CARD, DESCRIPTION, SAMPLES, WEIGHTS
 
 
 def push(folder: str | Path, repo: str, *, private: bool = False) -> str:
-    """Upload a folder that the exporter wrote; the repository is made if there is none.
+    """Upload a folder of the exporter, and create the repository if it does not exist.
 
     Args:
-        folder: With the model card as you want it.
+        folder: Folder of the exporter.
         repo: ``user/name``.
-        private: Make the repository a private one; one that is there already stays as it is.
+        private: Whether a new repository is private; an existing one is unchanged.
 
     Returns:
-        Address of the commit.
+        URL of the commit.
 
     Raises:
-        OptionError: The folder is none that the exporter wrote.
-        GanforgeError: The hub refuses, or cannot be reached.
+        OptionError: The folder lacks a file of the exporter.
+        GanforgeError: The hub refuses, or is unreachable.
     """
     folder = Path(folder)
     for name in (WEIGHTS, CARD):
@@ -32,7 +32,7 @@ def push(folder: str | Path, repo: str, *, private: bool = False) -> str:
             raise OptionError(
                 f"{folder} holds no {name}", "give a folder written by `ganforge export --format huggingface`"
             )
-    ganforge.load(folder)  # what nobody could load is not published
+    ganforge.load(folder)  # raises if the weights are invalid
     api = HfApi()
     try:
         api.create_repo(repo, private=private, exist_ok=True)
@@ -42,41 +42,41 @@ def push(folder: str | Path, repo: str, *, private: bool = False) -> str:
             allow_patterns=[WEIGHTS, CARD, SAMPLES, DESCRIPTION],
             commit_message="Upload a generator of ganforge",
         )
-    except Exception as error:  # whatever the network and the hub raise
+    except Exception as error:  # of the network and the hub
         raise _refused(repo, "uploaded", error) from error
     return str(done.commit_url)
 
 
 def pull(repo: str, folder: str | Path, *, revision: str | None = None) -> Path:
-    """Download a generator with its card and picture.
+    """Download a generator with its model card and samples.
 
     Args:
         repo: ``user/name``.
-        folder: Where to.
+        folder: Target folder.
         revision: Commit, tag or branch; None for the newest.
 
     Returns:
-        The file of the weights, which were loaded once to see that they can be.
+        Path of the weights, which were loaded once as a check.
 
     Raises:
-        CheckpointError: There is no generator in it, or a damaged one.
-        OptionError: Its architecture is in no plugin that is installed.
-        GanforgeError: There is no such repository, or the hub cannot be reached.
+        CheckpointError: No generator, or a damaged one.
+        OptionError: No installed plugin has the architecture.
+        GanforgeError: The repository is not found, or the hub is unreachable.
     """
     try:
         snapshot_download(
             repo, revision=revision, local_dir=folder, allow_patterns=[WEIGHTS, CARD, SAMPLES, DESCRIPTION]
         )
-    except Exception as error:  # whatever the network and the hub raise
+    except Exception as error:  # of the network and the hub
         raise _refused(repo, "downloaded", error) from error
     ganforge.load(folder)
     return Path(folder) / WEIGHTS
 
 
 def from_pretrained(repo: str, *, revision: str | None = None) -> Generator:
-    """A generator of the hub, on the CPU in evaluation mode; downloaded once, into the hub's own cache.
+    """Load a generator of the hub on the CPU in evaluation mode; download it once, into the hub's cache.
 
-    Only code that is installed here is run: the file holds numbers, and the name of a network.
+    Only installed code is run: the file holds numbers and the name of a network.
 
     Args:
         repo: ``user/name``.
@@ -84,12 +84,12 @@ def from_pretrained(repo: str, *, revision: str | None = None) -> Generator:
 
     Raises:
         CheckpointError: The file is damaged.
-        OptionError: Its architecture is in no plugin that is installed.
-        GanforgeError: There is no such file, or the hub cannot be reached.
+        OptionError: No installed plugin has the architecture.
+        GanforgeError: The file is not found, or the hub is unreachable.
     """
     try:
         path = hf_hub_download(repo, WEIGHTS, revision=revision)
-    except Exception as error:  # whatever the network and the hub raise
+    except Exception as error:  # of the network and the hub
         raise _refused(repo, "downloaded", error) from error
     return ganforge.load(path)
 
@@ -97,5 +97,5 @@ def from_pretrained(repo: str, *, revision: str | None = None) -> Generator:
 def _refused(repo: str, done: str, error: Exception) -> GanforgeError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     return GanforgeError(
-        f"{repo} cannot be {done}: {reason}", "look at the name; to sign in: `hf auth login`; or try again later"
+        f"{repo} cannot be {done}: {reason}", "check the name, sign in by `hf auth login`, or try again later"
     )

@@ -1,4 +1,4 @@
-"""The text that the hub shows of a generator."""
+"""Model card of a generator."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ images = ganforge.generate(generator, 16, seed=0{labels})  # float32 [16, C, H, 
 
 
 def write_card(
-    card: Mapping[str, Any], *, title: str, license_name: str, dataset: str, repo: str, picture: str | None
+    card: Mapping[str, Any], *, title: str, license_name: str, dataset: str, repo: str, samples: str | None
 ) -> str:
-    """The model card, Markdown behind YAML.
+    """Return the model card, Markdown with a YAML header.
 
     Args:
-        card: What the generator's checkpoint says of it.
-        title: Heading; empty to make one.
-        license_name: By the hub's names; empty to say nothing.
-        dataset: By its name on the hub; empty to say nothing.
-        repo: Where it will lie, ``user/name``.
-        picture: File of the samples, or None.
+        card: Card of the generator's checkpoint.
+        title: Heading; empty for the default.
+        license_name: License by the hub's name; empty to omit it.
+        dataset: Name on the hub; empty to omit it.
+        repo: Repository, ``user/name``.
+        samples: File of the samples, or None.
     """
     part, data = card["generator"], card["data"]
     is_image, is_paired = len(data["shape"]) == 3, bool(data.get("source_shape"))
@@ -48,8 +48,8 @@ def write_card(
         tags=list(dict.fromkeys(filter(None, ["gan", "ganforge", part["name"], card.get("recipe")]))),
     ).to_yaml()
     text = [f"---\n{head}\n---\n", f"# {title or _title(card)}\n"]
-    if picture:
-        text.append(f"![Samples that were not chosen]({picture})\n")
+    if samples:
+        text.append(f"![Samples, not hand-picked]({samples})\n")
     text.append(f"A generative adversarial network, trained with ganforge{_seen(card)}.\n")
     text.append("\n".join(f"- {name}: {words}" for name, words in _facts(card)) + "\n")
     if is_image and not is_paired:
@@ -72,7 +72,7 @@ def _seen(card: Mapping[str, Any]) -> str:
 
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     part, data = card["generator"], card["data"]
-    facts = [("makes", _makes(data["shape"]))]
+    facts = [("output", _output(data["shape"]))]
     if data["class_names"]:
         names = data["class_names"]
         facts.append(("classes", ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")))
@@ -83,14 +83,14 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts.append(("generator", f"`{part['name']}`{f' ({options})' if options else ''}"))
     score = card.get("score")
     if score:
-        facts.append(("score in training", f"{score['metric']} {score['value']:.4g}"))
+        facts.append(("score", f"{score['metric']} {score['value']:.4g}"))
     for key in ("recipe", "seed", "ganforge"):
         if card.get(key) is not None:
-            facts.append((key if key != "ganforge" else "made with ganforge", f"{card[key]}"))
+            facts.append((key if key != "ganforge" else "ganforge version", f"{card[key]}"))
     return facts
 
 
-def _makes(shape: list[int]) -> str:
+def _output(shape: list[int]) -> str:
     if len(shape) != 3:
         return f"vectors of {shape[0]} numbers"
-    return f"images of {shape[2]} x {shape[1]} pixels, {'grey' if shape[0] == 1 else f'{shape[0]} channels'}"
+    return f"images of {shape[2]} x {shape[1]} pixels, {'gray' if shape[0] == 1 else f'{shape[0]} channels'}"

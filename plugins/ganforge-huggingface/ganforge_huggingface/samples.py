@@ -1,4 +1,4 @@
-"""The picture of a model card."""
+"""Sample grid of a model card."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from PIL import Image
 
 _ROWS, _COLUMNS = 4, 8
 _LEAST = 512
-"""Pixels along the wider side of the picture, at least: small samples are enlarged without smoothing."""
+"""Minimum width in pixels; smaller grids are enlarged by nearest neighbor."""
 
 
 def draw_samples(generator: Generator, card: Mapping[str, Any]) -> Image.Image | None:
-    """A grid of images; of classes, each has its turn. None for what is no image, or is made of other images.
+    """Return a sample grid with all classes in turn; None for vectors and image-to-image generators.
 
     Args:
-        generator: In evaluation mode.
-        card: What its checkpoint says of it.
+        generator: Generator in evaluation mode.
+        card: Card of its checkpoint.
     """
     data = card["data"]
     if len(data["shape"]) != 3 or data.get("source_shape"):

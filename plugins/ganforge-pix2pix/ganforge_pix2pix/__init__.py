@@ -19,34 +19,34 @@ __all__ = ["L1", "Outlines", "PairFolder", "PatchGAN", "UNet"]
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
+    """Return the generator."""
     return {"unet": UNet}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
+    """Return the discriminator."""
     return {"patchgan": PatchGAN}
 
 
 @hookimpl
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
-    """Offer the regulariser."""
+    """Return the regularizer."""
     return {"l1": L1}
 
 
 @hookimpl
 def ganforge_datasets() -> dict[str, Any]:
-    """Offer the data sets."""
+    """Return the data sets."""
     return {"outlines": Outlines, "pix2pix-folder": PairFolder}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipe."""
+    """Return the recipe."""
     return {
         "pix2pix": Recipe(
-            summary="Image-to-image translation: a U-Net, a discriminator of patches, and L1, on data in pairs.",
+            summary="Image-to-image translation: a U-Net, a patch discriminator and L1, on paired data.",
             source="Isola, Zhu, Zhou and Efros 2017, Image-to-Image Translation with Conditional Adversarial Networks, "
             "arXiv:1611.07004",
             settings={

@@ -1,4 +1,4 @@
-"""What both networks are made of."""
+"""Layers and checks of both networks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Normalization = Literal["batch", "instance"]
 
 
 def normalize(kind: Normalization, channels: int) -> nn.Module:
-    """The layer that normalises ``[N, C, H, W]``: over the batch, or each map of each example by itself."""
+    """Return a normalization layer for ``[N, C, H, W]``: batch norm or instance norm."""
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
 
 
-def initialise(network: nn.Module) -> None:
-    """N(0, 0.02) on all convolutions, N(1, 0.02) on the scales of normalisations, zero biases; as in the paper."""
+def initialize(network: nn.Module) -> None:
+    """Draw convolutions from N(0, 0.02) and scales of normalization from N(1, 0.02), with biases of 0, as in the paper."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -29,18 +29,14 @@ def initialise(network: nn.Module) -> None:
 
 
 def require_pairs(data: DataSpec) -> None:
-    """Refuse data that a translation cannot be learned of.
-
-    Raises:
-        ValueError: Examples come alone, or with images of another size.
-    """
+    """Raise ValueError if data are not pairs of one size."""
     if not data.source_shape:
         raise ValueError(
-            "needs data in pairs, but these come alone: take --data outlines, or --data pix2pix-folder for your own"
+            "needs paired data, but these are single images; use --data outlines, or --data pix2pix-folder for your own"
         )
     if data.source_shape[1:] != data.shape[1:]:
-        (height, width), (above, beside) = data.shape[1:], data.source_shape[1:]
+        (height, width), (source_height, source_width) = data.shape[1:], data.source_shape[1:]
         raise ValueError(
-            f"images are {width}x{height} and their sources {beside}x{above}, but both must have one size; "
+            f"images are {width}x{height} and their sources {source_width}x{source_height}, but must be equal; "
             f"use --resolution {height}"
         )

@@ -1,4 +1,4 @@
-"""A user's pairs: two folders with equal names, or pictures that hold both side by side."""
+"""Data set of image pairs: two folders with equal names, or images with both sides next to each other."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image
 
 
 class PairFolder(Dataset):
-    """Pairs of pictures: a folder with folders ``a`` and ``b`` of equal names, or one of pictures A|B side by side.
+    """Pairs of images: folders ``a`` and ``b`` with equal names, or images A|B with both sides next to each other.
 
-    The second is the format of the data sets of the pix2pix authors, such as ``facades/train``.
+    The second is the format of the pix2pix authors' data sets, such as ``facades/train``.
 
     Args:
-        path: The folder; of pictures side by side it may be a zip.
-        direction: Which side is given, and which is to be made of it.
-        mirror: Yield each pair a second time, mirrored left to right.
+        path: The folder; a zip is allowed for images A|B.
+        direction: Source side and target side.
+        mirror: Whether to add the mirror image of each pair.
 
     Raises:
-        OptionError: No path is given.
-        DataError: There are no such pictures, or one has no partner.
+        OptionError: No path.
+        DataError: No images, or an image without a partner.
     """
 
     def __init__(
         self, *, path: str = "", direction: Literal["a-to-b", "b-to-a"] = "a-to-b", mirror: bool = False
     ) -> None:
         if not path:
-            raise OptionError("dataset 'pix2pix-folder': no folder is given", "--set data.path=FOLDER")
+            raise OptionError("dataset 'pix2pix-folder': no folder", "--set data.path=FOLDER")
         self.direction = direction
         self.mirror = mirror
         folder = Path(path).expanduser()
@@ -37,7 +37,7 @@ class PairFolder(Dataset):
         self.sides: tuple[Any, ...] = tuple(map(open_source, sides or (folder,)))
         for side, where in zip(self.sides, sides or (folder,), strict=True):
             if not hasattr(side, "names"):
-                raise DataError(f"{where} holds no picture files", "give a folder of pictures")
+                raise DataError(f"{where} holds no image files", "give a folder of images")
         if sides:
             _require_partners(*self.sides)
 
@@ -52,24 +52,23 @@ class PairFolder(Dataset):
         return Paired(image=b, source=a) if self.direction == "a-to-b" else Paired(image=a, source=b)
 
     def cache_key(self) -> str:
-        """Changes with the options, and with the name, size or time of any file."""
         return " ".join([self.direction, str(self.mirror), *(side.cache_key() for side in self.sides)])
 
     def _cut(self, number: int) -> tuple[Image.Image, Image.Image]:
-        """Both halves of a picture."""
+        """Return both halves of an image."""
         (both,) = self.sides
         whole = _read(both, number)
         half, odd = divmod(whole.width, 2)
         if odd or half < 1:
             raise DataError(
-                f"{both.path}/{both.names[number]} is {whole.width} pixels wide, which cannot be halved",
-                "put both images of a pair side by side, or each into a folder of its own, a and b",
+                f"{both.path}/{both.names[number]} is {whole.width} pixels wide, an odd number",
+                "put both images of a pair next to each other, or into the folders a and b",
             )
         return whole.crop((0, 0, half, whole.height)), whole.crop((half, 0, whole.width, whole.height))
 
 
 def _find_sides(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of both sides, whether named in small letters or in capitals; None if there are none."""
+    """Return the folders of both sides, in lower or upper case; None if there are none."""
     for names in (("a", "b"), ("A", "B")):
         first, second = (folder / name for name in names)
         if first.is_dir() and second.is_dir():
@@ -78,23 +77,21 @@ def _find_sides(folder: Path) -> tuple[Path, Path] | None:
 
 
 def _require_partners(a: Any, b: Any) -> None:
-    """See that both folders hold the same names, whatever these end in; then both are in one order.
-
-    Raises:
-        DataError: They do not.
-    """
+    """Raise DataError if the folders differ in names without suffixes; equal names are in equal order."""
     stems = [Counter(str(PurePosixPath(name).with_suffix("")) for name in side.names) for side in (a, b)]
     for mine, theirs, here, there in ((*stems, a, b), (*stems[::-1], b, a)):
         alone = sorted(mine.keys() - theirs.keys())
         if alone:
-            raise DataError(f"{here.path} holds {alone[0]}, and {there.path} does not", "give each picture its partner")
+            raise DataError(
+                f"{here.path} holds {alone[0]}, but {there.path} does not", "add the missing image, or delete this one"
+            )
         ((name, times),) = mine.most_common(1)
         if times > 1:
-            raise DataError(f"{here.path} holds {times} pictures named {name}", "leave one of them")
+            raise DataError(f"{here.path} holds {times} images named {name}", "keep one of them")
 
 
 def _read(side: Any, number: int) -> Image.Image:
-    """A picture, whether it lies in the folder of a class or not."""
+    """Return an image without its class."""
     item = side[number]
     image: Image.Image = item[0] if isinstance(item, tuple) else item
     return image

@@ -1,4 +1,4 @@
-"""How far what is made lies from what is wanted."""
+"""L1 distance between generated and target images."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from torch import Tensor
 
 
 class L1(Regularizer):
-    """The generator keeps to the image that is wanted: E[|x - G(source)|], a mean over pixels and channels.
+    """L1 distance to the target image: E[|x - G(source)|], a mean over pixels and channels, in [0, 2].
 
-    It sees to the coarse, which a discriminator of patches does not look at; alone it would blur. It needs pairs.
+    It controls low frequencies, which a patch discriminator does not see; alone it gives blurred images.
+
+    Raises:
+        OptionError: The data are not paired.
     """
 
     weight = 100.0
 
     def generator(self, step: Step) -> Tensor:
-        """The mean absolute difference of both sides of ``step.images``, in [0, 2]; a scalar.
-
-        Raises:
-            OptionError: Examples come with no source, so nothing says which real one is wanted.
-        """
         if step.labels is None or not step.labels.is_floating_point():
             raise OptionError(
-                "regularizer 'l1': the data do not come in pairs, so no real example is the one that is wanted",
-                "give data in pairs, such as --data pix2pix-folder, or leave it out",
+                "regularizer 'l1': the data are not paired, so there is no target image",
+                "use paired data, such as --data pix2pix-folder, or remove l1",
             )
         return (step.images.fake - step.images.real).abs().mean()

@@ -1,4 +1,4 @@
-"""The discriminator: is each patch of an image real, beside the image that it was made of?"""
+"""Patch discriminator on pairs of source and image."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import torch
 from ganforge import DataSpec, Discriminator
 from torch import Tensor, nn
 
-from ganforge_pix2pix.blocks import Normalization, initialise, normalize, require_pairs
+from ganforge_pix2pix.blocks import Normalization, initialize, normalize, require_pairs
 
 
 class PatchGAN(Discriminator):
-    """4x4 convolutions to a map of logits, one for each patch; source and image lie above each other as channels.
+    """4x4 convolutions to a map of logits, one per patch; source and image are concatenated as channels.
 
-    With the paper's three strided layers a patch is 70 pixels wide, and an image of 256 pixels has 30 x 30 of them.
+    With three strided layers, as in the paper, a patch has 70 pixels, and an image of 256 pixels has 30 x 30 patches.
 
     Args:
         data: Images and sources of one size.
         width: Channels of the first maps; each smaller one has twice as many, up to 8 times.
-        layers: Convolutions of stride 2, which say how large a patch is: 1 for 16 pixels, 2 for 34, 3 for 70. None for
-            3, or for as many as small images allow.
-        normalization: ``batch``, or ``instance``, of each image by itself.
+        layers: Convolutions of stride 2; 1 gives patches of 16 pixels, 2 of 34, 3 of 70. None for 3, or fewer for
+            small images.
+        normalization: ``batch`` or ``instance``.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class PatchGAN(Discriminator):
         if width < 1:
             raise ValueError(f"width={width} must be at least 1, such as 64")
         edge = min(data.shape[1:])
-        most = (edge // 3).bit_length() - 1  # two convolutions of stride 1 follow, each of which takes one pixel off
+        most = (edge // 3).bit_length() - 1  # two convolutions of stride 1 follow, each of which removes one pixel
         if most < 1:
-            raise ValueError(f"images are {edge} pixels along an edge, which is less than a patch; use --resolution 16")
+            raise ValueError(f"images have {edge} pixels along an edge, less than a patch; use --resolution 16")
         strided = min(3, most) if layers is None else layers
         if not 1 <= strided <= most:
             raise ValueError(f"layers={strided} must be from 1 to {most} for images of {edge} pixels")
@@ -52,22 +52,11 @@ class PatchGAN(Discriminator):
             before = after
         network.append(nn.Conv2d(before, 1, 4, padding=1))
         self.layers = nn.Sequential(*network)
-        initialise(self)
+        initialize(self)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Judge patches.
-
-        Args:
-            images: ``[N, C, H, W]`` in [-1, 1].
-            labels: Their sources ``[N, S, H, W]`` in [-1, 1].
-
-        Returns:
-            Logits ``[N * P]``, the P patches of an image behind each other.
-
-        Raises:
-            ValueError: There are no sources.
-        """
+        """Return logits ``[N * P]`` of P patches per image, from images and sources ``[N, C, H, W]`` in [-1, 1]."""
         if labels is None:
-            raise ValueError("this network judges pairs: give the sources as labels")
+            raise ValueError("this network classifies pairs: give the sources as labels")
         logits: Tensor = self.layers(torch.cat([labels, images], dim=1))
         return logits.flatten()

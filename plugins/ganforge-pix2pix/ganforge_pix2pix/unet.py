@@ -1,4 +1,4 @@
-"""The generator: a U-Net (Ronneberger 2015, arXiv:1505.04597) as in pix2pix, down to one pixel and up again."""
+"""U-Net generator (Ronneberger 2015, arXiv:1505.04597) as in pix2pix."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import torch
 from ganforge import DataSpec, Generator
 from torch import Tensor, nn
 
-from ganforge_pix2pix.blocks import Normalization, initialise, normalize, require_pairs
+from ganforge_pix2pix.blocks import Normalization, initialize, normalize, require_pairs
 
 _SIZES = (16, 32, 64, 128, 256)
 _DROPPED = 3
-"""Levels above the innermost one that have dropout."""
+"""Number of levels with dropout, next to the innermost one."""
 
 
 class UNet(Generator):
-    """4x4 convolutions of stride 2 down to one pixel and up again, each level joined to its mirror image; then tanh.
+    """4x4 convolutions of stride 2 down to one pixel and up again, with skip connections and a final tanh.
 
-    Its noise is dropout while it trains, as in the paper; latents are not used, and when it is asked for images dropout
-    is off, so each source has one image.
+    Its noise is dropout during training, as in the paper. Latents are unused, and inference has no dropout, so each
+    source gives one image.
 
     Args:
         data: Images and sources of one size: square, a power of two from 16 to 256.
-        width: Channels of the largest maps; each smaller one has twice as many.
-        max_width: Most channels of any map.
-        dropout: Share of the numbers that is dropped in the three innermost levels on the way up; in [0, 1).
-        normalization: ``batch``, or ``instance``, of each image by itself, for batches of one.
+        width: Channels of the largest maps; each smaller size has twice as many.
+        max_width: Maximum number of channels.
+        dropout: Dropout rate of the three innermost decoder levels; in [0, 1).
+        normalization: ``batch``, or ``instance`` for batches of one.
     """
 
     def __init__(
@@ -56,9 +56,8 @@ class UNet(Generator):
         before = data.source_shape[0]
         for level, channels_out in enumerate(widths):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
-            is_inner = (
-                0 < level < depth - 1
-            )  # of one pixel there is nothing to normalise, and the first keeps its scale
+            # One pixel has no statistics, and the first level keeps its scale.
+            is_inner = 0 < level < depth - 1
             layers.append(nn.Conv2d(before, channels_out, 4, stride=2, padding=1, bias=not is_inner))
             if is_inner:
                 layers.append(normalize(normalization, channels_out))
@@ -69,30 +68,22 @@ class UNet(Generator):
             channels_out = widths[level - 1] if level else channels
             layers = [nn.ReLU(), nn.ConvTranspose2d(joined, channels_out, 4, stride=2, padding=1, bias=not level)]
             layers += [normalize(normalization, channels_out)] if level else [nn.Tanh()]
-            # The outermost levels draw detail, so in small networks they are spared.
+            # The outermost levels draw detail, so they have no dropout.
             if level >= 2 and depth - 1 - level < _DROPPED and dropout > 0:
                 layers.append(nn.Dropout(dropout))
             self.up.append(nn.Sequential(*layers))
-        initialise(self)
+        initialize(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Sources ``[N, S, H, W]`` in [-1, 1], given as labels, to images ``[N, C, H, W]`` in [-1, 1].
-
-        Args:
-            z: Latents ``[N, 1]``, which are not used.
-            labels: The sources.
-
-        Raises:
-            ValueError: There are no sources.
-        """
+        """Map sources `labels`, ``[N, S, H, W]`` in [-1, 1], to images ``[N, C, H, W]`` in [-1, 1]; ignore `z`."""
         if labels is None:
-            raise ValueError("this network makes images of images: give those as labels")
+            raise ValueError("this network translates images: give the sources as labels")
         maps = labels
         kept: list[Tensor] = []
         for layer in self.down:
             maps = layer(maps)
             kept.append(maps)
-        kept.pop()  # the innermost is the way up itself
+        kept.pop()  # the innermost maps are the input of the decoder
         for layer in self.up:
             maps = layer(maps)
             if len(kept) > 0:

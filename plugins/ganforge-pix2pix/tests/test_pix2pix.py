@@ -92,9 +92,9 @@ def test_a_logit_depends_on_70_pixels_of_image_and_source():
 
 @pytest.mark.parametrize("network", [UNet, PatchGAN])
 def test_data_that_come_alone_are_refused(network):
-    with pytest.raises(ValueError, match="needs data in pairs, but these come alone"):
+    with pytest.raises(ValueError, match="needs paired data, but these are single images"):
         network(DataSpec((3, 32, 32), ("cat", "dog")))
-    with pytest.raises(ValueError, match="sources 16x16, but both must have one size"):
+    with pytest.raises(ValueError, match="sources 16x16, but must be equal"):
         network(DataSpec((3, 32, 32), (), (3, 16, 16)))
 
 
@@ -133,7 +133,7 @@ def test_l1_is_the_distance_to_the_image_that_is_wanted():
 @pytest.mark.parametrize("labels", [None, torch.tensor([0, 1])])
 def test_l1_to_an_image_that_nobody_wanted_is_refused(labels):
     images = torch.zeros(2, 3, 4, 4)
-    with pytest.raises(OptionError, match="do not come in pairs"):
+    with pytest.raises(OptionError, match="are not paired"):
         L1().generator(Step(None, None, images=Pair(images, images), latents=torch.zeros(2, 1), labels=labels))
 
 
@@ -210,21 +210,21 @@ def test_the_cache_is_another_for_other_options_and_files(apart, beside):
 
 def test_pictures_without_a_partner_are_named(apart):
     save(apart / "a" / "lonely.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="a holds lonely, and .*b does not"):
+    with pytest.raises(DataError, match="a holds lonely, but .*b does not"):
         PairFolder(path=str(apart))
     save(apart / "b" / "lonely.png", np.zeros((8, 8, 3), np.uint8))
     save(apart / "b" / "lonely.jpg", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="b holds 2 pictures named lonely"):
+    with pytest.raises(DataError, match="b holds 2 images named lonely"):
         PairFolder(path=str(apart))
 
 
 def test_what_is_no_pair_is_refused(tmp_path, beside):
-    with pytest.raises(OptionError, match="no folder is given"):
+    with pytest.raises(OptionError, match="'pix2pix-folder': no folder"):
         PairFolder()
     with pytest.raises(DataError, match="no such file or folder"):
         PairFolder(path=str(tmp_path / "nowhere"))
     save(beside / "odd.png", np.zeros((8, 9, 3), np.uint8))
-    with pytest.raises(DataError, match=r"odd.png is 9 pixels wide, which cannot be halved"):
+    with pytest.raises(DataError, match=r"odd.png is 9 pixels wide, an odd number"):
         PairFolder(path=str(beside))[6]
 
 

@@ -1,7 +1,7 @@
-"""R3GAN: a plain relativistic GAN with two gradient penalties on networks without normalisation.
+"""R3GAN: a relativistic GAN with two gradient penalties and networks without normalization.
 
 Huang, Gokaslan, Kuleshov and Tompkin 2024, The GAN is dead; long live the GAN! A Modern Baseline GAN, arXiv:2501.05441.
-Loss and penalties (``rpgan``, ``r1``, ``r2``) are ganforge's own; what is new are the networks and the schedules.
+Loss and penalties (``rpgan``, ``r1``, ``r2``) are part of ganforge; this package adds networks and schedules.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ __all__ = ["R3GANDiscriminator", "R3GANGenerator"]
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
+    """Return the generator."""
     return {"r3gan": R3GANGenerator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
+    """Return the discriminator."""
     return {"r3gan": R3GANDiscriminator}
 
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipes."""
+    """Return the recipes."""
     return RECIPES

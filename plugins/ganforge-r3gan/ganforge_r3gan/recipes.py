@@ -1,4 +1,4 @@
-"""The recipes: one for any machine, and the paper's (its appendix on hyperparameters), as far as ganforge has them."""
+"""Recipes: one for any machine, and those of the paper's appendix on hyperparameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ganforge import Recipe
 SOURCE = "Huang, Gokaslan, Kuleshov and Tompkin 2024, The GAN is dead; long live the GAN!, arXiv:2501.05441"
 
 BURN_IN = 20_000_000
-"""Images over which the paper brings its schedules to their ends, but for ImageNet."""
+"""Length of the paper's schedules in images, except for ImageNet."""
 
 
 def recipe(
@@ -24,34 +24,39 @@ def recipe(
     images: int,
     conditional: bool = False,
 ) -> Recipe:
-    """A recipe.
+    """Return a recipe.
 
     Args:
-        summary: What it is, in a line.
+        summary: Description in one line.
         width: Channels of maps up to 32 x 32.
-        batch: Images a step.
-        gamma: Weight of both penalties, at first and at last.
-        lr: Learning rate, at first and at last.
-        half_life: Of the average at last, in images.
-        augment: Share of images that are changed at last.
-        images: Over which all of these go from first to last.
-        conditional: Whether classes are told.
+        batch: Images per step.
+        gamma: Weight of both penalties: start and end.
+        lr: Learning rate: start and end.
+        half_life: Half-life of the EMA, in images.
+        augment: Share of augmented images at the end.
+        images: Length of all schedules, in images.
+        conditional: Whether the networks are conditional.
     """
 
-    def way(start: float, end: float) -> str:
+    def schedule(start: float, end: float) -> str:
         return f"cosine:{start}:{end}:{images}"
 
     settings: dict[str, Any] = {
         "generator": {"name": "r3gan", "width": width},
         "discriminator": {"name": "r3gan", "width": width},
         "loss": {"name": "rpgan"},
-        "regularizers": {"r1": {"weight": way(*gamma)}, "r2": {"weight": way(*gamma)}},
+        "regularizers": {"r1": {"weight": schedule(*gamma)}, "r2": {"weight": schedule(*gamma)}},
         "augmentations": {"flip": {}},
-        "optimizer": {"generator_lr": way(*lr), "discriminator_lr": way(*lr), "beta1": 0.0, "beta2": way(0.9, 0.99)},
+        "optimizer": {
+            "generator_lr": schedule(*lr),
+            "discriminator_lr": schedule(*lr),
+            "beta1": 0.0,
+            "beta2": schedule(0.9, 0.99),
+        },
         "training": {"batch": batch, "ema_images": half_life},
     }
     if augment:
-        settings["augmentations"] |= {"diffaugment": {"probability": way(0, augment)}}
+        settings["augmentations"] |= {"diffaugment": {"probability": schedule(0, augment)}}
     if conditional:
         settings["generator"]["conditioning"] = "input"
         settings["discriminator"]["conditioning"] = "projection"
@@ -60,7 +65,7 @@ def recipe(
 
 RECIPES = {
     "r3gan": recipe(
-        "R3GAN with 128 channels, for images to 64 pixels and any machine; the paper's are much wider.",
+        "R3GAN with 128 channels, for any machine and images up to 64 pixels; the paper's are much wider.",
         width=128,
         batch=64,
         gamma=(0.05, 0.005),
@@ -70,7 +75,7 @@ RECIPES = {
         images=5_000_000,
     ),
     "r3gan-cifar10": recipe(
-        "The paper's for CIFAR-10, told its classes: 768 channels at 32 pixels; days on a large GPU.",
+        "The paper's for CIFAR-10, with classes: 768 channels at 32 pixels; days on a large GPU.",
         width=768,
         batch=512,
         gamma=(0.05, 0.005),

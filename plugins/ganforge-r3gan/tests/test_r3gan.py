@@ -79,7 +79,8 @@ def test_layers_begin_as_fixup_says(blocks):
 
 @pytest.mark.parametrize(("shape", "options", "said"), [
     ((3, 24, 24), {}, "must be square with a power of two; use --resolution 16"), ((2,), {}, "--arch mlp"),
-    ((3, 32, 32), {"width": 20}, "no multiple of group_width=16"), ((3, 32, 32), {"blocks": 0}, "must be at least 1"),
+    ((3, 32, 32), {"width": 20}, "not a multiple of group_width=16"),
+    ((3, 32, 32), {"blocks": 0}, "must be at least 1"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_said(shape, options, said):
     for network in (R3GANGenerator, R3GANDiscriminator):

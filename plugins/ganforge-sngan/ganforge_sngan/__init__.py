@@ -11,23 +11,23 @@ from ganforge_sngan.networks import SNGANDiscriminator, SNGANGenerator
 __all__ = ["SNGANDiscriminator", "SNGANGenerator"]
 
 GANFORGE_API = 1
-"""The version of ganforge's contract that this was written for."""
+"""Version of the plugin contract."""
 
 
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
-    """Offer the generator."""
+    """Return the generator."""
     return {"sngan": SNGANGenerator}
 
 
 @hookimpl
 def ganforge_discriminators() -> dict[str, type[Discriminator]]:
-    """Offer the discriminator."""
+    """Return the discriminator."""
     return {"sngan": SNGANDiscriminator}
 
 
 def settings(generator: dict[str, Any], discriminator: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
-    """Networks with hinge loss, and Adam as SNGAN's CIFAR-10 experiments have it but for what `training` says."""
+    """Return settings with hinge loss and the Adam options of SNGAN's CIFAR-10 experiments, updated by `training`."""
     return {
         "generator": {"name": "sngan", **generator},
         "discriminator": {"name": "sngan", **discriminator},
@@ -38,21 +38,21 @@ def settings(generator: dict[str, Any], discriminator: dict[str, Any], training:
 
 
 TIME_SCALES = {"generator_lr": 1e-4, "discriminator_lr": 4e-4}
-"""SAGAN's two, in the place of five steps of the discriminator."""
+"""SAGAN's two learning rates, instead of five discriminator steps."""
 
 RECIPES = {
     "sngan": Recipe(
-        summary="Residual networks, the discriminator's with spectral normalisation; five of its steps for each other.",
+        summary="Residual networks, spectral normalization in the discriminator, five of its steps per generator step.",
         source="Miyato, Kataoka, Koyama and Yoshida 2018, Spectral Normalization for GANs, arXiv:1802.05957",
         settings=settings({}, {}, {}),
     ),
     "sngan-projection": Recipe(
-        summary="SNGAN with classes: by projection in the discriminator, by batch norm in the generator.",
+        summary="SNGAN with classes: projection in the discriminator, conditional batch norm in the generator.",
         source="Miyato and Koyama 2018, cGANs with Projection Discriminator, arXiv:1802.05637",
         settings=settings({"conditioning": "norm"}, {"conditioning": "projection"}, {}),
     ),
     "sagan": Recipe(
-        summary="SNGAN with self-attention at 16 pixels, spectral normalisation in both networks and two time scales.",
+        summary="SNGAN with self-attention at 16 pixels, spectral normalization in both networks, two learning rates.",
         source="Zhang, Goodfellow, Metaxas and Odena 2019, Self-Attention GANs, arXiv:1805.08318",
         settings=settings({"attention": 16, "spectral": True}, {"attention": 16}, TIME_SCALES),
     ),
@@ -61,5 +61,5 @@ RECIPES = {
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    """Offer the recipes."""
+    """Return the recipes."""
     return RECIPES

@@ -1,4 +1,4 @@
-"""Self-attention on maps (Zhang 2019, SAGAN, arXiv:1805.08318, section 3)."""
+"""Self-attention on feature maps (Zhang 2019, SAGAN, arXiv:1805.08318, section 3)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class SelfAttention(nn.Module):
-    """x + gamma * o, each place of o a mean of the values of all, weighed by how well keys fit its query. Scriptable.
+    """Self-attention, x + gamma * attention(x), compatible with TorchScript.
 
-    Keys and values are those of maps of half the size, as in the authors' experiments. gamma begins at 0, so that the
-    network first learns from what is near.
+    Keys and values have half the size, as in the authors' experiments. gamma starts at 0, so that the network first
+    learns local structure.
 
     Args:
-        channels: C of the maps, a multiple of 8.
+        channels: Channels C of the maps, a multiple of 8.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,7 +29,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``[N, C, H, W]`` of even sides to the same shape."""
+        """Map ``[N, C, H, W]`` with even H and W to the same shape."""
         queries = self.query(x).flatten(2).transpose(1, 2)
         keys = max_pool2d(self.key(x), 2).flatten(2)
         values = max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)

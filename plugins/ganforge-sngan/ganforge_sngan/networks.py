@@ -1,4 +1,4 @@
-"""Both networks, at any power of two from 16 pixels on."""
+"""Generator and discriminator for powers of two from 16 pixels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ganforge_sngan.attention import SelfAttention
 from ganforge_sngan.blocks import DownBlock, UpBlock, convolve
 
 NARROWS_ABOVE = 32
-"""Maps larger than this have half as many channels at each doubling."""
+"""Size of maps in pixels, above which each doubling halves the channels."""
 
 
 def check(data: DataSpec, width: int) -> int:
-    """The edge of the images.
+    """Return the edge of the images in pixels.
 
     Raises:
-        ValueError: They are not square with a power of two from 16 on; or a width that they cannot have.
+        ValueError: Images that are not square with a power of two from 16, or an invalid width.
     """
     if not data.is_image:
         raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
@@ -36,20 +36,20 @@ def check(data: DataSpec, width: int) -> int:
 
 
 def channels_at(size: int, width: int) -> int:
-    """Channels of maps of a size."""
+    """Return the channels of maps of a size."""
     return width * NARROWS_ABOVE // max(size, NARROWS_ABOVE)
 
 
 class SNGANGenerator(Generator):
-    """A linear layer to 4 x 4, residual blocks that double, batch norm, ReLU, a 3x3 convolution and tanh.
+    """Generator: a linear layer to 4 x 4, upsampling residual blocks, batch norm, ReLU, a 3x3 convolution and tanh.
 
     Args:
-        data: Shape of an image: square, a power of two from 16 on.
+        data: Shape of an image: square, a power of two from 16.
         z_dim: Length of a latent vector.
         width: Channels of maps up to 32 x 32; each larger size has half as many.
-        attention: Size of the maps at which self-attention is put in; 0 for none.
-        spectral: Whether its weights are normalised too, as in SAGAN.
-        conditioning: How classes enter: not at all, or by the scales and shifts of batch norm.
+        attention: Size of the maps with self-attention, pixels; 0 for none.
+        spectral: Whether weights have spectral normalization, as in SAGAN.
+        conditioning: Conditioning method: none, or conditional batch norm.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SNGANGenerator(Generator):
         if z_dim < 1:
             raise ValueError(f"z_dim={z_dim} must be at least 1")
         if conditioning != "none" and not data.num_classes:
-            raise ValueError(f"conditioning={conditioning} needs labelled data, but these have no classes")
+            raise ValueError(f"conditioning={conditioning} needs labeled data, but these have no classes")
         sizes = [4 << level for level in range(pixels.bit_length() - 2)]
         require_size(attention, sizes[1:])
         self.z_dim = z_dim
@@ -85,22 +85,21 @@ class SNGANGenerator(Generator):
         self.draw = convolve(channels_at(pixels, width), data.shape[0], 3, spectral=spectral)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Latents ``[N, z_dim]``, and classes ``[N]`` if it is conditional, to images ``[N, C, H, W]`` in [-1, 1]."""
         maps = self.project(z).view(len(z), self.channels, 4, 4)
         images: Tensor = self.draw(relu(self.norm(self.layers(maps, labels)))).tanh()
         return images
 
 
 class SNGANDiscriminator(ConditionalDiscriminator):
-    """Residual blocks that halve down to 8 x 8, two that keep the size, ReLU, the sum over places, and a linear layer.
+    """Discriminator: downsampling residual blocks to 8 x 8, two more, ReLU, the sum over pixels, and a linear layer.
 
-    All weights are divided by their largest singular value (Miyato 2018).
+    All weights have spectral normalization (Miyato 2018).
 
     Args:
-        data: Shape of an image: square, a power of two from 16 on.
+        data: Shape of an image: square, a power of two from 16.
         width: Channels of maps up to 32 x 32; each larger size has half as many.
-        attention: Size of the maps at which self-attention is put in; 0 for none.
-        conditioning: How classes enter: not at all, or by projection (Miyato and Koyama 2018).
+        attention: Size of the maps with self-attention, pixels; 0 for none.
+        conditioning: Conditioning method: none, or projection (Miyato and Koyama 2018).
     """
 
     def __init__(
@@ -129,17 +128,15 @@ class SNGANDiscriminator(ConditionalDiscriminator):
             spectral_norm(self.projection)
 
     def hidden(self, examples: Tensor) -> Tensor:
-        """The last hidden layer ``[N, F]``."""
         features: Tensor = relu(self.layers(examples)).sum((2, 3))
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits ``[N]``."""
         logits: Tensor = self.judge(features).squeeze(1)
         return logits
 
 
 def require_size(attention: int, sizes: list[int]) -> None:
-    """Refuse self-attention at a size that there is not."""
+    """Raise ValueError if no maps have the size of self-attention."""
     if attention and attention not in sizes:
-        raise ValueError(f"attention={attention}: there are no maps of that size; choose of {sizes}, or 0 for none")
+        raise ValueError(f"attention={attention}: no maps have that size; choose one of {sizes}, or 0 for none")

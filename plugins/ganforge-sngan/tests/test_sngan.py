@@ -93,7 +93,7 @@ def test_attention_begins_as_nothing_and_computes_its_formula():
 
 @pytest.mark.parametrize(("shape", "options", "said"), [
     ((3, 24, 24), {}, "use --resolution 16"), ((2,), {}, "--arch mlp"), ((3, 32, 32), {"width": 12}, "multiple of 8"),
-    ((3, 32, 32), {"attention": 5}, "no maps of that size"),
+    ((3, 32, 32), {"attention": 5}, "no maps have that size"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_said(shape, options, said):
     for network in (SNGANGenerator, SNGANDiscriminator):

@@ -1,4 +1,4 @@
-"""Weights & Biases as a logger: ``ganforge train --log wandb``."""
+"""Logger for Weights & Biases: ``ganforge train --log wandb``."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import wandb
 from ganforge import Logger, hookimpl
 
 GANFORGE_API = 1
-"""The version of ganforge's contract that this was written for."""
+"""Version of the plugin contract."""
 
 ID = "wandb-id.txt"
-"""The file in a run's folder that says which run it is there, so that both go on together."""
+"""File in the run directory with the id of the W&B run, so that a resumed run continues it."""
 
 
 class WeightsAndBiases(Logger):
-    """Curves over images, grids and alerts on warnings, at Weights & Biases or in files to be sent there later.
+    """Log metrics, sample grids and warnings to Weights & Biases.
 
     Args:
-        project: Of the run there.
-        entity: A user or a team; none for your own.
-        mode: ``online`` sends at once and needs a login; ``offline`` keeps files for ``wandb sync``.
-        group: Of runs that belong together, such as seeds of one experiment.
-        tags: Words to find it by.
+        project: W&B project of the run.
+        entity: User or team; None for your own.
+        mode: ``online`` uploads at once and needs a login; ``offline`` writes files for ``wandb sync``.
+        group: Group of related runs, such as seeds of one experiment.
+        tags: Search tags.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class WeightsAndBiases(Logger):
         self._run: Any = None
 
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
-        """Begin the run there, or go on with it."""
         file = run / ID
         if not file.exists():
             file.write_text(secrets.token_hex(8) + "\n", encoding="ascii")
@@ -64,24 +63,20 @@ class WeightsAndBiases(Logger):
         self._run.define_metric("*", step_metric="images")
 
     def log(self, images: int, values: Mapping[str, float]) -> None:
-        """Add a point to each curve."""
         self._run.log({"images": images, **values})
 
     def log_picture(self, images: int, path: Path) -> None:
-        """Add a grid."""
         self._run.log({"images": images, "samples": wandb.Image(str(path))})
 
     def log_text(self, images: int, text: str) -> None:
-        """Raise an alert."""
         self._run.alert(title="ganforge", text=f"after {images} images: {text}")
 
     def finish(self) -> None:
-        """Send what is left."""
         if self._run is not None:
             self._run.finish()
 
 
 @hookimpl
 def ganforge_loggers() -> dict[str, type[Logger]]:
-    """Offer the logger."""
+    """Return the logger."""
     return {"wandb": WeightsAndBiases}

@@ -15,5 +15,5 @@ __all__ = ["Shards"]
 
 @hookimpl
 def ganforge_datasets() -> dict[str, Any]:
-    """Offer the data set."""
+    """Return the data set."""
     return {"webdataset": Shards}

@@ -1,4 +1,4 @@
-"""Shards as a data set: examples by number, which ganforge packs once, so that runs go on exactly."""
+"""Map-style data set of WebDataset shards, which ganforge packs once."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from ganforge import DataError, Dataset, open_picture
 
 from ganforge_webdataset.index import Sample, read_samples
-from ganforge_webdataset.places import LocalFiles, expand, is_remote, title
+from ganforge_webdataset.shard_files import LocalFiles, expand, is_remote, title
 
 
 class Shards(Dataset):
-    """Pictures in shards: tar files in WebDataset's format, on this machine or behind an address.
+    """Images in shards: tar files in WebDataset's format, local or remote.
 
-    Shards behind an address are streamed: fetched one by one to be counted and again to be packed, and not kept.
+    Remote shards are streamed: downloaded one by one to count the samples, and again to pack them.
 
     Args:
-        shards: Path or address of the shards with braces, such as ``train-{0000..0146}.tar``; or a folder of them.
-        image: Extension of the pictures; empty for the one picture that each sample holds.
-        label: Extension that holds the class, with fields for JSON, such as ``json.label``; empty for ``cls``, if any.
-        keep: Keep shards that were fetched, so that each is fetched once.
-        version: Any text; another has shards that changed behind the same address read anew.
+        shards: Path or URL of the shards with braces, such as ``train-{0000..0146}.tar``; or a folder of shards.
+        image: Extension of the images; empty if each sample has one image.
+        label: Extension of the class, with fields for JSON, such as ``json.label``; empty for ``cls``, if any.
+        keep: Whether to keep downloaded shards, so that each is downloaded once.
+        version: Any text; a new value reads shards again that changed at the same URL.
 
     Raises:
-        OptionError: No shards are named.
-        DataError: There is none in the folder.
+        OptionError: No shards.
+        DataError: The folder has no shards.
     """
 
     def __init__(
@@ -42,23 +42,23 @@ class Shards(Dataset):
 
     @cached_property
     def _shards(self) -> list[list[Sample]]:
-        """The samples of each shard."""
+        """Samples of each shard."""
         shards = []
         for number, place in enumerate(self._places):
             shards.append(read_samples(self._files.path(number), title(place), self._image, self._label))
         if not any(shards):
-            raise DataError(f"{title(self._places[0])} holds no samples", "look at data.shards")
+            raise DataError(f"{title(self._places[0])} holds no samples", "check data.shards")
         labels = [sample.label for samples in shards for sample in samples]
         if None in labels and any(label is not None for label in labels):
             raise DataError(
                 f"{title(self._places[0])}: {labels.count(None)} of {len(labels)} samples have no label",
-                "label all samples or none, or name what holds the class by data.label",
+                "label all samples or none, or set data.label",
             )
         return shards
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Number of samples up to the end of each shard."""
+        """Cumulative number of samples."""
         return list(itertools.accumulate(map(len, self._shards)))
 
     @cached_property
@@ -89,23 +89,16 @@ class Shards(Dataset):
         return image, sample.label if not self.class_names else self._numbers[str(sample.label)]
 
     def example_name(self, index: int) -> str:
-        """The shard, and the member in it."""
         number, sample = self._find(index)
         return f"{title(self._places[number])}/{sample.name}"
 
     def example_shape(self, index: int) -> tuple[int, int, int]:
-        """As the header of the picture tells.
-
-        Raises:
-            DataError: It is no picture.
-        """
         shape = self._find(index)[1].shape
         if isinstance(shape, DataError):
             raise shape
         return shape
 
     def cache_key(self) -> str:
-        """Changes with the option ``version``, the addresses, and the path, size or time of any file."""
         return "\n".join([self._version, self._image, self._label, *map(_key, self._places)])
 
     def _find(self, index: int) -> tuple[int, Sample]:
@@ -119,5 +112,5 @@ def _key(place: str) -> str:
     try:
         info = Path(place).stat()
     except OSError as error:
-        raise DataError(f"{place}: {error.strerror}", "look at data.shards") from error
+        raise DataError(f"{place}: {error.strerror}", "check data.shards") from error
     return f"{Path(place).resolve()} {info.st_size} {info.st_mtime_ns}"

@@ -1,4 +1,4 @@
-"""Which shards are meant, and each of them as a file on this machine."""
+"""Expansion of shard patterns, and download of remote shards."""
 
 from __future__ import annotations
 
@@ -18,31 +18,29 @@ from braceexpand import braceexpand
 from ganforge import DataError, OptionError, cache_folder
 
 _MOST_COPIES = 4
-"""Of streamed shards that lie on this machine at a time: who packs on several threads is in more than one."""
+"""Number of streamed shards on disk at a time; packing threads may read several."""
 
 _WAITS = (1.0, 5.0, 20.0)
-"""Seconds before a transfer that broke off is tried once more."""
+"""Delays before retries of a download, seconds."""
 
 
 def expand(shards: str) -> list[str]:
-    """The shards that a text names, in order.
+    """Return the paths or URLs of a pattern, in order.
 
     Args:
-        shards: A path or address of a tar file, with braces for several, such as ``train-{0000..0146}.tar``; or a
-            folder of tar files.
+        shards: Path or URL of a tar file, with braces for several, such as ``train-{0000..0146}.tar``; or a folder of
+            tar files.
 
     Raises:
-        OptionError: It names none.
-        DataError: There is none in the folder.
+        OptionError: An empty or invalid pattern.
+        DataError: The folder has no tar files.
     """
     if not shards:
-        raise OptionError("dataset 'webdataset': no shards are given", "--set data.shards='train-{0000..0146}.tar'")
+        raise OptionError("dataset 'webdataset': no shards", "--set data.shards='train-{0000..0146}.tar'")
     try:
         places = list(braceexpand(shards))
     except ValueError:
-        raise OptionError(
-            f"data.shards={shards}: a brace has no partner", "write several shards as {0000..0146}"
-        ) from None
+        raise OptionError(f"data.shards={shards}: unbalanced brace", "write several shards as {0000..0146}") from None
     found: list[str] = []
     for place in places:
         folder = Path(place).expanduser()
@@ -57,22 +55,22 @@ def expand(shards: str) -> list[str]:
 
 
 def is_remote(place: str) -> bool:
-    """Whether a shard lies behind an address, not in a file."""
+    """Return whether a shard is a URL."""
     return "://" in place
 
 
 def title(place: str) -> str:
-    """A shard's name for messages and keys: without what follows a question mark, which may be a secret."""
+    """Return the name of a shard in messages and keys: without the query of a URL, which may contain a secret."""
     return place.partition("?")[0] if is_remote(place) else place
 
 
 class LocalFiles:
-    """Shards as files: local ones where they lie, others fetched when they are asked for, the last few of them kept.
+    """Local files of shards; remote shards are downloaded on demand, and the last few are kept.
 
     Args:
-        places: Of the shards.
-        keep: Fetch into the cache and leave them there.
-        version: Another does not take what was kept before.
+        places: Paths or URLs of the shards.
+        keep: Whether to keep downloads in the cache.
+        version: Any text; a new value ignores earlier downloads.
     """
 
     def __init__(self, places: Sequence[str], keep: bool, version: str) -> None:
@@ -80,19 +78,19 @@ class LocalFiles:
         self._keep = keep
         self._version = version
         self._copies: OrderedDict[int, Path] = OrderedDict()
-        self._passing: Path | None = None
+        self._downloads: Path | None = None
 
     def path(self, number: int) -> Path:
-        """A shard as a file, which may be gone after others have been asked for.
+        """Return the file of a shard; later calls may delete it.
 
         Raises:
-            DataError: It is not there, or cannot be fetched.
+            DataError: The shard does not exist, or the download fails.
         """
         place = self._places[number]
         if not is_remote(place):
             return Path(place)
         if number not in self._copies or not self._copies[number].exists():
-            self._copies[number] = self._fetch(place)
+            self._copies[number] = self._cached(place)
             while len(self._copies) > _MOST_COPIES:
                 _, oldest = self._copies.popitem(last=False)
                 if not self._keep:
@@ -100,7 +98,7 @@ class LocalFiles:
         self._copies.move_to_end(number)
         return self._copies[number]
 
-    def _fetch(self, place: str) -> Path:
+    def _cached(self, place: str) -> Path:
         digest = hashlib.sha256(f"{title(place)} {self._version}".encode()).hexdigest()
         name = f"{digest[:16]}-{title(place).rsplit('/', 1)[-1]}"
         path = self._folder() / name
@@ -114,44 +112,44 @@ class LocalFiles:
         return path
 
     def _folder(self) -> Path:
-        """Where copies are put: in the cache, or in a folder that goes with this object."""
-        if self._passing is None:
+        """Return the folder of downloads: the cache, or a folder that is deleted with this object."""
+        if self._downloads is None:
             cache = cache_folder() / "downloads" / "webdataset"
             try:
                 cache.mkdir(parents=True, exist_ok=True)
-                self._passing = cache if self._keep else Path(tempfile.mkdtemp(prefix="passing-", dir=cache))
+                self._downloads = cache if self._keep else Path(tempfile.mkdtemp(prefix="passing-", dir=cache))
             except OSError as error:
                 raise DataError(
-                    f"{cache} cannot be written: {error.strerror}", "name another cache by GANFORGE_CACHE"
+                    f"{cache} cannot be written: {error.strerror}", "set GANFORGE_CACHE to another folder"
                 ) from error
             if not self._keep:
-                weakref.finalize(self, shutil.rmtree, self._passing, ignore_errors=True)
-        return self._passing
+                weakref.finalize(self, shutil.rmtree, self._downloads, ignore_errors=True)
+        return self._downloads
 
 
 def _download(place: str, path: Path) -> None:
     for wait in (*_WAITS, None):
         try:
-            system, name = fsspec.url_to_fs(place, **_patience(place))
+            system, name = fsspec.url_to_fs(place, **_timeouts(place))
             system.get_file(name, str(path))
         except FileNotFoundError:
-            raise DataError(f"{title(place)}: there is no such shard", "look at data.shards") from None
+            raise DataError(f"{title(place)}: shard not found", "check data.shards") from None
         except ImportError as error:
-            raise DataError(f"{title(place)} cannot be fetched: {error}", "install what it names") from error
-        except Exception as error:  # whatever networks and stores raise
-            if wait is None or isinstance(error, ValueError):  # an address that nobody understands
+            raise DataError(f"{title(place)} cannot be downloaded: {error}", "install the missing package") from error
+        except Exception as error:  # of any network library
+            if wait is None or isinstance(error, ValueError):  # an invalid URL
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise DataError(
-                    f"{title(place)} cannot be fetched: {reason.replace(place, title(place))}",
-                    "try again; with --set data.keep=true no shard is fetched twice",
+                    f"{title(place)} cannot be downloaded: {reason.replace(place, title(place))}",
+                    "try again; --set data.keep=true downloads each shard once",
                 ) from error
             time.sleep(wait)
         else:
             return
 
 
-def _patience(place: str) -> dict[str, Any]:
-    """A transfer may last, as long as something arrives; by default five minutes are all it gets."""
+def _timeouts(place: str) -> dict[str, Any]:
+    """Return fsspec options without a total timeout, which is five minutes by default."""
     if not place.startswith(("http://", "https://")):
         return {}
     from aiohttp import ClientTimeout
