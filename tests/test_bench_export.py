@@ -62,6 +62,7 @@ def check_rows(rows):
 # In Python
 
 
+@pytest.mark.slow
 def test_each_call_gives_what_the_network_gives_for_its_batch(registry, tmp_path):
     players = players_of(registry, {"recipe": "cgan", "generator": {"hidden": "16"}, "discriminator": {"hidden": "16"}})
     generator, data = players.state.average.eval(), players.data.spec
