@@ -65,7 +65,7 @@ def import_everything() -> None:
     import ganforge
     import ganforge.cli
 
-    skipped = ("__main__", "testing", "kit", "onnx", "tensorboard", "inductor")
+    skipped = ("__main__", "testing", "scaffold", "onnx", "tensorboard", "inductor")
     for each in pkgutil.walk_packages(ganforge.__path__, "ganforge."):
         if not any(part in each.name for part in skipped):
             importlib.import_module(each.name)

@@ -136,6 +136,7 @@ def test_fid_equals_the_frechet_distance_computed_independently_in_float64(resul
     assert result.value > 1
 
 
+@pytest.mark.slow
 def test_fid_and_inception_score_equal_what_torch_fidelity_computes_by_itself(torch_file, tmp_path):
     import torch_fidelity
 

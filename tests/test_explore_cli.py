@@ -135,6 +135,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 def test_every_command_repeats_itself_from_its_json(run, here, trained, judged):
     folder = trained("stripes")
     Image.new("RGB", (9, 7), (120, 130, 140)).save(here / "photo.png")

@@ -13,7 +13,7 @@ from ganforge.training.steps import Batch, step_discriminator, step_generator
 
 REGISTRY = Registry.installed()
 IMAGES = DataSpec((1, 8, 8), ("cat", "dog"))
-SMALL = {"width": "4", "hidden": "8"}
+SMALL = {"width": "4", "max_width": "8", "hidden": "8", "z_dim": "8", "w_dim": "8", "mapping_layers": "2"}
 
 # A penalty that asks for something of the discriminator is given it; without it, it says what it lacks.
 NEEDS = {"auxiliary": ("conditioning", "auxiliary"), "semi-supervised": ("conditioning", "joint")}

@@ -583,6 +583,7 @@ def test_files_of_fewer_bits_take_sources_of_float32(parts):
     check_export(parts["Pixelwise"], TorchScriptExporter(precision="bfloat16"), SPEC)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_takes_sources_too(parts):
     check_export(parts["Pixelwise"], OnnxExporter(), SPEC)
 

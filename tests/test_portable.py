@@ -91,7 +91,11 @@ TYPES = {
 TYPES["fixed_noise"] = "float32"
 
 
-@pytest.mark.parametrize(("name", "conditioning"), [*cases()])
+def slow_but(quick):
+    return [pytest.param(*each, marks=() if each == quick else pytest.mark.slow) for each in cases()]
+
+
+@pytest.mark.parametrize(("name", "conditioning"), slow_but(("dcgan", "input")))
 def test_every_generator_is_the_same_in_onnx_runtime(name, conditioning, exported):
     network, report, session = exported(name, conditioning)
     assert report.worst_difference <= TOLERANCE
@@ -116,6 +120,7 @@ def test_every_generator_is_the_same_in_onnx_runtime(name, conditioning, exporte
 
 
 @pytest.mark.parametrize("name", ["stylegan", "stylegan2"])
+@pytest.mark.slow
 def test_drawn_noise_is_what_the_network_draws(name, exported):
     network, _, session = exported(name)
     portable = Portable(network, CLASSES)
@@ -148,6 +153,7 @@ def test_examples_cover_batches_truncations_classes_and_noise():
     assert (coarse + fine).tolist() == [1.0] * 4
 
 
+@pytest.mark.slow
 def test_both_halves_make_the_whole(exported):
     network, _, whole = exported("stylegan2", "input")
     _, _, mapping = exported("stylegan2", "input", "mapping")
@@ -162,6 +168,7 @@ def test_both_halves_make_the_whole(exported):
     )
 
 
+@pytest.mark.slow
 def test_the_file_tells_how_it_is_called_and_keeps_paths_to_itself(exported):
     network, report, session = exported("stylegan", "input")
     texts = session.get_modelmeta().custom_metadata_map
@@ -184,6 +191,7 @@ def test_the_file_tells_how_it_is_called_and_keeps_paths_to_itself(exported):
     assert b".py" not in report.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_equal_weights_give_equal_bytes(exported, tmp_path):
     network, report, _ = exported("dcgan")
     again = OnnxExporter().export(network, card_of(CLASSES), tmp_path / "again.onnx")
@@ -191,6 +199,7 @@ def test_equal_weights_give_equal_bytes(exported, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pggan", "stylegan"])
+@pytest.mark.slow
 def test_a_network_that_grows_is_written_at_its_stage(name, tmp_path):
     network = make(name, growing=True, start_resolution=4 if name == "pggan" else 8, stage_images=10, fade_images=10)
     network.grow(15)
@@ -317,6 +326,7 @@ def test_the_line_that_branches_is_named(tmp_path):
     assert f"{__file__}:{line}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_networks_of_others_are_written_too(tmp_path):
     for network, data in ((Small(), VECTORS), (Truncatable(), VECTORS), (Styled(CLASSES), CLASSES)):
         report = OnnxExporter().export(network.eval(), card_of(data), tmp_path / "model.onnx")

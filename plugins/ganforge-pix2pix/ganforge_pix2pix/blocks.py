@@ -16,7 +16,7 @@ def normalize(kind: Normalization, channels: int) -> nn.Module:
 
 
 def initialize(network: nn.Module) -> None:
-    """Draw convolutions from N(0, 0.02) and scales of normalization from N(1, 0.02), with biases of 0, as in the paper."""
+    """Draw convolutions from N(0, 0.02) and scales of normalization from N(1, 0.02); biases are 0, as in the paper."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(module.weight, 0.0, 0.02)

@@ -43,7 +43,7 @@ ganforge.prepare = function (model) {
 };
 
 /** The `Settings` of the controls. */
-ganforge.config.sources = function () {
+ganforge.settings = function () {
   return {
     seed: readSeed("seed"),
     label: Number(byId("label").value),

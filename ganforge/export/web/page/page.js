@@ -50,7 +50,7 @@ async function drawAll() {
 }
 
 async function drawCurrent() {
-  const settings = ganforge.config.sources();
+  const settings = ganforge.settings();
   const start = performance.now();
   const pixels = await network.draw(settings);
   const time = Math.round(performance.now() - start);
@@ -91,7 +91,7 @@ function choose(seed) {
 }
 
 function markCurrent() {
-  const { seed } = ganforge.config.sources();
+  const { seed } = ganforge.settings();
   for (const tile of tiles) tile.button.ariaPressed = String(tile.seed === seed);
 }
 
@@ -111,7 +111,7 @@ function step() {
 }
 
 function download() {
-  const { seed } = ganforge.config.sources();
+  const { seed } = ganforge.settings();
   byId("picture").toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
