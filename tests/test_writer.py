@@ -347,4 +347,4 @@ def test_a_run_that_diverges_names_a_checkpoint_that_was_still_to_be_written(ima
     record.writer.submit(time.sleep, 0.3)
     record.save()
     state.images = 5
-    assert str(folder.checkpoint_path(0)) in recovery.give_up(record).hint
+    assert str(folder.checkpoint_path(0)) in recovery.divergence_error(record).hint
