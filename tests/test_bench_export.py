@@ -247,7 +247,10 @@ def test_a_build_that_fails_is_told(monkeypatch, tmp_path):
     ("flags", "message"),
     [
         (["--fit"], "--export and --fit are mutually exclusive"),
-        (["--compare", "training.batch=8", "--compare", "training.batch=4"], "--export and --compare are mutually exclusive"),
+        (
+            ["--compare", "training.batch=8", "--compare", "training.batch=4"],
+            "--export and --compare are mutually exclusive",
+        ),
         (["--compare", "nonsense"], "--export and --compare are mutually exclusive"),
         (["--batch", "8"], "--export and --batch are mutually exclusive"),
         (["--precision", "bfloat16"], "--export and --precision are mutually exclusive"),
