@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from ganforge.export.web.plugin import ganforge_exporters
 from PIL import Image
 
 from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, OptionError
+from ganforge.builtin.exporters import ganforge_exporters
 from ganforge.contract.exporter import ExportReport
 from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import to_uint8
@@ -584,5 +584,5 @@ def test_files_of_the_page_name_no_host():
 
 
 def test_the_exporter_is_offered():
-    assert ganforge_exporters() == {"web": web.WebExporter}
+    assert ganforge_exporters()["web"] is web.WebExporter
     assert web.WebExporter.suffix == "-web"
