@@ -137,15 +137,17 @@ def comments(path):
                 yield token.start[0], token.string.lstrip("# ")
 
 
+@cache
 def words():
     """All prose of the files that are done: place and text."""
+    found = []
     for path in filter(is_done, SOURCES):
         for line, text in [*docstrings(path), *help_and_messages(path), *comments(path)]:
-            yield where(path, line), without_code(text)
+            found.append((where(path, line), without_code(text)))
     for path in filter(is_done, PAGES):
-        text = without_code(path.read_text())
-        for paragraph in re.split(r"\n\s*\n", text):
-            yield path.relative_to(ROOT).as_posix(), " ".join(paragraph.split())
+        for paragraph in re.split(r"\n\s*\n", without_code(path.read_text())):
+            found.append((path.relative_to(ROOT).as_posix(), " ".join(paragraph.split())))
+    return found
 
 
 def find(pattern):
