@@ -77,8 +77,8 @@ def judged(monkeypatch):
             num_held_out=3, data_name="painted", data_fingerprint="f" * 64, seed=0, epochs=1,
         )  # fmt: skip
 
-    for module in (obedience, modes):
-        monkeypatch.setattr(module, "open_for_classes", opened)
+    for module in ("conditional", "modes"):
+        monkeypatch.setattr(f"ganforge.evaluation.metrics.{module}.open_for_classes", opened)
 
 
 def accuracy_of(run, count=16):

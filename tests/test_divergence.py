@@ -327,6 +327,7 @@ def test_what_is_no_sign_is_no_warning(row):
 def test_a_generator_that_does_not_learn_and_makes_one_thing_is_told_in_the_log(run, here):
     code, out, err = run(
         "train", "--arch", "mlp", "--data", "ring-8", "--batch", "64", "--images", "16k", "--device", "cpu",
+        "--set", "data.count=2000", "--set", "generator.hidden=32", "--set", "discriminator.hidden=128,128",
         "--engine", "eager", "--set", "training.tick_images=1000", "--set", "optimizer.generator_lr=0",
         "--set", "optimizer.discriminator_lr=0.003", "--set", "discriminator.dropout=0",
     )  # fmt: skip
