@@ -35,9 +35,11 @@ class MovedModules(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Return a spec for an old name."""
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
+        """Warn, and forward attributes to the new module."""
         old, new = module.__name__, MOVED[module.__name__]
         warnings.warn(f"{old} is now {new}; the old path ends with version 0.3", DeprecationWarning, stacklevel=2)
         module.__dict__["__getattr__"] = lambda name: getattr(import_module(new), name)

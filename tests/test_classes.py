@@ -77,7 +77,7 @@ def judged(monkeypatch):
             num_held_out=3, data_name="painted", data_fingerprint="f" * 64, seed=0, epochs=1,
         )  # fmt: skip
 
-    for module in ("conditional", "modes"):
+    for module in ("conditional_accuracy", "modes"):
         monkeypatch.setattr(f"ganforge.evaluation.metrics.{module}.open_for_classes", opened)
 
 

@@ -20,13 +20,6 @@ from ganforge.contract import errors
 
 ROOT = Path(__file__).parent.parent
 
-TO_DO = (
-    "docs/design.md",
-    "docs/reference/",
-    *(f"ganforge/{name}" for name in sorted(each.stem for each in (ROOT / "ganforge").iterdir())),
-)
-"""Beginnings of paths that are still to be rewritten; empty in the end."""
-
 BANNED = (
     # riddles
     r"whoever", r"what it is\b", r"be had\b", r"tells?\b", r"(is|are|was|were) told\b", r"asked for\b", r"in vain\b",
@@ -75,10 +68,6 @@ SOURCES = sorted(
     if "tests" not in path.relative_to(ROOT).parts and not {".venv", "build"} & {*path.parts}
 )
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
-
-
-def is_done(path):
-    return not path.relative_to(ROOT).as_posix().startswith(TO_DO)
 
 
 @cache
@@ -141,10 +130,10 @@ def comments(path):
 def words():
     """All prose of the files that are done: place and text."""
     found = []
-    for path in filter(is_done, SOURCES):
+    for path in SOURCES:
         for line, text in [*docstrings(path), *help_and_messages(path), *comments(path)]:
             found.append((where(path, line), without_code(text)))
-    for path in filter(is_done, PAGES):
+    for path in PAGES:
         for paragraph in re.split(r"\n\s*\n", without_code(path.read_text())):
             found.append((path.relative_to(ROOT).as_posix(), " ".join(paragraph.split())))
     return found
@@ -166,14 +155,12 @@ def test_one_term_per_concept(term):
 
 def test_docstrings_begin_with_a_verb_or_a_noun():
     riddle = re.compile(r"(What|Whoever|How|Whether|Who|Why|See|As given)\b")
-    assert [
-        where(path, line) for path in filter(is_done, SOURCES) for line, text in docstrings(path) if riddle.match(text)
-    ] == []
+    assert [where(path, line) for path in SOURCES for line, text in docstrings(path) if riddle.match(text)] == []
 
 
 def test_help_and_messages_have_short_sentences():
     found = []
-    for path in filter(is_done, SOURCES):
+    for path in SOURCES:
         for line, text in help_and_messages(path):
             for sentence in re.split(r"(?<=[.!?])\s+", text):
                 if len(sentence.split()) > LONGEST:
@@ -189,7 +176,6 @@ def paths_of_commands(command, path=()):
             yield (*path, name)
 
 
-@pytest.mark.skipif(not is_done(ROOT / "ganforge/cli"), reason="the command line is still to be done")
 @pytest.mark.parametrize("command", sorted(paths_of_commands(typer.main.get_command(app))), ids=" ".join)
 def test_flags_show_no_bool(command):
     shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
@@ -199,9 +185,9 @@ def test_flags_show_no_bool(command):
 
 def modules():
     for info in pkgutil.walk_packages(ganforge.__path__, "ganforge."):
-        if is_done(ROOT / info.name.replace(".", "/")) and not info.name.endswith("__main__"):
+        if not info.name.endswith("__main__"):
             yield info.name
-    for path in filter(is_done, sorted((ROOT / "plugins").glob("*/ganforge_*/*.py"))):
+    for path in sorted((ROOT / "plugins").glob("*/ganforge_*/*.py")):
         if path.stem not in ("__init__", "__main__"):
             yield f"{path.parent.name}.{path.stem}"
 

@@ -28,7 +28,7 @@ SERVING = {"device": "cpu", "engine": "eager", "precision": "float32", "layout":
 
 
 class Request(NamedTuple):
-    """What to measure.
+    """Selection of measurements.
 
     Attributes:
         seconds: Approximate time per case.

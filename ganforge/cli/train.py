@@ -108,7 +108,7 @@ def train(
     config: Config = None,
     resume: Annotated[bool, switch("--resume", "Resume a run from its last checkpoint.", RUN)] = False,
     dry_run: Annotated[bool, switch("--dry-run", "Validate and print the configuration, then stop.", RUN)] = False,
-    name: Annotated[str | None, option("--name", "Name of the run folder, after its number.", "NAME", RUN)] = None,
+    name: Annotated[str | None, option("--name", "Name of the run directory, after its number.", "NAME", RUN)] = None,
     out: Out = Path("runs"),
 ) -> None:
     """Train a GAN. Without options, list what can be trained from this folder.

@@ -36,7 +36,7 @@ def say(text: str) -> None:
 
 
 def print_result(text: str) -> None:
-    """Print a result to standard output from the first process; control characters are escaped."""
+    """Print a result to standard output from rank 0; control characters are escaped."""
     if process_rank():
         return
     sys.stdout.write(escape_controls(text, keep="\n\t") + "\n")

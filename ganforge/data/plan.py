@@ -50,6 +50,7 @@ class PackingPlan:
 
     @property
     def is_image(self) -> bool:
+        """True for ``[C, H, W]``."""
         return len(self.shape) == 3
 
     @property

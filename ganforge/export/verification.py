@@ -52,7 +52,7 @@ save_file(outputs, f"{folder}/outputs.safetensors")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a TorchScript file; ``synthesis`` stands for ``mapping`` followed by ``synthesis``.
+    """One call of a TorchScript file; ``synthesis`` means ``mapping`` followed by ``synthesis``.
 
     Attributes:
         method: Name of the method.

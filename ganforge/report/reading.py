@@ -1,4 +1,4 @@
-"""Read a run folder; missing and damaged files are skipped."""
+"""Read a run directory; missing and damaged files are skipped."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RunData:
-    """Content of a run folder; lists are sorted from old to new.
+    """Content of a run directory; lists are sorted from old to new.
 
     Attributes:
-        folder: Run folder.
+        folder: Run directory.
         config: Sections with their settings.
         ticks: Rows of training statistics.
         scores: Rows of scores.
@@ -103,7 +103,7 @@ class RunData:
 
 
 def read_run(folder: RunFolder) -> RunData:
-    """Read a run folder; errors are collected in `RunData.problems`.
+    """Read a run directory; errors are collected in `RunData.problems`.
 
     Raises:
         CheckpointError: The configuration cannot be read.

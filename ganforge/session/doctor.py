@@ -32,7 +32,7 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether no problem was found."""
+        """True if no problem was found."""
         return not (self.broken or self.clashes or self.recipes or self.warnings)
 
 

@@ -123,7 +123,7 @@ def _open_layers(network: nn.Module, model: str, layer: str) -> tuple[str, nn.Mo
     wanted = layer or default
     if not wanted:
         raise OptionError(f"torchvision's {model} ends in no linear layer", f"name one by layer=, such as {names[-2]}")
-    # A module stands for its last operation.
+    # The name of a module means its last operation.
     known = {name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)}
     if wanted not in known:
         raise OptionError(f"torchvision's {model} has no layer '{wanted}'", nearest(wanted, known))

@@ -45,7 +45,7 @@ def open_contenders(names: Sequence[str], out: Path, raw: bool) -> list[Contende
 
 
 def _find(name: str, out: Path) -> Path:
-    """Return the folder of a run, or the named file or folder."""
+    """Return a run directory, or the named file or folder."""
     path = Path(name)
     if name.endswith(".safetensors"):
         return path.parent if path.name == _GENERATOR else path
