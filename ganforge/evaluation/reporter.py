@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ganforge.core.console import progress_bar, say
 
@@ -23,7 +23,7 @@ class Reporter:
     """
 
     progress: Progress = _no_progress
-    log: Callable[[str], None] = field(default=lambda text: None)
+    log: Callable[[str], None] = lambda text: None
 
 
 SILENT = Reporter()
