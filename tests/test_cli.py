@@ -189,7 +189,7 @@ MISTAKES = {
     "zero batch": (["train", "--batch", "0"], "the least is 1"),
     "negative images": (["train", "--images", "-5"], "too small"),
     "zero minutes": (["train", "--minutes", "0"], "too small"),
-    "infinite minutes": (["train", "--minutes", "inf"], "no finite number"),
+    "infinite minutes": (["train", "--minutes", "inf"], "not a finite number"),
     "zero d-steps": (["train", "--d-steps", "0"], "the least is 1"),
     "negative seed": (["train", "--seed", "-1"], "the least is 0"),
     "negative resolution": (["train", "--resolution", "-8"], "too small"),
@@ -279,7 +279,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, here, image_folder, few_avat
     ("arguments", "message"),
     [
         (["--truncation", "0.5"], "cannot be truncated"),
-        (["--truncation", "nan"], "no finite number"),
+        (["--truncation", "nan"], "not a finite number"),
         (["--class", "bird"], "class not found"),
         (["--class", "2"], "class not found"),
         (["--class", "²"], "class not found"),

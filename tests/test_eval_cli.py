@@ -280,7 +280,7 @@ def test_only_published_inception_weights_give_fid(place, run, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ([], "no metric was named - choose of: --fid, --fid-infinity, --kid"),
+        ([], "no metric was named - choose from: --fid, --fid-infinity, --kid"),
         (["--is"], "is no classifier - leave --is out"),
         (["--kid", "--samples", "31"], "--samples 31: fakes has 30 images"),
         (["--kid", "--samples", "1"], "--samples: 1 is too small"),
@@ -331,7 +331,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(place, run, monkeypatch
         shown.clear()
         code, _, err = run("eval", *flags)
         assert code == 0, err
-        assert "cannot be written" in " ".join(err.split())
+        assert "is not writable" in " ".join(err.split())
         assert sum(shown) == 70
     assert [row["value"] for row in rows_in(place)] == [expected["value"]] * 3
 

@@ -372,11 +372,11 @@ def test_a_run_grows_and_each_layer_learns_from_its_stage_on(images, tmp_path):
     [
         (
             ["discriminator.stage_images=30"],
-            "the generator after 20, 40, 60, 80 images; the discriminator after 30, 50",
+            "generator after 20, 40, 60, 80 images; discriminator after 30, 50",
         ),
-        (["discriminator.start_resolution=8"], "the discriminator after 20, 40 images"),
-        (["generator.growing=false"], "the generator never; the discriminator after 20"),
-        (["discriminator.growing=false"], "80 images; the discriminator never"),
+        (["discriminator.start_resolution=8"], "discriminator after 20, 40 images"),
+        (["generator.growing=false"], "generator never; discriminator after 20"),
+        (["discriminator.growing=false"], "80 images; discriminator never"),
     ],
 )
 def test_players_that_grow_apart_are_refused_before_the_run_starts(settings, message):

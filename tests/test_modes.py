@@ -470,6 +470,6 @@ def test_flags_that_do_not_go_together_are_refused(run, here):
         (["--modes", "--split", "held-out"], "--split held-out: --modes does not use it"),
         (["--modes", "--classifier", "x"], "ring-8 needs none"),
         (["--fid"], "ring-8 holds vectors"),
-        ([], "no metric was named - choose of: --fid, "),
+        ([], "no metric was named - choose from: --fid, "),
     ):
         assert said in mistake(*run("eval", *flags)[::2])

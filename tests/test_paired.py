@@ -646,7 +646,7 @@ def test_it_is_not_compared_with_data_that_bring_no_sources(there, run, extracto
         Image.fromarray(noise(index, 8, 8).numpy()).save(tmp_path / "photos" / f"{index}.png")
     flags = ["--kid", "--extractor", extractor, "--samples", "20", "--data", tmp_path / "photos", "--split", "all"]
     said = mistake(*run("--plugin", "pairs.py", "eval", RUN, *flags))
-    assert "makes images of others, 8x8 with 1 channel, and those of photos come with none" in said
+    assert "takes source images of 8x8 with 1 channel, photos has none" in said
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_schedule_is_saved_as_it_is_written(text):
 
 @pytest.mark.parametrize("text", ["quick:1:2:3k", "linear:1:2", "linear:1:2:0", "cosine:1:x:5", "cosine:1:2:3:4", "x"])
 def test_another_form_is_refused_with_an_example(text):
-    with pytest.raises(OptionError, match="no number or schedule .*cosine:10:1:500k"):
+    with pytest.raises(OptionError, match="not a number or schedule .*cosine:10:1:500k"):
         coerce(text, Schedule, "regularizers.r1.weight")
 
 

@@ -212,7 +212,7 @@ def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
         "seconds_ticked": 1.0, "generator": {"generator": generator, "data": made_for},
     }  # fmt: skip
     save_tensors(folder.checkpoint_path(720), state.tensors(), card)
-    result = discriminator_accuracy.measure(TrainedRun(folder, state.average, {}, packed, None, registry), Request())
+    result = discriminator_accuracy.measure(TrainedRun(folder, state.ema, {}, packed, None, registry), Request())
     found = result.found
     assert found.accuracy == 1.0
     assert found.by_class == {"cat": 1.0, "dog": 1.0, "owl": 1.0}

@@ -109,7 +109,7 @@ def test_the_first_signal_waits_for_the_step_and_the_second_goes_to_the_handler_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_before_the_first_step_ends_the_command_in_one_line(run, here, image_folder, monkeypatch, number):
     before = signal.signal(number, lambda *_: None)
-    monkeypatch.setattr("ganforge.session.trainer.open_data", lambda *_, **__: signal.raise_signal(number))
+    monkeypatch.setattr("ganforge.session.trainer.open_configured", lambda *_, **__: signal.raise_signal(number))
     try:
         code, _, err = run("train", "--data", image_folder, *SMALL)
     finally:

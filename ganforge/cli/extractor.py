@@ -39,7 +39,7 @@ def train(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train a small classifier whose features ganforge eval --extractor compares.
+    """Train a small classifier whose features `ganforge eval --extractor` compares.
 
     The cache holds one classifier per data set, with 3 epochs and seed 0; other values require --to. A cached
     classifier is not trained again.
