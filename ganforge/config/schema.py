@@ -54,7 +54,7 @@ class TrainingConfig:
     """Training settings; durations in real images shown to the discriminator."""
 
     batch: int = setting(64, "images per step", least=1)
-    d_steps: int = setting(1, "discriminator steps per generator step", least=1)
+    d_steps: int = setting(1, "discriminator steps per generator step", least=1, most=1000)
     images: int | None = setting(None, "images to train on", least=1)
     minutes: float | None = setting(None, "minutes to train for", above=0)
     seed: int = setting(0, "random seed", least=0)
