@@ -121,3 +121,12 @@ def test_names_of_parts_in_the_docs_exist():
 def test_the_version_is_in_the_changelog_or_not_yet_released():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert f"[{ganforge.__version__}]" in text or "[Unreleased]" in text
+
+
+@pytest.mark.parametrize("page", ["contributing.md", "design.md", "decisions.md"])
+def test_paths_that_a_page_for_contributors_names_exist(page):
+    text = (ROOT / "docs" / page).read_text()
+    named = re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py|\.md)?)`", text)
+    places = [ROOT, ROOT / "ganforge", ROOT / "docs"]
+    assert named
+    assert not [each for each in named if not any((place / each).exists() for place in places)]

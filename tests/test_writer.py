@@ -145,7 +145,9 @@ def test_a_keyboard_interrupt_does_not_wait_for_long_and_drops_what_was_not_begu
     assert done == []
 
 
-@pytest.mark.parametrize("body", ["[time.sleep(0.1) for _ in range(1000)]", "pass"], ids=["in the block", "while waiting"])
+@pytest.mark.parametrize(
+    "body", ["[time.sleep(0.1) for _ in range(1000)]", "pass"], ids=["in the block", "while waiting"]
+)
 def test_an_interrupted_process_ends_though_a_file_cannot_be_written_for_ever(body):
     code = (
         "import os, signal, time\nfrom ganforge.training.recording.background_writer import Writer\n"

@@ -71,7 +71,7 @@ def spread_interval(value: float, draws: Sequence[float], *, level: float = 0.95
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
-    """Return Student's interval of the mean of independent, normal values, such as runs of several seeds."""
+    """Return Student's interval of the mean of independent values, such as scores of seeds or of images."""
     _check_level(level)
     if len(values) < 2:
         raise DataError(f"an interval over {len(values)} value{'s' * (len(values) != 1)}", "2 or more are needed")
