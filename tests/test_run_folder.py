@@ -390,6 +390,7 @@ def test_whatever_is_printed_is_escaped_and_ordinary_names_stay(capsys):
 def test_text_in_html_is_escaped():
     assert escape_html("<\x1b\ud800\u202e'\n") == "&lt;\\x1b\\ud800\\u202e&#x27;\n"
     assert escape_controls("\ud800\x00\x7f\x85\u2028") == r"\ud800\x00\x7f\x85\u2028"
+    assert escape_controls("\ufeff\u200b\u2060") == r"\ufeff\u200b\u2060"
 
 
 def test_the_message_of_a_broken_plugin_is_escaped(run, monkeypatch):
