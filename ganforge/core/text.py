@@ -6,7 +6,7 @@ import html
 import re
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
-"""C0 and C1 controls, line and paragraph separators, bidirectional formatting, invisible characters, lone surrogates."""
+"""C0 and C1 controls, separators of lines, bidirectional formatting, invisible characters, lone surrogates."""
 
 
 def escape_controls(text: str, keep: str = "") -> str:
