@@ -87,6 +87,11 @@ STANDS_FOR = {
     r"--format NAME": "--format safetensors",
     r"--extractor NAME": "--kid --extractor classifier",
     r"--log NAME(\[:option=value\])?": "--log tensorboard",
+    r"--(generator|discriminator) NAME": r"--\1 dcgan",
+    r"--loss NAME": "--loss hinge",
+    r"--reg NAME": "--reg r1",
+    r"--data NAME": "--data avatars",
+    r"--augment NAME": "--augment flip",
     r"info NAME": "info dcgan",
 }
 """What is put in the place of words in capitals."""

@@ -406,7 +406,7 @@ def test_every_control_has_a_name_and_news_are_announced(open_page):
     )
     assert page.run(nameless) == []
     assert page.find("#status").get_attribute("aria-live") == "polite"
-    assert "12,345 images" in page.text("#source")
+    assert "12,345 training images" in page.text("#source")
     assert "1.2.3" in page.text("footer")
 
 
