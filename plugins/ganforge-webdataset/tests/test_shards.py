@@ -308,5 +308,5 @@ def test_a_bad_picture_is_named_or_left_out(tmp_path):
     assert told.stderr.startswith("error: x.tar/09.png: this is a web page")
     told = subprocess.run([*words, "packed", "--skip-bad"], capture_output=True, text=True, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
-    assert "left out 2 of 20" in told.stderr
+    assert "skipped 2 of 20" in told.stderr
     assert "x.tar/07.png: cannot be decoded" in told.stderr
