@@ -130,3 +130,11 @@ def test_paths_that_a_page_for_contributors_names_exist(page):
     places = [ROOT, ROOT / "ganforge", ROOT / "docs"]
     assert named
     assert not [each for each in named if not any((place / each).exists() for place in places)]
+
+
+def test_modules_that_have_moved_are_where_the_page_says():
+    text = (ROOT / "docs/reference/moved.md").read_text()
+    rows = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", text.partition("## Names")[0], re.MULTILINE)
+    assert len(rows) > 90
+    paths = [ROOT.joinpath("ganforge", *now.split(".")) for _, now in rows]
+    assert not [path for path in paths if not (path.is_dir() or path.with_suffix(".py").exists())]

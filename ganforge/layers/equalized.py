@@ -85,8 +85,8 @@ class EqualizedConv2d(nn.Module):
 def _widening(kernel_size: int, resample: str) -> Tensor:
     """Return the matrix ``[kernel_size^2, (kernel_size + 1)^2]`` that turns a kernel into the resampling kernel.
 
-    Each pixel meets the kernel at two neighboring places along an axis: the sum of both is one kernel. Its mean over 2
-    x 2 pixels halves maps; a transposed convolution, which doubles them, applies it mirrored.
+    Upsampling covers each pixel by the kernel at two neighboring positions along an axis; their sum is one kernel. Its
+    mean over 2 x 2 pixels halves maps. A transposed convolution, which doubles maps, applies it mirrored.
     """
     kernels = torch.eye(kernel_size**2).view(-1, kernel_size, kernel_size)
     wide = pad(kernels, (1, 1, 1, 1))
