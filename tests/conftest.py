@@ -41,7 +41,7 @@ def own_folders(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def few_avatars(monkeypatch):
-    """Avatars are few where nobody says how many, as ten thousand take long to draw."""
+    """The default number of avatars is small, because ten thousand take long to draw."""
     monkeypatch.setitem(Avatars.__init__.__kwdefaults__, "count", 64)
 
 
@@ -61,7 +61,7 @@ def fresh_verification(monkeypatch):
 
 @pytest.fixture
 def image_folder(tmp_path) -> Path:
-    """Forty grey-blue 16 x 16 PNGs in two classes."""
+    """Forty gray-blue 16 x 16 PNGs in two classes."""
     from PIL import Image
 
     source = np.random.default_rng(0)

@@ -34,7 +34,7 @@ class Case:
 
     Attributes:
         kind: The metric that is measured, as its flag is called.
-        title: What it is, in words.
+        title: Description.
         draw: Gives the measured values of one repetition.
     """
 
@@ -45,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What was found of one metric in one situation.
+    """Coverage of one metric in one situation.
 
     Attributes:
         metric: Its name.
@@ -162,7 +162,7 @@ def measure(case: Case, repetitions: int, seed: int = 0) -> Iterator[Coverage]:
 def count_false_bests(
     metric: str, pairs: int, *, dims: int = 8, reals: int = 2000, fakes: int = 1000, seed: int = 1
 ) -> dict[str, int]:
-    """How many of so many pairs of equal generators have a best, by the name of the metric."""
+    """Numbers of pairs of equal generators with a false best, by metric."""
     source, counts = torch.Generator().manual_seed(seed), {}
     for _ in range(pairs):
         real = torch.randn(reals, dims, generator=source)

@@ -3,7 +3,7 @@
 Operations that change what lies under ``runs/`` are counted in all threads and in native code: open for writing, write,
 truncate, fsync, rename, unlink, mkdir, rmdir, chmod and touch. For each of them and each fault, a small run is carried
 out until that operation, which is broken; then the command is given again without a fault, and all files are compared
-with those of a run that nobody disturbed.
+with those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from forking import (
 
 FAULTS = {"killed": KILL, "torn": TEAR, "ENOSPC": FULL, "EIO": BROKEN_ONCE, "EIO for good": BROKEN}
 """The process is killed before the operation; killed in the middle of a write; the disk is full from then on; the
-operation fails; it and all after it fail. A full disk writes half of what it is given, and still removes files."""
+operation fails; it and all after it fail. A full disk writes half of a buffer, and still removes files."""
 
 TRAIN = (
     "train --arch dcgan --data ../photos --resolution 16 --batch 8 --device cpu --engine eager --precision float32 "
@@ -58,10 +58,10 @@ COMMANDS = {
     "explore": "explore walk --from-seeds 1,2 --steps 2 --device cpu",
     "export": "export --torchscript",
 }
-"""What is broken. `resume` goes on with a run of 48 images, those below it start from a whole run."""
+"""Commands whose operations are broken. `resume` starts from a run of 48 images, those below it from a finished run."""
 
 DECORATION = ("training.gif", "samples/")
-"""What a run may lack if it told so and ended well."""
+"""Files that a run may lack if it reported so and ended with exit code 0."""
 
 SECONDS = 120
 """Time limit of a command."""
@@ -89,7 +89,7 @@ def act(command: str, number: int = -1, fault: int = NONE, trace: Path | None = 
 
 
 class Laboratory:
-    """Runs that nobody disturbed, and what their commands do.
+    """Undisturbed runs, and the operations of their commands.
 
     Args:
         root: A folder for everything.
@@ -126,7 +126,7 @@ class Laboratory:
         return trace.read_text().splitlines()
 
     def check(self, case: Case) -> tuple[Case, str, str, list[str]]:
-        """Break one operation and mend what came of it.
+        """Break one operation, then run the command again without a fault.
 
         Returns:
             The case, the operation, how the broken command ended, and what is wrong.
@@ -189,7 +189,7 @@ def compare(folder: Path, whole: Path) -> list[str]:
 
 
 def are_alike(ours: Path, theirs: Path, name: str) -> bool:
-    """Whether files have the same lines but for dates; a command that is given again may add a line again."""
+    """True if files have equal lines apart from dates; a repeated command may add a line again."""
     return len({frozenset(DATE.sub(b"", (run / name).read_bytes()).split(b"\n")) for run in (ours, theirs)}) == 1
 
 

@@ -74,7 +74,7 @@ def import_everything() -> None:
 
 @dataclass(frozen=True)
 class Done:
-    """How a child ended.
+    """Result of a child process.
 
     Attributes:
         code: Exit code; negative for a signal.
@@ -171,7 +171,7 @@ def call_main(arguments: Iterable[object]) -> int:
 
 
 def run_forked(command: list[str], **options: object) -> SimpleNamespace:
-    """Stand in for `subprocess.run` of a fresh interpreter with a script: a fork, which need not import torch anew."""
+    """Replace `subprocess.run` of a new interpreter with a script by a fork, which has torch imported already."""
     script, arguments = command[command.index("-c") + 1], command[command.index("-c") + 2 :]
 
     def act() -> None:

@@ -1,4 +1,4 @@
-"""What the fuzzers share: how many inputs, a guard against hangs and hunger, and a command line that must not fail.
+"""Base of the fuzzers: number of inputs, limits of time and memory, and a command line that must not fail.
 
 ``GANFORGE_FUZZ=2000 pytest tests/test_fuzz_*.py`` gives each of them 2000 inputs, always the same ones.
 """
@@ -20,11 +20,11 @@ SECONDS = 60
 """After which an input counts as one that hangs."""
 
 ROOM = 4 << 30
-"""Bytes of address space beyond what the process has; whoever asks for more is refused, so no machine suffers."""
+"""Bytes of address space beyond those of the process; larger allocations fail."""
 
 
 def fuzz(default):
-    """How a fuzzer runs: so many inputs unless GANFORGE_FUZZ says otherwise, without chance and without a deadline."""
+    """Settings of a fuzzer: number of inputs, unless GANFORGE_FUZZ sets it; deterministic, without a deadline."""
     return settings(
         max_examples=int(os.environ.get("GANFORGE_FUZZ", default)),
         derandomize=True,
@@ -101,7 +101,7 @@ NUMBERS = st.one_of(
     st.integers().map(str),
     st.floats().map(str),
 )
-"""Numbers as a user might write them, and as nobody would."""
+"""Numbers as a user writes them, and absurd ones."""
 
 _WORDS = ["a b", "a\nb", "a\x1b[31mb", "\ud800", "\udcff", "\u2028", "a\x85b", "a\x00b", "x" * 300, "y" * 10_000, " "]
 
@@ -112,7 +112,7 @@ WORDS = st.one_of(
     # Without slashes: what is written stays in the folder of the test.
     st.text(st.characters(exclude_characters="/"), max_size=12),
 )
-"""Words that nobody expects."""
+"""Unexpected words."""
 
 
 HOSTILE_JSON = [

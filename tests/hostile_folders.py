@@ -1,4 +1,4 @@
-"""Makes run folders that somebody might send in bad faith: real ones with links, devices, crafted names and values.
+"""Makes malicious run directories: real ones with links, devices, crafted names and values.
 
 `Forger.forge` gives the same folder for the same seed and index.
 """
@@ -41,7 +41,7 @@ NUMBERS: list[Any] = [
     0, -1, 1, 2, 0.5, -0.0, 1e-320, 1e308, -1e308, 2**31, 2**63, -(2**63) - 1, 2**64, 10**12, 10**18, 10**30,
 ]  # fmt: skip
 RAW = ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1" + "0" * 400, "9" * 5000, "[" * 100_000, '"\\ud800"', "-"]
-"""What no `json.dumps` writes."""
+"""JSON that `json.dumps` never writes."""
 
 NAMES = [
     "1e9", "-1", "+5", "0", "000000000", "999999999", "9" * 18, "9" * 200, "²", "٣٤", "..", ". .", " 1", "1 ", "nul",
@@ -142,7 +142,7 @@ CONTENTS: dict[str, bytes] = {
     "a long line": b'{"images": 16, "x": "' + b"x" * 5_000_000 + b'"}\n',
     "many keys": ("{" + ",".join(f'"k{number}": {number}' for number in range(50_000)) + "}\n").encode(),
 }
-"""What lies in a file instead of what should."""
+"""Wrong content of a file."""
 
 
 class Forger:
@@ -161,7 +161,7 @@ class Forger:
         """Make a folder for one command: a run to be used, and what it must not touch.
 
         Args:
-            place: A folder that is not there yet. It gets ``canary``, with private files, and ``runs``.
+            place: A new folder. It gets ``canary``, with private files, and ``runs``.
             index: Number of the run.
 
         Returns:
@@ -207,7 +207,7 @@ def rename(run: Path, source: random.Random) -> tuple[Path, str]:
 
 
 class Forgery:
-    """A run folder that is being made hostile.
+    """A run directory that is made hostile.
 
     Args:
         run: The folder.
@@ -341,7 +341,7 @@ class Forgery:
         return f"{path.relative_to(self.run).as_posix()!r} is there, a {how}"
 
     def value(self) -> Any:
-        """Something that nobody expects in JSON."""
+        """An unexpected JSON value."""
         kind = self.source.randrange(9)
         if kind == 0:
             paths = [self.canary, self.canary / "run", self.canary / "secret.txt", self.canary / "run/config.json"]

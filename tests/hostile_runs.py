@@ -1,4 +1,4 @@
-"""Uses run folders of strangers, and proves that they can do no harm: ``python tests/hostile_runs.py --folders 2000``.
+"""Uses hostile run directories, and checks that they do no harm: ``python tests/hostile_runs.py --folders 2000``.
 
 Each folder of `hostile_folders` goes through every command that takes a run, in a child of its own. Files beside the
 folder must be as before and not be opened; nothing is written elsewhere and no program started; the command ends within
@@ -40,7 +40,7 @@ COMPLETION = {
     "pictures": ["eval --modes --samples 16", "sample --count 2", "explore walk --from-seeds 1,2 --steps 2"],
     "points": ["eval --modes --samples 16", "sample --count 2"],
 }
-"""What is done with them before, besides export and report."""
+"""Commands that run on them before, besides export and report."""
 
 COMMANDS = {
     "report": "report RUN",
@@ -50,7 +50,7 @@ COMMANDS = {
     "export": "export RUN --torchscript",
     "explore": "explore walk RUN --from-seeds 1,2 --steps 2 --device cpu",
 }
-"""What hostile folders are given to; RUN is the folder."""
+"""Commands for hostile folders; RUN is the folder."""
 
 SECONDS = 10
 """Of CPU time; what waits without computing has three times as long."""
@@ -70,7 +70,7 @@ OWN = (
     "/dev/shm/",
     "/dev/urandom",
 )
-"""What may be opened by anybody."""
+"""Paths that every command may open."""
 
 CHANGES = {
     *(f"os.{name}" for name in ("rename", "remove", "rmdir", "mkdir", "link", "symlink", "truncate", "chmod", "chown")),
@@ -106,7 +106,7 @@ def watch(place: Path, run: Path, report: Path) -> None:
 
 
 def paths_of(event: str, arguments: tuple[Any, ...]) -> list[str]:
-    """The paths that an audit event tells of, without links and each on one line."""
+    """Paths of an audit event, without links and each on one line."""
     two = event in ("os.rename", "os.link", "shutil.move")
     if event == "os.symlink":  # its first argument is the target
         arguments = arguments[1:]
@@ -133,7 +133,7 @@ def paths_of(event: str, arguments: tuple[Any, ...]) -> list[str]:
 
 
 def judge(lines: list[str], place: Path, run: Path) -> list[str]:
-    """What a command did that it must not."""
+    """Forbidden actions of a command."""
     root, own = str(place), str(run).replace("\n", "?")
     free = (
         own,
@@ -247,7 +247,7 @@ def find_frame(err: str) -> str:
 
 
 def name_cause(wrong: str) -> str:
-    """What findings of one cause have in common."""
+    """Common part of the findings of one cause."""
     if place := re.search(r"\[ganforge/.*\]$", wrong):
         return f"{re.sub(r':.*', '', wrong.removeprefix('traceback: '))} {place[0]}"
     if " canary/" in wrong:

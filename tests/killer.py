@@ -1,7 +1,7 @@
 """Kills training again and again, and proves that nothing is lost: ``python tests/killer.py --kills 100``.
 
 Each run is killed by SIGKILL while it starts, packs, trains and writes, is resumed, and is killed again, until it comes
-to its end; then its files are compared with those of a run that nobody disturbed. Half of the kills come at a moment
+to its end; then its files are compared with those of an undisturbed run. Half of the kills come at a moment
 drawn uniformly over a run's duration, half when a certain file appears.
 """
 
@@ -66,13 +66,13 @@ AIMS = {
     "the best generator": ("runs/*/generator-best.safetensors", 1),
     "the animation": ("runs/*/training.gif", 1),
 }
-"""What to wait for: places where something new must appear, and for the how many-th of them at most."""
+"""Moments of kills: patterns of a new file, and the largest number of such files to wait for."""
 
 MOMENTS = ("starting", "packing", "before the first checkpoint", "while writing", "between")
-"""What a run was at when it was killed."""
+"""Stages of a run in which it was killed."""
 
 TIMES = ("seconds", "seconds_ticked", "images_per_second", "picture")
-"""What two equal runs differ by."""
+"""Differences that two equal runs may have."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Place:
     root: Path
 
     def folder(self) -> Path | None:
-        """The run's folder, if it can be resumed."""
+        """The run directory, if it can be resumed."""
         found = sorted(self.root.glob("runs/*/config.json"))
         return found[-1].parent if found else None
 
     def drafts(self) -> set[Path]:
-        """What is being made, or was when a process was killed."""
+        """Drafts of running and of killed processes."""
         return {path for pattern in DRAFTS for path in self.root.glob(pattern)}
 
     def state(self) -> dict[Path, int]:
@@ -96,7 +96,7 @@ class Place:
 
 
 def start(place: Place, photos: Path, configuration: str, images: int) -> subprocess.Popen[bytes]:
-    """Begin a run, or go on with it, as a user would."""
+    """Start a run, or resume it, as a user would."""
     command = [sys.executable, "-m", "ganforge", "train"]
     if place.folder():
         command += ["--resume"]
@@ -145,7 +145,7 @@ def kill(process: subprocess.Popen[bytes]) -> bool:
 
 
 def name_moment(place: Place, drafts: set[Path], state: dict[Path, int]) -> str:
-    """What a process was at when it was killed, by what there was before it and what there is now."""
+    """Stage in which a process was killed, from the files before it and now."""
     new = place.drafts() - drafts
     metrics = [path for path in place.state() if path.name == "metrics.jsonl"]
     if any(path.parent.name == "data" for path in new):
@@ -158,7 +158,7 @@ def name_moment(place: Place, drafts: set[Path], state: dict[Path, int]) -> str:
 
 
 def compare(place: Place, whole: Place) -> list[str]:
-    """In what a run differs from the one that nobody disturbed, and what a killed process left."""
+    """Differences of a run from the undisturbed one, and leftovers of a killed process."""
     ours, theirs = place.folder(), whole.folder()
     if ours is None or theirs is None:
         return ["no run found"]
@@ -167,7 +167,7 @@ def compare(place: Place, whole: Place) -> list[str]:
 
 
 def compare_folders(ours: Path, theirs: Path) -> list[str]:
-    """In what a run's folder differs from another's, but for times, what tells of sittings, and older checkpoints."""
+    """Differences of two run directories, apart from times, records of sessions, and older checkpoints."""
     files = [{str(path.relative_to(folder)) for path in list_files(folder)} for folder in (ours, theirs)]
     found = [
         f"{name} is {'not to be there' if name in files[0] else 'missing'}" for name in sorted(files[0] ^ files[1])
@@ -199,7 +199,7 @@ def read_rows(path: Path) -> list[dict[str, object]]:
 
 
 def are_equal(first: Path, second: Path) -> bool:
-    """Whether two checkpoints hold the same tensors and the same card, but for times."""
+    """True if two checkpoints have equal tensors and cards, apart from times."""
     (ours, our_card), (theirs, their_card) = read_tensors(first), read_tensors(second)
     if ours.keys() != theirs.keys() or any(not torch.equal(ours[name], theirs[name]) for name in ours):
         return False
@@ -220,7 +220,7 @@ def draw_photos(folder: Path) -> None:
 def run_all(
     root: Path, configurations: list[str], kills: int, images: int, seed: int
 ) -> tuple[Counter[str], list[str]]:
-    """Kill as often as asked for.
+    """Kill the given number of times.
 
     Returns:
         How often at which moment, and how many runs came to their end under ``runs``; and what went wrong.
@@ -265,7 +265,7 @@ def run_all(
 
 
 def main() -> int:
-    """Kill, and tell what came of it."""
+    """Kill runs, and print the results."""
     parser = argparse.ArgumentParser(description="Kills training again and again, and proves that nothing is lost.")
     parser.add_argument("--kills", type=int, default=100, help="how often")
     parser.add_argument("--images", type=int, default=800, help="length of a run")

@@ -109,7 +109,7 @@ class LeastSquares(Loss):
 
 
 class Squares:
-    """Grey squares, each with its label."""
+    """Gray squares, each with its label."""
 
     class_names = ("dark", "light")
 

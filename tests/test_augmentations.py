@@ -162,7 +162,7 @@ def test_a_policy_is_followed_in_its_order_and_must_not_be_empty(monkeypatch):
 
 
 class Given:
-    """Draws that were written down beforehand, in the order in which they are asked for."""
+    """Prepared random numbers, returned in order."""
 
     p = torch.tensor(1.0)
 
@@ -275,7 +275,7 @@ def test_sampling_agrees_with_the_librarys():
     assert torch.allclose(ada._warp(images, matrix), expected, atol=1e-12)
 
 
-# ADA: colours.
+# ADA: colors.
 
 PLAIN = {"brightness": 0.0, "contrast": 0.0, "flip": 0.0, "hue": 0.0, "saturation": 0.0}
 

@@ -91,7 +91,7 @@ def test_what_was_prepared_is_gathered_on_a_thread_and_only_once(monkeypatch):
     monkeypatch.setattr(PackedData, "gather", watched)
     feed = PrefetchingFeeder(pixels(), CPU)
     feed.prepare(torch.tensor([1, 2]))
-    feed.fetch(torch.tensor([4]))  # another one, such as the labelled, does not disturb it
+    feed.fetch(torch.tensor([4]))  # another one, such as the labeled, does not disturb it
     examples, _ = feed.fetch(torch.tensor([1, 2]))
     assert torch.equal(examples, pixels().examples[1:3])
     assert sorted(thread is threading.main_thread() for thread in threads) == [False, True]

@@ -1,4 +1,4 @@
-"""What bench counts agrees with closed forms, and what it prints with what it measured."""
+"""Counts of bench agree with closed forms, and printed values with measured ones."""
 
 import copy
 import json

@@ -148,7 +148,7 @@ print(json.dumps({{"calls": 10, "seconds": [turn, turn + 1, turn + 2], "batch": 
 
 @pytest.fixture
 def fake(tmp_path):
-    """A program that writes down what it is given, takes longer from call to call, and fails for ``.pt2``."""
+    """A program that records its arguments, takes longer from call to call, and fails for ``.pt2``."""
     program, log = tmp_path / "program", tmp_path / "log"
     program.write_text(FAKE.format(python=sys.executable, log=log))
     program.chmod(0o755)

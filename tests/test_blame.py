@@ -1,4 +1,4 @@
-"""What a part raises in mid-run is one line that names part and plugin."""
+"""An exception of a part during a run is one line that names part and plugin."""
 
 import asyncio
 

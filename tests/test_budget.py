@@ -8,7 +8,7 @@ NEED = "recognizable results need about 1,000 steps"
 
 
 def watch(training, *steps, before=(0, 0.0)):
-    """What is said of a run of these steps, each images and seconds so far: before its end, and at it."""
+    """Messages of a run with these steps, each images and seconds so far: before its end, and at it."""
     said = []
     watcher = BudgetCallback(training, *before, said.append)
     for step in steps:

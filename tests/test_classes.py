@@ -1,4 +1,4 @@
-"""How well labels are obeyed and which classes are covered, against generators and classifiers that are known."""
+"""Conditional accuracy and mode coverage of known generators and classifiers."""
 
 import json
 import math
@@ -26,7 +26,7 @@ NAMES = tuple("abcdefgh")
 
 
 class Levels(nn.Module):
-    """Reads the class of a grey image from its brightness."""
+    """Reads the class of a gray image from its brightness."""
 
     def __init__(self, num_classes):
         super().__init__()
@@ -192,7 +192,7 @@ def test_an_unconditional_generator_is_counted_too(judged):
 
 
 def test_shares_of_attributes_stand_beside_those_of_the_data(judged):
-    # Whoever should have glasses (4 to 7) has none.
+    # Classes with glasses (4 to 7) are drawn without.
     run = painted_run(counts=(5, 5, 5, 5, 0, 0, 0, 20), confused={7: 3}, dataset=Avatars(count=1))
     shares = {each.name: each for each in modes_of(run).attributes}
     assert {name: each.data for name, each in shares.items()} == {"smile": 0.75, "hat": 0.75, "glasses": 0.5}

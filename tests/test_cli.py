@@ -402,7 +402,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
         assert not any("optimizer/" in name for name in start)  # only weights are taken over
         assert (card["images"], card["rollbacks"]) == (0, 0)
         assert Path(folder.read_config()["training"]["init_from"]).is_absolute()
-    code, out, err = run("train", "--resume", "--images", "32")  # goes on where it is, and does not begin anew
+    code, out, err = run("train", "--resume", "--images", "32")  # resumes in its directory instead of a new one
     assert code == 0, err
     assert "initialized from" not in err
 

@@ -132,7 +132,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
 
 
 def test_what_is_no_file_or_too_large_is_not_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # nobody writes to it, so reading it would never end
+    os.mkfifo(tmp_path / "pipe")  # a pipe without a writer, so reading it would block
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
     for name in ("pipe", "large", "."):

@@ -94,7 +94,7 @@ def build(source, folder, *options) -> None:
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory) -> Path:
-    """The folder of all programs: every warning is an error, and memory and undefined behaviour are watched."""
+    """The folder of all programs: every warning is an error, and memory and undefined behavior are watched."""
     folder = tmp_path_factory.mktemp("build")
     options = ["-DGANFORGE_WERROR=ON", "-DGANFORGE_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
     options += ["-DCMAKE_CXX_FLAGS_DEBUG=-O0", f"-DONNXRUNTIME_ROOT={ONNXRUNTIME_ROOT}"]
@@ -433,7 +433,7 @@ fixed_noise: 1 0.5
 
 
 class ClosedForm(nn.Module):
-    """What a file of tensors alone takes, each of which can be seen in what it gives."""
+    """A model with tensor arguments alone, each of which changes the output."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What changed since a run began is said in words, as far as the run wrote it down."""
+"""Changes of the data since a run began are described, as far as the run recorded them."""
 
 from dataclasses import replace
 

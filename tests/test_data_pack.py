@@ -1,4 +1,4 @@
-"""All examples come to one form; packed once, they are found again; whoever breaks the contract is named."""
+"""All examples get one form; packed once, they are found again; data sets that break the contract are named."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ def images_of(data):
 
 
 class Listed(Dataset):
-    """Yields what it is given, and counts how often."""
+    """Yields its items, and counts accesses."""
 
     def __init__(self, items, class_names=(), key=None):
         self.items, self.class_names, self.key, self.calls = items, class_names, key, 0
@@ -192,7 +192,7 @@ def test_large_images_on_several_threads_keep_their_order(tmp_path, monkeypatch)
 
 
 def most_at_once(pixels):
-    """How many threads work at the same time on images of so many pixels."""
+    """Number of threads that work at the same time on images of this size."""
     at_work, most, lock = 0, 0, threading.Lock()
 
     def work(indices):
@@ -237,7 +237,7 @@ def test_whole_batches_are_fetched_where_they_are_offered():
 
 
 class Headed(Listed):
-    """Examples whose sizes are told by headers."""
+    """Examples whose sizes are in headers."""
 
     def __init__(self, items, shapes):
         super().__init__(items)
@@ -342,7 +342,7 @@ def test_labels_that_do_not_fit_are_errors(labels, names, reason):
         open_items(items, class_names=names)
 
 
-# ---- whoever breaks the contract ----
+# ---- data sets that break the contract ----
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,7 @@ def test_the_fingerprint_is_of_what_a_network_sees(tmp_path):
     found = {name: open_data(str(labelled(tmp_path, name, change))) for name, change in changes.items()}
     fingerprints = {name: data.fingerprint for name, data in found.items()}
     assert len(set(fingerprints.values())) == 4
-    # The pictures of these two are the same, in the same order: nothing but a label or a name tells them apart.
+    # The pictures of these two are the same, in the same order: they differ only in a label or a name.
     for name in ("label", "name"):
         assert torch.equal(found[name].examples, found["same"].examples)
 

@@ -1,4 +1,4 @@
-"""A few examples that cannot be read may be left out: asked for, counted, named and capped; strict is the default."""
+"""Unreadable examples are skipped on request: counted, named and limited; strict is the default."""
 
 import json
 import os

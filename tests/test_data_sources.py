@@ -1,4 +1,4 @@
-"""What lies at a path is found, ordered, classed and read; what cannot be used is named."""
+"""Files at a path are found, ordered, labeled and read; unusable ones are named."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def write_zip(path, tree, **options):
 
 @pytest.fixture(params=["folder", "zip", "wrapped zip"])
 def lay(request, tmp_path):
-    """Lays files out in each of the forms that must come to the same."""
+    """Writes files in each of the forms that must give the same data."""
 
     def make(tree):
         if request.param == "folder":
@@ -56,7 +56,7 @@ def lay(request, tmp_path):
 
 
 def greys(source):
-    """The first pixel of each example, which tells test images apart."""
+    """The first pixel of each example, which is unique in the test images."""
     images = [item[0] if isinstance(item, tuple) else item for item in map(source.__getitem__, range(len(source)))]
     return [image.getpixel((0, 0)) for image in images]
 

@@ -1,4 +1,4 @@
-"""A packed folder is whole or is not there, and a damaged one says what is wrong with it."""
+"""A packed folder is complete or absent, and the message on a damaged one names the damage."""
 
 import hashlib
 import json

@@ -84,7 +84,7 @@ def test_qmnist_gives_its_pictures_and_classes(tmp_path, no_network):
 
 
 def write_cifar(root, monkeypatch, kind):
-    """A tiny set in CIFAR's form, whose digests torchvision is told to expect."""
+    """A tiny set in CIFAR's form, with its digests patched into torchvision."""
     images = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), np.uint8)
     folder = root / kind.base_folder
     folder.mkdir(parents=True)

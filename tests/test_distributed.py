@@ -1,4 +1,4 @@
-"""Several processes that train one network: they compute what one would, stop together, and go on in other numbers."""
+"""Distributed training: several processes compute what one would, stop together, and resume in other numbers."""
 
 import json
 import os

@@ -102,7 +102,7 @@ def snapshot(state, player):
 
 
 def same(now, before):
-    """Whether all is as it was; what Adam only now began to keep is as at the start."""
+    """True if nothing has changed; state that Adam creates at its first step is at its start."""
     return all(torch.equal(value, before.get(name, torch.zeros_like(value))) for name, value in now.items())
 
 

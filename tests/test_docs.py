@@ -1,4 +1,4 @@
-"""README, guides and docstrings tell the truth: their code runs, their commands exist, their links lead somewhere."""
+"""README, guides and docstrings are correct: their code runs, their commands exist, their links resolve."""
 
 import itertools
 import re

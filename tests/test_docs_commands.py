@@ -94,7 +94,7 @@ STANDS_FOR = {
     r"--augment NAME": "--augment flip",
     r"info NAME": "info dcgan",
 }
-"""What is put in the place of words in capitals."""
+"""Replacements of words in capitals."""
 
 FLAGS = "--images=16 --batch=8 --resolution=64 --eval-every=8 --epochs=1 --gpus=2 --samples=8 --measure=8"
 SETTINGS = "data.count=64 training.eval_samples=8 generator.width=8 discriminator.width=8"
@@ -129,7 +129,7 @@ COSTLY = r"(export|bench|eval .*--(fid|all)).*"
 
 
 def commands(page):
-    """What a page tells to do, in order: files as name and content, and commands as None and words."""
+    """Instructions of a page in order: files as name and content, and commands as None and words."""
     pattern = r"^```(\w*)\n(.*?)^```|`(ganforge [^`]+|pip install \.)`"
     for language, code, said in re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL):
         if named := re.match(r"# ([\w/]+\.\w+)\n", code):
@@ -138,7 +138,7 @@ def commands(page):
             for line in (said.replace("\n", " ") or code.replace("\\\n", " ")).splitlines():
                 words = " ".join(each if each.strip("&|") else "\n" for each in shlex.split(line, comments=True))
                 for command in words.splitlines():
-                    # torchrun starts ganforge so many times, and variables may stand in front.
+                    # torchrun starts several processes, and variables may precede the command.
                     called = re.sub(r"^ *(torchrun .* -m (?=ganforge )|([A-Z_]+=\S+ )*)| 2>&1", "", command).split()
                     if called:
                         yield None, called
@@ -150,7 +150,7 @@ def texts(page):
 
 
 def in_small(text):
-    """The words of a command with less to compute. Minutes are told in images: time is not the same everywhere."""
+    """The words of a command with less to compute. Minutes become images, because speed differs between machines."""
     for pattern, given in STANDS_FOR.items():
         text = re.sub(pattern, given, text)
     small = []
@@ -170,7 +170,7 @@ def in_small(text):
 
 
 def load_small(load, patch):
-    """As plugins are loaded, but their parts are small where nobody says how large they are."""
+    """Load plugins with smaller defaults of their parts."""
 
     def shrink(part):
         made = getattr(part, "__init__", None)
@@ -256,7 +256,7 @@ def place(tmp_path_factory, cache):
 
 @pytest.fixture(scope="module")
 def seen():
-    """What was run."""
+    """Commands that were run."""
     return set()
 
 
@@ -272,7 +272,7 @@ def here(place, cache, tmp_path, monkeypatch):
 
 
 def install(folder, site):
-    """What pip does, as far as ganforge looks: modules can be imported, and entry points are found."""
+    """Stand-in for pip: modules can be imported, and entry points are found."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir(exist_ok=True)

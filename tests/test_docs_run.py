@@ -1,4 +1,4 @@
-"""What the docs show runs: Python in small, training commands up to their first step; the reference is as generated."""
+"""Examples of the docs run: small Python, training commands up to their first step; the reference is as generated."""
 
 import importlib.util
 import itertools
@@ -20,7 +20,7 @@ SKETCHES = {
     ("decisions.md", "class Loss(nn.Module):"): "shapes of the contract, with ... for their bodies",
     ("modes.md", "class Avatars(Dataset):"): "names of classes, with ... for the rest",
 }
-"""Blocks that are no whole code, by page and first line, and why."""
+"""Blocks of incomplete code, by page and first line, with the reason."""
 
 TINY = {"training.batch": 8, "training.samples": 4, "training.engine": "eager", "training.precision": "float32"}
 

@@ -74,7 +74,7 @@ def run(config, state, data, engine, steps=3, stepper=None, start=0):
 
 
 def distance(network, other, start):
-    """How far the weights of two networks are from each other, relative to how far the first came from the start."""
+    """Distance between the weights of two networks, relative to the distance of the first from the start."""
     weights, others, before = (
         torch.cat([each.flatten() for each in one.parameters()]) for one in (network, other, start)
     )
@@ -209,7 +209,7 @@ def test_steps_do_not_wait_for_the_device(registry, images, recipe, augmentation
 
 
 class Replaying:
-    """Stands in for CUDA graphs: what is recorded runs again from the tensors that it was recorded with."""
+    """Replacement of CUDA graphs: a replay runs the recorded function on its recorded tensors."""
 
     def __init__(self):
         self.recorded = 0
@@ -340,7 +340,7 @@ PLANS = [
 
 
 def measured(times, batch=64, alone=9.0):
-    """What is chosen where a step of one example takes so long; what was tried; what was said."""
+    """Chosen plan for a step time per example; tried plans; messages."""
     tried, said = [], []
 
     def trial(plan, size):

@@ -1,4 +1,4 @@
-"""What is shipped is evaluated as it is: exported files give the images and the scores of the run."""
+"""Exported files are evaluated: they give the images and the scores of the run."""
 
 import hashlib
 import importlib.util

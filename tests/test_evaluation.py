@@ -51,7 +51,7 @@ def torch_file(network, tmp_path_factory):
 
 
 def draw(count, seed, channels=3, size=24):
-    """Images of a colour ramp, two boxes and some noise."""
+    """Images of a color ramp, two boxes and some noise."""
     source = torch.Generator().manual_seed(seed)
     ramp = torch.linspace(0, 1, size) * torch.linspace(0.5, 1, size)[:, None]
     images = torch.rand(count, channels, 1, 1, generator=source) * ramp + torch.rand(count, 1, 1, 1, generator=source)

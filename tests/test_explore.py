@@ -50,7 +50,7 @@ from ganforge.sampling import draw_latents
 
 
 class Stripes(StyleGenerator):
-    """Linear from z to w, and from the style of layer i to row i of a grey 4 x 4 image."""
+    """Linear from z to w, and from the style of layer i to row i of a gray 4 x 4 image."""
 
     def __init__(self, data=None, *, z_dim: int = 3):
         super().__init__()
@@ -106,7 +106,7 @@ def read_texture(images):
 
 
 class Halves(Generator):
-    """A grey 4 x 4 image: the top shows the first number of z, the bottom a mixture of both."""
+    """A gray 4 x 4 image: the top shows the first number of z, the bottom a mixture of both."""
 
     z_dim = 2
 

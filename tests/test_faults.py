@@ -1,4 +1,4 @@
-"""Twenty-seven things that go wrong, and what comes of each.
+"""Twenty-seven faults and their results.
 
 `FAULTS` names for each of them the tests that show it; what no other file shows is shown below.
 """
@@ -90,11 +90,11 @@ FAULTS = {
         "test_divergence::test_a_sign_that_lasts_is_a_warning_until_it_goes",
         "test_divergence::test_a_generator_that_does_not_learn_and_makes_one_thing_is_told_in_the_log",
     ],
-    11: [  # too little memory for a step
+    11: [  # out of memory in a step
         "test_memory::test_a_run_that_does_not_fit_says_so_in_one_line_and_can_be_gone_on_with",
         "test_memory::test_remedies_are_such_as_can_be_taken",
     ],
-    12: [  # too little memory for a score
+    12: [  # out of memory in a score
         "test_memory::test_an_extractor_without_room_for_a_batch_gets_halves_and_gives_the_same",
         "test_memory::test_a_generator_without_room_for_a_batch_gets_halves_and_gives_the_same",
     ],
@@ -131,7 +131,7 @@ FAULTS = {
         "test_batches::test_the_order_is_the_documented_one",
         "test_stabilizers::test_what_does_not_divide_into_packs_is_refused",
     ],
-    19: [  # names that are not there
+    19: [  # names that are not found
         "test_cli::test_a_mistake_is_one_line_and_exit_code_2",
         "test_config::test_a_mistake_is_one_line_that_names_the_place",
         "test_options::test_an_unknown_option_suggests_the_nearest",
@@ -250,7 +250,7 @@ def ganforge_regularizers():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with photos, a plugin and two runs: one that has gone half its way, and one that nobody disturbed."""
+    """A folder with photos, a plugin and two runs: one at half its budget, and an undisturbed one."""
     root = tmp_path_factory.mktemp("faults")
     source = np.random.default_rng(0)
     for index in range(40):
@@ -302,7 +302,7 @@ def end(arguments, fault, **options):
 
 
 def assert_nothing_is_lost(run, place, folder):
-    """Go on with a run; it ends as if nobody had disturbed it."""
+    """Resume a run; it ends as the undisturbed one."""
     code, _, err = run(*goes_on(place, folder.path))
     assert code == 0, err
     assert compare_folders(folder.path, place / "whole") == []
@@ -520,7 +520,7 @@ def test_an_empty_folder_among_classes_is_no_class(image_folder):
     [
         (["--batch", "100"], 200),  # more than there are
         (["--batch", "7"], 28),  # which leaves some over at the end of an epoch
-        (["--batch", "1"], 3),  # to be normalised by itself
+        (["--batch", "1"], 3),  # of which each is normalized
         (["--batch", "1", "--arch", "pggan", "--set", "discriminator.max_width=8"], 3),  # which has no deviation
     ],
 )
@@ -664,7 +664,7 @@ def test_a_dumb_terminal_that_knows_ascii_alone_shows_any_name(place, tmp_path):
 def read_terminal(terminal):
     try:
         return os.read(terminal, 65536)
-    except OSError:  # whoever wrote to it has left
+    except OSError:  # its writer has closed it
         os.close(terminal)
         return b""
 

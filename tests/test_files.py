@@ -120,7 +120,7 @@ def test_where_locks_are_not_to_be_had_files_are_written_all_the_same(tmp_path, 
     draft.mkdir()
     (draft / "ganforge.lock").touch()
     write_bytes(tmp_path / "file", b"new")
-    assert sorted(os.listdir(tmp_path)) == [draft.name, "file"]  # it could belong to somebody at work
+    assert sorted(os.listdir(tmp_path)) == [draft.name, "file"]  # its maker may be at work
 
 
 def test_a_draft_that_cannot_be_locked_is_removed(tmp_path, monkeypatch):

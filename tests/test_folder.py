@@ -1,4 +1,4 @@
-"""Folders that exporters write: whole, and nothing that is somebody else's is touched."""
+"""Folders that exporters write are complete, and no file of a user is changed."""
 
 import shutil
 import subprocess

@@ -171,7 +171,7 @@ def test_a_step_copies_no_constant(registry, data):
     assert sum(old.numel() for *_, old in kept.entries) < 100
     average = copy.deepcopy(state.generator)
     with torch.no_grad():
-        state.generator.pretrained.table.zero_()  # which nobody does: it shows that the average does not look
+        state.generator.pretrained.table.zero_()  # an artificial change, which shows that the EMA does not read it
     update_ema(average, state.generator, images=4, shown=4, half_life=0)
     assert average.pretrained.table.count_nonzero() == LARGE
 

@@ -86,11 +86,11 @@ PART = st.builds(
 
 
 COUNTS = ["--count", "--steps", "--samples", "--references", "--measure", "--candidates", "--draws", "--seconds"]
-"""Of what takes its time: whoever asks for a million images gets them."""
+"""Numbers that take time: a million images are drawn if requested."""
 
 
 def is_quick(text):
-    """Whether a number is soon done with, or too large for anything."""
+    """True if a number is processed quickly, or refused as too large."""
     try:
         return not 50 < coerce(text, float, "") < 1e12
     except OptionError:

@@ -45,7 +45,7 @@ def peak():
 
 
 def attempt(function):
-    """What comes of it, and why not."""
+    """Result, or error message."""
     before = peak()
     result = refusal = None
     try:

@@ -83,7 +83,7 @@ def settle(path):
     """Read a file and settle a run by it; what is refused is refused in one line that can be shown."""
     with guarded(), suppress(GanforgeError):
         config = resolve(REGISTRY, read_config(path))
-        # It is written into the run's folder and read again.
+        # It is written into the run directory and read again.
         assert resolve(REGISTRY, json.loads(json.dumps(config.tree()))) == config
 
 

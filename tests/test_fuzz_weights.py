@@ -224,7 +224,7 @@ def test_comparing_evaluations(folder, rows, as_json):
 
 @pytest.fixture(params=["pipe", "folder", "endless", "sparse", "absent"])
 def strange(tmp_path, request):
-    """What is no file of anything."""
+    """Content that is no valid file."""
     path = tmp_path / "strange.safetensors"
     if request.param == "pipe":
         os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""What only a machine with CUDA can show; `.ci/gpu` runs it."""
+"""Tests that need CUDA; `.ci/gpu` runs them."""
 
 import copy
 import dataclasses

@@ -99,7 +99,7 @@ def test_options_out_of_range_are_refused(kind, options, message):
 
 
 def raw(generator, images):
-    """What is drawn before the tanh, at full size."""
+    """Output before the tanh, at full size."""
     generator.grow(images)
     z = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Run folders of strangers, a few of them; ``python tests/hostile_runs.py`` for many."""
+"""Hostile run directories, a few of them; ``python tests/hostile_runs.py`` for many."""
 
 import subprocess
 import sys

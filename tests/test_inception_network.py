@@ -23,7 +23,7 @@ def draw(count, height, width, *, channels=3):
 
 @pytest.fixture(scope="module")
 def original(random_inception):
-    """torch-fidelity's network in float32, and in float64, which it calls float32 if it is asked for."""
+    """torch-fidelity's network in float32, and in float64, which it calls float32."""
     double = copy.deepcopy(random_inception).double()
     double.feature_extractor_internal_dtype = torch.float64
     return random_inception, double

@@ -1,4 +1,4 @@
-"""How the weights of Inception are found, checked and read."""
+"""The weights of Inception are found, checked and read."""
 
 import hashlib
 import io

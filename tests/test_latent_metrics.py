@@ -1,4 +1,4 @@
-"""Path length and linear separability against closed forms, and what is said where they cannot be had."""
+"""Path length and linear separability against closed forms, and messages where they are unavailable."""
 
 import json
 import math
@@ -71,7 +71,7 @@ class Linear(StyleGenerator):
 
 
 class Plain(nn.Module):
-    """Images of 3 x 2 x 2, linear in the latents, or noise if it is asked for too."""
+    """Images of 3 x 2 x 2, linear in the latents, with optional noise."""
 
     z_dim = 5
 

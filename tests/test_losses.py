@@ -20,7 +20,7 @@ def log_sigmoid(x: float) -> float:
 
 
 REFERENCE = {
-    # For each loss: what D and what G minimise, of one real logit r and one fake logit f.
+    # For each loss: what D and what G minimize, of one real logit r and one fake logit f.
     Minimax: (lambda r, f: -log_sigmoid(r) - log_sigmoid(-f), lambda r, f: log_sigmoid(-f)),
     NonSaturating: (lambda r, f: -log_sigmoid(r) - log_sigmoid(-f), lambda r, f: -log_sigmoid(f)),
     LeastSquares: (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),

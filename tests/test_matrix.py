@@ -1,4 +1,4 @@
-"""Every architecture x loss x regulariser, conditional or not, trains; a new plugin enters by being registered."""
+"""Every architecture x loss x regularizer, conditional or not, trains; a new plugin enters by being registered."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def conditional(kind, name, way):
 
 
 def train_two_steps(generator, discriminator, loss, regularizer, extra):
-    """What the second step logged, and whether the generator moved."""
+    """Scalars of the second step, and whether the generator changed."""
     settings = [f"generator.name={generator}", f"discriminator.name={discriminator}", f"loss.name={loss}"]
     settings += ["training.batch=4", *small("generator", generator), *small("discriminator", discriminator), *extra]
     penalties = [f"{regularizer}:weight=1"] if regularizer else []

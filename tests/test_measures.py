@@ -1,4 +1,4 @@
-"""What a comparison measures, beside computations of numpy by the definitions alone."""
+"""Metrics of a comparison equal computations of numpy from the definitions."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""A subject that copies its training images is told from one that does not, and the picture shows which and whence."""
+"""Subjects with and without copies of training images are distinguished; the picture shows copies and originals."""
 
 import io
 import json
@@ -38,7 +38,7 @@ class Pixels(Extractor):
 
 
 class Album(Subject):
-    """Draws the images that it was given; notes which it was asked for."""
+    """Draws given images, and records the requested indices."""
 
     num_classes = 0
 

@@ -1,4 +1,4 @@
-"""Memory that does not suffice."""
+"""Out-of-memory handling."""
 
 import pytest
 import torch

@@ -13,7 +13,7 @@ def test_deviation_is_the_mean_over_features_of_their_deviation_over_the_batch()
     found = MinibatchDeviation()(features)
     assert found.shape == (6, 1)
     assert found.flatten().tolist() == pytest.approx([expected] * 6, rel=1e-6)
-    assert MinibatchDeviation()(features[:1].expand(6, 5)).max() < 1e-3  # no variety at all
+    assert MinibatchDeviation()(features[:1].expand(6, 5)).max() < 1e-3  # no variety
 
 
 def test_discrimination_sums_the_nearness_to_every_example():

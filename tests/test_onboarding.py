@@ -56,7 +56,7 @@ def test_a_run_is_offered_to_be_gone_on_with(run, here, image_folder):
 
 
 def read_until(terminal, words, seconds=120):
-    """What a terminal shows until it has shown some words."""
+    """Terminal output up to some words."""
     seen, deadline = b"", time.monotonic() + seconds
     while words not in seen:
         ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
@@ -149,7 +149,7 @@ def test_advice_depends_on_what_is_there(run, here):
 
 
 def request_completion(line):
-    """Return the variables by which Bash asks how a line goes on."""
+    """Return the variables by which Bash requests completions."""
     return {"_GANFORGE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
 
 

@@ -15,7 +15,7 @@ EXTRAS = {
     for name, needs in PROJECT["optional-dependencies"].items()
     if name not in {"test", "docs", "dev"}
 }
-"""What users may leave out: packages, which are imported by the names that they are installed by, by extra."""
+"""Optional packages by extra; their import names equal their distribution names."""
 
 # Hidden is what no finder finds, as in an installation that never had it: torch looks for onnx, and is content without.
 WITHOUT = """

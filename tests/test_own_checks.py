@@ -24,7 +24,7 @@ class FrozenLayer(Generator):
 
 
 class InfoDiscriminator(FeatureDiscriminator):
-    """With a head that tells the code from the features."""
+    """With a head that predicts the code from the features."""
 
     def __init__(self, data: DataSpec) -> None:
         super().__init__()

@@ -133,7 +133,7 @@ def ganforge_recipes():
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    """What the plugin defines, by name."""
+    """Definitions of the plugin, by name."""
     path = tmp_path_factory.mktemp("plugin") / "pairs.py"
     path.write_text(PLUGIN)  # TorchScript reads the source
     found = importlib.util.spec_from_file_location("pairs_under_test", path)
@@ -228,7 +228,7 @@ def test_a_resolution_holds_for_both_sides(tmp_path):
 
 def test_a_source_that_turns_up_late_in_another_form_is_still_made_like_the_others():
     items = some_pairs(200)
-    items[101] = Paired(items[101].image, noise(1, 8, 8, 3))  # in colour, between two of those that are surveyed
+    items[101] = Paired(items[101].image, noise(1, 8, 8, 3))  # in color, between two of those that are surveyed
     data = pack(items, "pairs", title="pairs")
     assert data.spec.source_shape == (3, 8, 8)
     assert torch.equal(data.sources.examples[101], items[101].source.permute(2, 0, 1))

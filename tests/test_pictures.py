@@ -79,7 +79,7 @@ def closest(pixel):
 
 
 def sides(drawn):
-    """What is at the left, right, top and bottom edge, halfway."""
+    """Pixels at the middle of the left, right, top and bottom edge."""
     edge = PIXELS - 3
     return [
         closest(drawn[:, row, column]) for row, column in ((MIDDLE, 2), (MIDDLE, edge), (2, MIDDLE), (edge, MIDDLE))
@@ -212,7 +212,7 @@ def test_a_run_ends_with_the_same_weights_whether_it_draws_or_not(tmp_path, monk
         if pictures:
             with Image.open(pictures[-1]) as last:
                 assert last.size == (PIXELS, PIXELS)
-                assert len(last.getcolors(PIXELS**2)) > 10  # more than white and the two colours of points
+                assert len(last.getcolors(PIXELS**2)) > 10  # more than white and the two colors of points
         monkeypatch.setattr(Recorder, "draw", lambda _: {})
         monkeypatch.setattr(Recorder, "animate", lambda _: {})
     drawn, blind = digests

@@ -68,7 +68,7 @@ BROKEN = {
 
 
 def install(folder: Path, name: str, source: str, *, package: str | None = None, version: str = "1.0") -> None:
-    """What pip leaves of a package with one module and one entry point."""
+    """Installed files of a package with one module and one entry point."""
     package = package or f"acme-{name}"
     module = package.replace("-", "_")
     (folder / f"{module}.py").write_text(source)

@@ -276,7 +276,7 @@ class Truncatable(Small):
 
 
 class Styled(StyleGenerator):
-    """Its truncation is not linear, if it is asked to be so, and its noise its own, if it is asked for that."""
+    """Options make its truncation nonlinear, and its noise its own."""
 
     def __init__(self, data: DataSpec, *, bent: bool = False, own_noise: bool = False) -> None:
         super().__init__()

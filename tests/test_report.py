@@ -34,7 +34,7 @@ TINY = {
 
 
 class Page(HTMLParser):
-    """What a reader without eyes or scripts gets of a page."""
+    """Text of a page without scripts and pictures."""
 
     VOID = ("meta", "img", "input", "link", "br")
 
@@ -314,7 +314,7 @@ def pictures_of(text):
 
 
 def draw_grid(seed, roughness):
-    """64 blots of 32 x 32, with noise in each colour."""
+    """64 blots of 32 x 32, with noise in each color."""
     source = np.random.default_rng(seed)
     blots = np.asarray(Image.fromarray(source.integers(0, 256, (24, 24, 3), np.uint8)).resize((270, 270)))
     return (blots + source.normal(0, roughness, blots.shape)).clip(0, 255).astype(np.uint8)

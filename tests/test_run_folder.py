@@ -1,4 +1,4 @@
-"""A run folder from anybody is data: nothing in it is followed out of it, waited for, run, or printed raw."""
+"""A run directory is untrusted data: nothing in it leads out of it, blocks, is executed, or is printed raw."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def folder(place, tmp_path):
 
 @pytest.fixture
 def resume(place, folder, run):
-    """Go on with it."""
+    """Resume it."""
 
     def call(*more, images=32):
         return run("train", "--plugin", place / "mover.py", "--resume", folder.path, "--images", images, *more)
@@ -88,7 +88,7 @@ def resume(place, folder, run):
 
 @pytest.fixture(autouse=True)
 def alarm():
-    """What hangs fails."""
+    """Fail instead of hanging."""
 
     def ring(*_):
         raise TimeoutError("it hangs")

@@ -1,4 +1,4 @@
-"""What is read back is strict: types, finite numbers, 64-bit integers, depth, length."""
+"""JSON and TOML are read strictly: types, finite numbers, 64-bit integers, depth, length."""
 
 import json
 

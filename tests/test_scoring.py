@@ -84,7 +84,7 @@ class Mean:
 
 
 class Scripted:
-    """A scorer that says what it is told to."""
+    """A scorer that returns given scores."""
 
     def __init__(self, *values):
         self.values = list(values)
@@ -199,7 +199,7 @@ def test_a_run_goes_on_from_the_checkpoint_of_its_best_score_as_if_it_was_never_
 
 
 def test_a_best_generator_from_beyond_the_checkpoint_is_forgotten_and_found_again(registry, images, tmp_path):
-    """The newest checkpoint is damaged, so that the run goes on from one before its best."""
+    """The newest checkpoint is damaged, so the run resumes from one before its best."""
     folder = RunFolder.create(tmp_path, "x")
     values = [3.0, 2.0, 1.0, 4.0]
     train(registry, images, folder, EVERY_30, Scripted(*values[:1]), stop_after=10)
@@ -533,7 +533,7 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
 
 
 class Listening(Workers):
-    """Keeps what it would tell the others."""
+    """Records its broadcasts."""
 
     def gather(self, tensor):
         self.told = tensor.clone()

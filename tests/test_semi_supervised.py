@@ -32,7 +32,7 @@ SPEC = DataSpec((1, 8, 8), ("cat", "dog", "owl"))
 
 
 def data(count=90, labelled=True):
-    """Images that tell their own index by their first two pixels, of classes 0, 1, 2 in turn."""
+    """Images with their index in the first two pixels, of classes 0, 1, 2 in turn."""
     examples = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
     examples[:, 0, 0, 0], examples[:, 0, 0, 1] = torch.arange(count) // 256, torch.arange(count) % 256
     labels = torch.arange(count) % 3 if labelled else None
@@ -185,7 +185,7 @@ def test_a_run_reports_the_accuracy_on_what_it_held_out(run, here):
 
 
 def test_a_trained_classifier_is_right_about_what_it_never_saw(tmp_path):
-    """Brightness tells the class, so that a few steps of the supervised term are enough."""
+    """Brightness gives the class, so a few steps of the supervised term are enough."""
     examples = (torch.arange(300) % 3 * 100)[:, None, None, None].expand(-1, 1, 8, 8).to(torch.uint8).contiguous()
     packed = PackedData("shades", examples, torch.arange(300) % 3, SPEC.class_names, "0" * 64)
     settings = ["training.holdout=0.2", "training.labels=6", "training.batch=12", "optimizer.discriminator_lr=0.01"]

@@ -1,4 +1,4 @@
-"""Signals end a run within a step and lose nothing, whoever gets them and whatever became of the terminal."""
+"""Signals end a run within a step without loss, in any process and without a terminal."""
 
 import os
 import pty
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-m", "ganforge", "train", *SMALL]
 
 
 def default_signals():
-    """Whoever runs the tests may ignore signals, and the child would inherit that."""
+    """Restore signals that the parent process ignores, since a child inherits that."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
@@ -62,7 +62,7 @@ def test_a_run_whose_terminal_is_closed_saves_and_leaves_with_129(here, image_fo
 
     def trains():
         with suppress(BlockingIOError):
-            os.read(terminal, 1 << 20)  # a terminal that nobody reads blocks the run
+            os.read(terminal, 1 << 20)  # a terminal without a reader blocks the run
         return metrics.exists()
 
     wait_for(trains)
@@ -120,7 +120,7 @@ def test_a_signal_before_the_first_step_ends_the_command_in_one_line(run, here, 
 
 
 def alive(pid):
-    """Whether a process runs; one that ended and was not waited for does not."""
+    """True if a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

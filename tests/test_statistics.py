@@ -360,7 +360,7 @@ def test_inception_score_lies_between_one_and_the_number_of_classes():
         inception_score(torch.zeros(6, 6))
 
 
-# Neighbours
+# Neighbors
 
 
 def brute_distances(first, second):

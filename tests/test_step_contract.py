@@ -1,4 +1,4 @@
-"""What objectives need of the step contract, each written as a plugin would, trained without touching the trainer.
+"""Objectives written as plugins train by the step contract, without changes to the trainer.
 
 Wasserstein with gradient penalty (Gulrajani 2017), relativistic pairing with R1 and R2 (Huang 2024), path length
 (Karras 2020), feature matching (Salimans 2016), packing (Lin 2018), an auxiliary classifier (Odena 2017).
@@ -219,7 +219,7 @@ def test_a_lazy_penalty_has_the_same_mean_gradient_as_one_of_every_step():
 
 
 class Keep:
-    """An optimiser that only looks at the gradient of the first layer."""
+    """An optimizer that only looks at the gradient of the first layer."""
 
     def __init__(self, network):
         self.network = network

@@ -30,7 +30,7 @@ def seeded():
     torch.manual_seed(0)
 
 
-# Equalised learning rate.
+# Equalized learning rate.
 
 
 @pytest.mark.parametrize("lr_multiplier", [1.0, 0.01])

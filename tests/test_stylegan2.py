@@ -38,7 +38,7 @@ def make(data=IMAGES, *, noisy=True, **options):
 
 
 def outputs_of(modules, call):
-    """What modules give while something is called."""
+    """Outputs of modules during a call."""
     seen = []
     hooks = [each.register_forward_hook(lambda module, inputs, output: seen.append(output.clone())) for each in modules]
     call()
@@ -239,7 +239,7 @@ def test_the_recipe_trains_with_r1_and_path_lengths_and_goes_on_bit_for_bit():
         f"generator/layers.{index}.noise.fixed" for index in range(3)
     }
     resumed.load(after)
-    for index in (8, 9):  # path lengths are asked for in the first of them
+    for index in (8, 9):  # path lengths are due in the first of them
         expected, found = take_step(unbroken, index), take_step(resumed, index)
         assert all(torch.equal(expected[name], found[name]) for name in expected)
     tensors = resumed.tensors()

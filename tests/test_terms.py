@@ -1,4 +1,4 @@
-"""What losses and regularizers return, train and log."""
+"""Terms: results, trained parameters and logged scalars of losses and regularizers."""
 
 import pytest
 import torch

@@ -39,7 +39,7 @@ document.addEventListener("securitypolicyviolation", (event) => refused.push(eve
 
 
 class Model:
-    """A generator with weights that nobody trained, its card, and the class of its pictures."""
+    """A generator with random weights, its card, and the class of its pictures."""
 
     def __init__(self, name, data, **options):
         torch.manual_seed(0)
@@ -153,7 +153,7 @@ def difference(one, other):
 @pytest.fixture(scope="module")
 def package(pytestconfig, tmp_path_factory):
     """The npm package as a folder; the archive stays in pytest's own cache."""
-    cache = getattr(pytestconfig, "cache", None)  # none if pytest is told to keep nothing
+    cache = getattr(pytestconfig, "cache", None)  # none if pytest keeps nothing
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANFORGE_CACHE", str(cache.mkdir("web") if cache else tmp_path_factory.mktemp("cache")))
         try:

@@ -67,6 +67,7 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if "tests" not in path.relative_to(ROOT).parts and not {".venv", "build"} & {*path.parts}
 )
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "plugins").glob("*/tests/*.py")])
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "plugins").glob("*/README.md")])
 
 
@@ -128,14 +129,20 @@ def comments(path):
 
 @cache
 def words():
-    """All prose of the files that are done: place and text."""
+    """All prose: place and text."""
     found = []
     for path in SOURCES:
         for line, text in [*docstrings(path), *help_and_messages(path), *comments(path)]:
             found.append((where(path, line), without_code(text)))
+    for path in TESTS:
+        if path != Path(__file__):  # it holds the phrases
+            found += [(where(path, line), without_code(text)) for line, text in [*docstrings(path), *comments(path)]]
     for path in PAGES:
         for paragraph in re.split(r"\n\s*\n", without_code(path.read_text())):
             found.append((path.relative_to(ROOT).as_posix(), " ".join(paragraph.split())))
+        for fence in re.findall(r"^( *)```\w*\n(.*?)^\1```", path.read_text(), re.DOTALL | re.MULTILINE):
+            for comment in re.findall(r"(?:^|\s)# (.*)", fence[1]):
+                found.append((path.relative_to(ROOT).as_posix(), without_code(comment)))
     return found
 
 
@@ -155,7 +162,8 @@ def test_one_term_per_concept(term):
 
 def test_docstrings_begin_with_a_verb_or_a_noun():
     riddle = re.compile(r"(What|Whoever|How|Whether|Who|Why|See|As given)\b")
-    assert [where(path, line) for path in SOURCES for line, text in docstrings(path) if riddle.match(text)] == []
+    found = [where(path, line) for path in [*SOURCES, *TESTS] for line, text in docstrings(path) if riddle.match(text)]
+    assert found == []
 
 
 def test_help_and_messages_have_short_sentences():

@@ -51,7 +51,7 @@ def hand_over(writer, jobs, error):
 
 
 def is_held_up(function):
-    """Whether a call still waits after a while, and the thread that is in it."""
+    """True if a call still waits after a while, and the thread that is in it."""
     thread = threading.Thread(target=function)
     thread.start()
     thread.join(0.3)
@@ -151,7 +151,7 @@ def test_a_keyboard_interrupt_does_not_wait_for_long_and_drops_what_was_not_begu
 def test_an_interrupted_process_ends_though_a_file_cannot_be_written_for_ever(body):
     code = (
         "import os, signal, time\nfrom ganforge.training.recording.background_writer import Writer\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever runs the tests may ignore it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # the parent process may ignore it
         "def hang():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(100)\n"
         f"with Writer() as writer:\n    writer.submit(hang)\n    {body}\n"
     )

@@ -28,7 +28,7 @@ from ganforge.training.steps import read_batch, take_step
 
 STYLES = ["generator.mapping_layers=2", "generator.w_dim=8", "generator.z_dim=8"]
 CASES = {
-    # recipe, regularisers, settings, augmentations
+    # recipe, regularizers, settings, augmentations
     "dcgan r1": ("dcgan", ["r1:every=1"], ["training.d_steps=2"], []),
     "mlp r1, whole": (
         "mlp",

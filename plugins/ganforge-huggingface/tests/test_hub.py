@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 
 def command(*words, code=0, hub=None, **others):
-    """What a command of its own process prints, and what it tells."""
+    """Standard output and standard error of a command in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_ENDPOINT": hub.url} if hub else {}
     done = subprocess.run(

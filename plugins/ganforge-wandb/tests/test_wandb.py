@@ -1,4 +1,4 @@
-"""What a run tells is in the files that wandb sends, and in a second sitting under the same id."""
+"""A run's numbers are in the files that wandb sends, and after a resume under the same id."""
 
 import json
 import math
@@ -25,7 +25,7 @@ BLOCK, HEADER = 32768, 7
 
 
 def records(path):
-    """What a file of wandb holds: a LevelDB log, whose records are cut at blocks of 32 KiB."""
+    """Records of a file of wandb: a LevelDB log, cut at blocks of 32 KiB."""
     content, position, parts = path.read_bytes(), HEADER, []
     while position + HEADER <= len(content):
         if BLOCK - position % BLOCK < HEADER:
@@ -41,8 +41,8 @@ def records(path):
             parts = []
 
 
-def sittings(run):
-    """What was told in each: the run's id, its project, its configuration, and rows of history."""
+def sessions(run):
+    """Sessions of a run: its id, its project, its configuration, and rows of history."""
     found = []
     for path in sorted(run.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime):
         rows, about = [], None
@@ -68,10 +68,10 @@ def test_it_keeps_the_contract(tmp_path):
     check_logger(WeightsAndBiases, tmp_path, mode="offline")
 
 
-def test_curves_grids_and_the_configuration_arrive_over_two_sittings(tmp_path):
+def test_curves_grids_and_the_configuration_arrive_over_two_sessions(tmp_path):
     run = train(tmp_path, images=128)
     run.resume(images=192, quiet=True)
-    first, second = sittings(run.path)
+    first, second = sessions(run.path)
     assert first[:2] == second[:2] == ((run.path / ID).read_text().strip(), "rings")
     assert first[2]["generator"]["name"] == "mlp"
     rows = [row for row in first[3] + second[3] if "generator/loss" in row]

@@ -193,7 +193,7 @@ def test_the_key_changes_with_files_and_options(tmp_path):
 
 @pytest.fixture
 def served(tmp_path):
-    """An address of three shards, and how often each was asked for."""
+    """An address of three shards, and the number of requests of each."""
     asked = Counter()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
