@@ -110,8 +110,7 @@ def evaluate(
     Each value is appended to evaluations.jsonl with its protocol; ganforge eval compare compares several. Features of
     images are cached, so an interrupted evaluation resumes.
     """
-    from ganforge.evaluation.evaluate import check_flags, open_evaluators
-    from ganforge.evaluation.evaluator import OPTIONS
+    from ganforge.evaluation.evaluator import OPTIONS, check_flags, open_evaluators
     from ganforge.evaluation.request import Request
 
     defaults = {"--extractor": "inception", "--split": "train"}
