@@ -50,7 +50,7 @@ class Workers:
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Sum each tensor over all workers in place; one message per dtype."""
+        """All-reduce: sum each tensor over all workers in place, in one message per dtype."""
         if self.size == 1:
             return
         for dtype in dict.fromkeys(each.dtype for each in tensors):

@@ -101,15 +101,15 @@ class Trainer:
         made = RunFolder.create(out, name).path if workers.is_main else out
         folder = RunFolder(Path(workers.broadcast_bytes(str(made).encode()).decode()))
         with self._lock(folder):
-            return self._run(self._open_record(folder), scorer, engine)
+            return self._run(self._open_recorder(folder), scorer, engine)
 
     def resume(self, folder: RunFolder) -> Finished:
         """Resume a run."""
         with self._lock(folder):
-            record, state = self._open_record(folder), self._state
-            self._console.say(resume(record, self._device))
+            recorder, state = self._open_recorder(folder), self._state
+            self._console.say(resume(recorder, self._device))
             if is_spent(self.config.training, state):
-                record.animate()  # in case it was killed before that
+                recorder.animate()  # in case it was killed before that
                 spent = f"{state.images} images in {state.seconds / 60:.1f} minutes"
                 more = suggest_budget(self.config.training, state.images, state.seconds)
                 raise OptionError(
@@ -117,7 +117,7 @@ class Trainer:
                     f"{more.split()[0]} is the total, resumes included: use {more}",
                 )
             scorer, engine = self._open_scorer(), self._open_engine()
-            return self._run(record, scorer, engine)
+            return self._run(recorder, scorer, engine)
 
     def _lock(self, folder: RunFolder) -> AbstractContextManager[None]:
         return folder.hold() if self._workers.is_main else nullcontext()
@@ -150,7 +150,7 @@ class Trainer:
         self.config = choose_plan(self.config, self._state, self._batches, self._device, say, workers)
         return open_engine(self.config.training, self._state, self._device, say, workers)
 
-    def _open_record(self, folder: RunFolder) -> Recorder:
+    def _open_recorder(self, folder: RunFolder) -> Recorder:
         return open_recorder(self.config, self._registry, self._data, folder, self._state, self._workers)
 
     def _describe_environment(self, engine: Engine) -> dict[str, Any]:
@@ -169,8 +169,14 @@ class Trainer:
             "plugins": {name: version for name, version in plugins.items() if name != "ganforge"},
         }
 
-    def _run(self, record: Recorder, scorer: Scorer | None, engine: Engine) -> Finished:
-        config, state, workers, folder, say = self.config, self._state, self._workers, record.folder, self._console.say
+    def _run(self, recorder: Recorder, scorer: Scorer | None, engine: Engine) -> Finished:
+        config, state, workers, folder, say = (
+            self.config,
+            self._state,
+            self._workers,
+            recorder.folder,
+            self._console.say,
+        )
         training, spec = config.training, self._data.spec
         with advising_on_memory(config, spec):
             if workers.is_main:
@@ -184,16 +190,16 @@ class Trainer:
             if training.images is None or training.minutes is not None:
                 length = f"for {training.minutes:g} minutes; --minutes or --images sets another length"
                 say(f"{length}, Ctrl-C stops and saves")
-            loggers = Loggers(self._loggers, record.writer, say)
+            loggers = Loggers(self._loggers, recorder.writer, say)
             loggers.start(folder.path, config.tree(), state.images)
             try:
                 with self._console.watch(folder.log if workers.is_main else None, training) as display:
                     budget = BudgetCallback(training, state.images, state.seconds, display.note)
                     callback = Callbacks(display, loggers, budget)
-                    outcome = train(state, self._batches, record, config, callback, engine, scorer)
+                    outcome = train(state, self._batches, recorder, config, callback, engine, scorer)
                     if outcome.stopped is None:
                         budget.finish()
             finally:
                 loggers.finish()
         workers.close()
-        return Finished(folder, outcome, record.best, record.last)
+        return Finished(folder, outcome, recorder.best, recorder.last)
