@@ -178,7 +178,7 @@ def test_workers_save_and_end_when_their_launcher_is_killed(here, image_folder, 
 )
 def test_workers_that_do_not_end_after_one_failed_are_ended(monkeypatch, script, failed):
     monkeypatch.setattr(launcher, "GRACE", 0.2)
-    workers = launcher.Workers(2)
+    workers = launcher.WorkerProcesses(2)
     workers.start([sys.executable, "-S", "-c", script], [{"RANK": "0"}, {"RANK": "1"}])
     workers.wait([])
     assert workers.failed == failed
@@ -187,7 +187,7 @@ def test_workers_that_do_not_end_after_one_failed_are_ended(monkeypatch, script,
 def test_workers_that_hang_after_a_second_signal_are_killed(monkeypatch):
     monkeypatch.setattr(launcher, "GRACE", 0.2)
     script = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
-    workers = launcher.Workers(1)
+    workers = launcher.WorkerProcesses(1)
     workers.start([sys.executable, "-S", "-c", script], [{}])
     time.sleep(0.3)
     workers.wait([signal.SIGTERM, signal.SIGTERM])

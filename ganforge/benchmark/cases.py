@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganforge.benchmark.timing import Case, Timing, repeat, weighted_mean
-from ganforge.benchmark.training_setup import Kind, Players
+from ganforge.benchmark.training_setup import Players, StepKind
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
 from ganforge.core.seeding import seed_everything
@@ -26,7 +26,7 @@ EDGES = {"cpu": 1024, "cuda": 8192}  # rows and columns of multiplied matrices
 COPIED_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}  # size of copies, larger than caches
 
 
-def step_case(players: Players, kind: Kind) -> Case:
+def step_case(players: Players, kind: StepKind) -> Case:
     """Return a case of steps of one kind with prepared batches."""
 
     def prepare(calls: int) -> Callable[[], None]:
@@ -82,7 +82,7 @@ class LoopCase:
         half_life = training.ema_images.at(state.images)
         update_ema(state.ema, state.generator, images=players.step_images, shown=state.images, half_life=half_life)
 
-    def correct(self, seconds: list[float], kinds: list[Kind], steps: list[Timing]) -> Timing:
+    def correct(self, seconds: list[float], kinds: list[StepKind], steps: list[Timing]) -> Timing:
         """Return the time of a mean iteration from samples, corrected for the kinds of steps in each of them."""
         medians = {kind: each.median for kind, each in zip(kinds, steps, strict=True)}
         mean = weighted_mean(steps, [each.share for each in kinds]).median

@@ -27,7 +27,7 @@ SERVING = {"device": "cpu", "engine": "eager", "precision": "float32", "layout":
 """Execution of the network in `measure_serving`; nothing is left to autotune."""
 
 
-class Request(NamedTuple):
+class BenchmarkRequest(NamedTuple):
     """Selection of measurements.
 
     Attributes:
@@ -61,7 +61,7 @@ def check_export_flags(given: Mapping[str, Any]) -> None:
 
 
 def run_benchmark(
-    layers: Sequence[Mapping[str, Any]], request: Request, registry: Registry
+    layers: Sequence[Mapping[str, Any]], request: BenchmarkRequest, registry: Registry
 ) -> tuple[dict[str, Any], str]:
     """Measure a recipe.
 

@@ -33,7 +33,7 @@ MOST_STEPS = 10_000  # maximum number of steps in which kinds are counted
 
 
 @dataclass(frozen=True)
-class Kind:
+class StepKind:
     """Steps with the same penalties: number of the first one, and share of all steps in (0, 1]."""
 
     penalties: tuple[str, ...]
@@ -76,17 +76,17 @@ class Players:
         starts = range(first, self.position, batch)
         return [read_batch(self.state, self.batches, self.engine, start, batch) for start in starts]
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[StepKind]:
         """Return the kinds of steps in order of their first occurrence."""
         seen: dict[tuple[tuple[str, int], ...], list[int]] = {}
         for index in range(self._period()):
             seen.setdefault(self._due(index), []).append(index)
         return [
-            Kind(tuple(dict.fromkeys(name for name, _ in key)), found[0], len(found) / self._period())
+            StepKind(tuple(dict.fromkeys(name for name, _ in key)), found[0], len(found) / self._period())
             for key, found in seen.items()
         ]
 
-    def kind_at(self, index: int, kinds: list[Kind]) -> Kind:
+    def kind_at(self, index: int, kinds: list[StepKind]) -> StepKind:
         """Return the kind of a step."""
         return next(each for each in kinds if self._due(each.index) == self._due(index % self._period()))
 
@@ -119,7 +119,7 @@ def open_players(
     return Players(config, data, state, batches, engine, make_stepper(engine), begin)
 
 
-def count_step(players: Players, kind: Kind) -> Counter:
+def count_step(players: Players, kind: StepKind) -> Counter:
     """Count one step in eager execution; on CUDA, ``peak_bytes`` is that of torch's allocator."""
     state, device = players.state, players.engine.device
     engine = Engine(replace(players.engine.plan, engine="eager"), device)

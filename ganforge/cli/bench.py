@@ -75,7 +75,7 @@ def bench(
     flags = config_flags(context)
 
     from ganforge.benchmark.compare import check_variants, split_variant
-    from ganforge.benchmark.report import SERVING, Request, check_export_flags, run_benchmark
+    from ganforge.benchmark.report import SERVING, BenchmarkRequest, check_export_flags, run_benchmark
     from ganforge.config.sources import load_layers
 
     if serve:
@@ -86,7 +86,7 @@ def bench(
         check_variants(compare)
     registry = open_registry()
     layers = load_layers(config, flags, reg or [], setting or [])
-    report, plan = run_benchmark(layers, Request(budget, variants, fit, serve), registry)
+    report, plan = run_benchmark(layers, BenchmarkRequest(budget, variants, fit, serve), registry)
     if as_json:
         print_result(json.dumps(report, indent=2))
         return

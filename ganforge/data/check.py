@@ -15,7 +15,7 @@ from ganforge.data.decode import normalize, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
 from ganforge.data.pack import find_source
-from ganforge.data.packer import Progress, validate_labels
+from ganforge.data.packer import ProgressCallback, validate_labels
 from ganforge.data.plan import PackingPlan
 from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.text import printable, short
@@ -75,7 +75,7 @@ class _Summary:
 
 def check_data(
     source: str | Path,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     skip_bad: bool = False,
     *,
     options: Mapping[str, Any] | None = None,

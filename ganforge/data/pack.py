@@ -17,7 +17,7 @@ from ganforge.contract.errors import DataError, GanforgeError, OptionError, Plug
 from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
 from ganforge.data.items import Size
-from ganforge.data.packer import Progress, pack
+from ganforge.data.packer import ProgressCallback, pack
 from ganforge.data.plan import size_of
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
@@ -33,7 +33,7 @@ def open_data(
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
     """Open data from a path or by the name of a data set, packed into one tensor.
@@ -85,7 +85,7 @@ def open_data(
 
 
 def open_configured(
-    config: DataConfig, registry: Registry, *, cache: Path | None = None, progress: Progress | None = None
+    config: DataConfig, registry: Registry, *, cache: Path | None = None, progress: ProgressCallback | None = None
 ) -> PackedData:
     """Open the data of a run's configuration; arguments and errors as `open_data`."""
     return open_data(
@@ -106,7 +106,7 @@ def pack_data(
     resolution: int | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
     """Pack data into a new or empty folder; arguments and errors as in `open_data`."""
@@ -135,7 +135,7 @@ class Source:
     skip_bad: bool
     note: str = ""
 
-    def pack(self, folder: Path | None, progress: Progress | None) -> PackedData:
+    def pack(self, folder: Path | None, progress: ProgressCallback | None) -> PackedData:
         """Pack the source into a folder, or in memory."""
         packed = pack(
             self.dataset,

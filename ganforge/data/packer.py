@@ -23,7 +23,7 @@ from ganforge.data.store import SOURCES, PackedData, fingerprint, write_manifest
 from ganforge.data.threads import map_chunks
 from ganforge.data.writing import ArrayWriter, new_folder
 
-Progress = Callable[[int, int], None]  # progress callback: number of examples done, and the total
+ProgressCallback = Callable[[int, int], None]  # progress callback: number of examples done, and the total
 
 
 def pack(
@@ -34,7 +34,7 @@ def pack(
     resolution: int | Size | None = None,
     origin: Mapping[str, Any] | None = None,
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     skip_bad: bool = False,
 ) -> PackedData:
     """Pack all examples of a data set, in memory or into a folder; other arguments as in `open_data`.
@@ -108,7 +108,7 @@ def _fill(
     expected: Sequence[set[Shape]],
     resolution: int | Size | None,
     writers: Sequence[ArrayWriter],
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> tuple[list[set[Shape]], list[int | None] | None]:
     """Write all examples; return the shapes seen, and the labels, or None if a plan must change."""
     pixels = sum(

@@ -56,7 +56,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     received: list[int] = []
     before = set_handler(lambda number, frame: received.append(number))
-    workers = Workers(count)
+    workers = WorkerProcesses(count)
     try:
         with host_workers(count) as environments:
             workers.start([sys.executable, "-m", "ganforge", *arguments], environments)
@@ -75,7 +75,7 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     return 1
 
 
-class Workers:
+class WorkerProcesses:
     """Worker processes of a launcher.
 
     Attributes:

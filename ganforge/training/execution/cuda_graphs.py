@@ -25,7 +25,7 @@ Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]  # signature of 
 MOST_GRAPHS = 8  # maximum number of graphs; each takes memory, so further kinds of steps run eagerly
 
 
-class Recorder(Protocol):
+class GraphRecorder(Protocol):
     """Runs and captures work on a device."""
 
     def run(self, work: Callable[[], Rows]) -> Rows:
@@ -65,7 +65,7 @@ class CudaRecorder:
 class GraphedSteps:
     """Takes steps like `take_step`: the first of each kind runs eagerly, later ones are captured and replayed."""
 
-    def __init__(self, engine: Engine, recorder: Recorder) -> None:
+    def __init__(self, engine: Engine, recorder: GraphRecorder) -> None:
         self._engine = engine
         self._recorder = recorder
         self._seen: set[Hashable] = set()
