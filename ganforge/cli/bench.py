@@ -23,8 +23,8 @@ from ganforge.cli.options import (
     TrainingDevice,
     config_flags,
     given_options,
+    number,
     option,
-    read_number,
     switch,
 )
 from ganforge.core.console import print_result
@@ -48,7 +48,9 @@ def bench(
     device: TrainingDevice = None,
     engine: Engine = None,
     precision: Precision = None,
-    seconds: Annotated[str, option("--seconds", "Approximate time per case in seconds.", "N", BENCH)] = "2",
+    seconds: Annotated[
+        float, number("--seconds", "Approximate time per case in seconds.", panel=BENCH, kind=float, least=0)
+    ] = 2,
     compare: Annotated[
         list[str] | None,
         option(
@@ -71,7 +73,6 @@ def bench(
     For instance: ganforge bench --arch stylegan --resolution 64. To compare: ganforge bench
     --compare training.precision=float32 --compare training.precision=bfloat16,training.layout=channels_last.
     """
-    budget = read_number(seconds, float, "--seconds", least=0)
     flags = config_flags(context)
 
     from ganforge.benchmark.compare import check_variants, split_variant
@@ -86,7 +87,7 @@ def bench(
         check_variants(compare)
     registry = open_registry()
     layers = load_layers(config, flags, reg or [], setting or [])
-    report, plan = run_benchmark(layers, BenchmarkRequest(budget, variants, fit, serve), registry)
+    report, plan = run_benchmark(layers, BenchmarkRequest(seconds, variants, fit, serve), registry)
     if as_json:
         print_result(json.dumps(report, indent=2))
         return

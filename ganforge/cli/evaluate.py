@@ -12,13 +12,14 @@ from ganforge.cli.common import global_options, open_registry
 from ganforge.cli.options import (
     Classifier,
     Device,
+    Gpus,
     Out,
     Seed,
     argument,
     given_options,
+    number,
     option,
     part_option,
-    read_number,
     switch,
 )
 from ganforge.core.console import print_result, say
@@ -63,9 +64,9 @@ def evaluate(
         bool, switch("--separability", "Linear separability of the data's attributes in latent space.", METRICS)
     ] = False,
     everything: Annotated[bool, switch("--all", "All metrics that are available.", METRICS)] = False,
-    samples: Annotated[str | None, option("--samples", _SAMPLES, "N", INPUTS)] = None,
+    samples: Annotated[int | None, number("--samples", _SAMPLES, panel=INPUTS, least=2)] = None,
     references: Annotated[
-        str | None, option("--references", "Real images. Default: all of the split.", "N", INPUTS)
+        int | None, number("--references", "Real images. Default: all of the split.", panel=INPUTS, least=2)
     ] = None,
     split: Annotated[str, option("--split", "Split of the real images.", "train|held-out|all", INPUTS)] = "train",
     data: Annotated[str | None, option("--data", "Real images. Default: the run's data.", "SET", INPUTS)] = None,
@@ -95,13 +96,12 @@ def evaluate(
         option("--lpips-weights", "Folder with both LPIPS files, for use offline.", "FOLDER", INPUTS),
     ] = None,
     raw: Annotated[bool, switch("--raw", "Evaluate the trained weights instead of the EMA weights.")] = False,
-    seed: Seed = "0",
-    truncation: Annotated[str, option("--truncation", "Truncation psi, if the generator has it.", "PSI")] = "1",
+    seed: Seed = 0,
+    truncation: Annotated[
+        float, number("--truncation", "Truncation psi, if the generator has it.", "PSI", kind=float)
+    ] = 1,
     device: Device = "auto",
-    gpus: Annotated[
-        int | None,
-        option("--gpus", "Number of GPUs, or of processes with --device cpu. Default: 1.", "N", minimum=1),
-    ] = None,
+    gpus: Gpus = None,
     as_json: Annotated[bool, switch("--json", "Print all rows as one JSON list.")] = False,
     out: Out = Path("runs"),
 ) -> None:
@@ -118,12 +118,12 @@ def evaluate(
     wanted = [flag for flag in OPTIONS if flag in given or everything]
     check_flags(given, wanted)
     request = Request(
-        count=read_number(samples, int, "--samples", least=2) if samples else None,
-        references=read_number(references, int, "--references", least=2) if references else None,
+        count=samples,
+        references=references,
         split=split,
         extractor=extractor,
-        seed=read_number(seed, int, "--seed", least=0),
-        truncation=read_number(truncation, float, "--truncation"),
+        seed=seed,
+        truncation=truncation,
         inception_weights=inception_weights,
         lpips_weights=lpips_weights,
         classifier=classifier,

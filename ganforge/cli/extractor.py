@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ganforge.cli.common import CommandGroup, open_registry
-from ganforge.cli.options import Device, Json, option, read_number
+from ganforge.cli.options import Device, Json, number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, progress_bar, say
 from ganforge.core.device import choose_device
@@ -30,8 +30,8 @@ def train(
         int | None,
         option("--resolution", "Edge length in pixels. Default: the size that all images share, else 64.", "PIXELS"),
     ] = None,
-    epochs: Annotated[str | None, option("--epochs", "Epochs. Default: 3.", "N")] = None,
-    seed: Annotated[str | None, option("--seed", "Seed of initial weights and order. Default: 0.", "N")] = None,
+    epochs: Annotated[int | None, number("--epochs", "Epochs. Default: 3.", least=1)] = None,
+    seed: Annotated[int | None, number("--seed", "Seed of initial weights and order. Default: 0.", least=0)] = None,
     to: Annotated[
         Path | None,
         option("--to", "File that does not exist yet. Default: the cache, where metrics find it.", "FILE.safetensors"),
@@ -44,11 +44,8 @@ def train(
     The cache holds one classifier per data set, with 3 epochs and seed 0; other values require --to. A cached
     classifier is not trained again.
     """
-    given = {
-        "epochs": read_number(epochs, int, "--epochs", least=1) if epochs is not None else None,
-        "seed": read_number(seed, int, "--seed", least=0) if seed is not None else None,
-    }
-    settings: dict[str, int] = {name: number for name, number in given.items() if number is not None}
+    given = {"epochs": epochs, "seed": seed}
+    settings = {name: value for name, value in given.items() if value is not None}
     if to is None and settings:
         raise OptionError(f"--{next(iter(settings))}: the cache holds no such classifier", "name a file: --to FILE")
     if to is not None and to.suffix != ".safetensors":

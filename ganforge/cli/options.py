@@ -51,10 +51,36 @@ def option(
     metavar: str | None = None,
     panel: str | None = None,
     complete: Callable[[str], Any] | None = None,
-    minimum: int | None = None,
+    read: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Declare an option that takes a value."""
-    return typer.Option(flag, help=text, metavar=metavar, rich_help_panel=panel, autocompletion=complete, min=minimum)
+    return typer.Option(flag, help=text, metavar=metavar, rich_help_panel=panel, autocompletion=complete, parser=read)
+
+
+def number(
+    flag: str,
+    text: str,
+    metavar: str = "N",
+    panel: str | None = None,
+    *,
+    kind: type[Any] = int,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Declare an option that takes a number such as ``500k`` within limits."""
+    return option(flag, text, metavar, panel, read=lambda value: read_number(value, kind, flag, least, most))
+
+
+def read_number(value: Any, kind: type[Any], flag: str, least: float | None = None, most: float | None = None) -> Any:
+    """Read a number within limits; raise OptionError if it is none."""
+    from ganforge.plugins.options import coerce
+
+    found = coerce(value, kind, flag)
+    if least is not None and found < least:
+        raise OptionError(f"{flag}: {value} is too small", f"the least is {least}")
+    if most is not None and found > most:
+        raise OptionError(f"{flag}: {value} is too large", f"the most is {most}")
+    return found
 
 
 def switch(flag: str, text: str, panel: str | None = None) -> Any:
@@ -74,7 +100,11 @@ def part_option(flag: str, kind: str, text: str, metavar: str = "NAME", panel: s
 
 Run = Annotated[str | None, argument("RUN", "Run: folder, name or number. Default: the newest.", complete_run)]
 Out = Annotated[Path, option("--out", "Folder of all runs.", "FOLDER")]
-Seed = Annotated[str, option("--seed", "Seed of the first image; incremented per image.", "N")]
+Seed = Annotated[int, number("--seed", "Seed of the first image; incremented per image.", least=0)]
+Gpus = Annotated[
+    int | None,
+    number("--gpus", "Number of GPUs, or of processes with --device cpu. Default: 1.", panel=COMPUTING, least=1),
+]
 Device = Annotated[str, option("--device", "Compute device.", "auto|cuda|cpu")]
 Json = Annotated[bool, switch("--json", "Print one JSON object.")]
 SkipBad = Annotated[bool, switch("--skip-bad", "Skip unreadable images, at most 10 %.", DATA)]
@@ -140,19 +170,3 @@ def config_flags(context: typer.Context) -> dict[str, Any]:
     from ganforge.config.sources import nest
 
     return nest({CONFIG_KEYS[flag]: value for flag, value in given_options(context).items() if flag in CONFIG_KEYS})
-
-
-def read_number(value: str, kind: type[Any], flag: str, least: float | None = None, most: float | None = None) -> Any:
-    """Read a number such as ``500k``.
-
-    Raises:
-        OptionError: It is invalid or out of range.
-    """
-    from ganforge.plugins.options import coerce
-
-    number = coerce(value, kind, flag)
-    if least is not None and number < least:
-        raise OptionError(f"{flag}: {value} is too small", f"the least is {least}")
-    if most is not None and number > most:
-        raise OptionError(f"{flag}: {value} is too large", f"the most is {most}")
-    return number

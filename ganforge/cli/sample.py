@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 from ganforge.cli.common import find_weights, open_generator
-from ganforge.cli.options import Device, Out, Run, Seed, option, read_number
+from ganforge.cli.options import Device, Out, Run, Seed, number, option
 from ganforge.core.console import print_result
 from ganforge.core.device import choose_device
 
 
 def sample(
     run: Run = None,
-    count: Annotated[str, option("--count", "Number of samples.", "N")] = "64",
-    seed: Seed = "0",
+    count: Annotated[int, number("--count", "Number of samples.", least=1)] = 64,
+    seed: Seed = 0,
     classes: Annotated[
         list[str] | None,
         option("--class", "Class by name or number. Repeatable. Default: all classes in turn.", "NAME"),
@@ -24,8 +24,9 @@ def sample(
         option("--source", "Image, folder or zip, for a generator that translates source images.", "PATH"),
     ] = None,
     truncation: Annotated[
-        str, option("--truncation", "Truncation psi; below 1 for less variety, if the generator has it.", "PSI")
-    ] = "1",
+        float,
+        number("--truncation", "Truncation psi; below 1 for less variety, if the generator has it.", "PSI", kind=float),
+    ] = 1,
     precision: Annotated[str, option("--precision", "Compute precision.", "float32|bfloat16")] = "float32",
     to: Annotated[
         Path | None,
@@ -41,20 +42,17 @@ def sample(
     With --source, translate each source image and keep its name. Under torchrun, each process writes a share of the
     single images.
     """
-    number = read_number(count, int, "--count", least=1)
-    first = read_number(seed, int, "--seed", least=0)
-    psi = read_number(truncation, float, "--truncation")
     weights = find_weights(run, out)
     generator, card = open_generator(weights, choose_device(device))
 
     from ganforge.sampling import read_precision
     from ganforge.session.samples import SampleWriter
 
-    writer = SampleWriter(generator, card, first, psi, read_precision(precision))
+    writer = SampleWriter(generator, card, seed, truncation, read_precision(precision))
     if source is not None or card["data"].get("source_shape"):
         target = to or weights.with_name("translated")
         writer.translate(source, target)
     else:
         target = to or weights.with_name("samples.png" if len(card["data"]["shape"]) == 3 else "samples.npy")
-        writer.write(number, classes or [], target)
+        writer.write(count, classes or [], target)
     print_result(str(target))

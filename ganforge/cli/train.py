@@ -19,6 +19,7 @@ from ganforge.cli.options import (
     Batch,
     Config,
     Engine,
+    Gpus,
     Loss,
     Out,
     Precision,
@@ -94,10 +95,7 @@ def train(
             RUN,
         ),
     ] = None,
-    gpus: Annotated[
-        int | None,
-        option("--gpus", "Number of GPUs, or of processes with --device cpu. Default: 1.", "N", COMPUTING, minimum=1),
-    ] = None,
+    gpus: Gpus = None,
     init_from: Annotated[
         str | None, option("--init-from", "Initialize a new run from the weights of another.", "RUN|FILE", RUN)
     ] = None,

@@ -2,6 +2,7 @@
 
 from ganforge.cli.common import CommandGroup
 from ganforge.cli.explore.arith import arith
+from ganforge.cli.explore.common import with_shared_options
 from ganforge.cli.explore.directions import directions
 from ganforge.cli.explore.mix import mix
 from ganforge.cli.explore.project import project
@@ -14,4 +15,4 @@ app = CommandGroup(
 )
 
 for command in (walk, arith, project, directions, mix, truncation, noise):
-    app.command(command.__name__)(command)
+    app.command(command.__name__)(with_shared_options(command))

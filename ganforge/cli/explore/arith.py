@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from ganforge.cli.explore.common import (
-    ClassName,
-    Space,
-    To,
-    declared_attributes,
-    open_exploration,
-    open_reader,
-    read_numbers,
-    read_seed,
-    seeds_option,
-)
-from ganforge.cli.options import MAX_MEASURED, Classifier, Device, Out, Run, Seed, option, read_number
+from ganforge.cli.explore.common import Shared, Space, declared_attributes, open_reader, read_numbers, seeds_option
+from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result
 
@@ -27,8 +14,7 @@ if TYPE_CHECKING:
 
 
 def arith(
-    context: typer.Context,
-    run: Run = None,
+    shared: Shared,
     a: Annotated[str | None, seeds_option("--a", "Seeds of images with a property.")] = None,
     b: Annotated[str | None, seeds_option("--b", "Seeds of images without it.")] = None,
     c: Annotated[str | None, seeds_option("--c", "Seeds of images to add it to.")] = None,
@@ -37,23 +23,23 @@ def arith(
         option("--attribute", "Attribute of the data that selects A, B and C, instead of seeds.", "NAME"),
     ] = None,
     candidates: Annotated[
-        str, option("--candidates", "Images that are classified to find the attribute.", "N")
-    ] = "1000",
-    strength: Annotated[str, option("--strength", "Factor of the direction A - B.", "X")] = "1",
+        int, number("--candidates", "Images that are classified to find the attribute.", least=2, most=MAX_MEASURED)
+    ] = 1000,
+    strength: Annotated[float, number("--strength", "Factor of the direction A - B.", "X", kind=float)] = 1,
     layers: Annotated[
         str | None, option("--layers", "Layers of w to change: coarse, middle, fine, or e.g. 0-3.", "RANGE")
     ] = None,
     measure: Annotated[
-        str | None,
-        option("--measure", "Measure on N images without the attribute how many gain it and keep all else.", "N"),
+        int | None,
+        number(
+            "--measure",
+            "Measure on N images without the attribute how many gain it and keep all else.",
+            least=1,
+            most=MAX_MEASURED,
+        ),
     ] = None,
     classifier: Classifier = None,
     space: Space = None,
-    class_name: ClassName = None,
-    seed: Seed = "0",
-    to: To = None,
-    device: Device = "auto",
-    out: Out = Path("runs"),
 ) -> None:
     """Compute A - B + C from the mean latents of three groups of images."""
     by_seeds = {"--a": a, "--b": b, "--c": c}
@@ -68,33 +54,32 @@ def arith(
             raise OptionError(f"{missing[0]} is missing", "give --a 1,2,3 --b 4,5,6 --c 7,8,9, or --attribute")
     if layers is not None and space == "z":
         raise OptionError(f"--layers {layers}: latents in z have no layers", "omit --layers, or --space")
-    factor = read_number(strength, float, "--strength")
-    first = read_seed(seed)
-    number = read_number(candidates, int, "--candidates", least=2, most=MAX_MEASURED)
-    measured = None if measure is None else read_number(measure, int, "--measure", least=1, most=MAX_MEASURED)
     seeds = {flag: read_numbers(given, int, flag, least=0) for flag, given in by_seeds.items() if given is not None}
-    here = open_exploration(context, run, to, class_name, device, out)
+    here = shared.open()
 
     from ganforge.explore import attribute_means, calculate, read_layers, score_direction
 
     where = here.space(space)
     chosen = None if layers is None else read_layers(layers, here.styles().styles.num_styles)
     means, found = None, dict[str, Any]()
+    after = shared.seed + candidates
     if attribute is not None:
         trained = here.open_run()
         names = check_attribute(trained, attribute)
         index = names.index(attribute)
         read, quoted = open_reader(trained, classifier)
-        with_without = attribute_means(where, read, index, seed=first, count=number)
+        with_without = attribute_means(where, read, index, seed=shared.seed, count=candidates)
         means = with_without.with_it, with_without.without_it
         without = with_without.seeds_without
         half = min(_EXEMPLARS, max(len(without) // 2, 1))
         seeds = {"--a": with_without.seeds_with[:half], "--b": without[:half], "--c": without[-half:]}
         found = {"attribute": attribute, "classifier": quoted}
-        found |= {"candidates": [first, first + number - 1], "num_with": len(with_without.seeds_with)}
-    result = calculate(where, seeds["--a"], seeds["--b"], seeds["--c"], means=means, strength=factor, layers=chosen)
-    if attribute is not None and measured is not None:
-        score = score_direction(where, read, result.direction, index, names, seed=first + number, count=measured)
+        found |= {"candidates": [shared.seed, after - 1], "num_with": len(with_without.seeds_with)}
+    result = calculate(where, seeds["--a"], seeds["--b"], seeds["--c"], means=means, strength=strength, layers=chosen)
+    if attribute is not None and measure is not None:
+        score = score_direction(
+            where, read, result.direction, index, names, seed=shared.seed + candidates, count=measure
+        )
         found["measured"] = vars(score)
         print_result(f"{score.gained:7.2%} of {score.count} images without '{attribute}' gain it")
         for name, share in score.kept.items():
@@ -102,7 +87,11 @@ def arith(
         print_result(f"{score.kept_all:7.2%} keep all others")
     table = result.rows()
     columns = [*[""] * (len(table[0]) - 1), "mean"]
-    found |= {"space": where.name, "strength": factor, "seeds": {flag.strip("-"): each for flag, each in seeds.items()}}
+    found |= {
+        "space": where.name,
+        "strength": strength,
+        "seeds": {flag.strip("-"): each for flag, each in seeds.items()},
+    }
     if chosen is not None:
         found["layers"] = list(chosen)
     here.save_table(table, columns, found, ["A", "B", "C", "A - B + C"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganforge.cli.common import find_weights, global_options, open_generator, open_registry
-from ganforge.cli.options import MAX_DRAWN, option, read_number
+from ganforge.cli.options import Device, Out, Run, Seed, number, option, read_number
 from ganforge.core.console import print_result
 from ganforge.core.device import choose_device
 
@@ -21,16 +23,12 @@ if TYPE_CHECKING:
     from ganforge.explore import LatentSpace, WSpace
     from ganforge.explore.attributes import Read
 
-To = Annotated[Path | None, option("--to", "Output picture. Default: in explore/ of the run.", "PATH")]
-ClassName = Annotated[
-    str | None, option("--class", "Class of all images, by name or number. Default: the first.", "NAME")
-]
 Space = Annotated[str | None, option("--space", "Latent space. Default: w if the generator has it.", "z|w")]
 
 
-def count_option(text: str) -> Any:
+def count_option(text: str, most: int | None = None) -> Any:
     """Declare the option ``--count``."""
-    return option("--count", text, "N")
+    return number("--count", text, least=1, most=most)
 
 
 def seeds_option(flag: str, text: str) -> Any:
@@ -100,58 +98,77 @@ class Exploration:
         print_result(str(self.target))
 
 
-def open_exploration(
-    context: typer.Context,
-    run: str | None,
-    to: Path | None,
-    class_name: str | None,
-    device: str,
-    out: Path,
-    *,
-    is_still: bool = True,
-    moves: bool = False,
-) -> Exploration:
-    """Load the generator and check the output picture.
+@dataclass(frozen=True)
+class Shared:
+    """Options of every command of ``ganforge explore``."""
 
-    Args:
-        context: Of the command.
-        run: Run as the user names it, as are `to`, `class_name`, `device` and `out`.
-        to: Output picture.
-        class_name: Class of all images.
-        device: Compute device.
-        out: Folder of all runs.
-        is_still: Whether the picture may be a still image.
-        moves: Whether the picture may be an animation.
+    context: typer.Context
+    run: Run = None
+    class_name: Annotated[
+        str | None, option("--class", "Class of all images, by name or number. Default: the first.", "NAME")
+    ] = None
+    seed: Seed = 0
+    to: Annotated[Path | None, option("--to", "Output picture. Default: in explore/ of the run.", "PATH")] = None
+    device: Device = "auto"
+    out: Out = Path("runs")
 
-    Raises:
-        OptionError: The run or class is not found, the device or file type is unsupported, or it makes no images.
-    """
-    from ganforge.explore.capabilities import require_images
-    from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
-    from ganforge.runs.checkpoint import read_spec
-    from ganforge.session.samples import choose_labels
+    def open(self, *, is_still: bool = True, moves: bool = False) -> Exploration:
+        """Load the generator and check the output picture.
 
-    allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
-    if to is not None:
-        check_suffix(f"--to {to}", to.suffix.lower(), allowed)
-    weights = find_weights(run, out)
-    generator, card = open_generator(weights, choose_device(device))
-    require_images(read_spec(card))
-    labels = choose_labels([class_name] if class_name is not None else [], card["data"]["class_names"], 1)
-    words = [word for file in global_options.plugins for word in ("--plugin", str(file))]
-    words += ["explore", str(context.info_name), str(weights)]
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if parameter.name not in ("run", "out") and value is not None:
-            words.append(f"{parameter.opts[0]}={value}")
-    return Exploration(
-        generator=generator,
-        card=card,
-        weights=weights,
-        target=to or weights.parent / "explore" / f"{context.info_name}{allowed[0]}",
-        label=None if labels is None else int(labels[0]),
-        arguments=words,
-    )
+        Args:
+            is_still: Whether the picture may be a still image.
+            moves: Whether the picture may be an animation.
+
+        Raises:
+            OptionError: The run or class is not found, the device or file type is unsupported, or it makes no images.
+        """
+        from ganforge.explore.capabilities import require_images
+        from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
+        from ganforge.runs.checkpoint import read_spec
+        from ganforge.session.samples import choose_labels
+
+        allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
+        if self.to is not None:
+            check_suffix(f"--to {self.to}", self.to.suffix.lower(), allowed)
+        weights = find_weights(self.run, self.out)
+        generator, card = open_generator(weights, choose_device(self.device))
+        require_images(read_spec(card))
+        classes = [] if self.class_name is None else [self.class_name]
+        labels = choose_labels(classes, card["data"]["class_names"], 1)
+        name = str(self.context.info_name)
+        return Exploration(
+            generator=generator,
+            card=card,
+            weights=weights,
+            target=self.to or weights.parent / "explore" / f"{name}{allowed[0]}",
+            label=None if labels is None else int(labels[0]),
+            arguments=self._words(name, weights),
+        )
+
+    def _words(self, name: str, weights: Path) -> list[str]:
+        words = [word for file in global_options.plugins for word in ("--plugin", str(file))]
+        words += ["explore", name, str(weights)]
+        for parameter in self.context.command.params:
+            value = self.context.params.get(str(parameter.name))
+            if parameter.name not in ("run", "out") and value is not None:
+                words.append(f"{parameter.opts[0]}={value}")
+        return words
+
+
+def with_shared_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose first parameter is `Shared`, the options of that class."""
+    shared = signature(Shared, eval_str=True).parameters
+    own = list(signature(function, eval_str=True).parameters.values())[1:]
+    context, run, *rest = shared.values()
+
+    def command(**given: Any) -> None:
+        function(Shared(**{name: given.pop(name) for name in shared}), **given)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    parameters = [context, run, *own, *rest]
+    command.__signature__ = signature(function).replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
 
 
 def declared_attributes(run: TrainedRun) -> tuple[str, ...]:
@@ -184,14 +201,3 @@ def read_numbers(text: str, kind: type[Any], flag: str, least: float | None = No
 def read_seeds(text: str | None, flag: str, first: int, count: int) -> list[int]:
     """Read comma-separated seeds; None gives `count` seeds from `first`."""
     return list(range(first, first + count)) if text is None else read_numbers(text, int, flag, least=0)
-
-
-def read_seed(text: str) -> int:
-    """Read ``--seed``."""
-    return int(read_number(text, int, "--seed", least=0))
-
-
-def count_seeds(seed: str, count: str) -> list[int]:
-    """Return `count` seeds from ``--seed``."""
-    first = read_seed(seed)
-    return list(range(first, first + read_number(count, int, "--count", least=1, most=MAX_DRAWN)))

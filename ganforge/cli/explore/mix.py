@@ -6,20 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ganforge.cli.explore.common import (
-    ClassName,
     Exploration,
-    To,
+    Shared,
     declared_attributes,
-    open_exploration,
     open_reader,
-    read_seed,
     read_seeds,
     seeds_option,
 )
-from ganforge.cli.options import MAX_MEASURED, Classifier, Device, Out, Run, Seed, option, read_number
+from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import progress_bar
 
@@ -28,30 +23,27 @@ if TYPE_CHECKING:
 
 
 def mix(
-    context: typer.Context,
-    run: Run = None,
+    shared: Shared,
     rows: Annotated[str | None, seeds_option("--rows", "Seeds A. Default: four from --seed.")] = None,
     columns: Annotated[str | None, seeds_option("--columns", "Seeds B. Default: the next five.")] = None,
     layers: Annotated[str, option("--layers", "Layers from B: coarse, middle, fine, or e.g. 0-3.", "RANGE")] = "coarse",
     measure: Annotated[
-        str | None,
-        option("--measure", "Measure on N pairs which layers determine color, layout and attributes.", "N"),
+        int | None,
+        number(
+            "--measure",
+            "Measure on N pairs which layers determine color, layout and attributes.",
+            least=1,
+            most=MAX_MEASURED,
+        ),
     ] = None,
     classifier: Classifier = None,
-    class_name: ClassName = None,
-    seed: Seed = "0",
-    to: To = None,
-    device: Device = "auto",
-    out: Out = Path("runs"),
 ) -> None:
     """Draw a table of style mixing: the given layers from the column, all others from the row."""
     if classifier is not None and measure is None:
         raise OptionError(f"--classifier {classifier}: nothing to classify", "give --measure too")
-    first = read_seed(seed)
-    sources_a = read_seeds(rows, "--rows", first, 4)
+    sources_a = read_seeds(rows, "--rows", shared.seed, 4)
     sources_b = read_seeds(columns, "--columns", max(sources_a) + 1, 5)
-    count = None if measure is None else read_number(measure, int, "--measure", least=1, most=MAX_MEASURED)
-    here = open_exploration(context, run, to, class_name, device, out)
+    here = shared.open()
 
     from ganforge.explore import mix, read_layers
 
@@ -63,8 +55,8 @@ def mix(
         "layers_from_b": list(chosen),
         "num_layers": where.styles.num_styles,
     }
-    if count is not None:
-        found |= measure_layers(here, where, first, count, classifier)
+    if measure is not None:
+        found |= measure_layers(here, where, shared.seed, measure, classifier)
     a, b, mixed = mix(where, sources_a, sources_b, chosen)
     table = [[None, *b], *([left, *row] for left, row in zip(a, mixed, strict=True))]
     headings = [f"B {each}" for each in sources_b]

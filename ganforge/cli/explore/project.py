@@ -5,38 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from ganforge.cli.explore.common import ClassName, Space, To, open_exploration, read_seed
-from ganforge.cli.options import Device, Out, Run, Seed, option, read_number
+from ganforge.cli.explore.common import Shared, Space
+from ganforge.cli.options import number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, progress_bar
 
 
 def project(
-    context: typer.Context,
-    run: Run = None,
+    shared: Shared,
     image: Annotated[Path | None, option("--image", "Image to project.", "FILE")] = None,
-    index: Annotated[str | None, option("--index", "Project this image of the run's data instead.", "N")] = None,
-    steps: Annotated[str, option("--steps", "Optimization steps.", "N")] = "300",
-    rate: Annotated[str, option("--rate", "Learning rate of Adam.", "X")] = "0.05",
+    index: Annotated[int | None, number("--index", "Project this image of the run's data instead.", least=0)] = None,
+    steps: Annotated[int, number("--steps", "Optimization steps.", least=1)] = 300,
+    rate: Annotated[float, number("--rate", "Learning rate of Adam.", "X", kind=float)] = 0.05,
     space: Space = None,
-    class_name: ClassName = None,
-    seed: Seed = "0",
-    to: To = None,
-    device: Device = "auto",
-    out: Out = Path("runs"),
 ) -> None:
     """Find the latent of an image by optimization; a .png shows the steps as a row, a .gif or .webp as frames."""
     if (image is None) == (index is None):
         raise OptionError("exactly one image is required", "give --image FILE, or --index N for one of the data")
-    position = read_number(index or "0", int, "--index", least=0)
-    number = read_number(steps, int, "--steps", least=1)
-    learning_rate = read_number(rate, float, "--rate")
-    if learning_rate <= 0:
+    if rate <= 0:
         raise OptionError(f"--rate {rate}: the learning rate must be positive", "such as 0.05")
-    first = read_seed(seed)
-    here = open_exploration(context, run, to, class_name, device, out, moves=True)
+    here = shared.open(moves=True)
 
     from ganforge.explore import draw_table, project
     from ganforge.explore.pictures import encode_animation
@@ -46,15 +34,15 @@ def project(
     where = here.space(space)
     if image is not None:
         target = read_target(image, tuple(here.card["data"]["shape"]))
-    else:
+    elif index is not None:
         data = here.open_run().data
-        if position >= len(data):
-            raise OptionError(f"--index {position}: {data.name} has {len(data)} images", f"the last is {len(data) - 1}")
-        target = data.examples[position]
+        if index >= len(data):
+            raise OptionError(f"--index {index}: {data.name} has {len(data)} images", f"the last is {len(data) - 1}")
+        target = data.examples[index]
     still = here.suffix == ".png"
     with progress_bar("projecting") as progress:
         found = project(
-            where, target, steps=number, rate=learning_rate, seed=first, frames=7 if still else 60, progress=progress
+            where, target, steps=steps, rate=rate, seed=shared.seed, frames=7 if still else 60, progress=progress
         )
     latent = here.target.with_suffix(".safetensors")
     card = {"kind": "latent", "space": where.name, "generator": here.card["digest"]}

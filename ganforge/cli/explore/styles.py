@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ganforge.cli.common import open_registry
-from ganforge.cli.explore.common import (
-    ClassName,
-    To,
-    count_option,
-    count_seeds,
-    open_exploration,
-    read_numbers,
-)
-from ganforge.cli.options import MAX_DRAWN, Device, Out, Run, Seed, option, read_number
+from ganforge.cli.explore.common import Shared, count_option, read_numbers
+from ganforge.cli.options import MAX_DRAWN, number, option
 
 
 def truncation(
-    context: typer.Context,
-    run: Run = None,
+    shared: Shared,
     psi: Annotated[str, option("--psi", "Truncation psi, one per column.", "X,X,...")] = "1,0.7,0.5,0,-0.5",
-    count: Annotated[str, count_option("Number of seeds, one per row.")] = "4",
-    class_name: ClassName = None,
-    seed: Seed = "0",
-    to: To = None,
-    device: Device = "auto",
-    out: Out = Path("runs"),
+    count: Annotated[int, count_option("Number of seeds, one per row.", MAX_DRAWN)] = 4,
 ) -> None:
     """Draw the same seeds at several truncations."""
     psis = read_numbers(psi, float, "--psi")
-    seeds = count_seeds(seed, count)
-    here = open_exploration(context, run, to, class_name, device, out)
+    seeds = list(range(shared.seed, shared.seed + count))
+    here = shared.open()
 
     from ganforge.explore import ZSpace, truncation_sweep
     from ganforge.explore.capabilities import require_truncation
@@ -45,29 +29,22 @@ def truncation(
 
 
 def noise(
-    context: typer.Context,
-    run: Run = None,
-    count: Annotated[str, count_option("Number of seeds, one per row.")] = "3",
-    draws: Annotated[str, option("--draws", "Noise samples for the deviation.", "N")] = "32",
-    class_name: ClassName = None,
-    seed: Seed = "0",
-    to: To = None,
-    device: Device = "auto",
-    out: Out = Path("runs"),
+    shared: Shared,
+    count: Annotated[int, count_option("Number of seeds, one per row.", MAX_DRAWN)] = 3,
+    draws: Annotated[int, number("--draws", "Noise samples for the deviation.", least=2, most=MAX_DRAWN)] = 32,
 ) -> None:
     """Draw images with all noise, none, and that of half the layers, and the deviation of each pixel."""
-    seeds = count_seeds(seed, count)
-    number = read_number(draws, int, "--draws", least=2, most=MAX_DRAWN)
-    here = open_exploration(context, run, to, class_name, device, out)
+    seeds = list(range(shared.seed, shared.seed + count))
+    here = shared.open()
 
     from ganforge.explore import study_noise
     from ganforge.explore.noise import PANELS
 
-    study = study_noise(here.styles(), seeds, draws=number, noise_seed=seeds[0])
+    study = study_noise(here.styles(), seeds, draws=draws, noise_seed=seeds[0])
     table = [[*panels, moved] for panels, moved in zip(study.panels, study.maps(), strict=True)]
     found = {
         "seeds": seeds,
-        "noise_seeds": [seeds[0], seeds[0] + number - 1],
+        "noise_seeds": [seeds[0], seeds[0] + draws - 1],
         "mean_deviations": study.deviation.mean(dim=(1, 2)).tolist(),
         "white": float(study.deviation.max()),
         "power_by_frequency": dict(zip(PANELS, study.powers.tolist(), strict=True)),
