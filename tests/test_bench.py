@@ -10,7 +10,7 @@ from torch import nn
 from ganforge.benchmark import fit as fitting
 from ganforge.benchmark.cases import LoopCase, load_exported
 from ganforge.benchmark.compare import compare_players, split_variant
-from ganforge.benchmark.counting import Counter
+from ganforge.benchmark.counting import StepCounter
 from ganforge.benchmark.fit import Line, fit_shape
 from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weighted_mean
 from ganforge.benchmark.training_setup import count_step, draw_noise, open_players, read_spec
@@ -54,7 +54,7 @@ def players_of(registry, *layers, width=True):
 
 def test_operations_of_a_linear_layer_and_of_both_its_gradients():
     layer, inputs = nn.Linear(8, 4), torch.randn(5, 8, requires_grad=True)
-    with Counter() as counter:
+    with StepCounter() as counter:
         layer(inputs).sum().backward()
     assert counter.flops == 3 * 2 * 5 * 8 * 4
 
@@ -64,7 +64,7 @@ def test_operations_of_a_linear_layer_and_of_both_its_gradients():
 def test_operations_of_a_convolution_and_of_both_its_gradients(groups, transposed):
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
     layer, inputs = kind(4, 6, 3, stride=2, padding=1, groups=groups), torch.randn(2, 4, 9, 9, requires_grad=True)
-    with Counter() as counter:
+    with StepCounter() as counter:
         output = layer(inputs)
         once = counter.flops
         output.square().sum().backward()
@@ -76,7 +76,7 @@ def test_operations_of_a_convolution_and_of_both_its_gradients(groups, transpose
 def test_operations_of_a_penalty_by_gradients_are_counted_in_its_second_derivative_too():
     first, second = nn.Linear(8, 4), nn.Linear(4, 1)
     inputs = torch.randn(5, 8, requires_grad=True)
-    with Counter() as counter:
+    with StepCounter() as counter:
         logits = second(first(inputs).tanh()).sum()
         (gradient,) = torch.autograd.grad(logits, inputs, create_graph=True)
         once = counter.flops
@@ -90,7 +90,7 @@ def test_operations_of_a_penalty_by_gradients_are_counted_in_its_second_derivati
 
 def test_bytes_are_those_of_what_is_read_and_written():
     first, second = torch.ones(10, 3), torch.ones(3)
-    with Counter() as counter:
+    with StepCounter() as counter:
         total = first + second  # 30 and 3 floats read, 30 written
         assert counter.bytes == 4 * (30 + 3 + 30)
         total.view(3, 10).t()
@@ -109,13 +109,13 @@ def test_bytes_are_those_of_what_is_read_and_written():
 
 
 def test_bytes_of_what_is_expanded_are_read_once():
-    with Counter() as counter:
+    with StepCounter() as counter:
         torch.ones(1).expand(1000).neg()
     assert counter.bytes == 4 * (1 + 1 + 1000)
 
 
 def test_peak_is_that_of_tensors_that_live_at_the_same_time():
-    with Counter() as counter:
+    with StepCounter() as counter:
         first = torch.zeros(1000)
         second = first * 2
         del first
@@ -130,7 +130,7 @@ def test_peak_is_that_of_tensors_that_live_at_the_same_time():
 
 def test_peak_counts_what_is_kept_for_the_gradient_and_what_was_there_before():
     weight = torch.zeros(1000, requires_grad=True)
-    with Counter([weight, weight.detach()]) as counter:
+    with StepCounter([weight, weight.detach()]) as counter:
         loss = weight.exp().exp().sum()  # both results are kept, though no name holds them
         assert counter.peak_bytes == 3 * 4000 + 4
         torch.zeros(500)

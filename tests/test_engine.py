@@ -383,6 +383,23 @@ def test_what_the_simplest_plan_cannot_run_is_an_error():
         measured([RuntimeError("broken"), 1.0, 1.0])
 
 
+@pytest.mark.parametrize(("first", "per_size"), [(0.0, 0.0), (0.5, 0.2), (2.0, 0.5), (9.0, 0.3)])
+def test_an_accelerator_that_starts_slowly_still_gets_the_fastest_plan(first, per_size, monkeypatch):
+    """The first call of a device takes seconds, and so does each new shape, while cuDNN tries its algorithms."""
+    plans = autotune.candidates(TrainingConfig(), torch.device("cuda"))
+    real, clock, seen = dict(zip(plans, (0.008, 0.003, 0.0015), strict=True)), [0.0], set()
+
+    def trial(plan, size):
+        shapes = plan.precision, plan.layout, size
+        clock[0] += (0 if seen else first) + (0 if shapes in seen else per_size) + 10 * real[plan]
+        seen.add(shapes)
+        return real[plan]
+
+    monkeypatch.setattr(autotune.time, "perf_counter", lambda: clock[0])
+    assert autotune.measure(plans, trial, 128, print, whole_batch=True) == plans[2]
+    assert {size for *_, size in seen} == {128}
+
+
 def test_only_what_is_left_open_is_measured():
     said = TrainingConfig(engine="eager", precision="float32", layout="contiguous", threads=3)
     assert autotune.candidates(said, CPU) == [ExecutionPlan(threads=3)]

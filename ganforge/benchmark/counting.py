@@ -16,10 +16,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class StepCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations in the block, backward passes of any order included; `held` tensors exist from the start.
 
     Attributes:
+        launches: Operations that read or write memory; on a GPU each is one kernel launch or more. Views count 0.
         flops: Multiplications and additions of matrix products and convolutions.
         bytes: Sizes of all tensors read and written, without caches and fusion: an upper bound. Views count 0.
         peak_bytes: Peak size of all live tensors, without temporary memory within operations.
@@ -27,6 +28,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.launches = 0
         self.flops = 0
         self.bytes = 0
         self.peak_bytes = 0
@@ -37,13 +39,24 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        output = func(*args, **kwargs)
-        made = _tensors(output)
+        output = self.call(func, args, kwargs)
+        given, made = tensors_in((args, kwargs)), tensors_in(output)
+        written = _find_written(func, args, kwargs, given, made)
+        if written:
+            self.launches += 1
+            self.bytes += sum(map(_size, given + written))
+            self.record_written(written)
         self.flops += _count_flops(func, args, kwargs, output)
-        self.bytes += _count_bytes(func, args, kwargs, made)
         for tensor in made:
             self._hold(tensor)
         return output
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Compute an operation."""
+        return func(*args, **kwargs)
+
+    def record_written(self, written: list[Tensor]) -> None:
+        """Receive the tensors that an operation writes."""
 
     def _hold(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -69,18 +82,16 @@ def _count_flops(func: Any, args: Any, kwargs: Any, output: Any) -> int:
     return int(formula(*args, **kwargs, out_val=output)) if formula else 0
 
 
-def _count_bytes(func: Any, args: Any, kwargs: Any, made: list[Tensor]) -> int:
-    """Return the bytes of arguments, of arguments that are changed in place, and of new tensors."""
-    given, changed = _tensors((args, kwargs)), []
+def _find_written(func: Any, args: Any, kwargs: Any, given: list[Tensor], made: list[Tensor]) -> list[Tensor]:
+    """Return the tensors that are changed in place, and new ones; none for views and uninitialized memory."""
+    changed = []
     for index, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            changed += _tensors(args[index] if index < len(args) else kwargs.get(argument.name))
+            changed += tensors_in(args[index] if index < len(args) else kwargs.get(argument.name))
+    if "empty" in func.overloadpacket.__name__:  # only allocates
+        return []
     known = {each.untyped_storage()._cdata for each in given}
-    new = [each for each in made if each.untyped_storage()._cdata not in known]
-    is_view = not changed and not new
-    if is_view or (not given and func.overloadpacket.__name__.startswith("empty")):
-        return 0
-    return sum(_size(each) for each in [*given, *changed, *new])
+    return changed + [each for each in made if each.untyped_storage()._cdata not in known]
 
 
 def peak_resident_bytes() -> int:
@@ -89,7 +100,8 @@ def peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _tensors(tree: Any) -> list[Tensor]:
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Return the tensors of nested lists, tuples and dictionaries."""
     return [each for each in tree_leaves(tree) if isinstance(each, Tensor)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganforge.benchmark.counting import Counter
+from ganforge.benchmark.counting import StepCounter
 from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
 from ganforge.contract.data import DataSpec
@@ -119,7 +119,7 @@ def open_players(
     return Players(config, data, state, batches, engine, make_stepper(engine), begin)
 
 
-def count_step(players: Players, kind: StepKind) -> Counter:
+def count_step(players: Players, kind: StepKind) -> StepCounter:
     """Count one step in eager execution; on CUDA, ``peak_bytes`` is that of torch's allocator."""
     state, device = players.state, players.engine.device
     engine = Engine(replace(players.engine.plan, engine="eager"), device)
@@ -127,7 +127,7 @@ def count_step(players: Players, kind: StepKind) -> Counter:
     shown = players.read()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    counter = Counter([*_tensors(state), *(each for batch in shown for each in (batch.real, batch.latents))])
+    counter = StepCounter([*_tensors(state), *(each for batch in shown for each in (batch.real, batch.latents))])
     with counter:
         take_step(state, shown, kind.index, engine)
     state.images = players.begin

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector
 
 from ganforge import FeatureDiscriminator, OptionError, Regularizer, Step, hookimpl
 
@@ -54,7 +53,7 @@ class HistoricalAveraging(Regularizer):
         return self._distance("generator", step.generator)
 
     def _distance(self, player: str, network: nn.Module) -> Tensor:
-        weights: Tensor = parameters_to_vector(each for each in network.parameters() if each.requires_grad)
+        weights = torch.cat([each.flatten() for each in network.parameters() if each.requires_grad])
         steps, mean = getattr(self, f"{player}_steps"), getattr(self, f"{player}_mean")
         if not mean.numel():
             mean = torch.zeros_like(weights)

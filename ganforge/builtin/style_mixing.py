@@ -62,10 +62,11 @@ class MixingGenerator(StyleGenerator, Recomputable):
     def forward(
         self, z: Tensor, labels: Tensor | None = None, truncation: float = 1.0, cutoff: int = -1, noise: str = "fixed"
     ) -> Tensor:
-        w = self.mapping(z, labels, truncation, cutoff)
-        if self.training and self.mixing > 0:
-            w = self._mix(w, self.mapping(torch.randn_like(z), labels, truncation, cutoff))
-        return self.synthesis(w, noise)
+        if not (self.training and self.mixing > 0):
+            return self.synthesis(self.mapping(z, labels, truncation, cutoff), noise)
+        twice = None if labels is None else torch.cat([labels, labels])
+        w, other = self.mapping(torch.cat([z, torch.randn_like(z)]), twice, truncation, cutoff).chunk(2)
+        return self.synthesis(self._mix(w, other), noise)
 
     def _mix(self, w: Tensor, other: Tensor) -> Tensor:
         """Mix styles ``[N, L, w_dim]`` from a random layer on, in some examples."""

@@ -29,21 +29,21 @@ from ganforge.builtin.stylegan_layers import NOISE_SPEED, RELU_GAIN, PyramidDisc
 
 
 class _StyledConvolution(nn.Module):
-    """Modulated convolution, noise, bias, and leaky ReLU 0.2 times sqrt(2)."""
+    """Modulated convolution, noise, bias, and leaky ReLU 0.2; the next layer multiplies by its gain of sqrt(2)."""
 
-    def __init__(self, channels_in: int, channels_out: int, size: int, w_dim: int, *, up: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, size: int, w_dim: int, *, gain: float = RELU_GAIN, up: bool = False
+    ) -> None:
         super().__init__()
-        self.convolution = ModulatedConv2d(channels_in, channels_out, 3, w_dim, resample="up" if up else "none")
+        resample: Literal["none", "up"] = "up" if up else "none"
+        self.convolution = ModulatedConv2d(channels_in, channels_out, 3, w_dim, gain=gain, resample=resample)
         # The blur commutes with the convolution, and has fewer channels after it.
         self.blur = Blur() if up else nn.Identity()
         self.noise = NoiseInjection(channels_out, size, lr_multiplier=NOISE_SPEED)
         self.bias = nn.Parameter(torch.zeros(channels_out, 1, 1))
-        self.gain = RELU_GAIN
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
-        x = self.noise(self.blur(self.convolution(x, w)), noise)
-        x = x + self.bias.to(x.dtype)
-        return leaky_relu(x, 0.2) * self.gain
+        return leaky_relu(self.noise(self.blur(self.convolution(x, w, self.bias.to(x.dtype))), noise), 0.2)
 
 
 class StyleGAN2Generator(MixingGenerator):
@@ -69,14 +69,14 @@ class StyleGAN2Generator(MixingGenerator):
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        layers = [_StyledConvolution(channels[0], channels[0], 4, w_dim, up=False)]
+        layers = [_StyledConvolution(channels[0], channels[0], 4, w_dim, gain=1.0)]
         for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
             size = 8 * 2**level
             layers.append(_StyledConvolution(channels_in, channels_out, size, w_dim, up=True))
-            layers.append(_StyledConvolution(channels_out, channels_out, size, w_dim, up=False))
+            layers.append(_StyledConvolution(channels_out, channels_out, size, w_dim))
         self.layers = nn.ModuleList(layers)
         self.to_pixels = nn.ModuleList(
-            ModulatedConv2d(each, data.shape[0], 1, w_dim, demodulate=False) for each in channels
+            ModulatedConv2d(each, data.shape[0], 1, w_dim, gain=RELU_GAIN, demodulate=False) for each in channels
         )
         # Biases at each size are equivalent: upsampling preserves a constant.
         self.color = nn.Parameter(torch.zeros(1, data.shape[0], 1, 1))
@@ -110,11 +110,11 @@ class _ResidualHalving(nn.Module):
             EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down"),
             nn.LeakyReLU(0.2),
         )
-        self.skip = nn.Sequential(Blur(), EqualizedConv2d(channels_in, channels_out, 1, resample="down", bias=False))
+        skip = EqualizedConv2d(channels_in, channels_out, 1, gain=2**-0.5, resample="down", bias=False)
+        self.skip = nn.Sequential(Blur(), skip)
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.main(x) + self.skip(x)
-        return total * 2**-0.5
+        return torch.add(self.skip(x), self.main(x), alpha=2**-0.5)
 
 
 class StyleGAN2Discriminator(PyramidDiscriminator):

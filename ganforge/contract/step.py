@@ -123,6 +123,11 @@ class Step:
         else:
             raise ValueError(f"step.log: '{name}' has shape {tuple(value.shape)}; log a scalar, such as its mean")
 
+    def release(self) -> None:
+        """Drop logits and features, whose reference cycle keeps the graph until Python's garbage collector runs."""
+        self.__dict__.pop("logits", None)
+        self.__dict__.pop("features", None)
+
     def judge(self, images: Tensor) -> Tensor:
         """Return logits ``[N]`` of other examples ``[N, ...]`` with the same labels, such as interpolates."""
         return self.compute(self.discriminator, self.augment(images), self.labels)

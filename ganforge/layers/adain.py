@@ -26,4 +26,4 @@ class AdaIN(nn.Module):
         """Normalize maps ``[N, C, H, W]`` with styles ``[N, w_dim]``."""
         style: Tensor = self.affine(w)
         scale, shift = style[:, :, None, None].chunk(2, dim=1)
-        return scale * instance_norm(x) + shift
+        return torch.addcmul(shift, scale, instance_norm(x))

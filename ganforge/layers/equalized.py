@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, linear, pad
+from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 
 class EqualizedLinear(nn.Module):
@@ -32,7 +32,7 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, num_inputs]`` to ``[N, num_outputs]``."""
-        return linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
+        return torch.addmm(self.bias, x, self.weight.t(), beta=self.lr_multiplier, alpha=self.scale)
 
 
 class EqualizedConv2d(nn.Module):
@@ -68,22 +68,23 @@ class EqualizedConv2d(nn.Module):
         self.padding = kernel_size // 2
         self.resample: str = resample
         self.widen: Tensor
-        self.register_buffer("widen", _widening(kernel_size, resample), persistent=False)
+        self.register_buffer("widen", self.scale * _widening(kernel_size, resample), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
-        weight = self.weight * self.scale
         if self.resample == "none":
-            return conv2d(x, weight, self.bias, padding=self.padding)
-        channels_out, channels_in, size, _ = weight.shape
-        wide = (weight.reshape(-1, size * size) @ self.widen).view(channels_out, channels_in, size + 1, size + 1)
+            return conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+        channels_out, channels_in, size, _ = self.weight.shape
+        kernels = self.weight.permute(0, 2, 3, 1).reshape(channels_out, size * size, channels_in)
+        wide = torch.matmul(self.widen.to(kernels.dtype), kernels)
+        wide = wide.view(channels_out, size + 1, size + 1, channels_in).permute(0, 3, 1, 2)
         if self.resample == "down":
             return conv2d(x, wide, self.bias, stride=2, padding=self.padding)
         return conv_transpose2d(x, wide.transpose(0, 1), self.bias, stride=2, padding=self.padding)
 
 
 def _widening(kernel_size: int, resample: str) -> Tensor:
-    """Return the matrix ``[kernel_size^2, (kernel_size + 1)^2]`` that turns a kernel into the resampling kernel.
+    """Return the matrix ``[(kernel_size + 1)^2, kernel_size^2]`` that turns a kernel into the resampling kernel.
 
     Upsampling covers each pixel by the kernel at two neighboring positions along an axis; their sum is one kernel. Its
     mean over 2 x 2 pixels halves maps. A transposed convolution, which doubles maps, applies it mirrored.
@@ -91,4 +92,4 @@ def _widening(kernel_size: int, resample: str) -> Tensor:
     kernels = torch.eye(kernel_size**2).view(-1, kernel_size, kernel_size)
     wide = pad(kernels, (1, 1, 1, 1))
     wide = wide[:, 1:, 1:] + wide[:, 1:, :-1] + wide[:, :-1, 1:] + wide[:, :-1, :-1]
-    return (wide / 4 if resample == "down" else wide.flip(1, 2)).flatten(1)
+    return (wide / 4 if resample == "down" else wide.flip(1, 2)).flatten(1).T

@@ -24,6 +24,7 @@ class ModulatedConv2d(nn.Module):
         channels_out: Number of output channels.
         kernel_size: Edge of the kernel; odd.
         w_dim: Length of a style vector.
+        gain: Factor on the output.
         demodulate: Whether to divide by the norms, equation 3; false for layers to pixels.
         resample: ``none``, or ``up`` to repeat each pixel twice along both axes first, as `EqualizedConv2d`.
     """
@@ -35,21 +36,30 @@ class ModulatedConv2d(nn.Module):
         kernel_size: int,
         w_dim: int,
         *,
+        gain: float = 1.0,
         demodulate: bool = True,
         resample: Literal["none", "up"] = "none",
     ) -> None:
         super().__init__()
         self.affine = EqualizedLinear(w_dim, channels_in)
         nn.init.ones_(self.affine.bias)
-        self.convolution = EqualizedConv2d(channels_in, channels_out, kernel_size, resample=resample, bias=False)
+        self.convolution = EqualizedConv2d(
+            channels_in, channels_out, kernel_size, gain=1.0 if demodulate else gain, resample=resample, bias=False
+        )
         self.demodulate = demodulate
+        self.variance = (self.convolution.scale * kernel_size / gain) ** 2
+        self.eps = 1e-8 / gain**2
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, with styles ``[N, w_dim]``."""
+    def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W.
+
+        Styles are ``[N, w_dim]``; a bias ``[channels_out, 1, 1]`` is added.
+        """
         scale: Tensor = self.affine(w)
         y: Tensor = self.convolution(x * scale[:, :, None, None])
         if not self.demodulate:
-            return y
-        squares = (self.convolution.weight * self.convolution.scale).square().sum((2, 3))  # [channels_out, channels_in]
-        norms = torch.rsqrt(scale.square() @ squares.T + 1e-8)
-        return y * norms[:, :, None, None]
+            return y if bias is None else y + bias
+        # Products and means, since autocast computes squares and sums in float32.
+        squares = (self.convolution.weight * self.convolution.weight).mean((2, 3))  # [channels_out, channels_in]
+        norms = ((scale * scale) @ squares.T * self.variance + self.eps).rsqrt().to(y.dtype)[:, :, None, None]
+        return y * norms if bias is None else torch.addcmul(bias, y, norms)

@@ -38,7 +38,7 @@ class NoiseInjection(nn.Module):
 
     Args:
         channels: Number of channels C.
-        size: Height and width of the fixed noise, a saved buffer ``fixed``.
+        size: Height and width of the fixed noise, a frozen parameter ``fixed``.
         lr_multiplier: Learning rate of the scales relative to the optimizer's; stored scales are divided by it.
     """
 
@@ -46,8 +46,7 @@ class NoiseInjection(nn.Module):
         super().__init__()
         self.lr_multiplier = lr_multiplier
         self.strength = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.fixed: Tensor
-        self.register_buffer("fixed", torch.randn(1, 1, size, size))
+        self.fixed = nn.Parameter(torch.randn(1, 1, size, size), requires_grad=False)
 
     def forward(self, x: Tensor, noise: str = "random") -> Tensor:
         """Add noise to maps ``[N, C, H, W]``: ``random`` per image, ``fixed`` for all, or ``none``.
@@ -57,10 +56,10 @@ class NoiseInjection(nn.Module):
         """
         if noise == "none":
             return x
-        strength = (self.strength * self.lr_multiplier).to(x.dtype)
+        strength = self.strength.to(x.dtype)
         if noise == "fixed":
-            return torch.addcmul(x, strength, self.fixed.to(x.dtype))
+            return torch.addcmul(x, strength, self.fixed.to(x.dtype), value=self.lr_multiplier)
         if noise != "random":
             raise ValueError(f"noise={noise} is invalid; it must be random, fixed or none")
         drawn = torch.randn([x.shape[0], 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
-        return torch.addcmul(x, strength, drawn)
+        return torch.addcmul(x, strength, drawn, value=self.lr_multiplier)

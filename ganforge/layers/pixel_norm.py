@@ -17,4 +17,4 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``[N, C, ...]`` to mean square 1 over C."""
-        return x * (x.square().mean(1, keepdim=True) + self.eps).rsqrt()
+        return x * ((x * x).mean(1, keepdim=True) + self.eps).rsqrt().to(x.dtype)

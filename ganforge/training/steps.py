@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 
 from ganforge.contract.step import Pair, Step
@@ -100,7 +99,7 @@ def take_step(
         rows.append(step_generator(state, again, index, engine, microbatches))
     skipped = [value for row in rows for name, value in row.items() if name.startswith(SKIPPED)]
     any_skipped = torch.stack(skipped).amax()
-    before.restore_where(any_skipped)
+    before.restore_where(any_skipped > 0)
     state.count_skipped(any_skipped)
     return rows
 
@@ -143,6 +142,7 @@ def step_discriminator(
         row["D(x)"], row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
         row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
         rows.append(row)
+        step.release()
     row = _optimizer_step(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
     for penalty in state.penalties:
         with part_errors("regularizer", penalty.name):
@@ -175,6 +175,7 @@ def step_generator(
     ):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
         rows.append(_backward(state, "generator", step, due, parameters, microbatches.total))
+        step.release()
     return _optimizer_step(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
 
 
@@ -189,7 +190,8 @@ def _optimizer_step(
     """Step by the mean gradient of all processes, or skip it if not finite; return mean scalars, norm and skip flag."""
     values = torch.stack(list(row.values())) / engine.workers.size
     engine.workers.all_reduce_gradients(parameters, values)
-    norm = get_total_norm([each.grad for each in parameters if each.grad is not None])
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     skipped = (~norm.isfinite()).float()
     # torch's gradient scaler uses this attribute: Adam then skips without synchronizing with the device.
     optimizer.found_inf = skipped  # type: ignore[attr-defined]

@@ -70,4 +70,6 @@ def mean_rows(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
             f"'{min(differing)}' is missing in some microbatches",
             "a regularizer must return and log the same names in every microbatch of a step",
         )
+    if len(rows) == 1:
+        return {name: value.detach() for name, value in rows[0].items()}
     return {name: torch.stack([row[name].detach() for row in rows]).mean() for name in rows[0]}

@@ -61,7 +61,8 @@ def choose_plan(
         if found is None:
             trial = _make_trial(config, state, batches, device, workers.size)
             fewer = config.training.threads is None and device.type == "cpu"
-            found = measure(plans, trial, config.training.batch // workers.size, log, fewer_threads=fewer)
+            batch = config.training.batch // workers.size
+            found = measure(plans, trial, batch, log, fewer_threads=fewer, whole_batch=device.type != "cpu")
             try:
                 write_bytes(cached, json.dumps(asdict(found)).encode())
             except GanforgeError as error:
@@ -100,15 +101,22 @@ def candidates(training: TrainingConfig, device: torch.device) -> list[Execution
 
 
 def measure(
-    plans: list[ExecutionPlan], trial: Trial, batch: int, log: Callable[[str], None], *, fewer_threads: bool
+    plans: list[ExecutionPlan],
+    trial: Trial,
+    batch: int,
+    log: Callable[[str], None],
+    *,
+    fewer_threads: bool = False,
+    whole_batch: bool = False,
 ) -> ExecutionPlan:
     """Return the fastest plan; a less simple one must be faster by the factor `WORTHWHILE`.
 
     `plans` starts with the simplest; later ones are measured earlier, since they are usually faster. Slow steps are
-    measured on less than a batch. With `fewer_threads`, one thread is also tried if steps are fast.
+    measured on less than a batch, unless `whole_batch`: an accelerator prepares each new size for long. With
+    `fewer_threads`, one thread is also tried if steps are fast.
     """
-    begin = time.perf_counter()
-    size, seconds = _choose_size(plans, trial, batch)
+    size, seconds = (batch, trial(plans[0], batch)) if whole_batch else _choose_size(plans, trial, batch)
+    begin = time.perf_counter()  # the first step on an accelerator takes seconds
     if fewer_threads and seconds < SMALL_STEP:
         alone = replace(plans[0], threads=1)
         needed = trial(alone, size)
@@ -175,7 +183,7 @@ def _make_trial(
             return time.perf_counter() - start
 
         try:
-            while len(times) <= unready or (sum(times) < SECONDS / 10 and len(times) < 10):
+            while len(times) <= unready or (sum(times[unready:]) < SECONDS / 10 and len(times) < 10):
                 times.append(step(len(times) + 1))
             if lazy and plan != ExecutionPlan(threads=plan.threads):
                 step(0)  # runs all lazy penalties, to detect failures

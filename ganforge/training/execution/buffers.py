@@ -1,6 +1,6 @@
 """Snapshots of module buffers: batch statistics, running means, counters, queues.
 
-Buffers of modules in evaluation mode are constants and are not copied.
+Non-persistent buffers and those of modules in evaluation mode are constants and are not copied.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class BufferSnapshot:
                 for part in module.modules()
                 if part.training
                 for name, buffer in part.named_buffers(recurse=False)
+                if name not in part._non_persistent_buffers_set
             ),
         )
 
@@ -44,12 +45,12 @@ class BufferSnapshot:
                 setattr(part, name, old.clone())
 
     def restore_where(self, condition: Tensor) -> None:
-        """Restore the buffers if the scalar `condition` is positive, without synchronizing with the device."""
+        """Restore the buffers if the scalar boolean `condition` holds, without synchronizing with the device."""
         for part, name, old in self.entries:
-            now = getattr(part, name)
+            now = getattr(part, name).data
             # A lazy buffer that was sized in this step returns to zeros.
             old = old if now.shape == old.shape else torch.zeros_like(now)
-            now.data.copy_(torch.where(condition > 0, old, now))
+            torch.where(condition, old, now, out=now)
 
     def changes(self) -> list[Tensor]:
         """Return the differences of averaged floating-point buffers to the snapshot, in order."""

@@ -151,7 +151,7 @@ def _scalars_at(state: TrainingState, images: int, index: int) -> list[Any]:
 
 
 def python_state(state: TrainingState) -> dict[str, Any]:
-    """Return Python attributes of modules and the addresses of their tensors, by qualified name."""
+    """Return Python attributes of modules and the identities of their tensors' storages, by qualified name."""
     found: dict[str, Any] = {}
     for owner, module in state.modules().items():
         for name, part in module.named_modules():
@@ -160,9 +160,9 @@ def python_state(state: TrainingState) -> dict[str, Any]:
                 if isinstance(value, (int, float, str, tuple)):
                     found[f"{where}.{key}"] = value
                 elif isinstance(value, Tensor):
-                    found[f"{where}.{key}"] = value.data_ptr()
+                    found[f"{where}.{key}"] = value.untyped_storage()._cdata
             for key, buffer in part.named_buffers(recurse=False):
-                found[f"{where}.{key}"] = buffer.data_ptr()
+                found[f"{where}.{key}"] = buffer.untyped_storage()._cdata
     return found
 
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from ganforge.contract.capabilities import Recomputable
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.sampling import Precision
+from ganforge.training.execution.reduced_weights import reduced_weights
 
 EngineName = Literal["eager", "compile", "graph"]
 Layout = Literal["contiguous", "channels_last"]
@@ -87,8 +88,12 @@ class Engine:
 
     def compute(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
         """Return ``function(*inputs)`` as float32 or wider; twice differentiable."""
-        reduced = self.plan.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if reduced else nullcontext():
+        if self.plan.precision == "float32":
+            return function(*inputs)
+        # Compiled functions fuse casts, and activations are recomputed after the block.
+        single = self.plan.engine == "compile" or self.plan.recompute
+        weights = nullcontext() if single else reduced_weights(function)
+        with torch.autocast(self.device.type, torch.bfloat16), weights:
             output = function(*inputs)
         return output.float() if output.dtype == torch.bfloat16 else output
 

@@ -1,0 +1,49 @@
+"""Check of a plugin's part on emulated CUDA."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import SkipTest
+
+from ganforge.contract.errors import GanforgeError
+from ganforge.plugins.kinds import KINDS
+from ganforge.plugins.loading import Plugin, load_plugins
+from ganforge.plugins.registry import Registry
+from ganforge.testing.emulation.capture import find_capture_obstacle
+from ganforge.testing.emulation.cases import PLANS, SITUATIONS, Subject, emulate, place_part
+from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
+from ganforge.testing.emulation.training import EmulatedRun
+from ganforge.testing.requirements import require
+
+_NAME = "checked"
+
+
+def check_cuda(factory: type, **options: Any) -> None:
+    """Check a generator, discriminator, loss, regularizer or augmentation on emulated CUDA, without a GPU.
+
+    It trains small networks on fake tensors in float32 and bfloat16. It fails where a step mixes devices, copies
+    between them, waits for the device, or cannot be captured as a CUDA graph, and names the line.
+
+    Raises:
+        unittest.SkipTest: CUDA cannot be emulated here; pytest then skips the test with the reason.
+    """
+    if obstacle := find_obstacle():
+        raise SkipTest(obstacle)
+    kinds = ("generator", "discriminator", "loss", "regularizer", "augmentation")
+    kind = next((each for each in kinds if not KINDS[each].find_error(factory)), None)
+    require(kind is not None, f"{factory.__name__} is none of {', '.join(kinds)}")
+    assert kind is not None
+    registry = Registry([*load_plugins(), Plugin("checked", "checked", "", "ok", parts={kind: {_NAME: factory}})])
+    subject = Subject(_NAME, place_part(kind, _NAME, options))
+    for plan in PLANS:
+        for situation in SITUATIONS:
+            try:
+                watch = emulate(subject, plan, situation, registry)
+            except GanforgeError as error:
+                raise AssertionError(f"{plan}, {situation}: {error}") from error
+            for fault in watch.faults if watch is not None else ():
+                require(False, f"{plan}, {situation}: {fault}")
+    config, data = subject.open(registry)
+    with emulated_cuda():
+        reason = find_capture_obstacle(EmulatedRun.open(config, registry, data, PLANS["float32"]))
+    require(not reason, f"a step cannot be captured as a CUDA graph: {reason}")

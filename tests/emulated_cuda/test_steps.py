@@ -1,0 +1,30 @@
+"""Steps on emulated CUDA: every registered part, in every plan and situation; the rest of the pairs are slow."""
+
+import pytest
+
+from ganforge.plugins.registry import Registry
+from ganforge.testing.emulation.cases import PLANS, SITUATIONS, emulate, find_subjects
+from ganforge.testing.emulation.hooks import find_obstacle
+
+REGISTRY = Registry.installed()
+SUBJECTS = find_subjects(REGISTRY)
+obstacle = find_obstacle()
+pytestmark = pytest.mark.skipif(bool(obstacle), reason=obstacle)
+
+
+def cover():
+    """Yield cases that pair each subject with every plan and every situation."""
+    for number, subject in enumerate(SUBJECTS):
+        for index, situation in enumerate(SITUATIONS):
+            plan = list(PLANS)[(number + index) % len(PLANS)]
+            quick = (number + index) % 12 == 0
+            marks = () if quick else pytest.mark.slow
+            yield pytest.param(subject, plan, situation, id=f"{subject.name}-{plan}-{situation}", marks=marks)
+
+
+@pytest.mark.parametrize(("subject", "plan", "situation"), cover())
+def test_a_step_has_no_fault_on_cuda(subject, plan, situation):
+    watch = emulate(subject, plan, situation, REGISTRY)
+    if watch is not None:
+        assert not watch.faults
+        assert watch.launches
