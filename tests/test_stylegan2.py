@@ -75,7 +75,7 @@ def test_the_generator_passes_the_checks(conditioning):
     check_generator(StyleGAN2Generator, CLASSES, **TINY, conditioning=conditioning)
 
 
-def test_a_layer_is_a_modulated_convolution_blur_noise_bias_and_a_leaky_relu_that_keeps_the_size():
+def test_a_layer_is_a_modulated_convolution_blur_noise_bias_and_a_leaky_relu_whose_gain_the_next_layer_has():
     generator = make()
     for index, size in ((0, 4), (1, 4), (2, 8)):
         layer = generator.layers[index]
@@ -84,8 +84,14 @@ def test_a_layer_is_a_modulated_convolution_blur_noise_bias_and_a_leaky_relu_tha
         maps = Blur()(maps) if index == 1 else maps
         maps = layer.noise(maps, "fixed") + layer.bias
         assert maps.shape[-1] == (8 if index == 1 else size)
-        expected = math.sqrt(2) * torch.where(maps > 0, maps, 0.2 * maps)
-        assert torch.allclose(layer(x, w, "fixed"), expected, atol=1e-6)
+        assert torch.allclose(layer(x, w, "fixed"), torch.where(maps > 0, maps, 0.2 * maps), atol=1e-6)
+        following = generator.layers[index + 1].convolution
+        w = torch.randn(2, 6)
+        plain = ModulatedConv2d(
+            x.shape[1], following.convolution.weight.shape[0], 3, 6, resample=following.convolution.resample
+        )
+        plain.load_state_dict(following.state_dict())
+        assert torch.allclose(following(maps, w), math.sqrt(2) * plain(maps, w), rtol=1e-5, atol=1e-6)
 
 
 def test_the_image_is_the_sum_of_the_pixels_of_all_sizes():

@@ -68,7 +68,7 @@ class EqualizedConv2d(nn.Module):
         self.padding = kernel_size // 2
         self.resample: str = resample
         self.widen: Tensor
-        self.register_buffer("widen", self.scale * _widening(kernel_size, resample), persistent=False)
+        self.register_buffer("widen", _widening(kernel_size, resample), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
@@ -76,7 +76,7 @@ class EqualizedConv2d(nn.Module):
             return conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
         channels_out, channels_in, size, _ = self.weight.shape
         kernels = self.weight.permute(0, 2, 3, 1).reshape(channels_out, size * size, channels_in)
-        wide = torch.matmul(self.widen.to(kernels.dtype), kernels)
+        wide = torch.matmul(self.widen.to(kernels.dtype) * self.scale, kernels)
         wide = wide.view(channels_out, size + 1, size + 1, channels_in).permute(0, 3, 1, 2)
         if self.resample == "down":
             return conv2d(x, wide, self.bias, stride=2, padding=self.padding)
