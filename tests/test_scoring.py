@@ -25,7 +25,7 @@ from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, check_scori
 from ganforge.evaluation.statistics import kernel_distance
 from ganforge.evaluation.subjects.subject import GeneratorSubject
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import load_generator, read_card, read_tensors
+from ganforge.runs.checkpoint import load_generator, read_card, read_tensors, save_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.sampling import generate
 from ganforge.session.terminal import Display, describe_scores
@@ -235,6 +235,30 @@ def test_resuming_takes_up_the_best_so_far(registry, images, tmp_path):
     assert watcher.bests == [Score("first", 2.0, 30)] * 3
     assert (record.best.images, record.last) == (30, Score("first", 9.0, 100))
     assert folder.best_generator.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"images": None}, {"images": "many"}, {"score": None}, {"score": {"metric": "first"}}, {"score": {"value": 2.0}}],
+    ids=str,
+)
+def test_a_wrong_card_of_the_best_generator_is_named_and_passed_over(registry, images, tmp_path, wrong):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Scripted(2.0), stop_after=8)
+    tensors, card = read_tensors(folder.best_generator)
+    save_tensors(folder.best_generator, tensors, {**card, **wrong})
+    _, _, words = train(registry, images, folder, EVERY_30, Scripted(5.0, 6.0, 7.0), resume=True)
+    assert "generator-best.safetensors: invalid card" in words
+
+
+def test_further_fields_of_a_score_are_ignored(registry, images, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Scripted(2.0), stop_after=8)
+    for path in (folder.best_generator, folder.checkpoint_paths()[-1]):
+        tensors, card = read_tensors(path)
+        save_tensors(path, tensors, {**card, "score": {**card["score"], "later": 1}})
+    record, _, _ = train(registry, images, folder, EVERY_30, Scripted(2.5, 3.0, 9.0), resume=True)
+    assert (record.best.value, record.best.images) == (2.0, 30)
 
 
 def test_a_damaged_best_generator_is_named_and_passed_over(registry, images, tmp_path):

@@ -22,7 +22,7 @@ from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import append_line, write_bytes
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.images import png_bytes
-from ganforge.core.json_schema import to_json
+from ganforge.core.json_schema import convert, to_json
 from ganforge.data.store import PackedData
 from ganforge.runs.checkpoint import copy_tensors, digest_tensors, save_generator
 from ganforge.runs.folder import RunFolder
@@ -186,7 +186,7 @@ class Recorder:
         self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]
         rows = card.get("rows")
         self.rows = rows if isinstance(rows, int) else None
-        self.last = Score(**card["score"]) if card.get("score") else None
+        self.last = convert(card["score"], Score) if card.get("score") else None
         self.health = HealthMonitor()
         self._frozen = None
         self._keep_frozen()

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, DivergenceError
 from ganforge.core.atomic_files import read_bytes, remove, remove_torn_line, write_bytes
+from ganforge.core.json_schema import convert
 from ganforge.data.difference import describe_difference
-from ganforge.runs.checkpoint import read_card, read_tensors
+from ganforge.runs.checkpoint import BestCard, read_card, read_tensors, require_card
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import MOST_BYTES, Row, read_row
 from ganforge.training.recording.checkpoints import share_checkpoint
@@ -127,12 +128,13 @@ def _restore_best(recorder: Recorder) -> list[str]:
         return []
     try:
         card = read_card(path)
+        require_card(path, card, BestCard)
     except CheckpointError as error:
         return [error.message]
     if card["images"] > recorder.state.images:
         remove(path)
     else:
-        recorder.best = Score(**card["score"], images=card["images"])
+        recorder.best = convert({**card["score"], "images": card["images"]}, Score)
     return []
 
 
