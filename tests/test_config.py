@@ -116,6 +116,7 @@ def test_a_budget_replaces_the_whole_budget_below_it():
         ({"training": {"samples": 10**9}}, "training.samples: 1e\\+09 is too large"),
         ({"training": {"threads": 10**9}}, "training.threads: 1e\\+09 is too large"),
         ({"training": {"d_steps": 10**9}}, "training.d_steps: 1e\\+09 is too large"),
+        ({"training": {"eval_samples": 10**9}}, "training.eval_samples: 1e\\+09 is too large"),
         ({"training": {"batch": 10**30}}, "is not a whole number"),
     ],
 )

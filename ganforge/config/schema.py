@@ -88,7 +88,7 @@ class TrainingConfig:
         (), "metrics of the evaluations; the first selects the best generator"
     )
     eval_dtype: Literal["float32", "bfloat16"] = setting("float32", "precision of the metrics' network")
-    eval_samples: int = setting(5000, "generated images per evaluation", least=2)
+    eval_samples: int = setting(5000, "generated images per evaluation", least=2, most=1_000_000)
     holdout: float = setting(0.0, "share of the examples held out for evaluation", least=0, below=1)
     labels: int | None = setting(None, "number of labeled examples, balanced over classes; none: all", least=1)
 
