@@ -37,10 +37,12 @@ from ganforge.cli.options import (
 )
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
-from ganforge.core.device import choose_device
+from ganforge.core.device import choose_device, has_cuda
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
+    from ganforge.core.distributed import Workers
+    from ganforge.runs.folder import RunFolder
     from ganforge.session.trainer import Finished
 
 
@@ -123,13 +125,12 @@ def train(
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers
     from ganforge.core.distributed import is_launched, join_workers
-    from ganforge.runs.folder import RunFolder
 
     registry = open_registry()
+    workers = join_workers(has_cuda() and flags.get("training", {}).get("device") != "cpu")
     if resume:
-        folder = RunFolder.find(run, out)
-        folder.confirm_data(flags.pop("data", {}).get("source"))
-        layers = [folder.read_config(), _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]
+        folder, kept = _open_run(workers, run, out, flags.pop("data", {}).get("source"))
+        layers = [kept, _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]
         say(f"resuming {folder.path}")
     else:
         layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [])
@@ -144,13 +145,30 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    trainer = Trainer(settled, registry, torch_device, Terminal(), join_workers(torch_device.type == "cuda"))
-    if settled.training.init_from is not None and not resume:
-        trainer.begin_from(find_initial_weights(settled.training.init_from, out))
+    trainer = Trainer(settled, registry, torch_device, Terminal(), workers)
+    if (text := settled.training.init_from) is not None and not resume:
+        trainer.begin_from(lambda: find_initial_weights(text, out))
     if dry_run:
         print_result(json.dumps(trainer.config.tree(), indent=2))
         return
-    _print_outcome(trainer.resume(folder) if resume else trainer.start(out, name), trainer.config.training)
+    finished = trainer.resume(folder) if resume else trainer.start(out, name)
+    if workers.is_main:  # the run directory may not be visible to others
+        _print_outcome(finished, trainer.config.training)
+    if finished.outcome.stopped:
+        raise typer.Exit(128 + finished.outcome.stopped)
+
+
+def _open_run(workers: Workers, run: str | None, out: Path, data: str | None) -> tuple[RunFolder, dict[str, Any]]:
+    """Find a run to resume and read its configuration, in the main process."""
+    from ganforge.runs.folder import RunFolder
+
+    def find() -> bytes:
+        folder = RunFolder.find(run, out)
+        folder.confirm_data(data)
+        return json.dumps([str(folder.path), folder.read_config()]).encode()
+
+    path, config = json.loads(workers.on_main(find))
+    return RunFolder(Path(path)), config
 
 
 def _reset_plan(flags: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +189,7 @@ def _check_resumable(flags: dict[str, Any], others: list[Any]) -> None:
 
 
 def _print_outcome(finished: Finished, training: TrainingConfig) -> None:
-    """Print the results of a run and the next commands; exit with the signal's code if it was stopped."""
+    """Print the results of a run and the next commands."""
     from ganforge.runs.checkpoint import read_card, read_spec
     from ganforge.session.terminal import describe_scores
     from ganforge.training.budget import suggest_budget
@@ -182,7 +200,7 @@ def _print_outcome(finished: Finished, training: TrainingConfig) -> None:
         say(describe_scores(finished.best, finished.last, folder.best_generator.name))
     if outcome.stopped:
         say(f"stopped by {outcome.stopped.name}; resume with: ganforge train --resume {folder.path}")
-        raise typer.Exit(128 + outcome.stopped)
+        return
     say(f"samples:    {folder.sample_path(outcome.images)}")
     say(f"animation:  {folder.animation}\nweights:    {folder.generator}")
     paired = read_spec(read_card(folder.generator)).source_shape
