@@ -34,7 +34,7 @@ def parameters(gradients):
 
 
 def reduce(monkeypatch, *all_gradients):
-    """What each of several workers has after they have reduced their gradients, None where it has none."""
+    """Reduce gradients of several workers; return what each has then, None where it has none."""
     sent = []
     monkeypatch.setattr(dist, "all_reduce", lambda flat, **_: sent.append(flat.clone()))
     for gradients in all_gradients:
