@@ -99,16 +99,19 @@ import os, signal, time
 from datetime import timedelta
 from ganforge.core import distributed
 
-distributed.TIMEOUT = timedelta(seconds=3)
+distributed.TIMEOUT = timedelta(seconds=5)
+print("imported", flush=True)
+input()
 workers = distributed.join_workers(False)
 with workers.main_first():
-    time.sleep(0 if workers.rank else 5)  # a long preparation is none of its business
+    time.sleep(0 if workers.rank else 8)  # a long preparation is none of its business
 if workers.rank:
     os.kill(os.getpid(), signal.SIGSTOP)  # as a machine without power: its connections stay open
 try:
     workers.barrier()
 except distributed.WorkerError as error:
-    print(error)
+    print(error, flush=True)
+os._exit(0)
 """
 
 
@@ -119,6 +122,7 @@ def test_a_machine_that_falls_silent_is_noticed_after_the_timeout_of_a_step_but_
         subprocess.Popen(
             [sys.executable, "-c", FALLS_SILENT],
             env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -126,7 +130,10 @@ def test_a_machine_that_falls_silent_is_noticed_after_the_timeout_of_a_step_but_
         for rank in range(2)
     )
     try:
-        out, err = first.communicate(timeout=60)
+        assert [each.stdout.readline() for each in (first, second)] == ["imported\n"] * 2
+        second.stdin.write("\n")
+        second.stdin.flush()
+        out, err = first.communicate("\n", timeout=60)
         assert out.startswith("another process of this run ended or is unreachable: "), err
         assert "--resume" in out
         assert second.poll() is None
