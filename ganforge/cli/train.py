@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import find_initial_weights, global_options, open_registry
+from ganforge.cli.common import find_initial_weights, global_options, open_registry, share_run
 from ganforge.cli.completion import complete_run
 from ganforge.cli.options import (
     COMPUTING,
@@ -41,8 +41,6 @@ from ganforge.core.device import choose_device, has_cuda
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
-    from ganforge.core.distributed import Workers
-    from ganforge.runs.folder import RunFolder
     from ganforge.session.trainer import Finished
 
 
@@ -129,7 +127,7 @@ def train(
     registry = open_registry()
     workers = join_workers(has_cuda() and flags.get("training", {}).get("device") != "cpu")
     if resume:
-        folder, kept = _open_run(workers, run, out, flags.pop("data", {}).get("source"))
+        folder, kept = share_run(workers, run, out, flags.pop("data", {}).get("source"))
         layers = [kept, _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]
         say(f"resuming {folder.path}")
     else:
@@ -156,19 +154,6 @@ def train(
         _print_outcome(finished, trainer.config.training)
     if finished.outcome.stopped:
         raise typer.Exit(128 + finished.outcome.stopped)
-
-
-def _open_run(workers: Workers, run: str | None, out: Path, data: str | None) -> tuple[RunFolder, dict[str, Any]]:
-    """Find a run to resume and read its configuration, in the main process."""
-    from ganforge.runs.folder import RunFolder
-
-    def find() -> bytes:
-        folder = RunFolder.find(run, out)
-        folder.confirm_data(data)
-        return json.dumps([str(folder.path), folder.read_config()]).encode()
-
-    path, config = json.loads(workers.on_main(find))
-    return RunFolder(Path(path)), config
 
 
 def _reset_plan(flags: dict[str, Any]) -> dict[str, Any]:
