@@ -326,11 +326,13 @@ def test_nothing_is_left_out_that_no_page_speaks_of():
 @pytest.mark.parametrize("page", EVERY, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_are_what_they_are_said_to_be(page, run, tmp_path):
     for language, code in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-        assert language in {"python", "sh", "toml", "json", "cpp", ""}
+        assert language in {"python", "sh", "toml", "json", "yaml", "cpp", ""}
         if language == "python":
             compile(code, str(page), "exec")
         elif language == "json":
             [json.loads(line) for line in code.splitlines()]
+        elif language == "yaml":
+            assert all("kind" in each for each in pytest.importorskip("yaml").safe_load_all(code))
         elif language == "toml" and "project" not in tomllib.loads(code):
             (tmp_path / "run.toml").write_text(code)
             assert run("train", "--config", tmp_path / "run.toml", "--dry-run")[0] == 0

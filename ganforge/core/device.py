@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     import torch
 
 
+def has_cuda() -> bool:
+    """Return whether torch finds a CUDA device."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of a name; ``auto`` is CUDA if available, else the CPU."""
     import torch

@@ -55,9 +55,10 @@ def choose_plan(
     if config.training.engine == "compile":
         _check_compiler(device)
     plan, *others = plans = candidates(config.training, device)
-    if others and workers.is_main:
+
+    def choose() -> bytes:
         cached = cache_folder() / "plans" / f"{_cache_key(config, device, workers.size)}.json"
-        found = _read_plan(cached)
+        found = _read_plan(cached) if others else plan
         if found is None:
             trial = _make_trial(config, state, batches, device, workers.size)
             fewer = config.training.threads is None and device.type == "cpu"
@@ -66,8 +67,9 @@ def choose_plan(
                 write_bytes(cached, json.dumps(asdict(found)).encode())
             except GanforgeError as error:
                 log(f"the execution plan is not cached: {error.message}")
-        plan = found
-    settled = json.loads(workers.broadcast_bytes(json.dumps(asdict(plan)).encode()))
+        return json.dumps(asdict(found)).encode()
+
+    settled = json.loads(workers.on_main(choose))
     return replace(config, training=replace(config.training, **settled))
 
 

@@ -7,6 +7,7 @@ background writer, so a checkpoint exists only after the rows and sample grids b
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -205,10 +206,14 @@ class Recorder:
         return [self._problems.popleft() for _ in range(len(self._problems))]
 
     def newest_checkpoint(self) -> str:
-        """Return the path of the newest checkpoint, or ``the start``."""
-        self.writer.finish()
-        paths = self.folder.checkpoint_paths()
-        return str(paths[-1]) if paths else "the start"
+        """Return the path of the newest checkpoint, or ``the start``; all processes must call this."""
+
+        def find() -> bytes:
+            self.writer.finish()
+            paths = self.folder.checkpoint_paths()
+            return os.fsencode(paths[-1]) if paths else b"the start"
+
+        return os.fsdecode(self.workers.on_main(find))
 
     def _keep_frozen(self) -> Frozen:
         """Return the frozen tensors, which are written once at the start and then checked."""
