@@ -144,7 +144,7 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    trainer = Trainer(settled, registry, torch_device, Terminal(), join_workers(torch_device.type == "cuda"))
+    trainer = Trainer(settled, registry, torch_device, Terminal(), join_workers(torch_device))
     if settled.training.init_from is not None and not resume:
         trainer.begin_from(find_initial_weights(settled.training.init_from, out))
     if dry_run:
