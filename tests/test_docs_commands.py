@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from test_docs import PAGES, ROOT, blocks
 from test_web import unpack
 from torchvision.models import resnet50
 
-from ganforge.benchmark.cases import EDGES
 from ganforge.cli import main
+from ganforge.core.accelerator import BACKENDS
 from ganforge.data import open_data
 from ganforge.evaluation.classifier import train_classifier
 from ganforge.plugins import loading
@@ -68,6 +69,7 @@ PROGRAMS = {
     "sha256sum": "looks at what was downloaded",
     "unzip": "reads what test_export.py reads by Python's own zip",
     "tensorboard": "serves until it is stopped",
+    ".ci/gpu": "takes minutes, and a GPU; .ci/run rehearses it",
     "wandb": "needs an account",
     "hf": "needs an account",
     "ganforge-hub": "pushes to the hub and pulls from it, as ganforge-huggingface's tests do to one of this machine",
@@ -224,7 +226,7 @@ def place(tmp_path_factory, cache):
         patch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(cache / "random.pth"))
         patch.setattr(loading, "load_plugins", load_small(loading.load_plugins, patch))
         patch.setattr("ganforge.evaluation.classifier._BATCH", 16)
-        patch.setitem(EDGES, "cpu", 64)
+        patch.setitem(BACKENDS, "cpu", replace(BACKENDS["cpu"], edge=64))
         for name in ("photos/cat", "photos/dog", "symbols/a", "symbols/b", "shown/a", "shown/b"):
             draw(Path(name), 24, 32)
         for name in ("real", "fake", "held-out", "noise", "blur", "blur-more", "sketches"):

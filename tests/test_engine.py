@@ -217,7 +217,7 @@ class Replaying:
 
     def run(self, work):
         self.ran += 1
-        return work()
+        return work(), ""
 
     def record(self, work):
         self.recorded += 1

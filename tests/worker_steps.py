@@ -69,7 +69,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
     torch.set_default_dtype(getattr(torch, dtype))
     torch.set_num_threads(1)
     device = torch.device("cpu")
-    workers = join_workers(on_cuda=False)
+    workers = join_workers(torch.device("cpu"))
     torch.manual_seed(7)
     examples = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
     data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")

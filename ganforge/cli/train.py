@@ -37,7 +37,7 @@ from ganforge.cli.options import (
 )
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
-from ganforge.core.device import choose_device, has_cuda
+from ganforge.core.device import choose_device, find_accelerator
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
@@ -125,7 +125,7 @@ def train(
     from ganforge.core.distributed import is_launched, join_workers
 
     registry = open_registry()
-    workers = join_workers(has_cuda() and flags.get("training", {}).get("device") != "cpu")
+    workers = join_workers(None if flags.get("training", {}).get("device") == "cpu" else find_accelerator())
     if resume:
         folder, kept = share_run(workers, run, out, flags.pop("data", {}).get("source"))
         layers = [kept, _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ganforge.contract.errors import GanforgeError
+from ganforge.core.accelerator import backend_of
 
 TIMEOUT = timedelta(minutes=10)
 """Timeout of a collective, for a machine without power or network. A process that dies is noticed at once."""
@@ -237,15 +238,17 @@ def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
     del store
 
 
-def join_workers(on_cuda: bool) -> Workers:
+def join_workers(device: torch.device | None) -> Workers:
     """Join the process group, if a launcher started several workers.
 
     A worker gets SIGTERM when its launcher, ganforge's or torchrun's agent, has died; it then saves a checkpoint and
-    ends. With networks on GPUs, NCCL reduces their gradients; Gloo does all else.
+    ends. On GPUs, their backend of torch.distributed reduces gradients, such as NCCL; Gloo does all else.
     """
     if not is_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE
-    backend = "cpu:gloo,cuda:nccl" if on_cuda else "gloo"
+    backend = (
+        "gloo" if device is None or device.type == "cpu" else f"cpu:gloo,{device.type}:{backend_of(device).collectives}"
+    )
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _reaching_others():
         if os.environ.pop(LAUNCHED, None):  # not for child processes

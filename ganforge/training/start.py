@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.config.schema import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
+from ganforge.config.schema import CPU_MINUTES, GPU_IMAGES, RunConfig, TrainingConfig
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.store import PackedData
@@ -30,7 +30,7 @@ def set_default_budget(config: RunConfig, device: torch.device) -> RunConfig:
     training = config.training
     if training.images is None and training.minutes is None:
         training = (
-            replace(training, minutes=CPU_MINUTES) if device.type == "cpu" else replace(training, images=CUDA_IMAGES)
+            replace(training, minutes=CPU_MINUTES) if device.type == "cpu" else replace(training, images=GPU_IMAGES)
         )
     return replace(config, training=training)
 

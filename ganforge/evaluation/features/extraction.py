@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, GanforgeError, PluginError
 from ganforge.contract.extractor import Extractor
+from ganforge.core.accelerator import name_gpu
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.out_of_memory import run_with_halving
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
@@ -188,5 +189,4 @@ def full_float32() -> Iterator[None]:
 
 def _describe_machine(device: torch.device) -> dict[str, Any]:
     """Return what rounding depends on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"device": name, "torch": str(torch.__version__), "ganforge": __version__}
+    return {"device": name_gpu(device), "torch": str(torch.__version__), "ganforge": __version__}
