@@ -57,7 +57,8 @@ def describe(parameter: Any) -> str:
         takes = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
         given = f"`{'`, `'.join(parameter.opts)}{takes}`"
     default = parameter.default
-    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+    hidden = default is None or default is False or default == () or callable(default)
+    shown = "" if hidden else f"`{default}`"
     return f"| {bar(given)} | {bar(shown)} | {bar(' '.join((parameter.help or '').split()))} |"
 
 

@@ -15,6 +15,7 @@ import torch
 from ganforge.contract.errors import DataError
 from ganforge.data.npy import RowFile
 from ganforge.data.store import PackedData
+from ganforge.training.loading import prefetch
 from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder, ResidentFeeder, open_feeder
 from ganforge.training.loading.sampler import Batches
 
@@ -126,7 +127,7 @@ def test_a_gpu_holds_what_fits_its_share(free, expected, monkeypatch):
     chosen = []
     for feeder in FEEDERS:
         monkeypatch.setattr(feeder, "__init__", lambda self, data, device: chosen.append(type(self)))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
+    monkeypatch.setattr(prefetch, "free_device_memory", lambda device: free)
     open_feeder(pixels(), torch.device("cuda"))  # 960 bytes
     open_feeder(pixels(), CPU)
     assert chosen == [expected, DirectFeeder]
@@ -137,6 +138,7 @@ READ = """
 import sys, torch
 from pathlib import Path
 from ganforge.data.store import PackedData
+from ganforge.training.loading import prefetch
 from ganforge.training.loading.prefetch import DirectFeeder, PrefetchingFeeder
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10

@@ -2,8 +2,10 @@ import json
 import os
 
 import pytest
+import torch
 
 from ganforge import OptionError
+from ganforge.config import schema
 from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers, merge, parse_part, parse_setting, read_config
 from ganforge.plugins.registry import Registry
@@ -49,11 +51,12 @@ def test_a_configuration_that_is_read_back_is_written_as_it_was(registry, recipe
     ],
 )
 def test_the_batch_of_a_recipe_may_depend_on_the_device(registry, monkeypatch, recipe, cuda, given, batch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    there = {False: None, True: torch.device("cuda")}
+    monkeypatch.setattr(schema, "find_accelerator", lambda: there[cuda])
     config = resolve(registry, {"recipe": recipe, "training": given})
     assert config.training.batch == batch
     # A resume begins with what the run recorded, on whatever device.
-    monkeypatch.setattr("torch.cuda.is_available", lambda: not cuda)
+    monkeypatch.setattr(schema, "find_accelerator", lambda: there[not cuda])
     for device in ("cpu", "cuda", "auto"):
         assert resolve(registry, config.tree(), {"training": {"device": device}}).training.batch == batch
 
@@ -116,6 +119,7 @@ def test_a_budget_replaces_the_whole_budget_below_it():
         ({"training": {"samples": 10**9}}, "training.samples: 1e\\+09 is too large"),
         ({"training": {"threads": 10**9}}, "training.threads: 1e\\+09 is too large"),
         ({"training": {"d_steps": 10**9}}, "training.d_steps: 1e\\+09 is too large"),
+        ({"training": {"eval_samples": 10**9}}, "training.eval_samples: 1e\\+09 is too large"),
         ({"training": {"batch": 10**30}}, "is not a whole number"),
     ],
 )

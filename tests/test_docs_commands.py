@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from test_docs import PAGES, ROOT, blocks
 from test_web import unpack
 from torchvision.models import resnet50
 
-from ganforge.benchmark.cases import EDGES
 from ganforge.cli import main
+from ganforge.core.accelerator import BACKENDS
 from ganforge.data import open_data
 from ganforge.evaluation.classifier import train_classifier
 from ganforge.plugins import loading
@@ -68,6 +69,7 @@ PROGRAMS = {
     "sha256sum": "looks at what was downloaded",
     "unzip": "reads what test_export.py reads by Python's own zip",
     "tensorboard": "serves until it is stopped",
+    ".ci/gpu": "takes minutes, and a GPU; .ci/run rehearses it",
     "wandb": "needs an account",
     "hf": "needs an account",
     "ganforge-hub": "pushes to the hub and pulls from it, as ganforge-huggingface's tests do to one of this machine",
@@ -224,7 +226,7 @@ def place(tmp_path_factory, cache):
         patch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(cache / "random.pth"))
         patch.setattr(loading, "load_plugins", load_small(loading.load_plugins, patch))
         patch.setattr("ganforge.evaluation.classifier._BATCH", 16)
-        patch.setitem(EDGES, "cpu", 64)
+        patch.setitem(BACKENDS, "cpu", replace(BACKENDS["cpu"], edge=64))
         for name in ("photos/cat", "photos/dog", "symbols/a", "symbols/b", "shown/a", "shown/b"):
             draw(Path(name), 24, 32)
         for name in ("real", "fake", "held-out", "noise", "blur", "blur-more", "sketches"):
@@ -326,11 +328,13 @@ def test_nothing_is_left_out_that_no_page_speaks_of():
 @pytest.mark.parametrize("page", EVERY, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_are_what_they_are_said_to_be(page, run, tmp_path):
     for language, code in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-        assert language in {"python", "sh", "toml", "json", "cpp", ""}
+        assert language in {"python", "sh", "toml", "json", "yaml", "cpp", ""}
         if language == "python":
             compile(code, str(page), "exec")
         elif language == "json":
             [json.loads(line) for line in code.splitlines()]
+        elif language == "yaml":
+            assert all("kind" in each for each in pytest.importorskip("yaml").safe_load_all(code))
         elif language == "toml" and "project" not in tomllib.loads(code):
             (tmp_path / "run.toml").write_text(code)
             assert run("train", "--config", tmp_path / "run.toml", "--dry-run")[0] == 0

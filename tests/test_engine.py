@@ -217,7 +217,7 @@ class Replaying:
 
     def run(self, work):
         self.ran += 1
-        return work()
+        return work(), ""
 
     def record(self, work):
         self.recorded += 1
@@ -268,8 +268,9 @@ def test_no_more_graphs_than_there_is_room_for(registry, images):
     tree = {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": "linear:1:0:8000"}}}
     config, state = build(registry, images, tree)
     plain = copy.deepcopy(state)
-    rows, recorder, _ = graphed(config, state, images, MOST_GRAPHS + 3)
+    rows, recorder, said = graphed(config, state, images, MOST_GRAPHS + 3)
     assert (recorder.ran, recorder.recorded) == (MOST_GRAPHS, 0)
+    assert [line.partition(":")[0] for line in said] == [f"more than {MOST_GRAPHS} kinds of steps"]
     assert rows == run(config, plain, images, EAGER, MOST_GRAPHS + 3)
 
 

@@ -623,18 +623,6 @@ def test_a_file_for_cuda_needs_cuda():
         TorchScriptExporter(device="cuda")
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_a_file_for_cuda_lies_and_is_proved_there(tmp_path):
-    exporter = TorchScriptExporter(device="cuda")
-    report = exporter.export(make("convolutional"), card_of(IMAGES), tmp_path / "model.pt")
-    network = torch.jit.load(report.path)
-    assert network.sample(3, 1).device.type == "cuda"
-    expected = generate(make("convolutional"), 3, seed=1)
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        torch.testing.assert_close(network.sample(3, 1).cpu(), expected, rtol=0, atol=1e-5)
-
-
 def small_run(folder: Path) -> Path:
     """Weights of a built-in generator with their card."""
     from ganforge.builtin.mlp import MLPGenerator

@@ -109,12 +109,3 @@ def test_weights_of_another_network_are_refused(random_inception, change, messag
     change(other)
     with pytest.raises(ValueError, match=message):
         Inception(other)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_on_cuda_features_are_the_same(random_inception, original):
-    images = draw(3, 64, 64)
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        found = Inception(random_inception.state_dict()).cuda()(images.cuda())[0]
-    assert error(found.cpu(), original[1](images)[0]) < 2e-6

@@ -2,6 +2,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -25,7 +26,7 @@ from ganforge.evaluation.scoring import FeatureScore, FeatureScorer, check_scori
 from ganforge.evaluation.statistics import kernel_distance
 from ganforge.evaluation.subjects.subject import GeneratorSubject
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import load_generator, read_card, read_tensors
+from ganforge.runs.checkpoint import load_generator, read_card, read_tensors, save_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.sampling import generate
 from ganforge.session.terminal import Display, describe_scores
@@ -235,6 +236,30 @@ def test_resuming_takes_up_the_best_so_far(registry, images, tmp_path):
     assert watcher.bests == [Score("first", 2.0, 30)] * 3
     assert (record.best.images, record.last) == (30, Score("first", 9.0, 100))
     assert folder.best_generator.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"images": None}, {"images": "many"}, {"score": None}, {"score": {"metric": "first"}}, {"score": {"value": 2.0}}],
+    ids=str,
+)
+def test_a_wrong_card_of_the_best_generator_is_named_and_passed_over(registry, images, tmp_path, wrong):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Scripted(2.0), stop_after=8)
+    tensors, card = read_tensors(folder.best_generator)
+    save_tensors(folder.best_generator, tensors, {**card, **wrong})
+    _, _, words = train(registry, images, folder, EVERY_30, Scripted(5.0, 6.0, 7.0), resume=True)
+    assert "generator-best.safetensors: invalid card" in words
+
+
+def test_further_fields_of_a_score_are_ignored(registry, images, tmp_path):
+    folder = RunFolder.create(tmp_path, "x")
+    train(registry, images, folder, EVERY_30, Scripted(2.0), stop_after=8)
+    for path in (folder.best_generator, folder.checkpoint_paths()[-1]):
+        tensors, card = read_tensors(path)
+        save_tensors(path, tensors, {**card, "score": {**card["score"], "later": 1}})
+    record, _, _ = train(registry, images, folder, EVERY_30, Scripted(2.5, 3.0, 9.0), resume=True)
+    assert (record.best.value, record.best.images) == (2.0, 30)
 
 
 def test_a_damaged_best_generator_is_named_and_passed_over(registry, images, tmp_path):
@@ -533,7 +558,13 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
 
 
 class Listening(Workers):
-    """Records its broadcasts."""
+    """Records what it gathers."""
+
+    def broadcast_bytes(self, content):
+        return b"[5]"  # the widths
+
+    def on_main(self, function):
+        return b"{}"
 
     def gather(self, tensor):
         self.told = tensor.clone()
@@ -554,6 +585,7 @@ def test_processes_share_out_the_samples_of_a_score(registry, labelled, samples,
     teams = [Listening(rank, size) for rank in range(size)]
     for workers in teams:
         FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, workers=workers)(generator)
-    alone = Listening()
-    FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, workers=alone)(generator)
-    assert torch.equal(torch.cat([workers.told for workers in teams])[:samples], alone.told[:samples])
+    whole = []
+    alone = replace(score, extract=lambda images: whole.append(flat(images)[0]) or flat(images))
+    FeatureScorer([alone], samples=samples, seed=4, labels=labelled.labels)(generator)
+    assert torch.equal(torch.cat([workers.told for workers in teams])[:samples], torch.cat(whole))

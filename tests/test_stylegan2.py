@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu
 
 import ganforge
-from ganforge import Blur, DataSpec, Growing, OptionError, StyleGenerator
+from ganforge import Blur, DataSpec, Growing, ModulatedConv2d, OptionError, StyleGenerator
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.config.schema import resolve
 from ganforge.export import torchscript

@@ -69,7 +69,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
     torch.set_default_dtype(getattr(torch, dtype))
     torch.set_num_threads(1)
     device = torch.device("cpu")
-    workers = join_workers(on_cuda=False)
+    workers = join_workers(torch.device("cpu"))
     torch.manual_seed(7)
     examples = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
     data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")
@@ -99,6 +99,9 @@ def main(folder: Path, dtype: str, parts: int) -> None:
                 read_batch(state, batches, engine, state.images + 8 * number, 8)
                 for number in range(config.training.d_steps)
             ]
+            for number, batch in enumerate(shown):
+                for what in ("real", "latents"):
+                    rows[f"seen {index} {number} {what}"] = workers.gather(getattr(batch, what))
             shown = [replace(batch, real=batch.real.to(torch.get_default_dtype())) for batch in shown]
             for number, row in enumerate(take_step(state, shown, index, engine)):
                 rows |= {f"row {index} {number} {key}": value.reshape(1).clone() for key, value in row.items()}

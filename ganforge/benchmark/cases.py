@@ -15,15 +15,13 @@ from ganforge.benchmark.timing import Case, Timing, repeat, weighted_mean
 from ganforge.benchmark.training_setup import Players, StepKind
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
+from ganforge.core.accelerator import backend_of
 from ganforge.core.seeding import seed_everything
 from ganforge.export.torchscript import compile_generator
 from ganforge.sampling import draw_latents, generate_batches, stand_in_labels
 from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.recording.statistics import Statistics
-
-EDGES = {"cpu": 1024, "cuda": 8192}  # rows and columns of multiplied matrices
-COPIED_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}  # size of copies, larger than caches
 
 
 def step_case(players: Players, kind: StepKind) -> Case:
@@ -138,12 +136,12 @@ def load_exported(generator: Generator, data: DataSpec, device: torch.device) ->
 
 def machine_cases(device: torch.device) -> dict[str, Case]:
     """Return cases of ``float32`` (TF32 if convolutions use it) and ``bfloat16`` matrix products, and of a ``copy``."""
-    edge = EDGES[device.type]
+    backend = backend_of(device)
     cases = {}
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        matrix = torch.randn(edge, edge, device=device).to(kind)
+        matrix = torch.randn(backend.edge, backend.edge, device=device).to(kind)
         cases[name] = repeat(partial(_multiply, matrix, torch.empty_like(matrix)))
-    source = torch.ones(COPIED_BYTES[device.type], dtype=torch.uint8, device=device)
+    source = torch.ones(backend.copied_bytes, dtype=torch.uint8, device=device)
     cases["copy"] = repeat(partial(torch.empty_like(source).copy_, source))
     return cases
 

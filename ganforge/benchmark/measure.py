@@ -9,21 +9,12 @@ from typing import Any
 
 import torch
 
-from ganforge.benchmark.cases import (
-    COPIED_BYTES,
-    EDGES,
-    LoopCase,
-    data_case,
-    export_case,
-    machine_cases,
-    sample_case,
-    step_case,
-)
+from ganforge.benchmark.cases import LoopCase, data_case, export_case, machine_cases, sample_case, step_case
 from ganforge.benchmark.counting import peak_resident_bytes
 from ganforge.benchmark.timing import Case, Timing, measure_cases, weighted_mean
 from ganforge.benchmark.training_setup import Players, count_step
 from ganforge.contract.errors import GanforgeError
-from ganforge.training.execution.engine import name_device
+from ganforge.core.accelerator import backend_of, name_device
 from ganforge.version import __version__
 
 
@@ -80,10 +71,11 @@ def measure_recipe(players: Players, seconds: float, say: Callable[[str], None])
         "sample": _rate(timings["sample"], batch),
         "export": _rate(timings["export"], batch) if "export" in timings else None,
     }
+    backend = backend_of(device)
     rates = {
-        "float32": ("flops_per_second", 2 * EDGES[device.type] ** 3),
-        "bfloat16": ("flops_per_second", 2 * EDGES[device.type] ** 3),
-        "copy": ("bytes_per_second", 2 * COPIED_BYTES[device.type]),
+        "float32": ("flops_per_second", 2 * backend.edge**3),
+        "bfloat16": ("flops_per_second", 2 * backend.edge**3),
+        "copy": ("bytes_per_second", 2 * backend.copied_bytes),
     }
     ceilings = {
         name: {**timings[name].tree(), unit: work / timings[name].median} for name, (unit, work) in rates.items()

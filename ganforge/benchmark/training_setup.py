@@ -15,6 +15,7 @@ from ganforge.benchmark.counting import StepCounter
 from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
 from ganforge.contract.data import DataSpec
+from ganforge.core.accelerator import measuring_peak
 from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
@@ -120,19 +121,17 @@ def open_players(
 
 
 def count_step(players: Players, kind: StepKind) -> StepCounter:
-    """Count one step in eager execution; on CUDA, ``peak_bytes`` is that of torch's allocator."""
+    """Count one step in eager execution; ``peak_bytes`` is that of torch's allocator if it counts them."""
     state, device = players.state, players.engine.device
     engine = Engine(replace(players.engine.plan, engine="eager"), device)
     take_step(state, players.read(), kind.index, engine)  # allocates the state of the optimizers
     shown = players.read()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     counter = StepCounter([*_tensors(state), *(each for batch in shown for each in (batch.real, batch.latents))])
-    with counter:
+    with measuring_peak(device) as peak, counter:
         take_step(state, shown, kind.index, engine)
     state.images = players.begin
-    if device.type == "cuda":
-        counter.peak_bytes = torch.cuda.max_memory_allocated(device)
+    if peak:
+        counter.peak_bytes = peak[0]
     return counter
 
 

@@ -149,9 +149,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def fail(message: str, hint: str, code: int = 2) -> NoReturn:
-    """Print an error and its hint as one line, and exit."""
+    """Print an error and its hint as one line, if the main process does not print it, and exit."""
     who = f"process {process_rank()}: " if process_rank() else ""
-    sys.stderr.write(f"{who}error: {_one_line(message)}{f' - {_one_line(hint)}' if hint else ''}\n")
+    if message:
+        sys.stderr.write(f"{who}error: {_one_line(message)}{f' - {_one_line(hint)}' if hint else ''}\n")
     leave(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     import torch
 
     from ganforge.contract.networks import Generator
+    from ganforge.core.distributed import Workers
     from ganforge.plugins.registry import Registry
+    from ganforge.runs.folder import RunFolder
 
 
 class _PlainHelp:
@@ -89,6 +92,26 @@ def find_weights(run: str | None, out: Path) -> Path:
     if run is None:
         say(f"run: {folder.path}")
     return folder.find_generator()
+
+
+def share_run(workers: Workers, run: str | None, out: Path, data: str | None) -> tuple[RunFolder, dict[str, Any]]:
+    """Find a run to resume and read its configuration in the main process; others need not see its directory.
+
+    Args:
+        workers: Processes of the run.
+        run: Its path, name or number; None for the newest.
+        out: Directory of all runs.
+        data: Value of ``--data``, or None.
+    """
+    from ganforge.runs.folder import RunFolder
+
+    def find() -> bytes:
+        folder = RunFolder.find(run, out)
+        folder.confirm_data(data)
+        return json.dumps([str(folder.path), folder.read_config()]).encode()
+
+    path, config = json.loads(workers.on_main(find))
+    return RunFolder(Path(path)), config
 
 
 def find_initial_weights(text: str, out: Path) -> Path:

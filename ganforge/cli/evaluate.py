@@ -139,7 +139,7 @@ def evaluate(
 
         advice = "finished features are cached; run the same command again"
         raise typer.Exit(launch(gpus, torch_device, global_options.arguments, advice))
-    workers = join_workers(torch_device.type == "cuda")
+    workers = join_workers(torch_device)
 
     from ganforge.core.cache import open_cache
     from ganforge.evaluation.results.formatting import describe_notes

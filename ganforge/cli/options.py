@@ -10,6 +10,7 @@ import typer
 
 from ganforge.cli.completion import complete_data, complete_part, complete_run
 from ganforge.contract.errors import OptionError
+from ganforge.core.device import DEVICES
 
 NETWORK, DATA, LENGTH, RUN, COMPUTING = "Networks and losses", "Data", "Length", "Run", "Computing"
 """Panels of the help text."""
@@ -105,7 +106,7 @@ Gpus = Annotated[
     int | None,
     number("--gpus", "Number of GPUs, or of processes with --device cpu. Default: 1.", panel=COMPUTING, least=1),
 ]
-Device = Annotated[str, option("--device", "Compute device.", "auto|cuda|cpu")]
+Device = Annotated[str, option("--device", "Compute device.", "|".join(DEVICES))]
 Json = Annotated[bool, switch("--json", "Print one JSON object.")]
 SkipBad = Annotated[bool, switch("--skip-bad", "Skip unreadable images, at most 10 %.", DATA)]
 Classifier = Annotated[
@@ -139,7 +140,9 @@ Resolution = Annotated[str | None, option("--resolution", "Edge length of the im
 Batch = Annotated[
     str | None, option("--batch", "Batch size in images. Default: the recipe's, e.g. dcgan 128 on CUDA.", "N", DATA)
 ]
-TrainingDevice = Annotated[str | None, option("--device", "Compute device. Default: auto.", "auto|cuda|cpu", COMPUTING)]
+TrainingDevice = Annotated[
+    str | None, option("--device", "Compute device. Default: auto.", "|".join(DEVICES), COMPUTING)
+]
 Engine = Annotated[
     str | None,
     option(

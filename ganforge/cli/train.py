@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import find_initial_weights, global_options, open_registry
+from ganforge.cli.common import find_initial_weights, global_options, open_registry, share_run
 from ganforge.cli.completion import complete_run
 from ganforge.cli.options import (
     COMPUTING,
@@ -37,7 +37,7 @@ from ganforge.cli.options import (
 )
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
-from ganforge.core.device import choose_device
+from ganforge.core.device import choose_device, find_accelerator
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
@@ -123,13 +123,12 @@ def train(
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers
     from ganforge.core.distributed import is_launched, join_workers
-    from ganforge.runs.folder import RunFolder
 
     registry = open_registry()
+    workers = join_workers(None if flags.get("training", {}).get("device") == "cpu" else find_accelerator())
     if resume:
-        folder = RunFolder.find(run, out)
-        folder.confirm_data(flags.pop("data", {}).get("source"))
-        layers = [folder.read_config(), _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]
+        folder, kept = share_run(workers, run, out, flags.pop("data", {}).get("source"))
+        layers = [kept, _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]
         say(f"resuming {folder.path}")
     else:
         layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [])
@@ -144,13 +143,17 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    trainer = Trainer(settled, registry, torch_device, Terminal(), join_workers(torch_device.type == "cuda"))
-    if settled.training.init_from is not None and not resume:
-        trainer.begin_from(find_initial_weights(settled.training.init_from, out))
+    trainer = Trainer(settled, registry, torch_device, Terminal(), workers)
+    if (text := settled.training.init_from) is not None and not resume:
+        trainer.begin_from(lambda: find_initial_weights(text, out))
     if dry_run:
         print_result(json.dumps(trainer.config.tree(), indent=2))
         return
-    _print_outcome(trainer.resume(folder) if resume else trainer.start(out, name), trainer.config.training)
+    finished = trainer.resume(folder) if resume else trainer.start(out, name)
+    if workers.is_main:  # the run directory may not be visible to others
+        _print_outcome(finished, trainer.config.training)
+    if finished.outcome.stopped:
+        raise typer.Exit(128 + finished.outcome.stopped)
 
 
 def _reset_plan(flags: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +174,7 @@ def _check_resumable(flags: dict[str, Any], others: list[Any]) -> None:
 
 
 def _print_outcome(finished: Finished, training: TrainingConfig) -> None:
-    """Print the results of a run and the next commands; exit with the signal's code if it was stopped."""
+    """Print the results of a run and the next commands."""
     from ganforge.runs.checkpoint import read_card, read_spec
     from ganforge.session.terminal import describe_scores
     from ganforge.training.budget import suggest_budget
@@ -182,7 +185,7 @@ def _print_outcome(finished: Finished, training: TrainingConfig) -> None:
         say(describe_scores(finished.best, finished.last, folder.best_generator.name))
     if outcome.stopped:
         say(f"stopped by {outcome.stopped.name}; resume with: ganforge train --resume {folder.path}")
-        raise typer.Exit(128 + outcome.stopped)
+        return
     say(f"samples:    {folder.sample_path(outcome.images)}")
     say(f"animation:  {folder.animation}\nweights:    {folder.generator}")
     paired = read_spec(read_card(folder.generator)).source_shape

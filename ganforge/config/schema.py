@@ -22,6 +22,7 @@ from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.sources import merge
 from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
+from ganforge.core.device import find_accelerator
 from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.options import coerce
 from ganforge.plugins.registry import Registry
@@ -32,7 +33,7 @@ CPU_MINUTES = 5.0
 MOST_PIXELS = 16_384
 """Maximum edge of an image in pixels; such an image takes 3 GB in float32."""
 
-CUDA_IMAGES = 5_000_000
+GPU_IMAGES = 5_000_000
 """Default budget on a GPU, in images."""
 
 DEFAULT_RECIPE = "rpgan"
@@ -58,7 +59,7 @@ class TrainingConfig:
     images: int | None = setting(None, "images to train on", least=1)
     minutes: float | None = setting(None, "minutes to train for", above=0)
     seed: int = setting(0, "random seed", least=0)
-    device: Literal["auto", "cuda", "cpu"] = setting("auto", "device; auto is CUDA if available")
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = setting("auto", "device; auto is the GPU that torch finds")
     engine: Literal["auto", "eager", "compile", "graph"] = setting(
         "auto", "eager, compiled networks, or CUDA graphs; auto selects the fastest"
     )
@@ -88,7 +89,7 @@ class TrainingConfig:
         (), "metrics of the evaluations; the first selects the best generator"
     )
     eval_dtype: Literal["float32", "bfloat16"] = setting("float32", "precision of the metrics' network")
-    eval_samples: int = setting(5000, "generated images per evaluation", least=2)
+    eval_samples: int = setting(5000, "generated images per evaluation", least=2, most=1_000_000)
     holdout: float = setting(0.0, "share of the examples held out for evaluation", least=0, below=1)
     labels: int | None = setting(None, "number of labeled examples, balanced over classes; none: all", least=1)
 
@@ -245,9 +246,7 @@ def merge_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, d
 
 
 def _is_cpu(device: Any) -> bool:
-    import torch
-
-    return device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    return device == "cpu" or (device == "auto" and find_accelerator() is None)
 
 
 def _data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:

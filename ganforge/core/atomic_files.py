@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import platform
 import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -18,8 +21,11 @@ from typing import IO
 from ganforge.contract.errors import GanforgeError
 from ganforge.core.text import escape_controls
 
-_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.ganforge-draft", re.DOTALL)
-"""Name of a draft's folder."""
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}(?P<host>[0-9a-f]{8})?\.ganforge-draft", re.DOTALL)
+"""Name of a draft's folder, with a hash of the host."""
+
+_FOREIGN = 86400.0
+"""Seconds for which drafts of other hosts are kept: on some shared file systems, their locks are not visible."""
 
 _LOCK = "ganforge.lock"
 """Lock file in a draft's folder."""
@@ -36,7 +42,7 @@ def drafting(path: Path) -> Iterator[Path]:
     remove_stale_drafts(path.parent.absolute())
     lock = None
     while lock is None:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.ganforge-draft")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_hash_host()}.ganforge-draft")
         draft.mkdir()
         try:
             lock = lock_file(draft / _LOCK)
@@ -56,11 +62,14 @@ def drafting(path: Path) -> Iterator[Path]:
 def remove_stale_drafts(folder: Path) -> None:
     """Remove drafts in a folder whose processes have ended; see `drafting`.
 
-    A draft is a folder of that name, not a link, with a lock file that no process holds.
+    A draft is a folder of that name, not a link, with a lock file that no process holds; of another host, a day old.
     """
     for draft in folder.glob(".*.ganforge-draft"):
         with suppress(OSError):  # in use, not a draft, or removed by another process
-            if not _DRAFT.fullmatch(draft.name) or not stat.S_ISDIR(draft.lstat().st_mode):
+            name, found = _DRAFT.fullmatch(draft.name), draft.lstat()
+            if not name or not stat.S_ISDIR(found.st_mode):
+                continue
+            if name["host"] not in (None, _hash_host()) and time.time() - found.st_mtime < _FOREIGN:
                 continue
             if not any(draft.iterdir()):  # killed before the lock file existed, or after
                 draft.rmdir()
@@ -71,6 +80,10 @@ def remove_stale_drafts(folder: Path) -> None:
                 _remove_draft(draft)
             finally:
                 os.close(lock)
+
+
+def _hash_host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _remove_draft(draft: Path) -> None:

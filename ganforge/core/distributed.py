@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -14,13 +16,25 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ganforge.contract.errors import GanforgeError
+from ganforge.core.accelerator import backend_of
 
-TIMEOUT = timedelta(minutes=30)
-"""Timeout of a collective. A process that dies is noticed at once."""
+TIMEOUT = timedelta(minutes=10)
+"""Timeout of a collective, for a machine without power or network. A process that dies is noticed at once."""
 
+PREPARATION = timedelta(days=1)
+"""Timeout of `Workers.main_first`, whose block may pack millions of images."""
+
+AGENT_POLL = 1.0
+"""Seconds between two looks at torchrun's agent."""
 
 LAUNCHED = "GANFORGE_LAUNCHED"
 """Environment variable of workers that ganforge's launcher starts; it hosts their store and their standard input."""
+
+
+DIVERGED = (
+    "the cause is a faulty device, or a plugin with random numbers not from torch; continue from the last "
+    "checkpoint with --resume"
+)
 
 
 class WorkerError(GanforgeError):
@@ -29,13 +43,27 @@ class WorkerError(GanforgeError):
     code = 1
 
 
-class Workers:
-    """One worker in a process group; collectives return at once if it is the only one."""
+class MainError(GanforgeError):
+    """Error of the main process, which reports it; the message is empty."""
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+    def __init__(self, code: int) -> None:
+        super().__init__("")
+        self.code = code
+
+
+class Workers:
+    """One worker in a process group; collectives return at once if it is the only one.
+
+    `patient` is a group of the same workers for waits up to `PREPARATION`.
+    """
+
+    def __init__(
+        self, rank: int = 0, size: int = 1, local_rank: int = 0, patient: dist.ProcessGroup | None = None
+    ) -> None:
         self.rank = rank
         self.size = size
         self.local_rank = local_rank
+        self._patient = patient
         self._vote: Tensor | None = None
         self._counting: dist.Work | None = None
 
@@ -77,14 +105,17 @@ class Workers:
         """
         if self.size == 1:
             return
-        present = torch.tensor([float(each.grad is not None) for each in parameters], device=parameters[0].device)
+        present = parameters[0].new_ones(len(parameters))  # filled on the device: no copy, no wait
         without = [index for index, each in enumerate(parameters) if each.grad is None]
         for index in without:
+            present[index].zero_()
             parameters[index].grad = torch.zeros_like(parameters[index])
         self.all_reduce([values, present, *(each.grad for each in parameters if each.grad is not None)])
-        for index in without:
-            if present[index] == 0:
-                parameters[index].grad = None
+        if without:
+            found = present.tolist()
+            for index in without:
+                if found[index] == 0:
+                    parameters[index].grad = None
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Concatenate tensors ``[n, ...]`` of equal shape, in order of rank."""
@@ -109,6 +140,25 @@ class Workers:
             dist.broadcast(message, 0)
         return message.numpy().tobytes()
 
+    def on_main(self, function: Callable[[], bytes | None]) -> bytes:
+        """Run a function in the main process, and return its bytes in all; its `GanforgeError` ends all.
+
+        So a file is read by one process, and need not be visible to others.
+        """
+        if self.size == 1:
+            return function() or b""
+        if not self.is_main:
+            if code := self.broadcast_bytes(None):
+                raise MainError(code[0])
+            return self.broadcast_bytes(None)
+        try:
+            content = function() or b""
+        except GanforgeError as error:
+            self.broadcast_bytes(bytes([error.code]))
+            raise
+        self.broadcast_bytes(b"")
+        return self.broadcast_bytes(content)
+
     def vote(self, wish: int) -> int:
         """Return the maximum of all votes; all workers must call this equally often.
 
@@ -132,7 +182,7 @@ class Workers:
         self._counting = None
         return int(self._vote)
 
-    def check_equal(self, digest: str, what: str) -> None:
+    def check_equal(self, digest: str, what: str, hint: str = DIVERGED) -> None:
         """Raise a `WorkerError` unless a hexadecimal digest of `what` is equal in all workers."""
         if self.size == 1:
             return
@@ -140,25 +190,23 @@ class Workers:
         apart = [rank for rank in range(self.size) if not torch.equal(rows[rank], rows[0])]
         if apart:
             raise WorkerError(
-                f"processes diverged: {what} of {', '.join(map(str, apart))} differ from those of process 0",
-                "the cause is a faulty device, or a plugin with random numbers not from torch; continue from the last "
-                "checkpoint with --resume",
+                f"processes diverged: {what} of {', '.join(map(str, apart))} differ from those of process 0", hint
             )
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """Run the block in the first worker of each machine, then in the others."""
         if self.local_rank > 0:
-            self.barrier()
+            self.barrier(self._patient)
         yield
         if self.local_rank == 0:
-            self.barrier()
+            self.barrier(self._patient)
 
-    def barrier(self) -> None:
+    def barrier(self, group: dist.ProcessGroup | None = None) -> None:
         """Wait for all workers."""
         if self.size > 1:
             with _reaching_others():
-                dist.all_reduce(torch.zeros(1))
+                dist.all_reduce(torch.zeros(1), group=group)
 
     def close(self) -> None:
         """Destroy the process group."""
@@ -190,15 +238,17 @@ def host_workers(size: int) -> Iterator[list[dict[str, str]]]:
     del store
 
 
-def join_workers(on_cuda: bool) -> Workers:
+def join_workers(device: torch.device | None) -> Workers:
     """Join the process group, if a launcher started several workers.
 
-    A worker of ganforge's launcher gets SIGTERM when the launcher ends; it then saves a checkpoint and ends. With
-    networks on GPUs, NCCL reduces their gradients; Gloo does all else.
+    A worker gets SIGTERM when its launcher, ganforge's or torchrun's agent, has died; it then saves a checkpoint and
+    ends. On GPUs, their backend of torch.distributed reduces gradients, such as NCCL; Gloo does all else.
     """
     if not is_launched() or int(os.environ["WORLD_SIZE"]) == 1:
         return ALONE
-    backend = "cpu:gloo,cuda:nccl" if on_cuda else "gloo"
+    backend = (
+        "gloo" if device is None or device.type == "cpu" else f"cpu:gloo,{device.type}:{backend_of(device).collectives}"
+    )
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with _reaching_others():
         if os.environ.pop(LAUNCHED, None):  # not for child processes
@@ -207,8 +257,12 @@ def join_workers(on_cuda: bool) -> Workers:
             store = dist.TCPStore(*place, is_master=False)  # type: ignore[attr-defined]
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
         else:
+            if dist.is_torchelastic_launched():
+                threading.Thread(target=_follow_agent, args=(os.getppid(),), daemon=True).start()
             dist.init_process_group(backend, timeout=TIMEOUT)
-    return Workers(rank, size, int(os.environ["LOCAL_RANK"]))
+        patient = dist.new_group(timeout=PREPARATION, backend="gloo")
+    assert isinstance(patient, dist.ProcessGroup)
+    return Workers(rank, size, int(os.environ["LOCAL_RANK"]), patient)
 
 
 def _follow_launcher() -> None:
@@ -218,14 +272,21 @@ def _follow_launcher() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _follow_agent(agent: int) -> None:
+    """Send SIGTERM when torchrun's agent, the parent, has died; its workers have sessions of their own."""
+    while os.getppid() == agent:
+        time.sleep(AGENT_POLL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @contextmanager
 def _reaching_others() -> Iterator[None]:
     """Convert errors of collectives to `WorkerError`."""
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = re.sub(r"^\[[^]]*\] ", "", str(error).strip()).splitlines()[:1] or [type(error).__name__]
         raise WorkerError(
-            f"another process of this run ended or is unreachable: {reason}",
+            f"another process of this run ended or is unreachable: {reason[0].split('. ')[0]}",
             "continue from the last checkpoint with --resume, with as many processes as available",
         ) from error

@@ -22,11 +22,10 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
 
     The direction turns from `start` to `end` at constant speed along the shorter arc; the length grows linearly.
     Latents from N(0, 1) lie near a sphere. The midpoint of a straight line between two of them is shorter by a factor
-    of about sqrt(2), which generators rarely see in training. Computed in float64. For opposite ends the arc is
-    arbitrary but fixed.
+    of about sqrt(2), which generators rarely see in training. Computed in float64 on the CPU. For opposite ends the arc
+    is arbitrary but fixed.
     """
-    p, q = start.double(), end.double()
-    t = torch.as_tensor(weight, dtype=torch.float64, device=start.device)
+    p, q, t = (torch.as_tensor(each, dtype=torch.float64, device="cpu") for each in (start, end, weight))
     length_p, length_q = (each.norm(dim=-1, keepdim=True) for each in (p, q))
     u, v = _direction(p), _direction(q)
     # More accurate near 0 and pi than the arc cosine of the product (Kahan).

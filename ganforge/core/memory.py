@@ -15,6 +15,8 @@ from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from ganforge.core.accelerator import free_device_memory
+
 MOST_TENSORS = 1 << 14
 """Maximum number of weights and buffers of one network, reached with thousands of layers."""
 
@@ -36,8 +38,9 @@ def machine_memory() -> int:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that are free on the device, those of torch's cache included."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) + torch.cuda.memory_reserved(device)
+    free = free_device_memory(device)
+    if free is not None:
+        return free
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":") for line in file)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import GanforgeError
+from ganforge.core.accelerator import empty_cache
 
 T = TypeVar("T")
 
@@ -37,8 +38,7 @@ def run_with_halving(function: Callable[..., T], *inputs: Tensor | None, join: C
         count = next(len(each) for each in inputs if each is not None)
         if count < 2 or not is_out_of_memory(error):
             raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    empty_cache()
     halves = zip(*((None, None) if each is None else each.tensor_split(2) for each in inputs), strict=True)
     first, second = (run_with_halving(function, *half, join=join) for half in halves)
     return join(first, second)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,14 @@ from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
 from ganforge.data.text import printable, short
 from ganforge.data.unreadable import describe_skipped, skip_error
+from ganforge.data.writing import FolderExistsError
 from ganforge.plugins.registry import Registry
+
+LAG = 60.0
+"""Seconds until a new file is visible on all machines of a shared file system; NFS caches names for that long."""
+
+LAG_POLL = 0.1
+"""Seconds between two looks for such a file."""
 
 
 def open_data(
@@ -67,17 +75,15 @@ def open_data(
     folder = (cache or cache_folder() / "data") / found.folder_name(key)
     if folder.exists():
         try:
-            data = PackedData.load(folder)
+            data = _load_cached(folder)
         except DataError:  # damaged, so it is packed again
             shutil.rmtree(folder, ignore_errors=True)
         else:
             return found.take(data)
     try:
         return found.pack(folder, progress)
-    except DataError:
-        if not folder.exists():
-            raise
-        return found.take(PackedData.load(folder))  # packed by another process in the meantime
+    except FolderExistsError:  # packed by another process in the meantime
+        return found.take(_load_cached(folder))
     except OSError as error:
         data = found.pack(None, progress)
         reason = f"packed in memory, since {folder.parent} is not writable: {error.strerror}"
@@ -198,6 +204,22 @@ def find_source(
     name = printable(whole.name if path.is_dir() else whole.stem)
     note = dataset.note if isinstance(dataset, ImageFiles) else ""
     return Source(dataset, name, printable(source), resolution, {"source": printable(source)}, skip_bad, note)
+
+
+def _load_cached(folder: Path) -> PackedData:
+    """Open a folder of the cache; wait while one that another machine has just written is not yet complete here."""
+    start = time.monotonic()
+    while True:
+        try:
+            return PackedData.load(folder)
+        except DataError:
+            try:
+                age = time.time() - folder.stat().st_mtime
+            except FileNotFoundError:
+                age = 0.0
+            if max(age, time.monotonic() - start) > LAG:
+                raise
+            time.sleep(LAG_POLL)
 
 
 def _find_registered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -80,10 +81,14 @@ class ArrayWriter:
             self._file.close()
 
 
+class FolderExistsError(DataError):
+    """A new folder already exists, perhaps since another process has just created it."""
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Create a folder atomically: yield a hidden folder, renamed on success and removed on failure."""
-    taken = DataError(f"{folder} already exists", "give the name of a new folder")
+    taken = FolderExistsError(f"{folder} already exists", "give the name of a new folder")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise taken
     with drafting(folder) as draft:
@@ -91,7 +96,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield draft
         try:
             draft.rename(folder)
-        except OSError:
-            if folder.exists():  # another process created it
+        except OSError as error:
+            # Another process created it; if it runs on another machine, the folder may not be visible here yet.
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise taken from None
             raise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +23,8 @@ from ganforge.data.conditions import Labels, draw_labels, labels_of
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.evaluation.extractors.inception import VARIABLE
-from ganforge.evaluation.extractors.opening import open_extractor
-from ganforge.evaluation.features.extraction import BATCH, extract, prepare
+from ganforge.evaluation.extractors.opening import open_extractor, share_classifier
+from ganforge.evaluation.features.extraction import BATCH, extract, gather_columns, prepare
 from ganforge.evaluation.metrics.comparison import name_metric
 from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.statistics import Moments, frechet_distance, kernel_distance
@@ -47,7 +49,7 @@ class FeatureScore:
     """Metric of generators: ``fid`` (Frechet distance) or ``kid`` (kernel distance) to features ``[M, D]`` of real
     images.
 
-    `extract` maps images, uint8 ``[N, C, H, W]``, to features and logits on the CPU.
+    `extract` maps images, uint8 ``[N, C, H, W]``, to features and logits on the CPU. Only the main process has `reals`.
     """
 
     name: str
@@ -95,15 +97,21 @@ class FeatureScorer:
         start = min(self._workers.rank * share, self._samples)
         stop = min(start + share, self._samples)
         labels = None if self._labels is None else self._labels[start:stop]
-        found = {each.extract: torch.zeros(share, each.reals.shape[1]) for each in self._scores}
-        done = 0
+        found: dict[Callable[..., Any], list[Tensor]] = {each.extract: [] for each in self._scores}
         for batch in generate_batches(generator, stop - start, seed=self._seed + start, labels=labels, batch=BATCH):
             images = to_uint8(batch)
             for extract_from, features in found.items():
-                features[done : done + len(images)] = extract_from(images)[0]
-            done += len(images)
-        gathered = {run: self._workers.gather(features)[: self._samples] for run, features in found.items()}
-        return {each.name: each.measure(gathered[each.extract]) for each in self._scores}
+                features.append(extract_from(images)[0])
+        gathered = {
+            run: gather_columns(self._workers, [torch.cat(rows)] if rows else [], share, self._samples)[0]
+            for run, rows in found.items()
+        }
+
+        def measure() -> bytes:
+            return json.dumps({each.name: each.measure(gathered[each.extract]) for each in self._scores}).encode()
+
+        values: dict[str, float] = json.loads(self._workers.on_main(measure))
+        return values
 
 
 def check_scoring(training: TrainingConfig, data: PackedData) -> None:
@@ -151,7 +159,10 @@ def build_scorer(
         name, statistic = _KINDS[metric]
         if name not in opened:
             try:
-                extractor = open_extractor(name, data, registry, cache=cache, device=device, reporter=reporter)
+                if name == "classifier" and workers.size > 1:
+                    share_classifier(data, cache / "classifiers", workers, device=device, progress=reporter.progress)
+                with workers.main_first():
+                    extractor = open_extractor(name, data, registry, cache=cache, device=device, reporter=reporter)
             except CheckpointError as error:
                 raise CheckpointError(
                     f"--metrics {metric}: {error.message}", f"set ${VARIABLE} to the file, or use --metrics fd"
@@ -160,7 +171,13 @@ def build_scorer(
                 reporter.log(f"note: {note}")
             with reporter.progress(f"{extractor.label}: features of real images") as show:
                 found = extract(
-                    reals, extractor, device=device, cache=cache / "features", dtype=training.eval_dtype, progress=show
+                    reals,
+                    extractor,
+                    device=device,
+                    cache=cache / "features",
+                    dtype=training.eval_dtype,
+                    progress=show,
+                    workers=workers,
                 )
             run = prepare(extractor, device, training.eval_dtype)
             opened[name] = extractor, run, found.features

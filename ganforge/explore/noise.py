@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganforge.core.accelerator import fork_random_state
 from ganforge.core.images import to_uint8
 from ganforge.explore.spaces import WSpace
 
@@ -44,7 +45,7 @@ def study_noise(space: WSpace, seeds: Sequence[int], *, draws: int = 32, noise_s
     # Welford's algorithm: constant memory, numerically stable.
     mean = torch.zeros(panels[:, 0].shape, dtype=torch.float64)
     squares = torch.zeros_like(mean)
-    with torch.random.fork_rng(devices=[w.device] if w.device.type == "cuda" else []):
+    with fork_random_state(w.device):
         for draw in range(draws):
             torch.manual_seed(noise_seed + draw)
             images = space.styles.synthesis(w, "random").cpu().double()

@@ -42,6 +42,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 folder, device = sys.argv[1:]
+torch.backends.cudnn.allow_tf32 = False
 network = torch._inductor.aoti_load_package(f"{folder}/model.pt2")
 with open(f"{folder}/inputs.json") as file:
     count = json.load(file)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError, PluginError
 from ganforge.contract.networks import Generator
+from ganforge.core.accelerator import fork_random_state
 
 
 class _ReadDetector(TorchFunctionMode):
@@ -49,7 +50,7 @@ def effective_spec(network: Generator, data: DataSpec) -> DataSpec:
     if data.source_shape:
         labels = torch.zeros(2, *data.source_shape, dtype=like.dtype, device=like.device)
     with (
-        torch.random.fork_rng(devices=[like.device] if like.is_cuda else []),
+        fork_random_state(like.device),
         torch.no_grad(),
         _ReadDetector(labels) as watch,
     ):

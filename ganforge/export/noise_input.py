@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.contract.capabilities import StyleGenerator
+from ganforge.core.accelerator import fork_random_state
 from ganforge.layers.noise import NOISE_MODES, NoiseInjection
 
 
@@ -112,7 +113,7 @@ def _modes_by_layer(network: StyleGenerator, noise: str) -> dict[str, str]:
     like = next(network.parameters())
     styles = torch.zeros(1, network.num_styles, network.w_dim, dtype=like.dtype, device=like.device)
     try:
-        with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
+        with fork_random_state(like.device), torch.no_grad():
             network.synthesis(styles, noise)
     finally:
         for hook in hooks:

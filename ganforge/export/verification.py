@@ -15,6 +15,7 @@ from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError
 from ganforge.contract.networks import Generator
+from ganforge.core.accelerator import fork_random_state, read_random_state
 from ganforge.export.examples import Example
 from ganforge.export.subprocess_runner import run_subprocess
 from ganforge.layers.noise import NOISE_MODES
@@ -133,25 +134,20 @@ def _run_network(network: Generator, call: Call, data: DataSpec) -> tuple[Tensor
     for name, value in arguments.items():
         if isinstance(value, Tensor):
             arguments[name] = value.to(like.device, like.dtype if value.is_floating_point() else value.dtype)
-    on_cuda = like.device.type == "cuda"
     with (
-        torch.random.fork_rng(devices=[like.device] if on_cuda else []),
+        fork_random_state(like.device),
         torch.backends.cudnn.flags(allow_tf32=False),
         torch.no_grad(),
     ):
         torch.manual_seed(0)
-        before = _random_state(on_cuda)
+        before = read_random_state(like.device)
         if call.method == "synthesis" and isinstance(network, StyleGenerator):
             noise = arguments.pop("noise")
             output = network.synthesis(network.mapping(**arguments), noise)
         else:
             output = network(**arguments)
-        drew = not torch.equal(before, _random_state(on_cuda))
+        drew = not torch.equal(before, read_random_state(like.device))
     return output.float().cpu(), drew
-
-
-def _random_state(on_cuda: bool) -> Tensor:
-    return torch.cuda.get_rng_state() if on_cuda else torch.get_rng_state()
 
 
 def worst_difference(

@@ -33,7 +33,10 @@ FORMAT = 1
 class _Score(TypedDict):
     metric: str
     value: float
-    images: NotRequired[NonNegativeInt]
+
+
+class _LastScore(_Score):
+    images: NonNegativeInt
 
 
 class _Card(TypedDict):
@@ -74,6 +77,14 @@ class _CheckpointCard(TypedDict):
     rollbacks: NotRequired[NonNegativeInt]
     fingerprint: str
     generator: _GeneratorCard
+    score: NotRequired[_LastScore | None]
+
+
+class BestCard(TypedDict):
+    """Required fields of the best generator's card."""
+
+    images: NonNegativeInt
+    score: _Score
 
 
 _MOST_HEADER = 1 << 23

@@ -119,7 +119,7 @@ class Run:
         Args:
             images: Total number of images, such as 50_000 or ``50k``.
             minutes: Total training time in minutes.
-            device: ``cuda``, ``cpu`` or ``auto``; None for the run's device.
+            device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``; None for the run's device.
             data: Path of its data, required for another user's run.
             quiet: Whether to suppress output.
 
@@ -177,7 +177,7 @@ def train(
         minutes: Training time in minutes.
         batch: Images per step; None for the recipe's value, which may depend on the device.
         seed: Random seed.
-        device: ``cuda``, ``cpu`` or ``auto``.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``.
         settings: Options by path: ``{"generator.width": 96}``.
         config: TOML file, or a run's ``config.json``.
         plugins: Paths of one-file plugins.

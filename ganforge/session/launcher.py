@@ -49,9 +49,9 @@ def launch(count: int, device: torch.device, arguments: Sequence[str], then: str
     from ganforge.core.distributed import host_workers
     from ganforge.training.signals import restore_handlers, set_handler
 
-    if device.type == "cuda" and count > torch.cuda.device_count():
+    if device.type != "cpu" and count > torch.accelerator.device_count():
         raise OptionError(
-            f"--gpus {count}: torch finds {torch.cuda.device_count()} GPUs", "lower --gpus to that number"
+            f"--gpus {count}: torch finds {torch.accelerator.device_count()} GPUs", "lower --gpus to that number"
         )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     received: list[int] = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,12 +25,14 @@ from ganforge.evaluation.reporter import Reporter
 from ganforge.evaluation.results.result import describe_device, now, software_versions
 from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training.budget import BudgetCallback, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
 from ganforge.training.execution.memory_advice import advising_on_memory
 from ganforge.training.loop import Callback, Callbacks, Outcome, is_spent, train
+from ganforge.training.recording.checkpoints import share_checkpoint
 from ganforge.training.recording.loggers import Loggers
 from ganforge.training.recording.recorder import Recorder, Score, Scorer
 from ganforge.training.recording.recovery import resume
@@ -79,8 +82,14 @@ class Trainer:
         self._registry, self._device, self._console, self._workers = registry, device, console, workers
         with workers.main_first():
             self._data = self._open_data(config)
-        check_scoring(config.training, self._data)
         self.config = split_batches(set_default_budget(config, device), workers)
+        workers.check_equal(self._data.fingerprint, "data", "each machine must have the same data")
+        workers.check_equal(
+            hashlib.sha256(to_json(self.config.tree()).encode()).hexdigest(),
+            "settings",
+            "start the same command on each machine",
+        )
+        check_scoring(config.training, self._data)
         self._loggers = {
             each.name: registry.build("logger", each.name, each.options) for each in config.loggers if workers.is_main
         }
@@ -88,18 +97,19 @@ class Trainer:
             self._state = build_state(self.config, registry, self._data.spec, device)
         self._batches = open_batches(self.config.training, self._data, device)
 
-    def begin_from(self, weights: Path) -> None:
-        """Load initial weights from a checkpoint or a saved generator."""
-        self.config = replace(self.config, training=replace(self.config.training, init_from=str(weights.resolve())))
-        self._console.say(init_from(self._state, weights))
+    def begin_from(self, find: Callable[[], Path]) -> None:
+        """Load initial weights from a checkpoint or a saved generator, which the main process finds and reads."""
+        path = Path(os.fsdecode(self._workers.on_main(lambda: os.fsencode(find().resolve()))))
+        tensors, card = share_checkpoint(self._workers, lambda: read_tensors(path))
+        self.config = replace(self.config, training=replace(self.config.training, init_from=str(path)))
+        self._console.say(init_from(self._state, path, tensors, card))
 
     def start(self, out: Path, name: str | None = None) -> Finished:
         """Train a new run in the directory of all runs; the default name is recipe, loss and data."""
         workers, config = self._workers, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
         name = name or "-".join(dict.fromkeys((config.recipe, config.loss.name, self._data.name)))
-        made = RunFolder.create(out, name).path if workers.is_main else out
-        folder = RunFolder(Path(workers.broadcast_bytes(str(made).encode()).decode()))
+        folder = RunFolder(Path(os.fsdecode(workers.on_main(lambda: os.fsencode(RunFolder.create(out, name).path)))))
         with self._lock(folder):
             return self._run(self._open_recorder(folder), scorer, engine)
 
@@ -119,8 +129,11 @@ class Trainer:
             scorer, engine = self._open_scorer(), self._open_engine()
             return self._run(recorder, scorer, engine)
 
-    def _lock(self, folder: RunFolder) -> AbstractContextManager[None]:
-        return folder.hold() if self._workers.is_main else nullcontext()
+    @contextmanager
+    def _lock(self, folder: RunFolder) -> Iterator[None]:
+        with ExitStack() as stack:
+            self._workers.on_main(lambda: stack.enter_context(folder.hold()))
+            yield
 
     def _open_data(self, config: RunConfig) -> PackedData:
         clean_cache()
@@ -133,7 +146,7 @@ class Trainer:
     def _open_scorer(self) -> Scorer | None:
         if self.config.training.eval_every is None:
             return None
-        with self._workers.main_first(), self._console.cache() as cache:
+        with self._console.cache() as cache:
             return build_scorer(
                 self.config.training,
                 self._data,

@@ -27,6 +27,7 @@ from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.sampling import stand_in_labels
+from ganforge.testing.emulation.checks import check_cuda
 from ganforge.testing.exports import check_export, verify_export
 from ganforge.testing.extractors import check_extractor
 from ganforge.testing.objectives import check_augmentation, check_loss, check_regularizer
@@ -38,6 +39,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 __all__ = [
     "IMAGES",
     "check_augmentation",
+    "check_cuda",
     "check_dataset",
     "check_discriminator",
     "check_export",

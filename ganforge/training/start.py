@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from ganforge.config.schema import CPU_MINUTES, CUDA_IMAGES, RunConfig, TrainingConfig
+from ganforge.config.schema import CPU_MINUTES, GPU_IMAGES, RunConfig, TrainingConfig
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import describe_spec, read_tensors
+from ganforge.runs.checkpoint import describe_spec
 from ganforge.runs.folder import RunFolder
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
@@ -28,7 +30,7 @@ def set_default_budget(config: RunConfig, device: torch.device) -> RunConfig:
     training = config.training
     if training.images is None and training.minutes is None:
         training = (
-            replace(training, minutes=CPU_MINUTES) if device.type == "cpu" else replace(training, images=CUDA_IMAGES)
+            replace(training, minutes=CPU_MINUTES) if device.type == "cpu" else replace(training, images=GPU_IMAGES)
         )
     return replace(config, training=training)
 
@@ -44,12 +46,11 @@ def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
     return replace(config, training=replace(config.training, accumulate=parts))
 
 
-def init_from(state: TrainingState, path: Path) -> str:
+def init_from(state: TrainingState, path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
     """Load a checkpoint's networks, or a saved generator, into a new run; return a message."""
-    tensors, card = read_tensors(path)
     modules = state.modules()
     if card.get("kind") == "generator":
-        found = {"generator": tensors, "average": tensors}
+        found: dict[str, Mapping[str, Tensor]] = {"generator": tensors, "average": tensors}
     else:
         found = {name: select(tensors, name) for name in ("generator", "discriminator", "average")}
     for name, weights in found.items():

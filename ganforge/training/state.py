@@ -17,6 +17,7 @@ from ganforge.contract.errors import CheckpointError, OptionError, PluginError
 from ganforge.contract.networks import Discriminator, Generator
 from ganforge.contract.parts import Augmentation, Loss, Regularizer
 from ganforge.contract.schedules import Schedule
+from ganforge.core.accelerator import backend_of
 from ganforge.core.seeding import seed_everything
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
@@ -254,10 +255,9 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
 
 
 def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
-    """Construct a fused Adam; on CUDA its learning rate is a tensor, so that steps can be captured."""
-    on_cuda = device.type == "cuda"
-    rate = torch.tensor(1e-3, device=device) if on_cuda else 1e-3
-    return Adam(parameters, lr=rate, fused=True, capturable=on_cuda)
+    """Construct a fused Adam; with graphs its learning rate is a tensor, so that a replayed step follows a schedule."""
+    rate = torch.tensor(1e-3, device=device) if backend_of(device).graphs else 1e-3
+    return Adam(parameters, lr=rate, fused=True)
 
 
 def find_trainable(

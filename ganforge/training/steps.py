@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganforge.contract.step import Pair, Step
+from ganforge.core.accelerator import backend_of
 from ganforge.plugins.part_errors import part_errors
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER, Engine
@@ -195,7 +196,8 @@ def _optimizer_step(
     skipped = (~norm.isfinite()).float()
     # torch's gradient scaler uses this attribute: Adam then skips without synchronizing with the device.
     optimizer.found_inf = skipped  # type: ignore[attr-defined]
-    optimizer.step()
+    if backend_of(skipped.device).found_inf or not skipped:
+        optimizer.step()
     optimizer.zero_grad()
     return dict(zip(row, values.unbind(), strict=True)) | {GRADIENT + player: norm, SKIPPED + player: skipped}
 

@@ -9,9 +9,11 @@ import torch
 from ganforge.config.sources import parse_part
 from ganforge.contract.errors import OptionError
 from ganforge.contract.extractor import Extractor
+from ganforge.core.atomic_files import read_bytes, write_bytes
+from ganforge.core.distributed import Workers
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import cached_classifier, kept_as
-from ganforge.evaluation.reporter import SILENT, Reporter
+from ganforge.evaluation.reporter import SILENT, Progress, Reporter
 from ganforge.plugins.registry import Registry
 
 _FILES = {".safetensors": "classifier", ".pt": "torchscript", ".pth": "torchscript"}
@@ -52,9 +54,25 @@ def open_extractor(
     if name == "inception" and inception_weights is not None:
         given = {"weights": str(inception_weights), **given}
     if name == "classifier" and not given.get("weights"):
-        with reporter.progress("training a classifier") as show:
-            classifier, origin = cached_classifier(data, cache / "classifiers", device=device, progress=show)
-        reporter.log(f"{origin}; it is right on {classifier.accuracy:.1%} of {classifier.num_held_out} held-out images")
-        given["weights"] = str(kept_as(data, cache / "classifiers"))
+        given["weights"] = str(_find_classifier(data, cache / "classifiers", device, reporter))
     extractor: Extractor = registry.build("extractor", name, given, data.spec)
     return extractor
+
+
+def share_classifier(
+    data: PackedData, folder: Path, workers: Workers, *, device: torch.device, progress: Progress
+) -> None:
+    """Train or find the classifier of some data in the main process, and write the same file on each machine."""
+    path = kept_as(data, folder)
+    content = workers.on_main(lambda: read_bytes(_find_classifier(data, folder, device, Reporter(progress))))
+    with workers.main_first():
+        if not (path.exists() and read_bytes(path) == content):
+            write_bytes(path, content)
+
+
+def _find_classifier(data: PackedData, folder: Path, device: torch.device | None, reporter: Reporter) -> Path:
+    """Return the file of the classifier of some data, trained if missing."""
+    with reporter.progress("training a classifier") as show:
+        classifier, origin = cached_classifier(data, folder, device=device, progress=show)
+    reporter.log(f"{origin}; it is right on {classifier.accuracy:.1%} of {classifier.num_held_out} held-out images")
+    return kept_as(data, folder)

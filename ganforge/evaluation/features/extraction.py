@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, GanforgeError, PluginError
 from ganforge.contract.extractor import Extractor
+from ganforge.core.accelerator import name_gpu
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.out_of_memory import run_with_halving
 from ganforge.evaluation.features.store import PART, FeatureFolder, FeatureSet, trim
@@ -64,7 +66,12 @@ def _fill(
     workers: Workers,
 ) -> None:
     """Compute the missing parts; the main process, which holds the lock, writes them."""
-    parts = int(workers.broadcast_bytes(str(folder.check()).encode() if workers.is_main else None))
+    workers.check_equal(
+        hashlib.sha256(json.dumps(describe_features(images, extractor, dtype), sort_keys=True).encode()).hexdigest(),
+        "images or feature extractors",
+        "each machine must have the same data, runs and weights; to share a classifier, share $GANFORGE_CACHE",
+    )
+    parts = int(workers.on_main(lambda: str(folder.check()).encode()))
     done = min(parts * PART, images.count)
     if done == images.count:
         return
@@ -78,19 +85,19 @@ def _fill(
             progress(min(start + (first - own.start + BATCH) * workers.size, images.count), images.count)
         columns = [torch.cat(column) for column in zip(*found, strict=True) if column[0] is not None]
         count = min(PART * workers.size, images.count - start)
-        columns = _gather(workers, columns, count)
+        columns = gather_columns(workers, columns, PART, count)
         for first in range(0, count if workers.is_main else 0, PART):
             features, *logits = (column[first : first + PART] for column in columns)
             folder.append(features, logits[0] if logits else None)
 
 
-def _gather(workers: Workers, columns: list[Tensor], count: int) -> list[Tensor]:
-    """Return `count` rows of all processes in order."""
+def gather_columns(workers: Workers, columns: list[Tensor], share: int, count: int) -> list[Tensor]:
+    """Return the first `count` rows of all processes in order; all but the last with any have `share` rows."""
     if workers.size == 1:
         return columns
     # The main process is the last to run out of images, so it knows the widths.
     widths = json.loads(workers.broadcast_bytes(json.dumps([each.shape[1] for each in columns]).encode()))
-    buffers = [torch.zeros(PART, width) for width in widths]
+    buffers = [torch.zeros(share, width) for width in widths]
     for buffer, column in zip(buffers, columns, strict=False):
         buffer[: len(column)] = column
     return [workers.gather(buffer)[:count] for buffer in buffers]
@@ -182,5 +189,4 @@ def full_float32() -> Iterator[None]:
 
 def _describe_machine(device: torch.device) -> dict[str, Any]:
     """Return what rounding depends on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"device": name, "torch": str(torch.__version__), "ganforge": __version__}
+    return {"device": name_gpu(device), "torch": str(torch.__version__), "ganforge": __version__}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
+from ganforge.core.accelerator import fork_random_state
 from ganforge.evaluation.classes import (
     CLASS_SAMPLES,
     attribute_bits,
@@ -138,7 +139,7 @@ def is_conditional(generator: Generator, num_classes: int, *, seed: int = 0, tru
     device = next(generator.parameters()).device
     for label in range(num_classes):
         # The random state is restored, so that generators with noise of their own draw the same for each class.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with fork_random_state(device):
             labels = torch.full((count,), label)
             drawn = generate(generator, count, seed=seed, labels=labels, truncation=truncation)
         if first is None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.networks import Generator
+from ganforge.core.accelerator import backend_of, fork_random_state
 from ganforge.core.interpolation import lerp, slerp
 from ganforge.evaluation.features.extraction import full_float32
 from ganforge.evaluation.metrics.distances import open_distance
@@ -59,7 +60,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     """Measure path lengths in the latent spaces of a run's generator.
 
     Path i leads from the latent of seed ``seed + i`` to that of ``seed + count + i``. Copies of generator and distance
-    compute in float64, or in float32 if the generator does not support float64.
+    compute in float64, or in float32 if the generator or the device does not support float64.
     """
     if not run.data.spec.is_image:
         raise OptionError(f"{run.data.name} holds vectors, not images", "path length compares images")
@@ -81,14 +82,15 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
         torch.no_grad(),
         torch.autocast(device.type, enabled=False),
         full_float32(),
+        fork_random_state(device),
     ):
         for chosen in torch.split(torch.arange(count), _BATCH):
             classes = None if labels is None else labels[chosen].to(device)
-            z = [each[chosen].to(device) for each in (starts, ends)]
+            z = [each[chosen] for each in (starts, ends)]
             for name in spaces:
-                path, generate = _in_space(generator, name, z, classes, truncation, dtype)
+                path, generate = _in_space(generator, name, z, classes, truncation)
                 for kind, t in kinds.items():
-                    lengths[name, kind][chosen] = path_lengths(generate, network, path, t[chosen].to(device)).cpu()
+                    lengths[name, kind][chosen] = path_lengths(generate, network, path, t[chosen])
             show(int(chosen[-1]) + 1, count)
     if not all(bool(each.isfinite().all()) for each in lengths.values()):
         raise CheckpointError("path lengths are not finite", "the weights of the generator or the distance are damaged")
@@ -149,7 +151,7 @@ def path_lengths(
     features by latents.
 
     Args:
-        generate: Function from latents ``[N, ...]`` to images ``[N, ...]``; both calls use the same noise.
+        generate: Function from latents ``[N, ...]`` to images ``[N, ...]``; both calls start from torch's seed 0.
         distance: Function from two batches of images to squared distances ``[N]``.
         path: Function from positions ``[N]`` to latents ``[N, ...]``.
         positions: t ``[N]`` in float64; float32 would lose the step.
@@ -158,13 +160,11 @@ def path_lengths(
     Returns:
         float64 ``[N]``.
     """
-    cuda = [positions.device] if positions.device.type == "cuda" else []
     images = []
     for latents in (path(positions), path(positions + epsilon)):
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(0)
-            images.append(generate(latents))
-    return distance(*images).double() / epsilon**2
+        torch.manual_seed(0)
+        images.append(generate(latents))
+    return distance(*images).cpu().double() / epsilon**2
 
 
 def mean_without_outliers(lengths: Tensor) -> tuple[float, float]:
@@ -195,22 +195,25 @@ def w_path(start: Tensor, end: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _in_space(
-    generator: Generator, space: str, z: list[Tensor], labels: Tensor | None, truncation: float, dtype: torch.dtype
+    generator: Generator, space: str, z: list[Tensor], labels: Tensor | None, truncation: float
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return the path between two latents ``[N, z_dim]`` in a space, and the function from there to images."""
+    """Return the path between two latents ``[N, z_dim]`` in a space, float64 on the CPU, and the function to images."""
+    like = next(generator.parameters())
     if space == "w":
         assert isinstance(generator, StyleGenerator)
         styles = generator
-        start, end = (styles.mapping(each.to(dtype), labels, truncation).double() for each in z)
-        return w_path(start, end), lambda w: styles.synthesis(w.to(dtype))
+        start, end = (styles.mapping(each.to(like), labels, truncation).cpu().double() for each in z)
+        return w_path(start, end), lambda w: styles.synthesis(w.to(like))
     options = truncation_options(generator, truncation)
-    return z_path(*z), lambda latents: generator(latents.to(dtype), labels, **options)
+    return z_path(*z), lambda latents: generator(latents.to(like), labels, **options)
 
 
 @torch.no_grad()
 def _in_double(run: TrainedRun, distance: nn.Module) -> tuple[Generator, nn.Module]:
-    """Return copies of generator and distance in float64; in float32 if the generator does not support float64."""
+    """Return copies of generator and distance in float64; in float32 if generator or device do not support float64."""
     generator, distance = copy.deepcopy(run.generator).eval(), copy.deepcopy(distance).eval()
+    if not backend_of(run.device).float64:
+        return generator, distance
     labels = run.draw_labels(1, 0)
     z = torch.zeros(1, generator.z_dim, dtype=torch.float64, device=run.device)
     try:

@@ -13,6 +13,7 @@ import msgspec
 import torch
 
 from ganforge.contract.errors import CheckpointError
+from ganforge.core.accelerator import name_gpu
 from ganforge.core.atomic_files import append_line, read_text, remove_torn_line
 from ganforge.core.json_schema import LONGEST_LINE, NonNegativeInt, convert, parse_json, to_json
 from ganforge.evaluation.statistics import Interval
@@ -213,7 +214,8 @@ def software_versions() -> dict[str, str]:
 
 def describe_device(device: torch.device) -> str:
     """Return the name of a device, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    model = name_gpu(device)
+    return str(device) if model == device.type else f"{device} ({model})"
 
 
 def now() -> str:

@@ -75,7 +75,7 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
         size = {"resolution": source.resolution} if sized else {}
         dataset = registry.build("dataset", source.source, {**source.options, **size})
     data = open_training_data(config, registry)
-    if data.fingerprint != card["data"]["fingerprint"]:
+    if data.fingerprint != card["data"].get("fingerprint"):
         raise CheckpointError(f"{source.source} changed since the run was trained", "restore it, or train again")
     return TrainedRun(folder, generator, card, data, dataset, registry)
 

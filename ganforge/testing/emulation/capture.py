@@ -11,15 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.utils._pytree import tree_leaves
 
+from ganforge.contract.errors import PluginError
 from ganforge.testing.emulation.training import EmulatedRun
-from ganforge.testing.emulation.watch import Watch, find_line
+from ganforge.testing.emulation.watch import EmulationError, Watch, find_line
 from ganforge.training.execution.cuda_graphs import python_state
-
-_WAITS = (DataDependentOutputException, DynamicOutputShapeException)
-"""Errors of fake tensors where an operation needs values that are on the device."""
 
 
 class Trace(Watch):  # type: ignore[no-untyped-call]
@@ -28,7 +25,6 @@ class Trace(Watch):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, tuple[Any, ...], str]] = []
-        self.waiting = ""
         self.generator = ""
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -38,11 +34,7 @@ class Trace(Watch):  # type: ignore[no-untyped-call]
             self.generator = self.generator or line
         numbers = tuple(each for each in leaves if isinstance(each, (bool, int, float, str)))
         self.calls.append((func.overloadpacket.__name__, numbers, line))
-        try:
-            return super().call(func, args, kwargs)
-        except _WAITS:
-            self.waiting = self.waiting or line
-            raise
+        return super().call(func, args, kwargs)
 
 
 def find_capture_obstacle(run: EmulatedRun) -> str:
@@ -54,12 +46,13 @@ def find_capture_obstacle(run: EmulatedRun) -> str:
         run.state.images_were_read = False
         trace = Trace()
         try:
-            with trace:
-                run.take_step(1)
-        except Exception:
-            if trace.waiting:
-                return f"{trace.waiting}: waits for the device"
+            run.take_bare_step(1, trace)
+        except PluginError as error:
+            if isinstance(error.__cause__, EmulationError):
+                return str(error.__cause__)
             raise
+        except EmulationError as error:
+            return str(error)
         after = python_state(run.state)
         changed = {name: value for name, value in after.items() if before.get(name, value) != value}
         traces.append(trace)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +61,17 @@ class EmulatedRun:
     def take_step(self, index: int) -> None:
         """Take a training step as `ganforge train` does: schedules, both players, statistics and EMA."""
         training, state, statistics = self.config.training, self.state, Statistics()
-        state.apply_schedules(self.config.optimizer)
-        for row in take_step(state, self.read(), index, self.engine):
+        for row in self.take_bare_step(index):
             statistics.add(row)
         images = training.batch * training.d_steps
         update_ema(state.ema, state.generator, images=images, shown=state.images, half_life=1000)
+
+    def take_bare_step(self, index: int, watch: AbstractContextManager[Any] | None = None) -> list[dict[str, Tensor]]:
+        """Take the part of a step that a CUDA graph captures; only that is in `watch`."""
+        self.state.apply_schedules(self.config.optimizer)
+        shown = self.read()
+        with watch or nullcontext():
+            return take_step(self.state, shown, index, self.engine)
 
     def _draw(self, size: int) -> Batch:
         real = torch.randn(size, *self.data.shape, device=CUDA)

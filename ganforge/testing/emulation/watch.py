@@ -11,6 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorDeviceMismatchError,
+)
 
 from ganforge.benchmark import counting
 from ganforge.benchmark.counting import StepCounter, tensors_in
@@ -24,6 +29,10 @@ _FOREIGN = (
 
 _KEEPS_FORMAT = ("avg_pool2d", "avg_pool2d_backward", "convolution")
 """Operations that keep channels_last on a device, but not with fake tensors."""
+
+
+class EmulationError(RuntimeError):
+    """An operation that fails on CUDA, or waits for the device, with its line."""
 
 
 class Watch(StepCounter):  # type: ignore[no-untyped-call]
@@ -51,7 +60,12 @@ class Watch(StepCounter):  # type: ignore[no-untyped-call]
         if name == "_fused_adam_":  # has no implementation for fake tensors
             self._check_adam(args)
             return None
-        output = super().call(func, args, kwargs)
+        try:
+            output = super().call(func, args, kwargs)
+        except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            raise EmulationError(f"{find_line()}: {name} waits for the device") from error
+        except FakeTensorDeviceMismatchError as error:
+            raise EmulationError(f"{find_line()}: {name} mixes devices") from error
         if name in _KEEPS_FORMAT and any(map(_is_channels_last, given)):
             output = output.contiguous(memory_format=torch.channels_last)
         if func.namespace == "prim":  # only reads a property

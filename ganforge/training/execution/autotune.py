@@ -15,12 +15,13 @@ import torch
 from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.contract.capabilities import Growing
 from ganforge.contract.errors import GanforgeError, OptionError, PluginError
+from ganforge.core.accelerator import backend_of, name_device, supports_bfloat16
 from ganforge.core.atomic_files import read_text, write_bytes
 from ganforge.core.cache import cache_folder
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.json_schema import decode
 from ganforge.training.execution.cuda_graphs import make_stepper
-from ganforge.training.execution.engine import Engine, EngineName, ExecutionPlan, name_device
+from ganforge.training.execution.engine import Engine, EngineName, ExecutionPlan, Layout
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import TrainingState
 from ganforge.training.steps import read_batch
@@ -48,16 +49,19 @@ def choose_plan(
     The main process measures for all. Fields of the plan that are set in the configuration stay.
 
     Raises:
-        OptionError: CUDA graphs without CUDA, or ``compile`` without a working compiler.
+        OptionError: CUDA graphs without CUDA, bfloat16 without support, or ``compile`` without a working compiler.
     """
-    if config.training.engine == "graph" and device.type != "cuda":
+    if config.training.engine == "graph" and not backend_of(device).graphs:
         raise OptionError("--engine graph: requires a CUDA device", "use auto, eager or compile")
     if config.training.engine == "compile":
         _check_compiler(device)
+    if config.training.precision == "bfloat16" and not supports_bfloat16(device):
+        raise OptionError(f"--precision bfloat16: {name_device(device)} does not support it", "use float32")
     plan, *others = plans = candidates(config.training, device)
-    if others and workers.is_main:
+
+    def choose() -> bytes:
         cached = cache_folder() / "plans" / f"{_cache_key(config, device, workers.size)}.json"
-        found = _read_plan(cached)
+        found = _read_plan(cached) if others else plan
         if found is None:
             trial = _make_trial(config, state, batches, device, workers.size)
             fewer = config.training.threads is None and device.type == "cpu"
@@ -67,8 +71,9 @@ def choose_plan(
                 write_bytes(cached, json.dumps(asdict(found)).encode())
             except GanforgeError as error:
                 log(f"the execution plan is not cached: {error.message}")
-        plan = found
-    settled = json.loads(workers.broadcast_bytes(json.dumps(asdict(plan)).encode()))
+        return json.dumps(asdict(found)).encode()
+
+    settled = json.loads(workers.on_main(choose))
     return replace(config, training=replace(config.training, **settled))
 
 
@@ -86,14 +91,15 @@ def _check_compiler(device: torch.device) -> None:
 
 def candidates(training: TrainingConfig, device: torch.device) -> list[ExecutionPlan]:
     """Return the plans that a configuration allows, the simplest first."""
-    on_cuda = device.type == "cuda"
+    backend = backend_of(device)
     # Each microbatch has its own seed, which a CUDA graph cannot capture.
-    quick: EngineName = "graph" if on_cuda and training.accumulate == 1 else "eager"
-    threads = None if on_cuda else THREADS
+    quick: EngineName = "graph" if backend.graphs and training.accumulate == 1 else "eager"
+    threads = THREADS if device.type == "cpu" else None
+    layout: Layout = "channels_last" if backend.channels_last else "contiguous"
     plans = [
         ExecutionPlan("eager", "float32", "contiguous", threads),
-        ExecutionPlan(quick, "float32", "channels_last", threads),
-        ExecutionPlan(quick, "bfloat16", "channels_last", threads),
+        ExecutionPlan(quick, "float32", layout, threads),
+        *([ExecutionPlan(quick, "bfloat16", layout, threads)] if supports_bfloat16(device) else []),
     ]
     given = {each.name: getattr(training, each.name) for each in fields(ExecutionPlan)}
     given = {name: value for name, value in given.items() if value not in ("auto", None)}
@@ -199,7 +205,7 @@ def _cache_key(config: RunConfig, device: torch.device, processes: int) -> str:
     tree = config.tree()
     for setting in ("images", "minutes", "seed", "checkpoint_images", "keep_checkpoints", "keep_images", "init_from"):
         tree["training"].pop(setting)
-    work = [tree, name_device(device), THREADS, torch.__version__, processes]
+    work = [tree, device.type, name_device(device), THREADS, torch.__version__, processes]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 

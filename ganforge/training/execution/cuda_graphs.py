@@ -7,8 +7,11 @@ change Python attributes are not captured.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
 
 import torch
 from torch import Tensor
@@ -28,8 +31,8 @@ MOST_GRAPHS = 8  # maximum number of graphs; each takes memory, so further kinds
 class GraphRecorder(Protocol):
     """Runs and captures work on a device."""
 
-    def run(self, work: Callable[[], Rows]) -> Rows:
-        """Run work on the stream that is used for capture."""
+    def run(self, work: Callable[[], Rows]) -> tuple[Rows, str]:
+        """Run work on the stream that is used for capture; return also why it cannot be captured, if that is known."""
 
     def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
         """Capture work without running it, and return a function that replays it on the same tensors."""
@@ -42,17 +45,21 @@ class CudaRecorder:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
-    def run(self, work: Callable[[], Rows]) -> Rows:
+    def run(self, work: Callable[[], Rows]) -> tuple[Rows, str]:
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), detecting_waits() as waits:
             rows = work()
         torch.cuda.current_stream().wait_stream(self._stream)
-        return rows
+        return rows, waits[0] if waits else ""
 
     def record(self, work: Callable[[], Rows]) -> Callable[[], Rows]:
         """Capture work; raises `RuntimeError` if it synchronizes with the device."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+        # torch does not restore the stream if the capture fails.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
             rows = work()
 
         def replay() -> Rows:
@@ -60,6 +67,36 @@ class CudaRecorder:
             return rows
 
         return replay
+
+
+@contextmanager
+def detecting_waits() -> Iterator[list[str]]:
+    """Yield a list that receives the places in the block where this thread synchronizes with CUDA."""
+    thread, mode, waits = threading.get_ident(), torch.cuda.get_sync_debug_mode(), list[str]()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode")  # a notice about the mode
+        warnings.filterwarnings("always", message="called a synchronizing CUDA operation")
+        show = warnings.showwarning
+
+        def note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if "synchronizing CUDA operation" not in str(message):
+                show(message, category, filename, lineno, file, line)
+            elif threading.get_ident() == thread:
+                waits.append(f"{filename}, line {lineno}, synchronizes with the device")
+
+        warnings.showwarning = note
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield waits
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
 
 
 class GraphedSteps:
@@ -70,11 +107,13 @@ class GraphedSteps:
         self._recorder = recorder
         self._seen: set[Hashable] = set()
         self._graphs: dict[Hashable, tuple[list[Tensor], Callable[[], Rows]]] = {}
+        self._waited: set[Hashable] = set()
         self._refused = False
+        self._is_full = False
 
     def __call__(self, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
         key = graph_key(state, shown, index)
-        if self._refused or key is None or (len(self._seen) >= MOST_GRAPHS and key not in self._seen):
+        if self._refused or key is None or not self._admit(key):
             return take_step(state, shown, index, self._engine)
         if key not in self._seen:
             return self._first(key, state, shown, index)
@@ -86,22 +125,37 @@ class GraphedSteps:
         state.images += sum(len(batch.real) for batch in shown)
         return replay()
 
+    def _admit(self, key: Hashable) -> bool:
+        """Return whether a kind of step may have a graph."""
+        if key in self._seen or len(self._seen) < MOST_GRAPHS:
+            return True
+        if not self._is_full:
+            self._engine.log(
+                f"more than {MOST_GRAPHS} kinds of steps: others run eagerly; a schedule of betas, weights or "
+                "probabilities makes each step a kind of its own"
+            )
+        self._is_full = True
+        return False
+
     def _first(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> Rows:
-        """Run a new kind of step eagerly, and detect whether it can be captured."""
+        """Run a new kind of step eagerly, and detect whether it can be captured; a first use may synchronize once."""
         before = python_state(state)
         state.images_were_read = False
-        rows = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
+        rows, wait = self._recorder.run(lambda: take_step(state, shown, index, self._engine))
         changed = [name for name, value in python_state(state).items() if before.get(name, value) != value]
         if changed:
             self._refuse(f"{changed[0]} changes from step to step")
         elif state.images_were_read:
             self._refuse("a module reads step.images_seen")
-        self._seen.add(key)
+        elif wait and key in self._waited:
+            self._refuse(wait)
+        (self._waited if wait else self._seen).add(key)
         return rows
 
     def _record(self, key: Hashable, state: TrainingState, shown: Sequence[Batch], index: int) -> bool:
         still = copy.deepcopy(shown)
         images = state.images
+        set_capturable(state, True)
         try:
             replay = self._recorder.record(lambda: take_step(state, still, index, self._engine))
         except (RuntimeError, PluginError) as error:
@@ -111,6 +165,7 @@ class GraphedSteps:
             return False
         finally:
             state.images = images
+            set_capturable(state, False)
         self._graphs[key] = tensors_of(still), replay
         return True
 
@@ -127,6 +182,13 @@ def make_stepper(engine: Engine) -> Stepper:
     elif engine.plan.engine == "graph":
         return GraphedSteps(engine, CudaRecorder(engine.device))
     return lambda state, shown, index: take_step(state, shown, index, engine)
+
+
+def set_capturable(state: TrainingState, capturable: bool) -> None:
+    """Let the optimizers be captured; outside a capture, torch warns of a capturable optimizer."""
+    for optimizer, _ in state.optimizers().values():
+        for group in optimizer.param_groups:
+            group["capturable"] = capturable
 
 
 def graph_key(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:

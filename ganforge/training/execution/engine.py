@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ganforge.contract.capabilities import Recomputable
+from ganforge.core.accelerator import synchronize
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.sampling import Precision
 from ganforge.training.execution.reduced_weights import reduced_weights
@@ -113,23 +112,10 @@ class Engine:
 
     def finish(self) -> None:
         """Synchronize with the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
 
 EAGER = Engine(ExecutionPlan(), torch.device("cpu"))  # eager float32 execution on any device
-
-
-def name_device(device: torch.device) -> str:
-    """Return the name of the GPU or CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _checkpoint_activations(module: nn.Module) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ganforge.core.accelerator import backend_of, free_device_memory
 from ganforge.data.store import PackedData
 
 GPU_SHARE = 0.4  # share of free GPU memory up to which a whole data set is kept on the GPU
@@ -27,10 +28,10 @@ class Feeder(Protocol):
 
 
 def open_feeder(data: PackedData, device: torch.device) -> Feeder:
-    """Return a feeder: resident if the data fit on the GPU, else prefetching; direct on the CPU."""
-    if device.type != "cuda":
+    """Return a feeder: resident if the data fit on the GPU, else prefetching; direct without pinned copies."""
+    free = free_device_memory(device) if backend_of(device).pinned else None
+    if free is None:
         return DirectFeeder(data, device)
-    free, _ = torch.cuda.mem_get_info(device)
     return (ResidentFeeder if data.examples.nbytes <= GPU_SHARE * free else PrefetchingFeeder)(data, device)
 
 
@@ -120,13 +121,12 @@ class ResidentFeeder(Feeder):
 
 
 def _allocate(data: PackedData, count: int, device: torch.device) -> Tensor:
-    """Allocate host memory for examples, pinned for asynchronous copies to CUDA."""
+    """Allocate host memory for examples, pinned where the device copies it asynchronously."""
     shape = (count, *data.examples.shape[1:])
-    return torch.empty(shape, dtype=data.examples.dtype, pin_memory=device.type == "cuda")
+    return torch.empty(shape, dtype=data.examples.dtype, pin_memory=backend_of(device).pinned)
 
 
 def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy from host memory without blocking."""
-    if device.type == "cuda" and not tensor.is_pinned():
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    """Copy from host memory, without blocking if the memory can be pinned."""
+    pinned = backend_of(device).pinned
+    return (tensor.pin_memory() if pinned and not tensor.is_pinned() else tensor).to(device, non_blocking=pinned)

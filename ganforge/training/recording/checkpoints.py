@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,21 @@ from ganforge.runs.folder import RunFolder
 
 
 def share_checkpoint(
-    workers: Workers, found: tuple[dict[str, Tensor], dict[str, Any]] | None
+    workers: Workers, read: Callable[[], tuple[dict[str, Tensor], dict[str, Any]] | None]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Broadcast a checkpoint's tensors and card from the main process; empty if it found none."""
-    tensors, card = found or ({}, {})
+    """Read tensors and their card in the main process, and broadcast them; empty if it found none."""
+    tensors: dict[str, Tensor] = {}
+    card: dict[str, Any] = {}
+
+    def read_card() -> bytes:
+        nonlocal tensors, card
+        tensors, card = read() or ({}, {})
+        return json.dumps(card).encode()
+
+    words = workers.on_main(read_card)
     if workers.size == 1:
         return tensors, card
     content = workers.broadcast_bytes(safetensors.torch.save(tensors) if workers.is_main else None)
-    words = workers.broadcast_bytes(json.dumps(card).encode() if workers.is_main else None)
     return safetensors.torch.load(content), json.loads(words)
 
 

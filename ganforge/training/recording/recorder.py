@@ -7,6 +7,7 @@ background writer, so a checkpoint exists only after the rows and sample grids b
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -22,7 +23,7 @@ from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import append_line, write_bytes
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.images import png_bytes
-from ganforge.core.json_schema import to_json
+from ganforge.core.json_schema import convert, to_json
 from ganforge.data.store import PackedData
 from ganforge.runs.checkpoint import copy_tensors, digest_tensors, save_generator
 from ganforge.runs.folder import RunFolder
@@ -186,7 +187,7 @@ class Recorder:
         self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]
         rows = card.get("rows")
         self.rows = rows if isinstance(rows, int) else None
-        self.last = Score(**card["score"]) if card.get("score") else None
+        self.last = convert(card["score"], Score) if card.get("score") else None
         self.health = HealthMonitor()
         self._frozen = None
         self._keep_frozen()
@@ -205,10 +206,14 @@ class Recorder:
         return [self._problems.popleft() for _ in range(len(self._problems))]
 
     def newest_checkpoint(self) -> str:
-        """Return the path of the newest checkpoint, or ``the start``."""
-        self.writer.finish()
-        paths = self.folder.checkpoint_paths()
-        return str(paths[-1]) if paths else "the start"
+        """Return the path of the newest checkpoint, or ``the start``; all processes must call this."""
+
+        def find() -> bytes:
+            self.writer.finish()
+            paths = self.folder.checkpoint_paths()
+            return os.fsencode(paths[-1]) if paths else b"the start"
+
+        return os.fsdecode(self.workers.on_main(find))
 
     def _keep_frozen(self) -> Frozen:
         """Return the frozen tensors, which are written once at the start and then checked."""

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError, DivergenceError
 from ganforge.core.atomic_files import read_bytes, remove, remove_torn_line, write_bytes
+from ganforge.core.json_schema import convert
 from ganforge.data.difference import describe_difference
-from ganforge.runs.checkpoint import read_card, read_tensors
+from ganforge.runs.checkpoint import BestCard, read_card, read_tensors, require_card
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import MOST_BYTES, Row, read_row
 from ganforge.training.recording.checkpoints import share_checkpoint
@@ -25,13 +26,7 @@ def resume(recorder: Recorder, device: torch.device) -> str:
     """Restore the newest valid checkpoint and return a message; raise `CheckpointError` if it does not fit."""
     folder, workers = recorder.folder, recorder.workers
     messages: list[str] = []
-    found = None
-    if workers.is_main:
-        recorder.writer.finish()
-        found = _read_newest(recorder, messages)
-        if found is None and messages:
-            raise CheckpointError(f"{folder.path} cannot be resumed: {'; '.join(messages)}", "start a new run")
-    tensors, card = share_checkpoint(workers, found)
+    tensors, card = share_checkpoint(workers, lambda: _read_newest(recorder, messages))
     if card:
         recorder.restore(tensors, card, device)
         where = f"{folder.checkpoint_path(card['images'])} at {card['images']} images"
@@ -56,8 +51,8 @@ def roll_back(recorder: Recorder, device: torch.device) -> str:
     failure = divergence_error(recorder)
     if recorder.training.on_divergence == "stop" or rollbacks >= MOST_ROLLBACKS:
         raise failure
-    found = None
-    if recorder.workers.is_main:
+
+    def read() -> tuple[dict[str, Tensor], dict[str, Any]]:
         recorder.writer.finish()
         good = _healthy_checkpoints(recorder.folder)
         if not good:
@@ -67,7 +62,9 @@ def roll_back(recorder: Recorder, device: torch.device) -> str:
         for later in recorder.folder.checkpoint_paths():
             if later.name > path.name:
                 remove(later)
-    tensors, card = share_checkpoint(recorder.workers, found)
+        return found
+
+    tensors, card = share_checkpoint(recorder.workers, read)
     recorder.restore(tensors, card, device)
     if recorder.workers.is_main:
         _truncate_metrics(recorder.folder, state.images)
@@ -93,7 +90,11 @@ def divergence_error(recorder: Recorder) -> DivergenceError:
 
 
 def _read_newest(recorder: Recorder, messages: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the newest valid checkpoint that matches the data; append the errors of others to `messages`."""
+    """Return the newest valid checkpoint that matches the data; append the errors of others to `messages`.
+
+    None before the first checkpoint; raise `CheckpointError` if all are damaged.
+    """
+    recorder.writer.finish()
     for path in reversed(recorder.folder.checkpoint_paths()):
         try:
             tensors, card = read_tensors(path)
@@ -107,6 +108,8 @@ def _read_newest(recorder: Recorder, messages: list[str]) -> tuple[dict[str, Ten
                 "restore the data, or start a new run, with --init-from to reuse the weights",
             )
         return tensors, card
+    if messages:
+        raise CheckpointError(f"{recorder.folder.path} cannot be resumed: {'; '.join(messages)}", "start a new run")
     return None
 
 
@@ -127,12 +130,13 @@ def _restore_best(recorder: Recorder) -> list[str]:
         return []
     try:
         card = read_card(path)
+        require_card(path, card, BestCard)
     except CheckpointError as error:
         return [error.message]
     if card["images"] > recorder.state.images:
         remove(path)
     else:
-        recorder.best = Score(**card["score"], images=card["images"])
+        recorder.best = convert({**card["score"], "images": card["images"]}, Score)
     return []
 
 

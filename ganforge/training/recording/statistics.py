@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ganforge.core.accelerator import backend_of
+
 
 class Statistics:
     """Sums and counts of named scalars since the last read; non-finite values are skipped."""
@@ -16,8 +18,9 @@ class Statistics:
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add scalars without synchronizing with the device."""
-        numbers = torch.stack(list(values.values())).double()
-        pairs = torch.stack([numbers.nan_to_num(0, 0, 0), numbers.isfinite().double()], 1)
+        numbers = torch.stack(list(values.values()))
+        numbers = numbers.to(_sum_dtype(numbers.device))
+        pairs = torch.stack([numbers.nan_to_num(0, 0, 0), numbers.isfinite().to(numbers.dtype)], 1)
         for name in values:
             if name not in self._pairs:
                 self._pairs[name] = torch.zeros_like(pairs[0])
@@ -35,4 +38,8 @@ class Statistics:
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """Load the state from `tensors`."""
-        self._pairs = {name: pair.to(device, copy=True) for name, pair in tensors.items()}
+        self._pairs = {name: pair.to(device, _sum_dtype(device), copy=True) for name, pair in tensors.items()}
+
+
+def _sum_dtype(device: torch.device) -> torch.dtype:
+    return torch.float64 if backend_of(device).float64 else torch.float32

@@ -1,0 +1,141 @@
+"""Rules of CUDA graphs are checked without a GPU: what a step must not do is named with its line."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from ganforge import FeatureDiscriminator, Regularizer
+from ganforge.plugins.registry import Registry
+from ganforge.testing import check_cuda
+from ganforge.testing.emulation.capture import find_capture_obstacle
+from ganforge.testing.emulation.cases import PLANS, find_subjects
+from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
+from ganforge.testing.emulation.training import EmulatedRun
+
+REGISTRY = Registry.installed()
+RECIPES = [each for each in find_subjects(REGISTRY) if each.name.startswith("recipe")]
+obstacle = find_obstacle()
+pytestmark = pytest.mark.skipif(bool(obstacle), reason=obstacle)
+
+
+class Plain(Regularizer):
+    """Keeps logits near 0."""
+
+    def discriminator(self, step):
+        return step.logits.real.square().mean()
+
+
+class Waiting(Plain):
+    """Reads a value of the device."""
+
+    def discriminator(self, step):
+        return super().discriminator(step) * float(step.logits.real.mean().item() > 0)
+
+
+class Counting(Plain):
+    """Computes with a number that changes from step to step, and is no attribute of a module."""
+
+    steps: ClassVar[list[int]] = []
+
+    def discriminator(self, step):
+        self.steps.append(1)
+        return super().discriminator(step) * 0.5 ** len(self.steps)
+
+
+class Seeded(Plain):
+    """Draws from a generator of its own."""
+
+    def discriminator(self, step):
+        source = torch.Generator("cpu")
+        return super().discriminator(step) + torch.rand((), generator=source).to(step.latents)
+
+
+class Rebinding(Plain):
+    """Replaces a buffer instead of changing it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def discriminator(self, step):
+        self.mean = self.mean * 0.9 + step.logits.real.mean().detach() * 0.1
+        return (step.logits.real - self.mean).square().mean()
+
+
+class Reading(Plain):
+    """Reads the number of images."""
+
+    def discriminator(self, step):
+        return super().discriminator(step) * min(1.0, step.images_seen / 1e6 + 1)
+
+
+class Holding(Plain):
+    """Keeps a step's graph until the garbage collector runs."""
+
+    def discriminator(self, step):
+        value = super().discriminator(step)
+        self.cycle = {"value": value}
+        self.cycle["self"] = self.cycle
+        return value
+
+
+class Mixing(Plain):
+    """Makes a tensor on the CPU."""
+
+    def discriminator(self, step):
+        return (step.logits.real - torch.zeros(len(step.logits.real))).square().mean()
+
+
+class Viewing(FeatureDiscriminator):
+    """Flattens maps by a view, which channels_last does not allow."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.layers = torch.nn.Conv2d(data.shape[0], 4, 3, padding=1)
+        self.judge = torch.nn.Linear(4 * data.shape[1] * data.shape[2], 1)
+
+    def features(self, images, labels=None):
+        maps = self.layers(images)
+        return maps.view(len(maps), -1)
+
+    def head(self, features, labels=None):
+        return self.judge(features).squeeze(1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Waiting, r"test_capture.py:\d+"),
+        (Counting, r"test_capture.py:\d+: mul computes with a Python number that changes"),
+        (Seeded, r"test_capture.py:\d+"),
+        (Rebinding, "regularizer.checked.mean is replaced"),
+        (Reading, "step.images_seen"),
+        (Mixing, r"test_capture.py:\d+: (zeros makes a tensor on the CPU|sub mixes devices)"),
+        (Viewing, "channels_last, train: .*view"),
+    ],
+)
+def test_what_a_part_must_not_do_on_cuda_is_named(part, message):
+    with pytest.raises(AssertionError, match=message):
+        check_cuda(part)
+
+
+@pytest.mark.slow
+def test_a_part_that_obeys_passes():
+    check_cuda(Plain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "subject", [each for each in find_subjects(REGISTRY) if each.name.startswith("recipe")], ids=str
+)
+@pytest.mark.parametrize("plan", PLANS)
+def test_steps_of_every_recipe_can_be_captured(subject, plan):
+    config, data = subject.open(REGISTRY)
+    with emulated_cuda():
+        found = find_capture_obstacle(EmulatedRun.open(config, REGISTRY, data, PLANS[plan]))
+    if subject.name == "recipe mixture":  # the weights of its penalties follow a schedule
+        assert "terms.py" in found
+    else:
+        assert found == ""
