@@ -22,7 +22,7 @@ def cover():
             yield pytest.param(subject, plan, situation, id=f"{subject.name}-{plan}-{situation}", marks=marks)
 
 
-@pytest.mark.parametrize(("subject", "plan", "situation"), cover())
+@pytest.mark.parametrize(("subject", "plan", "situation"), list(cover()))
 def test_a_step_has_no_fault_on_cuda(subject, plan, situation):
     watch = emulate(subject, plan, situation, REGISTRY)
     if watch is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def resize(pixels: Tensor, size: int) -> Tensor:
 
 def _resize_axis(x: Tensor, axis: int, size: int) -> Tensor:
     edge = x.shape[axis]
-    at = torch.arange(size, dtype=x.dtype, device=x.device) * torch.tensor(edge / size)
+    at = torch.arange(size, dtype=x.dtype, device=x.device) * float(np.float32(edge / size))
     low = at.long()
     share = (at - low).view([-1] + [1] * (3 - axis))
     below, above = (x.index_select(axis, index) for index in (low, (low + 1).clamp_max(edge - 1)))

@@ -164,19 +164,24 @@ SITUATIONS: dict[str, Callable[[Subject, ExecutionPlan, Registry], Watch | None]
 
 NETWORKS = ("generator", "discriminator")
 
+PARTS = (*NETWORKS, "loss", "regularizer", "augmentation")
+"""Kinds of parts that a step uses."""
+
 
 def find_subjects(registry: Registry) -> list[Subject]:
     """Return every recipe, and every other part in a recipe that suits it."""
     recipes = {name: registry.part("recipe", name).factory.settings for name in registry.names("recipe")}
     subjects = [Subject(f"recipe {name}", {"recipe": name}) for name in recipes]
-    for kind in (*NETWORKS, "loss", "regularizer", "augmentation"):
-        by_recipes = {settings[kind]["name"] for settings in recipes.values()} if kind in NETWORKS else set()
-        subjects += [
-            Subject(f"{kind} {name}", place_part(kind, name, {}))
-            for name in registry.names(kind)
-            if name not in by_recipes
-        ]
+    for kind in PARTS:
+        used = {name for settings in recipes.values() for name in _names_in(settings, kind)}
+        others = [name for name in registry.names(kind) if name not in used]
+        subjects += [Subject(f"{kind} {name}", place_part(kind, name, {})) for name in others]
     return subjects
+
+
+def _names_in(settings: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the names of a recipe's parts of a kind."""
+    return list(settings.get(f"{kind}s", ())) or [settings.get(kind, {}).get("name", "")]
 
 
 def place_part(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.testing.emulation.capture import find_capture_obstacle
-from ganforge.testing.emulation.cases import PLANS, SITUATIONS, Subject, emulate, place_part
+from ganforge.testing.emulation.cases import PARTS, PLANS, SITUATIONS, Subject, emulate, place_part
 from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
 from ganforge.testing.emulation.training import EmulatedRun
 from ganforge.testing.requirements import require
@@ -29,9 +29,8 @@ def check_cuda(factory: type, **options: Any) -> None:
     """
     if obstacle := find_obstacle():
         raise SkipTest(obstacle)
-    kinds = ("generator", "discriminator", "loss", "regularizer", "augmentation")
-    kind = next((each for each in kinds if not KINDS[each].find_error(factory)), None)
-    require(kind is not None, f"{factory.__name__} is none of {', '.join(kinds)}")
+    kind = next((each for each in PARTS if not KINDS[each].find_error(factory)), None)
+    require(kind is not None, f"{factory.__name__} is none of {', '.join(PARTS)}")
     assert kind is not None
     registry = Registry([*load_plugins(), Plugin("checked", "checked", "", "ok", parts={kind: {_NAME: factory}})])
     subject = Subject(_NAME, place_part(kind, _NAME, options))

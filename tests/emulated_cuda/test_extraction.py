@@ -1,0 +1,42 @@
+"""Feature extractors on emulated CUDA: no copies between devices, float32 or bfloat16 features."""
+
+import io
+
+import pytest
+import torch
+from torch_fidelity import FeatureExtractorInceptionV3
+
+from ganforge.evaluation.extractors.inception_network import Inception
+from ganforge.evaluation.features.extraction import full_float32
+from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
+from ganforge.testing.emulation.training import CUDA, move_to_cuda
+from ganforge.testing.emulation.watch import Watch
+
+obstacle = find_obstacle()
+pytestmark = [pytest.mark.skipif(bool(obstacle), reason=obstacle), pytest.mark.slow]
+
+
+class Blank(FeatureExtractorInceptionV3):
+    def load_state_dict(self, *_):
+        """Keep the initial weights."""
+
+
+@pytest.fixture(scope="module")
+def network():
+    nothing = io.BytesIO()
+    torch.save({}, nothing)
+    nothing.seek(0)
+    return Inception(Blank("blank", ["2048"], feature_extractor_weights_path=nothing).state_dict())
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_inception_has_no_fault_on_cuda(network, reduced):
+    with emulated_cuda():
+        move_to_cuda(network)
+        images = torch.zeros(8, 3, 64, 64, dtype=torch.uint8, device=CUDA)
+        watch = Watch([network])
+        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=reduced), full_float32(), watch:
+            features, logits = network(images)
+    assert (features.shape, logits.shape) == ((8, 2048), (8, 1008))
+    assert features.device.type == "cuda"
+    assert not watch.faults

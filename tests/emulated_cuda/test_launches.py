@@ -1,0 +1,51 @@
+"""Kernel launches and memory traffic of a step are those of the table in docs/benchmarks.md."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ganforge.benchmark.training_setup import read_spec
+from ganforge.config.schema import resolve
+from ganforge.plugins.registry import Registry
+from ganforge.testing.emulation.cases import PLANS
+from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
+from ganforge.testing.emulation.training import EmulatedRun
+from ganforge.testing.emulation.watch import Watch
+
+REGISTRY = Registry.installed()
+TABLE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+ROW = re.compile(r"\| `(\w+)` +\| (\d+) \| (\d+) \| (plain|lazy penalties) \| ([\d,]+) \| ([\d.]+) GB \| ([\d.]+) % \|")
+obstacle = find_obstacle()
+pytestmark = [pytest.mark.skipif(bool(obstacle), reason=obstacle), pytest.mark.slow]
+
+
+def read_table():
+    return ROW.findall(TABLE.read_text())
+
+
+def count(recipe, resolution, batch, kind):
+    tree = {"recipe": recipe, "data": {"resolution": resolution}, "training": {"batch": batch}}
+    config = resolve(REGISTRY, tree)
+    data = read_spec(config, REGISTRY)
+    with emulated_cuda():
+        run = EmulatedRun.open(config, REGISTRY, data, PLANS["bfloat16"])
+        run.take_bare_step(1, Watch())  # allocates the state of the optimizers
+        watch = Watch(run.state.networks())
+        run.take_bare_step(1 if kind == "plain" else 0, watch)
+    return watch
+
+
+def test_the_table_has_all_rows():
+    assert [row[0] for row in read_table()] == ["dcgan", "stylegan", "stylegan", "stylegan2", "stylegan2"]
+
+
+@pytest.mark.parametrize("row", read_table(), ids=lambda row: f"{row[0]}-{row[3]}")
+def test_a_step_launches_and_moves_what_the_table_says(row):
+    recipe, resolution, batch, kind, launches, gigabytes, share = row
+    watch = count(recipe, int(resolution), int(batch), kind)
+    assert watch.launches == int(launches.replace(",", ""))
+    assert watch.bytes / 1e9 == pytest.approx(float(gigabytes), abs=0.06)
+    assert 100 * watch.share_of_float32() == pytest.approx(float(share), abs=0.06)
+    assert 100 * watch.share_of_float32() < 3
+    assert not watch.faults
