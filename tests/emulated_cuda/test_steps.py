@@ -13,16 +13,21 @@ pytestmark = pytest.mark.skipif(bool(obstacle), reason=obstacle)
 
 
 def cover():
-    """Yield cases that pair each subject with every plan and every situation."""
+    """Return cases that pair each subject with every plan and every situation, and fading with every plan."""
+    cases = []
     for number, subject in enumerate(SUBJECTS):
         for index, situation in enumerate(SITUATIONS):
-            plan = list(PLANS)[(number + index) % len(PLANS)]
-            quick = (number + index) % 12 == 0
-            marks = () if quick else pytest.mark.slow
-            yield pytest.param(subject, plan, situation, id=f"{subject.name}-{plan}-{situation}", marks=marks)
+            plans = list(PLANS) if situation == "fade" else [list(PLANS)[(number + index) % len(PLANS)]]
+            marks = () if (number + index) % 12 == 0 else pytest.mark.slow
+            names = [f"{subject.name}-{plan}-{situation}" for plan in plans]
+            cases += [
+                pytest.param(subject, plan, situation, id=name, marks=marks)
+                for plan, name in zip(plans, names, strict=True)
+            ]
+    return cases
 
 
-@pytest.mark.parametrize(("subject", "plan", "situation"), list(cover()))
+@pytest.mark.parametrize(("subject", "plan", "situation"), cover())
 def test_a_step_has_no_fault_on_cuda(subject, plan, situation):
     watch = emulate(subject, plan, situation, REGISTRY)
     if watch is not None:
