@@ -10,17 +10,18 @@ from torch import nn
 from ganforge.benchmark import fit as fitting
 from ganforge.benchmark.cases import LoopCase, load_exported
 from ganforge.benchmark.compare import compare_players, split_variant
-from ganforge.benchmark.counting import StepCounter
 from ganforge.benchmark.fit import Line, fit_shape
 from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weighted_mean
-from ganforge.benchmark.training_setup import count_step, draw_noise, open_players, read_spec
+from ganforge.benchmark.training_setup import count_step, draw_noise, open_players
 from ganforge.config.schema import resolve
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
+from ganforge.data.pack import probe_spec
 from ganforge.plugins.loading import load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.runs.folder import RunFolder
 from ganforge.sampling import draw_latents
+from ganforge.training.execution.counting import StepCounter
 from ganforge.training.loop import train
 from ganforge.training.start import open_recorder
 
@@ -45,7 +46,7 @@ def settle(registry, *layers, width=True):
 
 def players_of(registry, *layers, width=True):
     config = settle(registry, *layers, width=width)
-    data = draw_noise(read_spec(config, registry), config.training.batch)
+    data = draw_noise(probe_spec(config.data, registry), config.training.batch)
     return open_players(config, registry, data, CPU, pytest.fail)
 
 

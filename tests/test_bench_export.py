@@ -14,9 +14,10 @@ from ganforge.benchmark.inference import LOADERS, Served, call_eager, make_row, 
 from ganforge.benchmark.programs import LEAST_SECONDS, Programs, build_programs, join, run_program
 from ganforge.benchmark.report import SERVING
 from ganforge.benchmark.timing import Timing
-from ganforge.benchmark.training_setup import draw_noise, open_players, read_spec
+from ganforge.benchmark.training_setup import draw_noise, open_players
 from ganforge.config.schema import resolve
 from ganforge.contract.errors import GanforgeError
+from ganforge.data.pack import probe_spec
 from ganforge.export.examples import CallOptions, make_example
 from ganforge.export.portable import Portable
 from ganforge.plugins.loading import load_plugins
@@ -33,7 +34,7 @@ def registry():
 def players_of(registry, *layers):
     base = {"recipe": "mlp", "data": {"resolution": "8"}, "training": {**SERVING, "threads": "1", "batch": "4"}}
     config = resolve(registry, base, *layers)
-    data = draw_noise(read_spec(config, registry), config.training.batch)
+    data = draw_noise(probe_spec(config.data, registry), config.training.batch)
     return open_players(config, registry, data, torch.device("cpu"), pytest.fail)
 
 

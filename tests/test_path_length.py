@@ -51,7 +51,7 @@ def test_lengths_of_a_linear_generator_are_those_of_its_matrix_times_noise():
     generator = Styled()
     w = torch.randn(7, 3, 5, dtype=torch.float64, requires_grad=True)
     torch.manual_seed(1)
-    found = jacobian_lengths(generator.synthesis, w)
+    found = jacobian_lengths(generator, w)
     torch.manual_seed(1)
     y = torch.randn(7, 2, 3, 4, dtype=torch.float64) / math.sqrt(3 * 4)
     matrix = generator.draw.weight.detach()
@@ -64,7 +64,7 @@ def test_lengths_of_a_linear_generator_are_those_of_its_matrix_times_noise():
 def test_their_mean_square_is_the_frobenius_norm_over_pixels_and_styles():
     generator = Styled()
     w = torch.zeros(20_000, 3, 5, dtype=torch.float64, requires_grad=True)
-    squares = jacobian_lengths(generator.synthesis, w).detach().square()
+    squares = jacobian_lengths(generator, w).detach().square()
     product = (generator.draw.weight @ generator.draw.weight.T / (3 * 4 * 3)).detach()
     # Of y A y with y normal: the mean is the trace of A, the variance twice that of A A.
     deviation = math.sqrt(2 * (product @ product).trace().item() / 20_000)
@@ -79,7 +79,7 @@ def test_it_is_the_mean_squared_distance_from_a_running_mean_that_is_plain_at_fi
         torch.manual_seed(count)
         found = regularizer.generator(step)
         torch.manual_seed(count)
-        lengths = jacobian_lengths(generator.synthesis, generator.mapping(step.latents)).tolist()
+        lengths = jacobian_lengths(generator, generator.mapping(step.latents)).tolist()
         mean += max(1 / count, 0.25) * (sum(lengths) / 8 - mean)
         assert regularizer.mean.item() == pytest.approx(mean, rel=1e-6)
         assert found.item() == pytest.approx(sum((each - mean) ** 2 for each in lengths) / 8, rel=1e-5)
@@ -94,7 +94,7 @@ def test_its_gradient_takes_the_running_mean_for_a_constant():
 
     def penalty():
         torch.manual_seed(1)
-        lengths = jacobian_lengths(generator.synthesis, generator.mapping(step.latents))
+        lengths = jacobian_lengths(generator, generator.mapping(step.latents))
         return (lengths - regularizer.mean).square().mean().item()
 
     for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -16,10 +16,11 @@ import torch
 from items import Context, Item, device_of, require
 
 from ganforge import Regularizer, Step
-from ganforge.benchmark.training_setup import Players, draw_noise, open_players, read_spec
+from ganforge.benchmark.training_setup import Players, draw_noise, open_players
 from ganforge.config.schema import resolve
 from ganforge.core.accelerator import name_device
 from ganforge.core.seeding import seed_everything
+from ganforge.data.pack import probe_spec
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution import cuda_graphs
 from ganforge.training.state import Penalty
@@ -60,11 +61,11 @@ def open_recipe(context: Context, recipe: str, log: list[str], **plan: Any) -> P
             options = {} if name is None else registry.options(player, name)
             tree[player] = {key: value for key, value in {"width": 8, "max_width": 8}.items() if key in options}
     config = resolve(registry, tree)
-    spec = read_spec(config, registry)
+    spec = probe_spec(config.data, registry)
     if spec.is_image:
         tree["data"] = {"resolution": context.pick(min(64, spec.shape[1]), 16)}
         config = resolve(registry, tree)
-        spec = read_spec(config, registry)
+        spec = probe_spec(config.data, registry)
     return open_players(config, registry, draw_noise(spec, config.training.batch), device_of(context), log.append)
 
 

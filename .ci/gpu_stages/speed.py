@@ -13,9 +13,10 @@ from torch.nn.functional import conv2d
 from torch.profiler import ProfilerActivity, profile
 
 from ganforge.benchmark.timing import Timing, measure_cases, repeat
-from ganforge.benchmark.training_setup import draw_noise, open_players, read_spec
+from ganforge.benchmark.training_setup import draw_noise, open_players
 from ganforge.config.schema import resolve
 from ganforge.core.accelerator import synchronize
+from ganforge.data.pack import probe_spec
 from ganforge.layers.resample import Blur
 from ganforge.plugins.registry import Registry
 
@@ -60,7 +61,7 @@ def profile_steps(recipe: str, context: Context) -> None:
         if context.rehearse:
             tree |= {player: {"width": 8, "max_width": 8} for player in ("generator", "discriminator")}
         config = resolve(registry, tree)
-        players = open_players(config, registry, draw_noise(read_spec(config, registry), batch), device, print)
+        players = open_players(config, registry, draw_noise(probe_spec(config.data, registry), batch), device, print)
         for index in range(1, 4):
             players.take_step(players.state, players.read(), index)
         shown = players.read()

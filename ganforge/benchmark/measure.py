@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from ganforge.benchmark.cases import LoopCase, data_case, export_case, machine_cases, sample_case, step_case
-from ganforge.benchmark.counting import peak_resident_bytes
 from ganforge.benchmark.timing import Case, Timing, measure_cases, weighted_mean
 from ganforge.benchmark.training_setup import Players, count_step
 from ganforge.contract.errors import GanforgeError
 from ganforge.core.accelerator import backend_of, name_device
+from ganforge.training.execution.counting import peak_resident_bytes
 from ganforge.version import __version__
 
 

@@ -12,14 +12,14 @@ from ganforge.benchmark.compare import compare_players
 from ganforge.benchmark.fit import fit_batches
 from ganforge.benchmark.inference import measure_serving
 from ganforge.benchmark.measure import describe_machine, measure_recipe
-from ganforge.benchmark.training_setup import draw_noise, open_players, read_spec
+from ganforge.benchmark.training_setup import draw_noise, open_players
 from ganforge.config.schema import RunConfig, resolve
 from ganforge.config.sources import load_layers, merge
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import progress_bar, say
 from ganforge.core.device import choose_device
 from ganforge.core.memory import free_memory
-from ganforge.data.pack import open_configured
+from ganforge.data.pack import open_configured, probe_spec
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 
@@ -123,7 +123,7 @@ def _settle(registry: Registry, layers: Sequence[Mapping[str, Any]]) -> tuple[Ru
     """Return the configuration and its data; noise of the recipe's shape where the user names no data."""
     settled = resolve(registry, *layers)
     if "source" not in merge(*layers).get("data", {}):
-        return settled, draw_noise(read_spec(settled, registry), settled.training.batch)
+        return settled, draw_noise(probe_spec(settled.data, registry), settled.training.batch)
     with progress_bar("preparing data") as progress:
         data = open_configured(settled.data, registry, progress=progress)
     if data.note:

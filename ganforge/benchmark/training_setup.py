@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ganforge.benchmark.counting import StepCounter
 from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
 from ganforge.contract.data import DataSpec
 from ganforge.core.accelerator import measuring_peak
-from ganforge.data.pack import open_data
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 from ganforge.training.execution.autotune import choose_plan
+from ganforge.training.execution.counting import StepCounter
 from ganforge.training.execution.cuda_graphs import Stepper, make_stepper
 from ganforge.training.execution.engine import Engine
 from ganforge.training.loading.sampler import Batches
@@ -142,23 +139,6 @@ def _tensors(state: TrainingState) -> Iterator[Tensor]:
     for optimizer, _ in state.optimizers().values():
         for entries in optimizer.state.values():
             yield from entries.values()
-
-
-def read_spec(config: RunConfig, registry: Registry) -> DataSpec:
-    """Return the format of the data of a configuration, from as few examples as possible."""
-    data = config.data
-    options = dict(data.options)
-    if data.source in registry.names("dataset") and "count" in registry.options("dataset", data.source):
-        options["count"] = 1
-    with tempfile.TemporaryDirectory(prefix="ganforge-bench-") as folder:
-        return open_data(
-            data.source,
-            resolution=data.resolution,
-            options=options,
-            registry=registry,
-            cache=Path(folder),
-            skip_bad=data.skip_bad,
-        ).spec
 
 
 def draw_noise(spec: DataSpec, batch: int) -> PackedData:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -51,17 +49,16 @@ class PathLength(Regularizer):
             )
         size = max(1, len(step.latents) // self.shrink)
         labels = None if step.labels is None else step.labels[:size]
-        w = step.compute(generator.mapping, step.latents[:size], labels)
-        lengths = jacobian_lengths(partial(step.compute, generator.synthesis), w)
+        lengths = jacobian_lengths(generator, generator.mapping(step.latents[:size], labels))
         self.count += 1
         share = self.count.reciprocal().clamp(min=1 - self.decay)
         self.mean += share * (lengths.detach().mean() - self.mean)
         return (lengths - self.mean).square().mean()
 
 
-def jacobian_lengths(synthesis: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+def jacobian_lengths(generator: StyleGenerator, w: Tensor) -> Tensor:
     """Return |J^T y| ``[N]`` of styles ``[N, L, w_dim]``, differentiable; see `PathLength`."""
-    images = synthesis(w)
+    images = generator.synthesis(w)
     y = torch.randn(images.shape, dtype=images.dtype, device=images.device) / images[0, 0].numel() ** 0.5
     (gradient,) = torch.autograd.grad((images * y).sum(), w, create_graph=True)
     lengths: Tensor = torch.linalg.vector_norm(gradient, dim=(1, 2)) / w.shape[1] ** 0.5

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ganforge.config.schema import DataConfig
+from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
@@ -243,3 +245,19 @@ def _packed_at(dataset: Any, resolution: int | Size | None) -> PackedData | None
         if resolution is None or all(shape[1:] == size_of(resolution) for shape in shapes):
             return data
     return None
+
+
+def probe_spec(config: DataConfig, registry: Registry) -> DataSpec:
+    """Return the format of configured data, from as few examples as possible."""
+    options = dict(config.options)
+    if config.source in registry.names("dataset") and "count" in registry.options("dataset", config.source):
+        options["count"] = 1
+    with tempfile.TemporaryDirectory(prefix="ganforge-probe-") as folder:
+        return open_data(
+            config.source,
+            resolution=config.resolution,
+            options=options,
+            registry=registry,
+            cache=Path(folder),
+            skip_bad=config.skip_bad,
+        ).spec

@@ -75,7 +75,7 @@ class NoisePlan:
     def __init__(self, network: StyleGenerator) -> None:
         modes = {mode: _modes_by_layer(network, mode) for mode in NOISE_MODES}
         self.layers = [name for name, mode in modes["random"].items() if mode == "random"]
-        self.sizes = [tuple(network.get_buffer(f"{name}.fixed").shape[1:]) for name in self.layers]
+        self.sizes = [tuple(network.get_parameter(f"{name}.fixed").shape[1:]) for name in self.layers]
         self.modes = {
             mode: [float(by_layer.get(name) == "fixed") for name in self.layers] for mode, by_layer in modes.items()
         }

@@ -192,7 +192,11 @@ def _optimizer_step(
     values = torch.stack(list(row.values())) / engine.workers.size
     engine.workers.all_reduce_gradients(parameters, values)
     gradients = [each.grad for each in parameters if each.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm = (
+        torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if gradients
+        else torch.zeros_like(values[0])
+    )
     skipped = (~norm.isfinite()).float()
     # torch's gradient scaler uses this attribute: Adam then skips without synchronizing with the device.
     optimizer.found_inf = skipped  # type: ignore[attr-defined]

@@ -8,10 +8,9 @@ import torch
 from ganforge import FeatureDiscriminator, Regularizer
 from ganforge.plugins.registry import Registry
 from ganforge.testing import check_cuda
-from ganforge.testing.emulation.capture import find_capture_obstacle
+from ganforge.testing.emulation.capture import explain_capture
 from ganforge.testing.emulation.cases import PLANS, find_subjects
-from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
-from ganforge.testing.emulation.training import EmulatedRun
+from ganforge.testing.emulation.hooks import find_obstacle
 
 REGISTRY = Registry.installed()
 RECIPES = [each for each in find_subjects(REGISTRY) if each.name.startswith("recipe")]
@@ -132,9 +131,7 @@ def test_a_part_that_obeys_passes():
 )
 @pytest.mark.parametrize("plan", PLANS)
 def test_steps_of_every_recipe_can_be_captured(subject, plan):
-    config, data = subject.open(REGISTRY)
-    with emulated_cuda():
-        found = find_capture_obstacle(EmulatedRun.open(config, REGISTRY, data, PLANS[plan]))
+    found = explain_capture(subject, plan, REGISTRY)
     if subject.name == "recipe mixture":  # the weights of its penalties follow a schedule
         assert "terms.py" in found
     else:

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ganforge.contract.errors import PluginError
+from ganforge.plugins.registry import Registry
+from ganforge.testing.emulation.cases import PLANS, Subject
+from ganforge.testing.emulation.hooks import emulated_cuda, run_forked
 from ganforge.testing.emulation.training import EmulatedRun
 from ganforge.testing.emulation.watch import EmulationError, Watch, find_line
 from ganforge.training.execution.cuda_graphs import python_state
@@ -37,8 +40,18 @@ class Trace(Watch):  # type: ignore[no-untyped-call]
         return super().call(func, args, kwargs)
 
 
-def find_capture_obstacle(run: EmulatedRun) -> str:
-    """Return why steps of a run cannot be captured, with file and line where known; empty if they can."""
+def explain_capture(subject: Subject, plan: str, registry: Registry) -> str:
+    """Return why steps cannot be captured, with file and line where known; empty if they can."""
+    config, data = subject.open(registry)
+
+    def work() -> str:
+        with emulated_cuda():
+            return _find_obstacle(EmulatedRun.open(config, registry, data, PLANS[plan]))
+
+    return run_forked(work)
+
+
+def _find_obstacle(run: EmulatedRun) -> str:
     traces: list[Trace] = []
     changed: dict[str, Any] = {}
     for _ in range(3):  # tensors that are created in the first step may stay

@@ -10,16 +10,16 @@ from unittest.mock import patch
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ganforge.benchmark.training_setup import read_spec
 from ganforge.config.schema import RunConfig, resolve
 from ganforge.config.sources import merge
 from ganforge.contract.capabilities import Growing, Recomputable
 from ganforge.contract.data import DataSpec
+from ganforge.data.pack import probe_spec
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import can_truncate, generate_batches
-from ganforge.testing.emulation.hooks import emulated_cuda
+from ganforge.testing.emulation.hooks import emulated_cuda, run_forked
 from ganforge.testing.emulation.training import CUDA, EmulatedRun
-from ganforge.testing.emulation.watch import Watch
+from ganforge.testing.emulation.watch import Summary, Watch
 from ganforge.training.execution.engine import ExecutionPlan
 
 SIZE = 16
@@ -56,12 +56,17 @@ class Subject:
             for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
         }
         config = resolve(registry, *layers, small)
-        return config, read_spec(config, registry)
+        return config, probe_spec(config.data, registry)
 
 
-def emulate(subject: Subject, plan: str, situation: str, registry: Registry) -> Watch | None:
-    """Watch a subject in a situation; None if the situation does not apply to it."""
-    return SITUATIONS[situation](subject, PLANS[plan], registry)
+def emulate(subject: Subject, plan: str, situation: str, registry: Registry) -> Summary | None:
+    """Watch a subject in a situation, in a forked process; None if the situation does not apply to it."""
+
+    def work() -> Summary | None:
+        watch = SITUATIONS[situation](subject, PLANS[plan], registry)
+        return None if watch is None else watch.summary()
+
+    return run_forked(work)
 
 
 def _train(subject: Subject, plan: ExecutionPlan, registry: Registry) -> Watch:

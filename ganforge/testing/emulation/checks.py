@@ -9,10 +9,9 @@ from ganforge.contract.errors import GanforgeError
 from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
-from ganforge.testing.emulation.capture import find_capture_obstacle
+from ganforge.testing.emulation.capture import explain_capture
 from ganforge.testing.emulation.cases import PARTS, PLANS, SITUATIONS, Subject, emulate, place_part
-from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
-from ganforge.testing.emulation.training import EmulatedRun
+from ganforge.testing.emulation.hooks import find_obstacle
 from ganforge.testing.requirements import require
 
 _NAME = "checked"
@@ -42,7 +41,5 @@ def check_cuda(factory: type, **options: Any) -> None:
                 raise AssertionError(f"{plan}, {situation}: {error}") from error
             for fault in watch.faults if watch is not None else ():
                 require(False, f"{plan}, {situation}: {fault}")
-    config, data = subject.open(registry)
-    with emulated_cuda():
-        reason = find_capture_obstacle(EmulatedRun.open(config, registry, data, PLANS["float32"]))
+    reason = explain_capture(subject, "float32", registry)
     require(not reason, f"a step cannot be captured as a CUDA graph: {reason}")

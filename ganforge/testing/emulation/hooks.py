@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
+import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -17,6 +22,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ganforge.core.atomic_files import replacing
 from ganforge.core.cache import cache_folder
+
+T = TypeVar("T")
 
 _SOURCE = Path(__file__).with_name("hooks.cpp")
 
@@ -42,6 +49,38 @@ def emulated_cuda() -> Iterator[FakeTensorMode]:
             yield mode
     finally:
         hooks.swap_hooks()
+
+
+def run_forked(work: Callable[[], T]) -> T:
+    """Return the result of `work` in a child process; it must be picklable.
+
+    torch counts devices at the first backward pass of a process, and again in a forked child. So CUDA can be emulated
+    there whatever this process has done before.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of forks in processes with threads
+        child = os.fork()
+    if child == 0:
+        with suppress(BaseException), os.fdopen(writer, "wb") as pipe:
+            torch.set_num_threads(1)  # the threads of the parent do not exist here
+            try:
+                found: tuple[Any, BaseException | None] = work(), None
+            except BaseException as error:
+                error.add_note(traceback.format_exc())
+                found = None, error
+            pickle.dump(found, pipe)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        content = pipe.read()
+    os.waitpid(child, 0)
+    if not content:
+        raise RuntimeError("the emulation ended without a result")
+    result: tuple[T, BaseException | None] = pickle.loads(content)  # of the own child
+    if result[1] is not None:
+        raise result[1]
+    return result[0]
 
 
 @cache

@@ -6,6 +6,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch._subclasses.fake_tensor import (
     FakeTensorDeviceMismatchError,
 )
 
-from ganforge.benchmark import counting
-from ganforge.benchmark.counting import StepCounter, tensors_in
+from ganforge.training.execution import counting
+from ganforge.training.execution.counting import StepCounter, tensors_in
 
 _FOREIGN = (
     str(Path(torch.__file__).parent),
@@ -33,6 +34,16 @@ _KEEPS_FORMAT = ("avg_pool2d", "avg_pool2d_backward", "convolution")
 
 class EmulationError(RuntimeError):
     """An operation that fails on CUDA, or waits for the device, with its line."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Faults with how often each occurred, launches, bytes, and the share of float32 in the elements of maps."""
+
+    faults: dict[str, int]
+    launches: int
+    bytes: int
+    share_of_float32: float
 
 
 class Watch(StepCounter):  # type: ignore[no-untyped-call]
@@ -86,9 +97,10 @@ class Watch(StepCounter):  # type: ignore[no-untyped-call]
             if each.dim() == 4 and each.is_floating_point() and each.shape not in self._shapes:
                 self.map_elements[each.dtype] += each.numel()
 
-    def share_of_float32(self) -> float:
-        """Return the share of float32 in the elements of maps."""
-        return self.map_elements[torch.float32] / max(1, self.map_elements.total())
+    def summary(self) -> Summary:
+        """Return what was counted."""
+        share = self.map_elements[torch.float32] / max(1, self.map_elements.total())
+        return Summary(dict(self.faults), self.launches, self.bytes, share)
 
     def _check_adam(self, lists: Any) -> None:
         """Require equal strides and dtypes: fused Adam computes wrong values otherwise, or copies."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.stateless import _reparametrize_module
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-"""Layers whose parameters stay float32, as their statistics."""
+KEPT = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, ParametrizationList)
+"""Layers whose parameters stay float32: normalizations, as their statistics, and parametrizations, as their buffers."""
 
 
 class _Cast(torch.autograd.Function):
@@ -50,7 +51,7 @@ def reduced_weights(function: Callable[..., Any]) -> Iterator[None]:
 def _find_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield parameters and non-persistent buffers, which are constants, by name."""
     for path, part in module.named_modules():
-        if isinstance(part, NORMS):
+        if isinstance(part, KEPT):
             continue
         constants = [(name, part.get_buffer(name)) for name in part._non_persistent_buffers_set]
         for name, weight in (*part.named_parameters(recurse=False), *constants):

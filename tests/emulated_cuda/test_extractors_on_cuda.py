@@ -8,7 +8,7 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from ganforge.evaluation.extractors.inception_network import Inception
 from ganforge.evaluation.features.extraction import full_float32
-from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle
+from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle, run_forked
 from ganforge.testing.emulation.training import CUDA, move_to_cuda
 from ganforge.testing.emulation.watch import Watch
 
@@ -31,12 +31,15 @@ def network():
 
 @pytest.mark.parametrize("reduced", [False, True])
 def test_inception_has_no_fault_on_cuda(network, reduced):
-    with emulated_cuda():
-        move_to_cuda(network)
-        images = torch.zeros(8, 3, 64, 64, dtype=torch.uint8, device=CUDA)
-        watch = Watch([network])
-        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=reduced), full_float32(), watch:
-            features, logits = network(images)
-    assert (features.shape, logits.shape) == ((8, 2048), (8, 1008))
-    assert features.device.type == "cuda"
-    assert not watch.faults
+    def work():
+        with emulated_cuda():
+            move_to_cuda(network)
+            images = torch.zeros(8, 3, 64, 64, dtype=torch.uint8, device=CUDA)
+            watch = Watch([network])
+            with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=reduced), full_float32(), watch:
+                features, logits = network(images)
+            return watch.summary(), features.shape, logits.shape, features.device.type
+
+    watched, features, logits, device = run_forked(work)
+    assert (features, logits, device) == ((8, 2048), (8, 1008), "cuda")
+    assert not watched.faults
