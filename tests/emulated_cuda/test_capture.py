@@ -131,7 +131,7 @@ def test_a_part_that_obeys_passes():
 )
 @pytest.mark.parametrize("plan", PLANS)
 def test_steps_of_every_recipe_can_be_captured(subject, plan):
-    found = explain_capture(subject, plan, REGISTRY)
+    found = explain_capture(subject, plan)
     if subject.name == "recipe mixture":  # the weights of its penalties follow a schedule
         assert "terms.py" in found
     else:

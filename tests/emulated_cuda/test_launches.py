@@ -9,11 +9,10 @@ from ganforge.config.schema import resolve
 from ganforge.data.pack import probe_spec
 from ganforge.plugins.registry import Registry
 from ganforge.testing.emulation.cases import PLANS
-from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle, run_forked
+from ganforge.testing.emulation.hooks import emulated_cuda, find_obstacle, run_apart
 from ganforge.testing.emulation.training import EmulatedRun
 from ganforge.testing.emulation.watch import Watch
 
-REGISTRY = Registry.installed()
 TABLE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 ROW = re.compile(r"\| `(\w+)` +\| (\d+) \| (\d+) \| (plain|lazy penalties) \| ([\d,]+) \| ([\d.]+) GB \| ([\d.]+) % \|")
 obstacle = find_obstacle()
@@ -25,19 +24,16 @@ def read_table():
 
 
 def count(recipe, resolution, batch, kind):
+    registry = Registry.installed()
     tree = {"recipe": recipe, "data": {"resolution": resolution}, "training": {"batch": batch}}
-    config = resolve(REGISTRY, tree)
-    data = probe_spec(config.data, REGISTRY)
-
-    def work():
-        with emulated_cuda():
-            run = EmulatedRun.open(config, REGISTRY, data, PLANS["bfloat16"])
-            run.take_bare_step(1, Watch())  # allocates the state of the optimizers
-            watch = Watch(run.state.networks())
-            run.take_bare_step(1 if kind == "plain" else 0, watch)
-        return watch.summary()
-
-    return run_forked(work)
+    config = resolve(registry, tree)
+    data = probe_spec(config.data, registry)
+    with emulated_cuda():
+        run = EmulatedRun.open(config, registry, data, PLANS["bfloat16"])
+        run.take_bare_step(1, Watch())  # allocates the state of the optimizers
+        watch = Watch(run.state.networks())
+        run.take_bare_step(1 if kind == "plain" else 0, watch)
+    return watch.summary()
 
 
 def test_the_table_has_all_rows():
@@ -47,7 +43,7 @@ def test_the_table_has_all_rows():
 @pytest.mark.parametrize("row", read_table(), ids=lambda row: f"{row[0]}-{row[3]}")
 def test_a_step_launches_and_moves_what_the_table_says(row):
     recipe, resolution, batch, kind, launches, gigabytes, share = row
-    watch = count(recipe, int(resolution), int(batch), kind)
+    watch = run_apart(count, recipe, int(resolution), int(batch), kind)
     assert watch.launches == int(launches.replace(",", ""))
     assert watch.bytes / 1e9 == pytest.approx(float(gigabytes), abs=0.06)
     assert 100 * watch.share_of_float32 == pytest.approx(float(share), abs=0.06)

@@ -29,7 +29,7 @@ def cover():
 
 @pytest.mark.parametrize(("subject", "plan", "situation"), cover())
 def test_a_step_has_no_fault_on_cuda(subject, plan, situation):
-    watch = emulate(subject, plan, situation, REGISTRY)
+    watch = emulate(subject, plan, situation)
     if watch is not None:
         assert not watch.faults
         assert watch.launches

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ganforge.contract.errors import PluginError
-from ganforge.plugins.registry import Registry
-from ganforge.testing.emulation.cases import PLANS, Subject
-from ganforge.testing.emulation.hooks import emulated_cuda, run_forked
+from ganforge.testing.emulation.cases import PLANS, Part, Subject, open_registry
+from ganforge.testing.emulation.hooks import emulated_cuda, run_apart
 from ganforge.testing.emulation.training import EmulatedRun
 from ganforge.testing.emulation.watch import EmulationError, Watch, find_line
 from ganforge.training.execution.cuda_graphs import python_state
@@ -40,15 +39,16 @@ class Trace(Watch):  # type: ignore[no-untyped-call]
         return super().call(func, args, kwargs)
 
 
-def explain_capture(subject: Subject, plan: str, registry: Registry) -> str:
-    """Return why steps cannot be captured, with file and line where known; empty if they can."""
+def explain_capture(subject: Subject, plan: str, part: Part | None = None) -> str:
+    """Return why steps cannot be captured, with file and line where known; empty if they can. See `emulate`."""
+    return run_apart(_explain, subject, plan, part)
+
+
+def _explain(subject: Subject, plan: str, part: Part | None) -> str:
+    registry = open_registry(part)
     config, data = subject.open(registry)
-
-    def work() -> str:
-        with emulated_cuda():
-            return _find_obstacle(EmulatedRun.open(config, registry, data, PLANS[plan]))
-
-    return run_forked(work)
+    with emulated_cuda():
+        return _find_obstacle(EmulatedRun.open(config, registry, data, PLANS[plan]))
 
 
 def _find_obstacle(run: EmulatedRun) -> str:

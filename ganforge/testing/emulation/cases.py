@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -15,9 +16,10 @@ from ganforge.config.sources import merge
 from ganforge.contract.capabilities import Growing, Recomputable
 from ganforge.contract.data import DataSpec
 from ganforge.data.pack import probe_spec
+from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import can_truncate, generate_batches
-from ganforge.testing.emulation.hooks import emulated_cuda, run_forked
+from ganforge.testing.emulation.hooks import emulated_cuda, run_apart
 from ganforge.testing.emulation.training import CUDA, EmulatedRun
 from ganforge.testing.emulation.watch import Summary, Watch
 from ganforge.training.execution.engine import ExecutionPlan
@@ -59,14 +61,33 @@ class Subject:
         return config, probe_spec(config.data, registry)
 
 
-def emulate(subject: Subject, plan: str, situation: str, registry: Registry) -> Summary | None:
-    """Watch a subject in a situation, in a forked process; None if the situation does not apply to it."""
+def emulate(subject: Subject, plan: str, situation: str, part: Part | None = None) -> Summary | None:
+    """Watch a subject in a situation, in a process for emulation; None if the situation does not apply to it.
 
-    def work() -> Summary | None:
-        watch = SITUATIONS[situation](subject, PLANS[plan], registry)
-        return None if watch is None else watch.summary()
+    Args:
+        subject: What to train.
+        plan: Name of an execution plan in `PLANS`.
+        situation: Name in `SITUATIONS`.
+        part: Kind and class of a part that is not installed; its name is `CHECKED`.
+    """
+    return run_apart(_emulate, subject, plan, situation, part)
 
-    return run_forked(work)
+
+def _emulate(subject: Subject, plan: str, situation: str, part: Part | None) -> Summary | None:
+    watch = SITUATIONS[situation](subject, PLANS[plan], open_registry(part))
+    return None if watch is None else watch.summary()
+
+
+CHECKED = "checked"
+
+Part = tuple[str, type]
+
+
+@cache
+def open_registry(part: Part | None = None) -> Registry:
+    """Return the parts of installed plugins, and one more."""
+    parts = {} if part is None else {part[0]: {CHECKED: part[1]}}
+    return Registry([*load_plugins(), Plugin(CHECKED, CHECKED, "", "ok", parts=parts)])
 
 
 def _train(subject: Subject, plan: ExecutionPlan, registry: Registry) -> Watch:

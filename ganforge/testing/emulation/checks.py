@@ -7,14 +7,10 @@ from unittest import SkipTest
 
 from ganforge.contract.errors import GanforgeError
 from ganforge.plugins.kinds import KINDS
-from ganforge.plugins.loading import Plugin, load_plugins
-from ganforge.plugins.registry import Registry
 from ganforge.testing.emulation.capture import explain_capture
-from ganforge.testing.emulation.cases import PARTS, PLANS, SITUATIONS, Subject, emulate, place_part
+from ganforge.testing.emulation.cases import CHECKED, PARTS, PLANS, SITUATIONS, Subject, emulate, place_part
 from ganforge.testing.emulation.hooks import find_obstacle
 from ganforge.testing.requirements import require
-
-_NAME = "checked"
 
 
 def check_cuda(factory: type, **options: Any) -> None:
@@ -31,15 +27,14 @@ def check_cuda(factory: type, **options: Any) -> None:
     kind = next((each for each in PARTS if not KINDS[each].find_error(factory)), None)
     require(kind is not None, f"{factory.__name__} is none of {', '.join(PARTS)}")
     assert kind is not None
-    registry = Registry([*load_plugins(), Plugin("checked", "checked", "", "ok", parts={kind: {_NAME: factory}})])
-    subject = Subject(_NAME, place_part(kind, _NAME, options))
+    subject, part = Subject(CHECKED, place_part(kind, CHECKED, options)), (kind, factory)
     for plan in PLANS:
         for situation in SITUATIONS:
             try:
-                watch = emulate(subject, plan, situation, registry)
+                watched = emulate(subject, plan, situation, part)
             except GanforgeError as error:
                 raise AssertionError(f"{plan}, {situation}: {error}") from error
-            for fault in watch.faults if watch is not None else ():
+            for fault in watched.faults if watched is not None else ():
                 require(False, f"{plan}, {situation}: {fault}")
-    reason = explain_capture(subject, "float32", registry)
+    reason = explain_capture(subject, "float32", part)
     require(not reason, f"a step cannot be captured as a CUDA graph: {reason}")

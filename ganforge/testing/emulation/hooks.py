@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import pickle
 import shutil
 import subprocess
-import traceback
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -51,36 +49,18 @@ def emulated_cuda() -> Iterator[FakeTensorMode]:
         hooks.swap_hooks()
 
 
-def run_forked(work: Callable[[], T]) -> T:
-    """Return the result of `work` in a child process; it must be picklable.
+def run_apart(function: Callable[..., T], *arguments: Any) -> T:
+    """Return ``function(*arguments)`` from a process for emulation; all must be picklable.
 
-    torch counts devices at the first backward pass of a process, and again in a forked child. So CUDA can be emulated
-    there whatever this process has done before.
+    torch counts devices at the first backward pass of a process, so an earlier one prevents emulation in this process.
     """
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python 3.12 warns of forks in processes with threads
-        child = os.fork()
-    if child == 0:
-        with suppress(BaseException), os.fdopen(writer, "wb") as pipe:
-            torch.set_num_threads(1)  # the threads of the parent do not exist here
-            try:
-                found: tuple[Any, BaseException | None] = work(), None
-            except BaseException as error:
-                error.add_note(traceback.format_exc())
-                found = None, error
-            pickle.dump(found, pipe)
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        content = pipe.read()
-    os.waitpid(child, 0)
-    if not content:
-        raise RuntimeError("the emulation ended without a result")
-    result: tuple[T, BaseException | None] = pickle.loads(content)  # of the own child
-    if result[1] is not None:
-        raise result[1]
-    return result[0]
+    return _open_pool().submit(function, *arguments).result()
+
+
+@cache
+def _open_pool() -> ProcessPoolExecutor:
+    """Start the process, which serves until this one ends."""
+    return ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,))
 
 
 @cache
