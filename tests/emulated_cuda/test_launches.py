@@ -47,5 +47,6 @@ def test_a_step_launches_and_moves_what_the_table_says(row):
     assert watch.launches == int(launches.replace(",", ""))
     assert watch.bytes / 1e9 == pytest.approx(float(gigabytes), abs=0.06)
     assert 100 * watch.share_of_float32 == pytest.approx(float(share), abs=0.06)
-    assert 100 * watch.share_of_float32 < 3
+    if kind == "plain" or recipe != "stylegan2":  # path lengths are computed in float32
+        assert 100 * watch.share_of_float32 < 3
     assert not watch.faults
