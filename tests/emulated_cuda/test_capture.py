@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from ganforge import FeatureDiscriminator, Regularizer
+from ganforge import Discriminator, FeatureDiscriminator, Regularizer
 from ganforge.plugins.registry import Registry
 from ganforge.testing import check_cuda
 from ganforge.testing.emulation.capture import explain_capture
@@ -120,9 +120,23 @@ def test_what_a_part_must_not_do_on_cuda_is_named(part, message):
         check_cuda(part)
 
 
+class Wide(Discriminator):
+    """Has an option that allows few values."""
+
+    def __init__(self, data, *, width: int = 8):
+        super().__init__()
+        if width % 8:
+            raise ValueError(f"width={width} must be a multiple of 8")
+        self.layers = torch.nn.Conv2d(data.shape[0], width, 3)
+
+    def forward(self, images, labels=None):
+        return self.layers(images).mean((1, 2, 3))
+
+
 @pytest.mark.slow
-def test_a_part_that_obeys_passes():
-    check_cuda(Plain)
+@pytest.mark.parametrize(("part", "options"), [(Plain, {}), (Wide, {}), (Wide, {"width": 16})])
+def test_a_part_that_obeys_passes_with_the_options_of_its_author(part, options):
+    check_cuda(part, **options)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from ganforge.config.sources import merge
 from ganforge.contract.capabilities import Growing, Recomputable
 from ganforge.contract.data import DataSpec
 from ganforge.data.pack import probe_spec
+from ganforge.plugins import registry as registered
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import can_truncate, generate_batches
@@ -27,8 +28,11 @@ from ganforge.training.execution.engine import ExecutionPlan
 SIZE = 16
 """Edge of the images in pixels."""
 
-SMALL = {"width": 4, "max_width": 8, "hidden": (8, 8), "stage_images": 100, "fade_images": 100, "start_resolution": 8}
-"""Options that make networks small, and their stages short, where they have them."""
+SMALL = {"width": 4, "max_width": 8, "hidden": (8, 8)}
+"""Options that make ganforge's own networks small."""
+
+SHORT = {"stage_images": 100, "fade_images": 100, "start_resolution": 8}
+"""Options that make the stages of networks short."""
 
 FADING = 150
 """Images in the middle of a fade-in."""
@@ -54,11 +58,17 @@ class Subject:
         layers = [self.tree, images, {"training": {"batch": 4, **training}}]
         config = resolve(registry, *layers)
         small = {
-            kind: {name: SMALL[name] for name in registry.options(kind, part.name) if name in SMALL}
+            kind: _shrink(registry.part(kind, part.name), self.tree.get(kind, {}))
             for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
         }
         config = resolve(registry, *layers, small)
         return config, probe_spec(config.data, registry)
+
+
+def _shrink(part: registered.Part, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a part that make it small, without those that are given."""
+    options = SHORT | (SMALL if part.plugin.distribution == "ganforge" else {})
+    return {name: value for name, value in options.items() if name in part.options and name not in given}
 
 
 def emulate(subject: Subject, plan: str, situation: str, part: Part | None = None) -> Summary | None:
