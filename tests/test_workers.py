@@ -102,7 +102,7 @@ from ganforge.core import distributed
 distributed.TIMEOUT = timedelta(seconds=5)
 print("imported", flush=True)
 input()
-workers = distributed.join_workers(False)
+workers = distributed.join_workers(None)
 with workers.main_first():
     time.sleep(0 if workers.rank else 8)  # a long preparation is none of its business
 if workers.rank:

@@ -1,5 +1,6 @@
 """Rules of CUDA graphs are checked without a GPU: what a step must not do is named with its line."""
 
+import re
 from typing import ClassVar
 
 import pytest
@@ -9,7 +10,7 @@ from ganforge import Discriminator, FeatureDiscriminator, Regularizer
 from ganforge.plugins.registry import Registry
 from ganforge.testing import check_cuda
 from ganforge.testing.emulation.capture import explain_capture
-from ganforge.testing.emulation.cases import find_subjects
+from ganforge.testing.emulation.cases import CHECKED, Subject, find_subjects, place_part
 from ganforge.testing.emulation.hooks import find_obstacle
 
 REGISTRY = Registry.installed()
@@ -106,18 +107,31 @@ class Viewing(FeatureDiscriminator):
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (Waiting, r"test_capture.py:\d+"),
-        (Counting, r"test_capture.py:\d+: mul computes with a Python number that changes"),
+        (Waiting, r"test_capture.py:\d+: _local_scalar_dense waits for the device"),
         (Seeded, r"test_capture.py:\d+"),
-        (Rebinding, "regularizer.checked.mean is replaced"),
-        (Reading, "step.images_seen"),
         (Mixing, r"test_capture.py:\d+: (zeros makes a tensor on the CPU|sub mixes devices)"),
         (Viewing, "channels_last, train: .*view"),
     ],
 )
-def test_what_a_part_must_not_do_on_cuda_is_named(part, message):
+def test_what_fails_or_waits_on_cuda_is_named(part, message):
     with pytest.raises(AssertionError, match=message):
         check_cuda(part)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Waiting, r"test_capture.py:\d+: _local_scalar_dense waits for the device"),
+        (Counting, r"test_capture.py:\d+: mul computes with a Python number that changes"),
+        (Rebinding, "regularizer.checked.mean is replaced"),
+        (Reading, "step.images_seen"),
+        (Holding, "autograd graph of the discriminator"),
+    ],
+)
+def test_what_a_graph_cannot_capture_is_named(part, message):
+    subject = Subject(CHECKED, place_part("regularizer", CHECKED, {}))
+    assert re.search(message, explain_capture(subject, "float32", ("regularizer", part)))
 
 
 class Wide(Discriminator):

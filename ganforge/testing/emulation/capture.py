@@ -7,6 +7,7 @@ tensors that live longer than a step, and must release its autograd graph.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -79,17 +80,17 @@ def _find_obstacle(run: EmulatedRun) -> str:
         return f"{next(iter(changed))} is replaced or changes from step to step; update a buffer in place"
     if run.state.images_were_read:
         return "a part reads step.images_seen, which is a Python number"
-    kept = [name for name, network in run.state.modules().items() if _is_held(network)]
-    return f"the autograd graph of {kept[0]} lives longer than its step" if kept else ""
+    kept = [player for player, parameters in run.state.trained.items() if _are_held(parameters.values())]
+    return f"the autograd graph of the {kept[0]} lives longer than its step" if kept else ""
 
 
-def _is_held(network: nn.Module) -> bool:
-    """Return whether something keeps the gradient accumulators of a network's parameters."""
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            _accumulator(parameter).metadata["held"] = True
-            if "held" in _accumulator(parameter).metadata:  # a new one would not have it
-                return True
+def _are_held(parameters: Iterable[nn.Parameter]) -> bool:
+    """Return whether something keeps the gradient accumulators of parameters."""
+    for parameter in parameters:
+        parameter.requires_grad_(True)  # the discriminator's are frozen in the generator's step
+        _accumulator(parameter).metadata["held"] = True
+        if "held" in _accumulator(parameter).metadata:  # a new one would not have it
+            return True
     return False
 
 
