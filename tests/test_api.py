@@ -10,6 +10,9 @@ from PIL import Image
 
 import ganforge
 from ganforge import CheckpointError, Loss, OptionError
+from ganforge.evaluation.subjects.runs import open_run as open_trained
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator
 
 TINY = {
     "training.batch": 8, "training.samples": 4, "training.tick_images": 16, "training.engine": "eager",
@@ -152,3 +155,13 @@ def test_mistakes_are_errors_that_say_what_to_do(here, image_folder):
     with pytest.raises(OptionError, match=r"no run found"):
         ganforge.open_run(out="nowhere")
     assert not (here / "runs").exists()
+
+
+def test_a_card_without_the_fingerprint_of_its_data_is_refused_in_one_line(trained):
+    registry = Registry.installed()
+    weights = trained.path / "generator.safetensors"
+    generator, card = load_generator(weights, registry)
+    assert open_trained(weights, generator, card, registry).data.fingerprint
+    del card["data"]["fingerprint"]
+    with pytest.raises(CheckpointError, match="changed since the run was trained"):
+        open_trained(weights, generator, card, registry)
