@@ -17,7 +17,7 @@ class ModulatedConv2d(nn.Module):
     output map are then divided by their norm, so that inputs of variance 1 give outputs of variance 1. Since a
     convolution is linear, both apply to the maps, before and after one convolution shared by all examples: sum_i (s_i
     w_ji / norm_j) * x_i = (sum_i w_ji * (s_i x_i)) / norm_j with norm_j^2 = sum_ik (s_i w_jik)^2. Scales start around
-    1. There is no bias.
+    1. A bias, if any, is an argument of the call.
 
     Args:
         channels_in: Number of input channels.

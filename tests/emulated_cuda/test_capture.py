@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from test_engine import Rebinding
 
 from ganforge import Discriminator, FeatureDiscriminator, Regularizer
 from ganforge.plugins.registry import Registry
@@ -49,18 +50,6 @@ class Seeded(Plain):
     def discriminator(self, step):
         source = torch.Generator("cpu")
         return super().discriminator(step) + torch.rand((), generator=source).to(step.latents)
-
-
-class Rebinding(Plain):
-    """Replaces a buffer instead of changing it."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(()))
-
-    def discriminator(self, step):
-        self.mean = self.mean * 0.9 + step.logits.real.mean().detach() * 0.1
-        return (step.logits.real - self.mean).square().mean()
 
 
 class Reading(Plain):
