@@ -18,6 +18,7 @@ from ganforge import (
     RepeatPixels,
     layer_noise,
 )
+from ganforge.layers.adain import _Normalize
 from ganforge.layers.resample import repeat_pixels
 
 
@@ -203,6 +204,27 @@ def test_adain_begins_around_scales_of_one_and_shifts_of_zero():
     layer = AdaIN(3, 6)
     x = torch.randn(2, 3, 8, 8)
     assert torch.allclose(layer(x, torch.zeros(2, 6)), instance_norm(x))
+
+
+def test_adain_is_instance_norm_with_styles_and_twice_differentiable():
+    x, scale, shift = (2 * randn(2, 3, 4, 5) + 1, randn(2, 3, 1, 1), randn(2, 3, 1, 1))
+    inputs = [each.requires_grad_() for each in (x, scale, shift)]
+    assert torch.allclose(_Normalize.apply(*inputs)[0], scale * instance_norm(x) + shift, atol=1e-12)
+    # Its other outputs carry gradients only in the second derivative; all are compared with finite differences.
+    assert torch.autograd.gradcheck(_Normalize.apply, inputs)
+    assert torch.autograd.gradgradcheck(_Normalize.apply, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_adain_keeps_memory_format_and_type_and_a_constant_map_becomes_its_shift(dtype):
+    layer = AdaIN(4, 5).to(dtype)
+    x = torch.randn(2, 4, 8, 8).to(dtype).contiguous(memory_format=torch.channels_last)
+    x[0, 0] = 37.5  # exact in both types, and so is its mean
+    w = torch.randn(2, 5).to(dtype)
+    out = layer(x, w)
+    assert out.dtype == dtype
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(out[0, 0], layer.affine(w)[0, 4].expand(8, 8))
 
 
 # The mapping network.

@@ -96,7 +96,7 @@ def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
     """Return a convolution, a blur, and a downsampling convolution."""
     same = EqualizedConv2d(channels_in, channels_in, 3, gain=RELU_GAIN)
     down = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="down")
-    return [same, nn.LeakyReLU(0.2), Blur(), down, nn.LeakyReLU(0.2)]
+    return [same, nn.LeakyReLU(0.2, inplace=True), Blur(), down, nn.LeakyReLU(0.2, inplace=True)]
 
 
 class StyleGANDiscriminator(PyramidDiscriminator):

@@ -78,10 +78,10 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
             num_statistics = self.minibatch.num_statistics if self.minibatch else 0
             self.judge = nn.Sequential(
                 EqualizedConv2d(last + num_statistics, last, 3, gain=RELU_GAIN),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
                 nn.Flatten(),
                 EqualizedLinear(last * 4 * 4, last, gain=RELU_GAIN),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
                 EqualizedLinear(last, 1),
             )
         self.growth = growth
@@ -89,7 +89,10 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         self.small_pixels = nn.ModuleList(nn.Sequential(*self._from_pixels(data, each)) for each in smaller)
 
     def _from_pixels(self, data: DataSpec, channels: int) -> list[nn.Module]:
-        return [EqualizedConv2d(data.shape[0] + self.label_dim, channels, 1, gain=RELU_GAIN), nn.LeakyReLU(0.2)]
+        return [
+            EqualizedConv2d(data.shape[0] + self.label_dim, channels, 1, gain=RELU_GAIN),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
 
     def hidden(self, examples: Tensor) -> Tensor:
         from_pixels, *blocks = self.parts
