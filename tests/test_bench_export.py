@@ -283,7 +283,7 @@ def test_the_table_names_each_batch_and_file(run, here, monkeypatch):
     assert [words[-1] for words in table if words[0] == "eager"] == ["1.000", "1.000"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_all_is_measured_where_all_is_there(run, here):
     code, out, _ = run(*COMMAND, "--json")
     assert code == 0

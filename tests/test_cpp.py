@@ -267,6 +267,7 @@ def spoiled(good: Path, folder: Path) -> dict[str, Path]:
     return paths
 
 
+@pytest.mark.exhaustive
 def test_a_file_that_is_none_is_told_and_nothing_is_written(programs, files, tmp_path):
     inputs, outputs = tmp_path / "inputs", tmp_path / "outputs"
     inputs.mkdir()
@@ -485,6 +486,7 @@ torch._inductor.aoti_compile_and_package(program, package_path=sys.argv[2], indu
 """
 
 
+@pytest.mark.exhaustive
 def test_a_package_of_aotinductor_is_drawn_from(programs, tmp_path):
     """It is made by a process of its own, since inductor leaves threads and warnings behind."""
     model = tmp_path / "model.pt2"

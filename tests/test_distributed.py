@@ -96,7 +96,7 @@ def test_processes_that_have_come_apart_are_told(together, places):
     assert all(text.startswith("processes diverged: numbers of 1") for text in told)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_in_single_precision_they_agree_to_its_rounding(places):
     one, two = (take_steps(places / f"float32-{size}", "float32", size) for size in (1, 2))
     # Adam divides by the root of what is next to nothing, so gradients and losses are compared, in the first step.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_that_is_killed_again_and_again_loses_nothing():
     killer = Path(__file__).with_name("killer.py")
     arguments = ["--kills", "4", "--images", "240", "--seed", "3", "--only", "growing"]

@@ -121,6 +121,7 @@ def train(image_folder, *arguments):
 ENDLESS = ["--images", "1M", "--set", "training.checkpoint_images=40"]
 
 
+@pytest.mark.exhaustive
 def test_runs_need_no_folder_in_common(here, image_folder):
     scored = ["--eval-every", 40, "--metrics", "fd", "--set", "training.eval_samples=64"]
     with machines(here, *train(image_folder, "--images", 80, *scored)) as both:
@@ -138,6 +139,7 @@ def test_runs_need_no_folder_in_common(here, image_folder):
     assert ticks.count(True) == ticks.count(False) == 3  # a tick and a score each
 
 
+@pytest.mark.exhaustive
 def test_what_the_main_process_lacks_or_another_has_otherwise_is_one_line(here, image_folder):
     with machines(here, *["-m", "ganforge", "train", "--resume"]) as both:
         assert [end(each) for each in both] == [1, 1]

@@ -320,7 +320,7 @@ def draw_grid(seed, roughness):
     return (blots + source.normal(0, roughness, blots.shape)).clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_long_runs_can_be_mailed(run, tmp_path):
     for number in range(2):
         (tmp_path / f"0000{number}-long" / "samples").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Steps on emulated CUDA: every registered part, in every plan and situation; the rest of the pairs are slow."""
+"""Steps on emulated CUDA: every registered part, in every plan and situation."""
 
 import pytest
 
@@ -13,21 +13,17 @@ pytestmark = pytest.mark.skipif(bool(obstacle), reason=obstacle)
 
 
 def cover():
-    """Return cases that pair each subject with every plan and every situation, and fading with every plan."""
-    cases = []
+    """Yield all cases; those beyond all pairs are exhaustive."""
     for number, subject in enumerate(SUBJECTS):
         for index, situation in enumerate(SITUATIONS):
-            plans = list(PLANS) if situation == "fade" else [list(PLANS)[(number + index) % len(PLANS)]]
-            marks = () if (number + index) % 12 == 0 else pytest.mark.slow
-            names = [f"{subject.name}-{plan}-{situation}" for plan in plans]
-            cases += [
-                pytest.param(subject, plan, situation, id=name, marks=marks)
-                for plan, name in zip(plans, names, strict=True)
-            ]
-    return cases
+            for place, plan in enumerate(PLANS):
+                paired = situation == "fade" or place == (number + index) % len(PLANS)
+                marks = [] if paired else [pytest.mark.exhaustive]
+                marks += [pytest.mark.slow] if paired and (number + index) % 12 else []
+                yield pytest.param(subject, plan, situation, id=f"{subject.name}-{plan}-{situation}", marks=marks)
 
 
-@pytest.mark.parametrize(("subject", "plan", "situation"), cover())
+@pytest.mark.parametrize(("subject", "plan", "situation"), list(cover()))
 def test_a_step_has_no_fault_on_cuda(subject, plan, situation):
     watch = emulate(subject, plan, situation)
     if watch is not None:
