@@ -11,9 +11,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
-from ganforge import Discriminator, FeatureDiscriminator, Generator, Loss, Pair, Regularizer
+from ganforge import DataSpec, Discriminator, FeatureDiscriminator, Generator, Loss, OptionError, Pair, Regularizer
 from ganforge.builtin.penalties import R1
+from ganforge.config.schema import resolve
 from ganforge.contract.schedules import Schedule
+from ganforge.plugins.registry import Registry
+from ganforge.training.players import validate_networks
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.steps import Batch, step_discriminator, step_generator
 
@@ -254,3 +257,63 @@ def test_a_pair_computes_each_side_once():
     assert pair.real is pair.real
     assert calls == ["real"]
     assert pair.fake.item() == 0
+
+
+class Scales(Critic):
+    """Two logits of a coarse scale and one of a fine scale for each example."""
+
+    scales = ((2, 1.0), (1, 0.25))
+
+    def head(self, features, labels=None):
+        coarse = super().head(features, labels)
+        return torch.stack([coarse, 2 * coarse, coarse - 3], dim=1).flatten()
+
+
+def test_each_scale_has_its_own_loss_and_its_weight():
+    class Best(Wasserstein):
+        """Not linear in the logits, so that a loss of all logits is another number."""
+
+        def discriminator(self, logits):
+            return super().discriminator(logits).square()
+
+    state = state_of(Best(), discriminator=Scales())
+    judge, batch = copy.deepcopy(state.discriminator), Batch(torch.randn(8, 2), torch.randn(8, 3))
+    fake = state.generator(batch.latents).detach()
+    row = step_discriminator(state, [(batch, fake)], 0)
+    real, made = judge(batch.real).view(8, 3), judge(fake).view(8, 3)
+    coarse, fine = (made[:, part].mean() - real[:, part].mean() for part in ([0, 1], [2]))
+    assert torch.allclose(row["discriminator/loss"], coarse**2 + 0.25 * fine**2)
+
+
+def test_scales_that_do_not_fit_the_logits_are_refused():
+    class Short(Scales):
+        scales = ((2, 1.0),)
+
+    generator, config = state_of(Wasserstein()).generator, resolve(Registry.installed(), {"training": {"batch": 8}})
+    with pytest.raises(OptionError, match="returns 24 logits for 8 examples, but its scales are of 16"):
+        validate_networks(generator, Short(), config, DataSpec((2,)), torch.device("cpu"))
+
+
+def test_what_a_step_collects_reaches_update_after_it_and_only_where_something_was_collected():
+    class Remember(Regularizer):
+        every = 2
+
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def discriminator(self, step):
+            step.collect("fake", step.images.fake)
+
+        def update(self, collected):
+            self.seen.append({name: values.clone() for name, values in collected.items()})
+
+    state = state_of(Wasserstein(), [Remember()])
+    shown = [Batch(torch.randn(8, 2), torch.randn(8, 3)) for _ in range(3)]
+    fakes = [state.generator(batch.latents).detach() for batch in shown]
+    for index, (batch, fake) in enumerate(zip(shown, fakes, strict=True)):
+        step_discriminator(state, [(batch, fake)], index)
+    seen = state.penalties[0].regularizer.seen
+    assert [list(each) for each in seen] == [["fake"], ["fake"]]
+    assert torch.equal(seen[0]["fake"], fakes[0])
+    assert torch.equal(seen[1]["fake"], fakes[2])

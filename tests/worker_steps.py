@@ -5,6 +5,7 @@ Run by tests/test_distributed.py: python worker_steps.py FOLDER DTYPE PARTS
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ CASES = {
     "dcgan r1": ("dcgan", ["r1:every=1"], ["training.d_steps=2"], []),
     "mlp r1, whole": (
         "mlp",
-        ["r1:every=1"],
+        ["r1:every=1", "pool"],
         ["generator.hidden=8,8", "discriminator.hidden=8,8", "discriminator.dropout=0"],
         [],
     ),
@@ -60,6 +61,23 @@ class Queue(Regularizer):
         step.log("newest", newest[0])
 
 
+class Pool(Regularizer):
+    """Keeps the last ten generated images of whole batches, and logs by how much the mean of new ones differs."""
+
+    unaveraged_buffers = ("images",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("images", torch.zeros(10, 3, 16, 16))
+
+    def discriminator(self, step: Step) -> None:
+        step.log("difference", step.images.fake.mean() - self.images.mean())
+        step.collect("fake", step.images.fake)
+
+    def update(self, collected: Mapping[str, torch.Tensor]) -> None:
+        self.images = torch.cat((self.images, collected["fake"]))[-10:]
+
+
 SMALL = ["training.batch=8"]
 NARROW = ["generator.width=4", "discriminator.width=4"]
 STEPS = 3
@@ -74,7 +92,8 @@ def main(folder: Path, dtype: str, parts: int) -> None:
     examples = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8)
     data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")
     queue = Plugin("queue", "queue", "1", "ok", parts={"regularizer": {"queue": Queue}})
-    registry = Registry([*Registry.installed().plugins, queue])
+    pool = Plugin("pool", "pool", "1", "ok", parts={"regularizer": {"pool": Pool}})
+    registry = Registry([*Registry.installed().plugins, queue, pool])
     for name, (recipe, regularizers, settings, augmentations) in CASES.items():
         layers = load_layers(
             None,

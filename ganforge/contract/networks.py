@@ -32,6 +32,12 @@ class Generator(nn.Module, ABC):
 class Discriminator(nn.Module, ABC):
     """A network that judges examples. The constructor is ``__init__(self, data: DataSpec, *, options...)``."""
 
+    scales: tuple[tuple[int, float], ...] = ()
+    """Groups of an example's logits, such as those of several scales: their number and their weight in the loss.
+
+    The loss of each group is computed alone, and the weighted sum is trained. Empty for one group of weight 1.
+    """
+
     @abstractmethod
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return logits, not probabilities; higher is more real.
@@ -41,7 +47,8 @@ class Discriminator(nn.Module, ABC):
             labels: Classes ``[N]`` int64; source images ``[N, *source_shape]`` in [-1, 1] for paired data; or None.
 
         Returns:
-            Logits ``[N]``; ``[N / m]`` for packs of m examples, ``[N * P]`` for P patches per example.
+            Logits ``[N]``; ``[N / m]`` for packs of m examples, ``[N * P]`` for P patches per example, in the order of
+            the examples. With `scales`, P is the sum of their numbers.
         """
 
 

@@ -63,6 +63,12 @@ class Regularizer(nn.Module):
         """Return the generator's penalty, a scalar ``[]`` with a gradient, or None."""
         return None
 
+    def update(self, collected: Mapping[str, Tensor]) -> None:
+        """Update buffers after a step of a player, from what the step collected of the whole batch.
+
+        Called once a step if `Step.collect` was, with the rows of all microbatches and processes in order.
+        """
+
     def constrain(self, discriminator: Discriminator) -> None:
         """Project the discriminator's weights; called after each of its steps."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
+import torch
 from torch import Tensor
 
 from ganforge.contract.networks import Discriminator, FeatureDiscriminator, Generator
@@ -49,6 +50,7 @@ class Step:
         compute: Calls ``function(*inputs)`` in the discriminator's precision and returns at least float32. Use it for
             networks of a part too.
         logged: Scalars of `log`, by name.
+        collected: Values of `collect`, by name.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Step:
         self.labelled = (images.real, labels) if labelled is None and labels is not None else labelled
         self.compute = compute
         self.logged: dict[str, Tensor] = {}
+        self.collected: dict[str, Tensor] = {}
 
     @property
     def images_seen(self) -> int:
@@ -84,6 +87,22 @@ class Step:
     def logits(self) -> Pair:
         """Logits ``[N]`` of both sides, computed on first access and shared."""
         return Pair(lambda: self._judge("real"), lambda: self._judge("fake"))
+
+    def scales(self) -> list[tuple[Pair, float]]:
+        """Return the logits of each of the discriminator's scales with its weight; without scales all, with 1."""
+        groups = self.discriminator.scales
+        if not groups:
+            return [(self.logits, 1.0)]
+        counts = [count for count, _ in groups]
+
+        def take(side: str, index: int) -> Tensor:
+            logits: Tensor = getattr(self.logits, side)
+            return torch.split(logits.view(-1, sum(counts)), counts, dim=1)[index].flatten()
+
+        return [
+            (Pair(partial(take, "real", index), partial(take, "fake", index)), weight)
+            for index, (_, weight) in enumerate(groups)
+        ]
 
     @cached_property
     def features(self) -> Pair:
@@ -122,6 +141,19 @@ class Step:
             self.logged[name] = value.detach().to(self.latents, copy=True)
         else:
             raise ValueError(f"step.log: '{name}' has shape {tuple(value.shape)}; log a scalar, such as its mean")
+
+    def collect(self, name: str, values: Tensor) -> None:
+        """Give values of this step to `Regularizer.update`, which gets those of the whole batch.
+
+        So a pool of earlier images or a queue of features is the same with ``--accumulate`` and ``--gpus``::
+
+            step.collect("images", step.images.fake)
+
+        Args:
+            name: Name in the mapping that ``update`` gets.
+            values: Tensor ``[N, ...]`` with a row for each example of the step; detached.
+        """
+        self.collected[name] = values.detach()
 
     def release(self) -> None:
         """Drop logits and features, whose reference cycle keeps the graph until Python's garbage collector runs."""

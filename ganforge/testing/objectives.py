@@ -88,7 +88,9 @@ def check_regularizer(
         real = torch.randn(8, *data.shape, requires_grad=True)
         step = Step(generator, discriminator, images=Pair(real, fake), latents=z, labels=labels)
         value = getattr(regularizer, player)(step)
-        acted = acted or value is not None or bool(step.logged)
+        acted = acted or value is not None or bool(step.logged) or bool(step.collected)
+        if step.collected:
+            regularizer.update(step.collected)
         if value is None:
             continue
         _require_scalar(player, value)

@@ -58,6 +58,12 @@ def validate_networks(
             f"{titles[1]} returns {tuple(logits.shape)} for {batch} examples, "
             "expected logits [N], or an equal number per example"
         )
+    wanted = batch * sum(count for count, _ in discriminator.scales)
+    if discriminator.scales and len(logits) != wanted:
+        raise OptionError(
+            f"{titles[1]} returns {len(logits)} logits for {batch} examples, but its scales are of {wanted}",
+            "scales must list all logits of an example",
+        )
 
 
 def is_valid_count(count: int, batch: int) -> bool:

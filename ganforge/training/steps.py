@@ -131,20 +131,21 @@ def step_discriminator(
     parameters = list(state.trained["discriminator"].values())
     for each in parameters:
         each.requires_grad_(True)
-    rows, logits = [], []
+    done, logits = [], []
     for number in microbatches.each(f"discriminator {index}", *_buffered(state)):
         batch, fake = pairs[number]
         real, fake = batch.real.detach(), fake.detach()
         if due:  # a penalty may need gradients with respect to the examples
             real.requires_grad_(), fake.requires_grad_()
         step = _make_step(state, batch, real, fake, bool(due), engine)
-        row = _backward(state, "discriminator", step, due, parameters, microbatches.total)
+        terms = _backward(state, "discriminator", step, due, parameters, microbatches.total)
         logits.append((step.logits.real.detach(), step.logits.fake.detach()))
-        row["D(x)"], row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
-        row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
-        rows.append(row)
+        terms.row["D(x)"], terms.row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
+        terms.row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
+        done.append(terms)
         step.release()
-    row = _optimizer_step(state.discriminator_optimizer, parameters, "discriminator", mean_rows(rows), engine)
+    row = _optimizer_step(state.discriminator_optimizer, parameters, "discriminator", mean_rows(done), engine)
+    _update_regularizers(state, done, engine)
     for penalty in state.penalties:
         with part_errors("regularizer", penalty.name):
             penalty.regularizer.constrain(state.discriminator)
@@ -169,15 +170,17 @@ def step_generator(
     parameters = list(state.trained["generator"].values())
     for each in state.trained["discriminator"].values():
         each.requires_grad_(False)
-    rows = []
+    done = []
     # Each pair is generated when its microbatch is due.
     for _, (batch, fake) in zip(
         microbatches.each("generator", state.generator, *_buffered(state)), pairs, strict=False
     ):
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
-        rows.append(_backward(state, "generator", step, due, parameters, microbatches.total))
+        done.append(_backward(state, "generator", step, due, parameters, microbatches.total))
         step.release()
-    return _optimizer_step(state.generator_optimizer, parameters, "generator", mean_rows(rows), engine)
+    row = _optimizer_step(state.generator_optimizer, parameters, "generator", mean_rows(done), engine)
+    _update_regularizers(state, done, engine)
+    return row
 
 
 def _buffered(state: TrainingState) -> list[nn.Module]:
@@ -241,18 +244,29 @@ def _backward(
     due: Sequence[Penalty],
     parameters: list[nn.Parameter],
     microbatches: int,
-) -> dict[str, Tensor]:
-    """Accumulate the gradients of one microbatch, and return the scalars of its terms by name."""
-    terms = Terms(player, step.latents.device)
-    with part_errors("loss", state.name_of("loss")):
-        value = getattr(state.loss, player)(step.logits)
-    terms.add_loss(state.name_of("loss"), value)
+) -> Terms:
+    """Accumulate the gradients of one microbatch, and return its terms."""
+    terms, name = Terms(player, step.latents.device), state.name_of("loss")
+    for logits, weight in step.scales():
+        with part_errors("loss", name):
+            value = getattr(state.loss, player)(logits)
+        terms.add_loss(name, value, weight)
     for penalty in due:
         with part_errors("regularizer", penalty.name):
             value = getattr(penalty.regularizer, player)(step)
         terms.add_penalty(penalty, value, step, state.images)
     terms.backward(parameters, microbatches)
-    return terms.row
+    return terms
+
+
+def _update_regularizers(state: TrainingState, done: Sequence[Terms], engine: Engine) -> None:
+    """Give regularizers what their steps collected, of all microbatches and processes."""
+    for penalty in state.penalties:
+        parts = [terms.collected.get(penalty.name, {}) for terms in done]
+        whole = {name: engine.workers.gather(torch.cat([part[name] for part in parts])) for name in parts[0]}
+        if whole:
+            with part_errors("regularizer", penalty.name), torch.no_grad():
+                penalty.regularizer.update(whole)
 
 
 def _due_penalties(state: TrainingState, index: int) -> list[Penalty]:

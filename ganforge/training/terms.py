@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,13 @@ class Terms:
         self._device = device
         self._terms: dict[str, Tensor] = {}
         self.row: dict[str, Tensor] = {}
+        self.collected: dict[str, dict[str, Tensor]] = {}
 
-    def add_loss(self, name: str, value: object) -> None:
-        """Add the value of the loss; raise `PluginError` if it is invalid."""
-        self._terms[f"{self._player}/loss"] = self._require(f"loss '{name}'", value)
+    def add_loss(self, name: str, value: object, weight: float) -> None:
+        """Add the loss of a scale; raise `PluginError` if it is invalid."""
+        key, term = f"{self._player}/loss", self._require(f"loss '{name}'", value)
+        term = term if weight == 1 else term * weight
+        self._terms[key] = self._terms[key] + term if key in self._terms else term
 
     def add_penalty(self, penalty: Penalty, value: object, step: Step, images: int) -> None:
         """Add the value of a regularizer, a scalar or None, and its logged scalars.
@@ -37,6 +40,9 @@ class Terms:
         for key, logged in step.logged.items():
             self.row[f"{name}/{key}"] = logged
         step.logged.clear()
+        if step.collected:
+            self.collected[penalty.name] = step.collected
+            step.collected = {}
 
     def backward(self, parameters: Sequence[nn.Parameter], parts: int) -> None:
         """Accumulate the gradients of one of `parts` microbatches."""
@@ -62,8 +68,9 @@ class Terms:
         raise PluginError(f"{part} returned {fault} as a term of the {self._player}", hint)
 
 
-def mean_rows(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def mean_rows(terms: Sequence[Terms]) -> dict[str, Tensor]:
     """Return the means of scalars over microbatches; raise `PluginError` if their names differ."""
+    rows = [each.row for each in terms]
     differing = {name for row in rows for name in row.keys() ^ rows[0].keys()}
     if differing:
         raise PluginError(
