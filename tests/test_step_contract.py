@@ -291,7 +291,7 @@ def test_scales_that_do_not_fit_the_logits_are_refused():
 
     generator, config = state_of(Wasserstein()).generator, resolve(Registry.installed(), {"training": {"batch": 8}})
     with pytest.raises(OptionError, match="returns 24 logits for 8 examples, but its scales are of 16"):
-        validate_networks(generator, Short(), config, DataSpec((2,)), torch.device("cpu"))
+        validate_networks(generator, Short(), {}, config, DataSpec((2,)), torch.device("cpu"))
 
 
 def test_what_a_step_collects_reaches_update_after_it_and_only_where_something_was_collected():

@@ -21,7 +21,6 @@ from ganforge.data.store import PackedData
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import digest_tensors
-from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.state import build_state
@@ -124,7 +123,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
             shown = [replace(batch, real=batch.real.to(torch.get_default_dtype())) for batch in shown]
             for number, row in enumerate(take_step(state, shown, index, engine)):
                 rows |= {f"row {index} {number} {key}": value.reshape(1).clone() for key, value in row.items()}
-            update_ema(state.ema, state.generator, images=8, shown=state.images, half_life=20)
+            state.update_ema(8, half_life=20)
         tensors = {key: value.detach().clone().contiguous() for key, value in state.tensors().items()} | rows
         workers.check_equal(digest_tensors(tensors), name)
         if workers.is_main:

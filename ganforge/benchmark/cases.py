@@ -19,7 +19,6 @@ from ganforge.core.accelerator import backend_of
 from ganforge.core.seeding import seed_everything
 from ganforge.export.torchscript import compile_generator
 from ganforge.sampling import draw_latents, generate_batches, stand_in_labels
-from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.recording.statistics import Statistics
 
@@ -78,7 +77,7 @@ class LoopCase:
         for row in players.take_step(state, players.read(), iteration):
             self._statistics.add(row)
         half_life = training.ema_images.at(state.images)
-        update_ema(state.ema, state.generator, images=players.step_images, shown=state.images, half_life=half_life)
+        state.update_ema(players.step_images, half_life)
 
     def correct(self, seconds: list[float], kinds: list[StepKind], steps: list[Timing]) -> Timing:
         """Return the time of a mean iteration from samples, corrected for the kinds of steps in each of them."""

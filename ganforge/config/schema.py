@@ -5,6 +5,7 @@ All four have the same form, by section::
     recipe = "dcgan"                 (default: DEFAULT_RECIPE)
     [data]           source = "avatars", resolution = 64, skip_bad = false, and options of the data set
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
+    [networks]       further networks by name; see `ganforge.config.networks`
     [regularizers]   r1 = { weight = 10, every = 16 }
     [augmentations]  flip = { probability = 0.5 }
     [loggers]        tensorboard = {}
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ganforge.config.limits import check_range, read_settings, setting
+from ganforge.config.networks import NetworkConfig, read_network
 from ganforge.config.sources import merge
 from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
@@ -147,6 +149,7 @@ class RunConfig:
     generator: PartConfig
     discriminator: PartConfig
     loss: PartConfig
+    networks: tuple[NetworkConfig, ...]
     regularizers: tuple[RegularizerConfig, ...]
     augmentations: tuple[AugmentationConfig, ...]
     loggers: tuple[PartConfig, ...]
@@ -162,6 +165,7 @@ class RunConfig:
                 section: {each.name: _flat(each, without="name") for each in getattr(self, section)}
                 for section in ("regularizers", "augmentations", "loggers")
             },
+            **({"networks": {each.key: _flat(each, without="key") for each in self.networks}} if self.networks else {}),
             "optimizer": vars(self.optimizer),
             "training": vars(self.training),
         }
@@ -218,6 +222,7 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         generator=_part(registry, tree, "generator"),
         discriminator=_part(registry, tree, "discriminator"),
         loss=_part(registry, tree, "loss"),
+        networks=tuple(read_network(registry, *item) for item in tree.get("networks", {}).items()),
         regularizers=tuple(
             RegularizerConfig(
                 **_tuned(registry, "regularizer", *item, weight=(Schedule, 0, None), every=(int, 1, None))

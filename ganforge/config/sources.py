@@ -34,6 +34,7 @@ class ConfigTree(TypedDict, total=False):
     generator: _Part
     discriminator: _Part
     loss: _Part
+    networks: dict[str, dict[str, Any]]
     regularizers: dict[str, dict[str, Any]]
     augmentations: dict[str, dict[str, Any]]
     loggers: dict[str, dict[str, Any]]
@@ -42,7 +43,7 @@ class ConfigTree(TypedDict, total=False):
 
 
 SECTIONS = tuple(ConfigTree.__annotations__)
-_LISTS = ("regularizers", "augmentations", "loggers")
+_LISTS = ("networks", "regularizers", "augmentations", "loggers")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -49,6 +50,7 @@ class Step:
             ``training.labels`` drawn from the labeled subset (then `labels` is None). None for unlabeled data.
         compute: Calls ``function(*inputs)`` in the discriminator's precision and returns at least float32. Use it for
             networks of a part too.
+        networks: Further networks of the recipe, by name.
         logged: Scalars of `log`, by name.
         collected: Values of `collect`, by name.
     """
@@ -65,6 +67,7 @@ class Step:
         augment: Callable[[Tensor], Tensor] = lambda images: images,
         labelled: tuple[Tensor, Tensor] | None = None,
         compute: Callable[..., Tensor] = lambda function, *inputs: function(*inputs),
+        networks: Mapping[str, Generator | Discriminator] = MappingProxyType({}),
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
@@ -75,6 +78,7 @@ class Step:
         self.augment = augment
         self.labelled = (images.real, labels) if labelled is None and labels is not None else labelled
         self.compute = compute
+        self.networks = networks
         self.logged: dict[str, Tensor] = {}
         self.collected: dict[str, Tensor] = {}
 

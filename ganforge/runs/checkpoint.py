@@ -221,12 +221,25 @@ def _read_frozen(checkpoint: Path, digest: Any) -> dict[str, Tensor]:
     tensors, card = read_tensors(path)
     if (card.get("kind"), card["digest"]) != ("frozen", digest):
         raise CheckpointError(f"{path}: not the frozen tensors of {checkpoint.name}")
-    of_average = {
-        "average/" + name.removeprefix("generator/"): each.clone()
+    of_averages = {
+        name.replace(network, average, 1): each.clone()
         for name, each in tensors.items()
-        if name.startswith("generator/")
+        for average, network in _AVERAGES
+        if name.startswith(network)
     }
-    return tensors | of_average
+    return tensors | of_averages
+
+
+_AVERAGES = (("average/", "generator/"), ("average.", "network."))
+"""Beginnings of the names of tensors of EMAs, and of those of their networks."""
+
+
+def of_network(name: str) -> str:
+    """Return the name of the tensor that a tensor of an EMA averages; other names are unchanged."""
+    for average, network in _AVERAGES:
+        if name.startswith(average):
+            return name.replace(average, network, 1)
+    return name
 
 
 def save_generator(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

@@ -71,6 +71,8 @@ class RunFolder:
         with suppress(FileNotFoundError):  # being written
             for name in self.FILES:
                 _require(self.path / name, stat.S_ISREG)
+            for each in self.path.glob("generator-*.safetensors"):
+                _require(each, stat.S_ISREG)
             for name in self.FOLDERS:
                 if _require(self.path / name, stat.S_ISDIR) and name in _CHECKED:
                     for each in (self.path / name).iterdir():
@@ -180,6 +182,10 @@ class RunFolder:
             raise OptionError(f"--data {given}: the run was trained on {own}", "--resume requires the same data")
         if given is None and os.path.exists(own) and self.path.stat().st_uid != os.geteuid():
             raise OptionError(f"{self.path} belongs to another user and reads {own}", f"add --data {own} to allow that")
+
+    def generator_path(self, network: str = "") -> Path:
+        """Return the path of the EMA generator, or of a further network of the recipe."""
+        return self.path / f"generator-{network}.safetensors" if network else self.generator
 
     def find_generator(self) -> Path:
         """Return the file of the EMA generator."""

@@ -55,5 +55,5 @@ def _title(state: TrainingState, name: str) -> str:
     """Describe a tensor, e.g. ``tensor 'queue' of regularizer 'mine'``."""
     module, _, key = name.partition("/")
     kind, _, part = module.partition(".")
-    part = part or (state.name_of(kind) if kind != "average" else state.name_of("generator"))
+    part = part or state.name_of("generator" if kind == "average" else kind)
     return f"tensor '{key}' of {kind} '{part}'"

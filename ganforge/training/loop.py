@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.core.distributed import is_launched
 from ganforge.core.seeding import seed_everything
-from ganforge.training.ema import update_ema
 from ganforge.training.execution.cuda_graphs import make_stepper
 from ganforge.training.execution.engine import Engine
 from ganforge.training.loading.sampler import Batches
@@ -124,14 +123,8 @@ def train(
             for row in take_step(state, shown, iteration):
                 recorder.statistics.add(row)
 
-            # Exponential moving average of the generator.
-            update_ema(
-                state.ema,
-                state.generator,
-                images=stepped,
-                shown=state.images,
-                half_life=training.ema_images.at(state.images),
-            )
+            # Exponential moving averages of the generators.
+            state.update_ema(stepped, training.ema_images.at(state.images))
 
             # Roll back after many consecutive skipped steps.
             if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +17,14 @@ from ganforge.sampling import evaluation_mode, stand_in_labels
 
 
 def validate_networks(
-    generator: Generator, discriminator: Discriminator, config: RunConfig, data: DataSpec, device: torch.device
+    generator: Generator,
+    discriminator: Discriminator,
+    others: Mapping[str, Generator | Discriminator],
+    config: RunConfig,
+    data: DataSpec,
+    device: torch.device,
 ) -> None:
-    """Run both networks once and validate their outputs.
+    """Run all networks once and validate their outputs.
 
     Raises:
         OptionError: Outputs do not fit the data, the networks grow differently, or need labels that are missing.
@@ -37,33 +44,51 @@ def validate_networks(
             "choose a divisor, or another batch size",
         )
     few = config.training.labels  # then most examples have no label
-    labels = stand_in_labels(batch, data) if few is None else None
-    labels = None if labels is None else labels.to(device)
-    titles = [f"generator '{config.generator.name}'", f"discriminator '{config.discriminator.name}'"]
-    for title, network in zip(titles, (generator, discriminator), strict=True):
-        if not any(each.requires_grad for each in network.parameters()):
-            raise PluginError(f"{title} has no trainable parameters", "at least one must have requires_grad=True")
-    latents = torch.zeros(batch, generator.z_dim, device=device)
-    with evaluation_mode(generator):
-        fake = _probe(titles[0], generator, latents, labels, few)
+    fake = _validate_generator(f"generator '{config.generator.name}'", generator, data, batch, device, few)
+    _validate_discriminator(f"discriminator '{config.discriminator.name}'", discriminator, fake, data, few)
+    for each in config.networks:
+        network, spec, title = others[each.key], each.spec(data), f"network '{each.key}' ({each.player} '{each.name}')"
+        if isinstance(network, Generator):
+            _validate_generator(title, network, spec, batch, device, few)
+        else:
+            examples = torch.zeros(batch, *spec.shape, device=device)
+            _validate_discriminator(title, network, examples, spec, few)
+
+
+def _validate_generator(
+    title: str, network: Generator, data: DataSpec, batch: int, device: torch.device, few: int | None
+) -> Tensor:
+    """Return examples of a generator after validation."""
+    latents = torch.zeros(batch, network.z_dim, device=device)
+    fake = _probe(title, network, latents, _labels_for(batch, data, device, few), few)
     if tuple(fake.shape) != (batch, *data.shape):
         raise OptionError(
-            f"{titles[0]} returns {tuple(fake.shape)} for {batch} latent vectors, "
-            f"but examples are {(batch, *data.shape)}"
+            f"{title} returns {tuple(fake.shape)} for {batch} latent vectors, but examples are {(batch, *data.shape)}"
         )
-    with evaluation_mode(discriminator):
-        logits = _probe(titles[1], discriminator, fake, labels, few)
+    return fake
+
+
+def _validate_discriminator(
+    title: str, network: Discriminator, examples: Tensor, data: DataSpec, few: int | None
+) -> None:
+    batch = len(examples)
+    logits = _probe(title, network, examples, _labels_for(batch, data, examples.device, few), few)
     if logits.dim() != 1 or not is_valid_count(len(logits), batch):
         raise OptionError(
-            f"{titles[1]} returns {tuple(logits.shape)} for {batch} examples, "
+            f"{title} returns {tuple(logits.shape)} for {batch} examples, "
             "expected logits [N], or an equal number per example"
         )
-    wanted = batch * sum(count for count, _ in discriminator.scales)
-    if discriminator.scales and len(logits) != wanted:
+    wanted = batch * sum(count for count, _ in network.scales)
+    if network.scales and len(logits) != wanted:
         raise OptionError(
-            f"{titles[1]} returns {len(logits)} logits for {batch} examples, but its scales are of {wanted}",
+            f"{title} returns {len(logits)} logits for {batch} examples, but its scales are of {wanted}",
             "scales must list all logits of an example",
         )
+
+
+def _labels_for(batch: int, data: DataSpec, device: torch.device, few: int | None) -> Tensor | None:
+    labels = stand_in_labels(batch, data) if few is None else None
+    return None if labels is None else labels.to(device)
 
 
 def is_valid_count(count: int, batch: int) -> bool:
@@ -90,8 +115,11 @@ def require_logits(title: str, output: Tensor, inputs: Tensor) -> None:
 
 def _probe(title: str, network: nn.Module, x: Tensor, labels: Tensor | None, few: int | None) -> Tensor:
     """Return the detached output of a network; raise an error that names the network if it cannot be trained."""
+    if not any(each.requires_grad for each in network.parameters()):
+        raise PluginError(f"{title} has no trainable parameters", "at least one must have requires_grad=True")
     try:
-        output = network(x, labels)
+        with evaluation_mode(network):
+            output = network(x, labels)
     except GanforgeError:
         raise
     except Exception as error:

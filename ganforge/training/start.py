@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganforge.config.schema import CPU_MINUTES, GPU_IMAGES, RunConfig, TrainingConfig
+from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.store import PackedData
@@ -52,7 +53,8 @@ def init_from(state: TrainingState, path: Path, tensors: Mapping[str, Tensor], c
     if card.get("kind") == "generator":
         found: dict[str, Mapping[str, Tensor]] = {"generator": tensors, "average": tensors}
     else:
-        found = {name: select(tensors, name) for name in ("generator", "discriminator", "average")}
+        kinds = ("generator", "discriminator", "network", "average")
+        found = {name: select(tensors, name) for name in modules if name.partition(".")[0] in kinds}
     for name, weights in found.items():
         own = modules[name].state_dict()
         differing = [key for key in own.keys() | weights if key not in own or key not in weights]
@@ -96,24 +98,33 @@ def open_recorder(
     state: TrainingState,
     workers: Workers = ALONE,
 ) -> Recorder:
-    """Construct the recorder of a run, with the card of its generator."""
-    part = registry.part("generator", config.generator.name)
-    card = {
-        "generator": {
-            "name": part.name,
-            "options": dict(config.generator.options),
-            "plugin": part.plugin.name,
-            "distribution": part.plugin.distribution,
-            "distribution_version": part.plugin.version,
-        },
-        "data": {
-            "name": data.name,
-            **describe_spec(data.spec),
-            "num_examples": len(data),
-            "fingerprint": data.fingerprint,
-        },
-        "recipe": config.recipe,
-        "seed": config.training.seed,
-        "ganforge": __version__,
+    """Construct the recorder of a run, with the cards of its generators."""
+
+    def describe(name: str, options: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
+        part = registry.part("generator", name)
+        return {
+            "generator": {
+                "name": part.name,
+                "options": dict(options),
+                "plugin": part.plugin.name,
+                "distribution": part.plugin.distribution,
+                "distribution_version": part.plugin.version,
+            },
+            "data": {
+                "name": data.name,
+                **describe_spec(spec),
+                "num_examples": len(data),
+                "fingerprint": data.fingerprint,
+            },
+            "recipe": config.recipe,
+            "seed": config.training.seed,
+            "ganforge": __version__,
+        }
+
+    card = describe(config.generator.name, config.generator.options, data.spec)
+    networks = {
+        each.key: describe(each.name, each.options, each.spec(data.spec))
+        for each in config.networks
+        if each.key in state.averages
     }
-    return Recorder(folder, state, data, card, config.training, workers)
+    return Recorder(folder, state, data, card, config.training, workers, networks)

@@ -21,6 +21,7 @@ from ganforge.core.accelerator import backend_of
 from ganforge.core.seeding import seed_everything
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
+from ganforge.training.ema import update_ema
 from ganforge.training.execution.buffers import find_frozen
 from ganforge.training.players import require_same_shape, validate_networks
 
@@ -55,6 +56,8 @@ class TrainingState:
         rollbacks: Number of rollbacks after divergence.
         images_were_read: A part read `images` since this was last reset.
         names: Names of the generator, discriminator and loss by kind.
+        others: Further networks by name.
+        averages: EMAs of the generators among them, by name.
         trained: Parameters by player, and by prefix of their optimizer's entries in a checkpoint.
         frozen: Keys of `tensors` that never change, without those of the EMA.
         built: Keys of `tensors` at construction, without optimizers.
@@ -74,16 +77,18 @@ class TrainingState:
     rollbacks: int = 0
     images_were_read: bool = False
     names: dict[str, str] = field(default_factory=dict)
+    others: dict[str, Generator | Discriminator] = field(default_factory=dict)
+    averages: dict[str, Generator] = field(default_factory=dict)
     trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
     frozen: frozenset[str] = field(init=False)
     built: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.trained = find_trainable(self.generator, self.discriminator, self.loss, self.penalties)
+        self.trained = find_trainable(self.generator, self.discriminator, self.loss, self.penalties, self.others)
         modules = self.modules()
         self.built = frozenset(f"{name}/{key}" for name, module in modules.items() for key in module.state_dict())
         self.frozen = frozenset(
-            f"{name}/{key}" for name, module in modules.items() if name != "average" for key in find_frozen(module)
+            f"{name}/{key}" for name, module in modules.items() if not is_average(name) for key in find_frozen(module)
         )
 
     def count_images(self) -> int:
@@ -95,9 +100,15 @@ class TrainingState:
         """Update the streak; the scalar `skipped` is 1 if a player's step was skipped, else 0."""
         self.streak.add_(1).mul_(skipped)
 
-    def networks(self) -> tuple[Generator, Discriminator, Generator]:
-        """Return the generator, the discriminator and the EMA."""
-        return self.generator, self.discriminator, self.ema
+    def networks(self) -> list[Generator | Discriminator]:
+        """Return the generator, the discriminator, the EMA, and further networks."""
+        return [self.generator, self.discriminator, self.ema, *self.others.values(), *self.averages.values()]
+
+    def update_ema(self, images: int, half_life: float) -> None:
+        """Update all EMAs after a step of `images` images; `half_life` is in images, 0 for copies."""
+        generators = {"": self.generator, **self.others}
+        for name, ema in {"": self.ema, **self.averages}.items():
+            update_ema(ema, generators[name], images=images, shown=self.images, half_life=half_life)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return all modules by name."""
@@ -105,6 +116,8 @@ class TrainingState:
             "generator": self.generator,
             "discriminator": self.discriminator,
             "average": self.ema,
+            **{f"network.{name}": each for name, each in self.others.items()},
+            **{f"average.{name}": each for name, each in self.averages.items()},
             "loss": self.loss,
             **{f"regularizer.{penalty.name}": penalty.regularizer for penalty in self.penalties},
             **{f"augmentation.{each.name}": each.augmentation for each in self.augmentations},
@@ -196,6 +209,11 @@ class TrainingState:
                 }
 
 
+def is_average(name: str) -> bool:
+    """Return whether a module's name is that of an EMA."""
+    return name.partition(".")[0] == "average"
+
+
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors below ``prefix/``, without the prefix."""
     return {name.removeprefix(f"{prefix}/"): each for name, each in tensors.items() if name.startswith(f"{prefix}/")}
@@ -213,7 +231,11 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         registry.build(kind, part.name, part.options, data).to(device)
         for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
     )
-    validate_networks(generator, discriminator, config, data, device)
+    others = {
+        each.key: registry.build(each.player, each.name, each.options, each.spec(data)).to(device)
+        for each in config.networks
+    }
+    validate_networks(generator, discriminator, others, config, data, device)
     if config.augmentations and data.source_shape:
         raise OptionError(
             f"augmentation '{config.augmentations[0].name}' does not support paired data: it changes one image",
@@ -238,7 +260,7 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
                 f"augmentation '{each.name}' has trainable parameters, but no player trains them",
                 "use buffers, or requires_grad_(False)",
             )
-    trained = find_trainable(generator, discriminator, loss, penalties)
+    trained = find_trainable(generator, discriminator, loss, penalties, others)
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
@@ -251,6 +273,12 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         discriminator_optimizer=make_adam(trained["discriminator"].values(), device),
         streak=torch.zeros((), device=device),
         names={kind: getattr(config, kind).name for kind in ("generator", "discriminator", "loss")},
+        others=others,
+        averages={
+            name: copy.deepcopy(each).requires_grad_(False)
+            for name, each in others.items()
+            if isinstance(each, Generator)
+        },
     )
 
 
@@ -261,7 +289,11 @@ def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
 
 
 def find_trainable(
-    generator: Generator, discriminator: Discriminator, loss: Loss, penalties: Sequence[Penalty]
+    generator: Generator,
+    discriminator: Discriminator,
+    loss: Loss,
+    penalties: Sequence[Penalty],
+    others: Mapping[str, nn.Module],
 ) -> dict[str, dict[str, nn.Parameter]]:
     """Return the trainable parameters of each player by their checkpoint prefix, ``generator_optimizer/NAME``.
 
@@ -272,6 +304,8 @@ def find_trainable(
         "generator": {"generator": generator},
         "discriminator": {"discriminator": discriminator, "loss": loss},
     }
+    for name, network in others.items():
+        owners["generator" if isinstance(network, Generator) else "discriminator"][f"network.{name}"] = network
     for each in penalties:
         kind = type(each.regularizer)
         helps = kind.generator is not Regularizer.generator and kind.discriminator is Regularizer.discriminator

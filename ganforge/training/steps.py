@@ -19,7 +19,7 @@ from ganforge.training.execution.engine import EAGER, Engine
 from ganforge.training.execution.microbatches import Microbatches
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.players import require_logits, require_same_shape
-from ganforge.training.state import Penalty, TrainingState
+from ganforge.training.state import Penalty, TrainingState, is_average
 from ganforge.training.terms import Terms, mean_rows
 
 PLAYERS = ("discriminator", "generator")
@@ -77,7 +77,7 @@ def take_step(
     A player with non-finite gradients does not change, and module buffers are restored.
     """
     microbatches = Microbatches(engine)
-    before = BufferSnapshot.of(module for name, module in state.modules().items() if name != "average")
+    before = BufferSnapshot.of(module for name, module in state.modules().items() if not is_average(name))
     rows = []
     for number, batch in enumerate(shown):
         pieces, phase = batch.split(microbatches.count), f"generate {number}"
@@ -185,7 +185,8 @@ def step_generator(
 
 def _buffered(state: TrainingState) -> list[nn.Module]:
     """Return modules besides the generator whose buffers may change in a step."""
-    return [state.discriminator, state.loss, *(penalty.regularizer for penalty in state.penalties)]
+    regularizers = (penalty.regularizer for penalty in state.penalties)
+    return [state.discriminator, state.loss, *state.others.values(), *regularizers]
 
 
 def _optimizer_step(
@@ -234,6 +235,7 @@ def _make_step(
         augment=state.augment,
         labelled=batch.labelled,
         compute=compute,
+        networks=state.others,
     )
 
 

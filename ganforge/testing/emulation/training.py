@@ -14,7 +14,6 @@ from torch.optim import Adam
 from ganforge.config.schema import RunConfig
 from ganforge.contract.data import DataSpec
 from ganforge.plugins.registry import Registry
-from ganforge.training.ema import update_ema
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.recording.statistics import Statistics
 from ganforge.training.state import TrainingState, build_state
@@ -63,8 +62,7 @@ class EmulatedRun:
         training, state, statistics = self.config.training, self.state, Statistics()
         for row in self.take_bare_step(index):
             statistics.add(row)
-        images = training.batch * training.d_steps
-        update_ema(state.ema, state.generator, images=images, shown=state.images, half_life=1000)
+        state.update_ema(training.batch * training.d_steps, half_life=1000)
 
     def take_bare_step(self, index: int, watch: AbstractContextManager[Any] | None = None) -> list[dict[str, Tensor]]:
         """Take the part of a step that a CUDA graph captures; only that is in `watch`."""

@@ -13,8 +13,9 @@ from torch import Tensor
 from ganforge.config.schema import TrainingConfig
 from ganforge.core.atomic_files import remove
 from ganforge.core.distributed import Workers
-from ganforge.runs.checkpoint import frozen_path, save_generator, save_tensors
+from ganforge.runs.checkpoint import frozen_path, of_network, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
+from ganforge.training.state import select
 
 
 def share_checkpoint(
@@ -46,11 +47,12 @@ def write_checkpoint(
 ) -> None:
     """Write the EMA generator and a checkpoint, and remove old checkpoints, except that of the best score.
 
-    Frozen tensors have a file of their own; `tensors` holds them only under ``average/``.
+    Frozen tensors have a file of their own; `tensors` holds them only under the names of EMAs.
     """
-    ema = {name.removeprefix("average/"): each for name, each in tensors.items() if name.startswith("average/")}
-    save_generator(folder.generator, ema, {**card["generator"], "images": card["images"]})
-    stored = {name: each for name, each in tensors.items() if name.replace("average/", "generator/", 1) not in frozen}
+    for name, of_generator in {"": card["generator"], **card.get("networks", {})}.items():
+        ema = select(tensors, f"average.{name}" if name else "average")
+        save_generator(folder.generator_path(name), ema, {**of_generator, "images": card["images"]})
+    stored = {name: each for name, each in tensors.items() if of_network(name) not in frozen}
     save_tensors(folder.checkpoint_path(card["images"]), stored, card)
     for old in choose_old(folder.checkpoint_paths(), training, best):
         remove(old)

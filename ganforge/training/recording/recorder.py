@@ -68,6 +68,7 @@ class Recorder:
         card: Mapping[str, Any],
         training: TrainingConfig,
         workers: Workers = ALONE,
+        networks: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.writer = Writer()
         self.statistics = Statistics()
@@ -78,6 +79,7 @@ class Recorder:
         self.state = state
         self.data = data
         self._card = card
+        self._networks = networks or {}  # cards of further generators
         self.training = training
         self.workers = workers
         self.health = HealthMonitor()
@@ -171,6 +173,7 @@ class Recorder:
             "score": None if self.last is None else asdict(self.last),
             "fingerprint": self.data.fingerprint,
             "generator": self._card,
+            **({"networks": self._networks} if self._networks else {}),
             **({"frozen": frozen.digest} if frozen.digest else {}),
         }
         best = None if self.best is None else self.best.images
