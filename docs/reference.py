@@ -151,6 +151,7 @@ def write_api() -> str:
                 "Loss",
                 "Regularizer",
                 "Augmentation",
+                "Optimizer",
                 "Dataset",
                 "Recipe",
                 "Exporter",

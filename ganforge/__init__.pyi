@@ -19,6 +19,7 @@ from ganforge.contract.networks import ClassifierDiscriminator as ClassifierDisc
 from ganforge.contract.networks import Discriminator as Discriminator
 from ganforge.contract.networks import FeatureDiscriminator as FeatureDiscriminator
 from ganforge.contract.networks import Generator as Generator
+from ganforge.contract.optimizer import Optimizer as Optimizer
 from ganforge.contract.parts import Augmentation as Augmentation
 from ganforge.contract.parts import Loss as Loss
 from ganforge.contract.parts import Recipe as Recipe

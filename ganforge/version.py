@@ -2,6 +2,11 @@
 
 __version__ = "0.1.0"
 
-API_VERSION = 1
-"""Of the contract. It grows by one when something that a plugin may rely on is taken away or changes its meaning; what
-is only added leaves it as it is. A plugin may say which one it was written for, by ``GANFORGE_API = 1``."""
+API_VERSION = 2
+"""Version of the contract with plugins, which a plugin may state as ``GANFORGE_API = 2``.
+
+Version 2 adds hooks to version 1.
+"""
+
+OLDEST_API_VERSION = 1
+"""Oldest version whose plugins load unchanged."""

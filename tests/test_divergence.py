@@ -189,7 +189,7 @@ def train(registry, images, folder, regularizer, settings=()):
     wanted = [*SMALL, "training.images=600", "training.checkpoint_images=50", *settings]
     config = resolve(registry, *load_layers(None, None, [], wanted))
     state = build_state(config, registry, images.spec, CPU)
-    state.penalties.append(Penalty("poison", regularizer, config.optimizer.generator_lr, 1))
+    state.penalties.append(Penalty("poison", regularizer, config.optimizer["generator"].lr, 1))
     record = open_recorder(config, registry, images, folder, state)
     watcher = Watcher()
     loop.train(state, Batches(images, 0, CPU), record, config, watcher, EAGER)
@@ -206,7 +206,7 @@ def test_a_run_that_cannot_step_goes_back_once_and_ends_well(registry, images, t
     assert state.rollbacks == 1
     assert state.images == 600
     state.apply_schedules(config.optimizer)
-    assert state.generator_optimizer.param_groups[0]["lr"] == config.optimizer.generator_lr.at(0) / 2
+    assert state.generator_optimizer.param_groups[0]["lr"] == config.optimizer["generator"].lr.at(0) / 2
     assert all(each.isfinite().all() for each in state.tensors().values())
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     assert [row["images"] for row in rows] == list(range(20, 601, 20))  # each once, in order

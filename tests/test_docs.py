@@ -63,7 +63,7 @@ def test_the_plugin_of_the_readme_is_as_short_as_promised_and_loads():
 
 
 def test_whole_plugins_in_the_guide_load_and_pass_the_checks():
-    from ganforge.testing import check_dataset, check_loss
+    from ganforge.testing import check_dataset, check_loss, check_optimizer
 
     found = {}
     for code in blocks(ROOT / "docs/guide/plugins.md", "python"):
@@ -71,7 +71,14 @@ def test_whole_plugins_in_the_guide_load_and_pass_the_checks():
             for kind, parts in parts_of(code).items():
                 found[kind] = parts
     check_loss(found["loss"]["squared-hinge"])
+    check_optimizer(found["optimizer"]["lion"])
     assert len(check_dataset(found["dataset"]["stripes"], count=5)) == 5
+
+
+def test_whole_plugins_in_the_guide_are_short():
+    for code in blocks(ROOT / "docs/guide/plugins.md", "python"):
+        if "@hookimpl" in code and "ganforge_recipes" not in code:
+            assert len([line for line in code.splitlines() if line.strip()]) <= 20, code
 
 
 def test_every_command_and_option_in_the_docs_exists():

@@ -14,7 +14,8 @@ from PIL import Image
 
 from ganforge import OptionError
 from ganforge.cli import app
-from ganforge.config.schema import OptimizerConfig, TrainingConfig
+from ganforge.config.optimizers import OptimizerSettings
+from ganforge.config.schema import TrainingConfig
 from ganforge.plugins.options import coerce
 from ganforge.plugins.registry import Registry
 
@@ -65,7 +66,7 @@ def place(tmp_path_factory):
 # A large data set is drawn if a user asks for it, however long that takes.
 NAMES = sorted({part.name for part in REGISTRY.parts()} - {"avatars", "stacked-mnist"})
 SETTINGS = [f"training.{name}" for name in TrainingConfig.__dataclass_fields__]
-SETTINGS += [f"optimizer.{name}" for name in OptimizerConfig.__dataclass_fields__]
+SETTINGS += [f"optimizer.{name}" for name in OptimizerSettings.__dataclass_fields__]
 PLAIN = """
 recipe data data.seed data.resolution data.source data.sigma data.root loss.name loss.smoothing generator.name
 discriminator.name regularizers.r1 augmentations.flip a.b

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ganforge import GanforgeError
-from ganforge.config.schema import OptimizerConfig, TrainingConfig, resolve
+from ganforge.config.optimizers import OptimizerSettings
+from ganforge.config.schema import TrainingConfig, resolve
 from ganforge.config.sources import SECTIONS, load_layers, read_config
 from ganforge.plugins.registry import Registry
 from ganforge.report.evaluations import evaluations_section
@@ -32,7 +33,7 @@ def keys(tree):
             yield from keys(value)
 
 
-KEYS = sorted({*SECTIONS, *keys(GOOD), *TrainingConfig.__dataclass_fields__, *OptimizerConfig.__dataclass_fields__})
+KEYS = sorted({*SECTIONS, *keys(GOOD), *TrainingConfig.__dataclass_fields__, *OptimizerSettings.__dataclass_fields__})
 NAMES = sorted({part.name for part in REGISTRY.parts()})
 
 SCALARS = st.one_of(

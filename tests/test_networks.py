@@ -92,9 +92,8 @@ def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
     from ganforge.config.schema import resolve
 
     config = resolve(Registry.installed(), {"recipe": "dcgan"})
-    rates = config.optimizer
-    assert (rates.generator_lr.plain(), rates.discriminator_lr.plain()) == (2e-4, 2e-4)
-    assert (rates.beta1.plain(), rates.beta2.plain()) == (0.5, 0.999)
+    assert [(each.name, each.lr.plain()) for each in config.optimizer.values()] == [("adam", 2e-4)] * 2
+    assert all(each.part.group(0) == {"betas": (0.5, 0.999)} for each in config.optimizer.values())
     assert config.generator.options["z_dim"] == 100
     assert Registry.installed().part("recipe", "dcgan").factory.settings["training"]["batch"] == 128
 

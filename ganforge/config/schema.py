@@ -9,7 +9,7 @@ All four have the same form, by section::
     [regularizers]   r1 = { weight = 10, every = 16 }
     [augmentations]  flip = { probability = 0.5 }
     [loggers]        tensorboard = {}
-    [optimizer]      generator_lr = 0.0002 ...
+    [optimizer]      name = "adam", generator_lr = 0.0002 ...; see `ganforge.config.optimizers`
     [training]       batch = 128 ...
 """
 
@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.networks import NetworkConfig, read_network
+from ganforge.config.optimizers import OptimizerConfig, optimizer_tree, resolve_optimizers
 from ganforge.config.sources import merge
 from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
@@ -40,16 +41,6 @@ GPU_IMAGES = 5_000_000
 
 DEFAULT_RECIPE = "rpgan"
 """Default recipe."""
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam for both players (Kingma and Ba 2015); every value may be a schedule."""
-
-    generator_lr: Schedule = setting(Schedule.constant(2e-4), "learning rate of the generator", least=0)
-    discriminator_lr: Schedule = setting(Schedule.constant(2e-4), "learning rate of the discriminator", least=0)
-    beta1: Schedule = setting(Schedule.constant(0.5), "decay of the mean of gradients", least=0, below=1)
-    beta2: Schedule = setting(Schedule.constant(0.999), "decay of the mean of squared gradients", least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Configuration of a run."""
+    """Configuration of a run; the optimizers are by player."""
 
     recipe: str
     data: DataConfig
@@ -153,7 +144,7 @@ class RunConfig:
     regularizers: tuple[RegularizerConfig, ...]
     augmentations: tuple[AugmentationConfig, ...]
     loggers: tuple[PartConfig, ...]
-    optimizer: OptimizerConfig
+    optimizer: Mapping[str, OptimizerConfig]
     training: TrainingConfig
 
     def tree(self) -> dict[str, Any]:
@@ -166,7 +157,7 @@ class RunConfig:
                 for section in ("regularizers", "augmentations", "loggers")
             },
             **({"networks": {each.key: _flat(each, without="key") for each in self.networks}} if self.networks else {}),
-            "optimizer": vars(self.optimizer),
+            "optimizer": optimizer_tree(self.optimizer),
             "training": vars(self.training),
         }
         return {section: _plain(value) for section, value in tree.items()}
@@ -234,7 +225,7 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
             for item in tree.get("augmentations", {}).items()
         ),
         loggers=tuple(PartConfig(**_tuned(registry, "logger", *item)) for item in tree.get("loggers", {}).items()),
-        optimizer=read_settings(OptimizerConfig, tree.get("optimizer", {}), "optimizer"),
+        optimizer=resolve_optimizers(registry, tree.get("optimizer", {})),
         training=read_settings(TrainingConfig, tree.get("training", {}), "training"),
     )
 

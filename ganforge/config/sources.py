@@ -71,6 +71,8 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
                             f"{section}.{name} must be a table, not {settings!r}", "such as r1 = { weight = 10 }"
                         )
                     under = {**under, name: {**under.get(name, {}), **settings}}
+            elif section == "optimizer":
+                under = _merge_optimizer(under, value)
             elif (choice := _CHOICE.get(section)) and value.get(choice, under.get(choice)) != under.get(choice):
                 under = dict(value)
             else:
@@ -79,6 +81,17 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
                 under = {**under, **value}
             tree[section] = under
     return tree
+
+
+def _merge_optimizer(under: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge an optimizer or the table of a player; another name resets options, but not rates, warm-up and clipping."""
+    if value.get("name", name := under.get("name", "adam")) != name:
+        under = {key: each for key, each in under.items() if key in ("warmup", "clip") or key.endswith("_lr")}
+    merged = {**under, **value}
+    for key, old in under.items():
+        if isinstance(old, Mapping) and isinstance(value.get(key), Mapping):
+            merged[key] = _merge_optimizer(old, value[key])
+    return merged
 
 
 def read_config(path: Path) -> dict[str, Any]:

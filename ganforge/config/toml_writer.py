@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ganforge.config.schema import OptimizerConfig, RunConfig, TrainingConfig
+from ganforge.config.optimizers import OptimizerSettings
+from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.registry import Registry
 
@@ -34,7 +35,6 @@ def write_toml(config: RunConfig, given: Mapping[str, Any], registry: Registry, 
     tree = config.tree()
     recipe = registry.part("recipe", config.recipe)
     lines = [HEAD.format(name=name), f"recipe = {_value(config.recipe)}  # {recipe.summary}"]
-    helps = {each.name: each.metadata["help"] for kind in (OptimizerConfig, TrainingConfig) for each in fields(kind)}
     source = config.data.source
     data = _DATA | (_explain(registry, "dataset", source) if source in registry.names("dataset") else {})
     lines += _section("data", tree["data"], given.get("data", {}), data)
@@ -47,9 +47,28 @@ def write_toml(config: RunConfig, given: Mapping[str, Any], registry: Registry, 
         for each, options in tree[section].items():
             explained = _SHARED | _explain(registry, kind, each)
             lines += _section(f"{section}.{each}", options, given[section][each], explained)
-    for section in ("optimizer", "training"):
-        lines += _section(section, tree[section], given.get(section, {}), helps)
+    lines += _optimizers(config, tree["optimizer"], given.get("optimizer", {}), registry)
+    lines += _section("training", tree["training"], given.get("training", {}), _helps(TrainingConfig))
     return "\n".join(lines) + "\n"
+
+
+def _optimizers(
+    config: RunConfig, section: Mapping[str, Any], given: Mapping[str, Any], registry: Registry
+) -> Iterator[str]:
+    """Yield the lines of the section that players share, and of the table of each player."""
+    helps = _helps(OptimizerSettings)
+    for each in config.optimizer.values():
+        helps |= _explain(registry, "optimizer", each.name)
+    yield from _section(
+        "optimizer", {key: section[key] for key in section if key not in config.optimizer}, given, helps
+    )
+    for player in config.optimizer:
+        if player in section:  # a file of shared values alone would change this player
+            yield from _section(f"optimizer.{player}", section[player], section[player], helps)
+
+
+def _helps(kind: type[Any]) -> dict[str, str]:
+    return {each.name: each.metadata["help"] for each in fields(kind)}
 
 
 def _explain(registry: Registry, kind: str, name: str) -> dict[str, str]:

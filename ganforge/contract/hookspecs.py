@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganforge.contract.extractor import Extractor
     from ganforge.contract.logger import Logger
     from ganforge.contract.networks import Discriminator, Generator
+    from ganforge.contract.optimizer import Optimizer
     from ganforge.contract.parts import Augmentation, Loss, Recipe, Regularizer
 
 hookspec = pluggy.HookspecMarker("ganforge")
@@ -42,6 +43,11 @@ def ganforge_losses() -> Mapping[str, type[Loss]]:  # type: ignore[empty-body]
 @hookspec
 def ganforge_regularizers() -> Mapping[str, type[Regularizer]]:  # type: ignore[empty-body]
     """Regularizers by name; ``ganforge train --reg NAME`` adds one."""
+
+
+@hookspec
+def ganforge_optimizers() -> Mapping[str, type[Optimizer]]:  # type: ignore[empty-body]
+    """Optimizers by name; ``ganforge train --set optimizer.name=NAME`` selects one."""
 
 
 @hookspec

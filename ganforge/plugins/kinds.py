@@ -41,6 +41,7 @@ KINDS = {
     "loss": Kind("ganforge_losses", "Loss", "ganforge train --loss {name}"),
     "regularizer": Kind("ganforge_regularizers", "Regularizer", "ganforge train --reg {name}"),
     "augmentation": Kind("ganforge_augmentations", "Augmentation", "ganforge train --augment {name}"),
+    "optimizer": Kind("ganforge_optimizers", "Optimizer", "ganforge train --set optimizer.name={name}"),
     "dataset": Kind("ganforge_datasets", "Dataset", "ganforge train --data {name}", form="factory"),
     "recipe": Kind("ganforge_recipes", "Recipe", "ganforge train --arch {name}", form="instance"),
     "exporter": Kind("ganforge_exporters", "Exporter", "ganforge export --format {name}"),

@@ -19,7 +19,7 @@ import pluggy
 from ganforge.contract import hookspecs
 from ganforge.contract.errors import OptionError, PluginError, explain, nearest
 from ganforge.plugins.kinds import KINDS
-from ganforge.version import API_VERSION
+from ganforge.version import API_VERSION, OLDEST_API_VERSION
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -139,10 +139,10 @@ def _from_file(path: Path) -> Plugin:
 def collect_parts(module: object) -> dict[str, dict[str, Any]]:
     """Collect all parts of a module, or any object with decorated hook functions, by kind and name."""
     written_for = getattr(module, "GANFORGE_API", API_VERSION)
-    if written_for != API_VERSION:
+    if not isinstance(written_for, int) or not OLDEST_API_VERSION <= written_for <= API_VERSION:
         raise PluginError(
             f"it requires version {written_for} of the contract; this ganforge has {API_VERSION}",
-            "upgrade the plugin" if written_for < API_VERSION else "upgrade ganforge",
+            "upgrade ganforge" if isinstance(written_for, int) and written_for > API_VERSION else "upgrade the plugin",
         )
     hooks = [kind.hook for kind in KINDS.values()]
     manager = pluggy.PluginManager("ganforge")

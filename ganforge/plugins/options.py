@@ -37,6 +37,8 @@ class Option:
         """Default value as a user writes it."""
         if isinstance(self.default, tuple):
             return ",".join(map(str, self.default))
+        if isinstance(self.default, Schedule):
+            return self.default.plain()
         return "none" if self.default is None else self.default
 
 

@@ -31,6 +31,7 @@ from ganforge.testing.emulation.checks import check_cuda
 from ganforge.testing.exports import check_export, verify_export
 from ganforge.testing.extractors import check_extractor
 from ganforge.testing.objectives import check_augmentation, check_loss, check_regularizer
+from ganforge.testing.optimizers import check_optimizer
 from ganforge.testing.others import check_exporter, check_logger, check_recipe
 from ganforge.testing.requirements import IMAGES, require, require_finite, require_options
 
@@ -48,6 +49,7 @@ __all__ = [
     "check_generator",
     "check_logger",
     "check_loss",
+    "check_optimizer",
     "check_recipe",
     "check_regularizer",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ganforge.contract.data import DataSpec
+from ganforge.contract.schedules import Schedule
 from ganforge.plugins.options import check_options, read_options
 
 IMAGES = DataSpec((3, 32, 32))  # default format of the data in checks of networks
@@ -31,5 +32,5 @@ def require_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:
     schema = read_options(factory)
     name = getattr(factory, "__name__", "it")
     settled = {**{option.name: option.default for option in schema.values()}, **given}
-    again = check_options(json.loads(json.dumps(settled)), schema, name)
+    again = check_options(json.loads(json.dumps(settled, default=Schedule.plain)), schema, name)
     require(again == settled, f"options of {name} change when they are saved as JSON: {settled} becomes {again}")

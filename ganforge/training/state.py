@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
-from ganforge.config.schema import OptimizerConfig, RunConfig
+from ganforge.config.optimizers import OptimizerConfig
+from ganforge.config.schema import RunConfig
 from ganforge.contract.capabilities import Growing
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError, PluginError
 from ganforge.contract.networks import Discriminator, Generator
 from ganforge.contract.parts import Augmentation, Loss, Regularizer
 from ganforge.contract.schedules import Schedule
-from ganforge.core.accelerator import backend_of
 from ganforge.core.seeding import seed_everything
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
 from ganforge.training.ema import update_ema
 from ganforge.training.execution.buffers import find_frozen
+from ganforge.training.optimizers import apply_schedule, build_optimizer, load_state, state_tensors
 from ganforge.training.players import require_same_shape, validate_networks
 
 
@@ -55,9 +55,10 @@ class TrainingState:
         streak: Number of consecutive skipped iterations; a scalar on the device.
         rollbacks: Number of rollbacks after divergence.
         images_were_read: A part read `images` since this was last reset.
-        names: Names of the generator, discriminator and loss by kind.
+        names: Names of the generator, discriminator, loss and optimizers by kind.
         others: Further networks by name.
         averages: EMAs of the generators among them, by name.
+        clip: Maximum norm of the gradient of a player, by player.
         trained: Parameters by player, and by prefix of their optimizer's entries in a checkpoint.
         frozen: Keys of `tensors` that never change, without those of the EMA.
         built: Keys of `tensors` at construction, without optimizers.
@@ -69,8 +70,8 @@ class TrainingState:
     loss: Loss
     penalties: list[Penalty]
     augmentations: list[AppliedAugmentation]
-    generator_optimizer: Adam
-    discriminator_optimizer: Adam
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
     images: int = 0
     seconds: float = 0.0
     streak: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -79,6 +80,7 @@ class TrainingState:
     names: dict[str, str] = field(default_factory=dict)
     others: dict[str, Generator | Discriminator] = field(default_factory=dict)
     averages: dict[str, Generator] = field(default_factory=dict)
+    clip: dict[str, float] = field(default_factory=dict)
     trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
     frozen: frozenset[str] = field(init=False)
     built: frozenset[str] = field(init=False)
@@ -137,18 +139,10 @@ class TrainingState:
                 images = changed
         return images
 
-    def apply_schedules(self, config: OptimizerConfig) -> None:
-        """Set learning rates, betas and growing networks by the number of images; each rollback halves the rates."""
-        rates = {"generator_optimizer": config.generator_lr, "discriminator_optimizer": config.discriminator_lr}
-        betas = (config.beta1.at(self.images), config.beta2.at(self.images))
-        for name, (optimizer, _) in self.optimizers().items():
-            for group in optimizer.param_groups:
-                group["betas"] = betas
-                rate = rates[name].at(self.images) * 0.5**self.rollbacks
-                if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(rate)
-                else:
-                    group["lr"] = rate
+    def apply_schedules(self, configs: Mapping[str, OptimizerConfig]) -> None:
+        """Set optimizers and growing networks by the number of images; each rollback halves the learning rates."""
+        for player, config in configs.items():
+            apply_schedule(self.optimizer_of(player), config, self.images, 0.5**self.rollbacks)
         for network in self.networks():
             if isinstance(network, Growing):
                 network.grow(self.images)
@@ -157,7 +151,11 @@ class TrainingState:
         """Reduce real examples ``[N, ...]`` to the detail of a growing generator."""
         return self.generator.coarsen(real) if isinstance(self.generator, Growing) else real
 
-    def optimizers(self) -> dict[str, tuple[Adam, dict[str, nn.Parameter]]]:
+    def optimizer_of(self, player: str) -> torch.optim.Optimizer:
+        """Return the optimizer of a player."""
+        return self.optimizers()[f"{player}_optimizer"][0]
+
+    def optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, dict[str, nn.Parameter]]]:
         """Return optimizers and their parameters by name."""
         return {
             "generator_optimizer": (self.generator_optimizer, self.trained["generator"]),
@@ -165,7 +163,7 @@ class TrainingState:
         }
 
     def name_of(self, kind: str) -> str:
-        """Return the name of the generator, discriminator or loss."""
+        """Return the name of the generator, discriminator, loss, or of an optimizer such as ``generator_optimizer``."""
         return self.names.get(kind) or type(getattr(self, kind)).__name__
 
     def match_memory_format(self) -> None:
@@ -184,9 +182,9 @@ class TrainingState:
             for name, module in self.modules().items()
             for key, value in module.state_dict().items()
         }
-        for optimizer, parameters in self.optimizers().values():
+        for kind, (optimizer, parameters) in self.optimizers().items():
             for name, parameter in parameters.items():
-                for entry, value in optimizer.state[parameter].items():
+                for entry, value in state_tensors(self.name_of(kind), optimizer, parameter).items():
                     tensors[f"{name}/{entry}"] = value
         return tensors
 
@@ -200,13 +198,7 @@ class TrainingState:
                 raise CheckpointError(f"the checkpoint does not fit the run's {name}: {text}") from error
         for optimizer, parameters in self.optimizers().values():
             for name, parameter in parameters.items():
-                # All entries are on the parameter's device; all but the step count have its memory format.
-                optimizer.state[parameter] = {
-                    entry: torch.empty_like(
-                        parameter if value.shape == parameter.shape else value, device=parameter.device
-                    ).copy_(value)
-                    for entry, value in select(tensors, name).items()
-                }
+                load_state(optimizer, parameter, select(tensors, name))
 
 
 def is_average(name: str) -> bool:
@@ -269,10 +261,14 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         penalties=penalties,
         augmentations=augmentations,
         # Learning rates and betas are set before each step.
-        generator_optimizer=make_adam(trained["generator"].values(), device),
-        discriminator_optimizer=make_adam(trained["discriminator"].values(), device),
+        generator_optimizer=build_optimizer(config.optimizer["generator"], trained["generator"].values(), device),
+        discriminator_optimizer=build_optimizer(
+            config.optimizer["discriminator"], trained["discriminator"].values(), device
+        ),
         streak=torch.zeros((), device=device),
-        names={kind: getattr(config, kind).name for kind in ("generator", "discriminator", "loss")},
+        names={kind: getattr(config, kind).name for kind in ("generator", "discriminator", "loss")}
+        | {f"{player}_optimizer": each.name for player, each in config.optimizer.items()},
+        clip={player: each.clip for player, each in config.optimizer.items() if each.clip is not None},
         others=others,
         averages={
             name: copy.deepcopy(each).requires_grad_(False)
@@ -280,12 +276,6 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
             if isinstance(each, Generator)
         },
     )
-
-
-def make_adam(parameters: Iterable[nn.Parameter], device: torch.device) -> Adam:
-    """Construct a fused Adam; with graphs its learning rate is a tensor, so that a replayed step follows a schedule."""
-    rate = torch.tensor(1e-3, device=device) if backend_of(device).graphs else 1e-3
-    return Adam(parameters, lr=rate, fused=True)
 
 
 def find_trainable(

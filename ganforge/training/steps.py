@@ -1,4 +1,4 @@
-"""Optimization steps of both players: loss terms, their sum, and Adam."""
+"""Optimization steps of both players: loss terms, their sum, and the optimizers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganforge.contract.step import Pair, Step
-from ganforge.core.accelerator import backend_of
 from ganforge.plugins.part_errors import part_errors
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER, Engine
 from ganforge.training.execution.microbatches import Microbatches
 from ganforge.training.loading.sampler import Batches
+from ganforge.training.optimizers import clip_gradients, step_optimizer
 from ganforge.training.players import require_logits, require_same_shape
 from ganforge.training.state import Penalty, TrainingState, is_average
 from ganforge.training.terms import Terms, mean_rows
@@ -144,7 +143,7 @@ def step_discriminator(
         terms.row["logit_gap"] = logits[-1][0].mean() - logits[-1][1].mean()
         done.append(terms)
         step.release()
-    row = _optimizer_step(state.discriminator_optimizer, parameters, "discriminator", mean_rows(done), engine)
+    row = _optimizer_step(state, "discriminator", parameters, mean_rows(done), engine)
     _update_regularizers(state, done, engine)
     for penalty in state.penalties:
         with part_errors("regularizer", penalty.name):
@@ -178,7 +177,7 @@ def step_generator(
         step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
         done.append(_backward(state, "generator", step, due, parameters, microbatches.total))
         step.release()
-    row = _optimizer_step(state.generator_optimizer, parameters, "generator", mean_rows(done), engine)
+    row = _optimizer_step(state, "generator", parameters, mean_rows(done), engine)
     _update_regularizers(state, done, engine)
     return row
 
@@ -190,7 +189,7 @@ def _buffered(state: TrainingState) -> list[nn.Module]:
 
 
 def _optimizer_step(
-    optimizer: Adam, parameters: list[nn.Parameter], player: str, row: Mapping[str, Tensor], engine: Engine
+    state: TrainingState, player: str, parameters: list[nn.Parameter], row: Mapping[str, Tensor], engine: Engine
 ) -> dict[str, Tensor]:
     """Step by the mean gradient of all processes, or skip it if not finite; return mean scalars, norm and skip flag."""
     values = torch.stack(list(row.values())) / engine.workers.size
@@ -202,10 +201,11 @@ def _optimizer_step(
         else torch.zeros_like(values[0])
     )
     skipped = (~norm.isfinite()).float()
-    # torch's gradient scaler uses this attribute: Adam then skips without synchronizing with the device.
-    optimizer.found_inf = skipped  # type: ignore[attr-defined]
-    if backend_of(skipped.device).found_inf or not skipped:
-        optimizer.step()
+    if gradients and player in state.clip:
+        clip_gradients(gradients, norm, state.clip[player])
+    optimizer = state.optimizer_of(player)
+    with part_errors("optimizer", state.name_of(f"{player}_optimizer")):
+        step_optimizer(optimizer, parameters, skipped)
     optimizer.zero_grad()
     return dict(zip(row, values.unbind(), strict=True)) | {GRADIENT + player: norm, SKIPPED + player: skipped}
 

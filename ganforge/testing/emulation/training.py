@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
-from torch.optim import Adam
 
+from ganforge.config.optimizers import OptimizerConfig
 from ganforge.config.schema import RunConfig
 from ganforge.contract.data import DataSpec
 from ganforge.plugins.registry import Registry
@@ -43,7 +43,8 @@ class EmulatedRun:
             move_to_cuda(module)
         state.__post_init__()  # collects the new parameters
         state.generator_optimizer, state.discriminator_optimizer = (
-            _make_adam(state.trained[player]) for player in ("generator", "discriminator")
+            _build_optimizer(config.optimizer[player], state.trained[player])
+            for player in ("generator", "discriminator")
         )
         state.streak = torch.zeros((), device=CUDA)
         engine = Engine(plan, CUDA)
@@ -88,12 +89,12 @@ class EmulatedRun:
         return torch.zeros(size, dtype=torch.int64, device=CUDA) if self.data.num_classes else None
 
 
-def _make_adam(parameters: dict[str, nn.Parameter]) -> Adam:
+def _build_optimizer(config: OptimizerConfig, parameters: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     """Construct the optimizer of a player; its constructor reads the learning rate, so that cannot be fake."""
-    adam = Adam(parameters.values(), lr=1e-3, fused=True, capturable=True)
-    for group in adam.param_groups:
-        group["lr"] = torch.full((), 1e-3, device=CUDA)
-    return adam
+    optimizer = config.part.build(list(parameters.values()), 1e-3)
+    for group in optimizer.param_groups:
+        group["lr"], group["capturable"] = torch.full((), 1e-3, device=CUDA), True
+    return optimizer
 
 
 def move_to_cuda(module: nn.Module) -> None:

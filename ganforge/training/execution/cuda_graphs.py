@@ -25,6 +25,7 @@ from ganforge.training.steps import Batch, take_step
 Rows = list[dict[str, Tensor]]
 
 Stepper = Callable[[TrainingState, Sequence[Batch], int], Rows]  # signature of `take_step` without the engine
+_SCALARS = (int, float, str, tuple)  # types of attributes that a captured step cannot follow
 MOST_GRAPHS = 8  # maximum number of graphs; each takes memory, so further kinds of steps run eagerly
 
 
@@ -197,7 +198,9 @@ def graph_key(state: TrainingState, shown: Sequence[Batch], index: int) -> Hasha
         if isinstance(network, Growing) and state.images < network.phases()[-1]:
             return None
     numbers: list[Any] = [
-        group["betas"] for optimizer, _ in state.optimizers().values() for group in optimizer.param_groups
+        tuple(group[name] for name in sorted(group) if name != "capturable" and isinstance(group[name], _SCALARS))
+        for optimizer, _ in state.optimizers().values()
+        for group in optimizer.param_groups
     ]
     images = state.images
     for number, batch in enumerate(shown):
@@ -219,7 +222,7 @@ def python_state(state: TrainingState) -> dict[str, Any]:
         for name, part in module.named_modules():
             where = f"{owner}.{name}" if name else owner
             for key, value in vars(part).items():
-                if isinstance(value, (int, float, str, tuple)):
+                if isinstance(value, _SCALARS):
                     found[f"{where}.{key}"] = value
                 elif isinstance(value, Tensor):
                     found[f"{where}.{key}"] = value.untyped_storage()._cdata

@@ -94,7 +94,8 @@ def test_a_recipe_is_relativistic_with_both_penalties_in_every_step(recipe):
     assert config.loss.name == "rpgan"
     assert [(each.name, each.every) for each in config.regularizers] == [("r1", 1), ("r2", 1)]
     assert config.regularizers[0].weight == config.regularizers[1].weight
-    for schedule in (config.regularizers[0].weight, config.optimizer.beta2, config.optimizer.generator_lr):
+    rates = config.optimizer["generator"]
+    for schedule in (config.regularizers[0].weight, rates.options["beta2"], rates.lr):
         assert schedule.shape == "cosine"
 
 
