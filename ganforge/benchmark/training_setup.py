@@ -65,7 +65,7 @@ class Players:
     @property
     def step_images(self) -> int:
         """Real images per step."""
-        return self.config.training.batch * self.config.training.d_steps
+        return self.config.training.batch * self.config.training.batches
 
     def read(self) -> list[Batch]:
         """Read the batches of one step."""

@@ -39,6 +39,9 @@ MOST_PIXELS = 16_384
 GPU_IMAGES = 5_000_000
 """Default budget on a GPU, in images."""
 
+NO_PART = "none"
+"""Name of discriminator and loss where ``training.d_steps`` is 0."""
+
 DEFAULT_RECIPE = "rpgan"
 """Default recipe."""
 
@@ -48,7 +51,9 @@ class TrainingConfig:
     """Training settings; durations in real images shown to the discriminator."""
 
     batch: int = setting(64, "images per step", least=1)
-    d_steps: int = setting(1, "discriminator steps per generator step", least=1, most=1000)
+    d_steps: int = setting(
+        1, "discriminator steps per generator step; 0 for an objective without a discriminator", least=0, most=1000
+    )
     images: int | None = setting(None, "images to train on", least=1)
     minutes: float | None = setting(None, "minutes to train for", above=0)
     seed: int = setting(0, "random seed", least=0)
@@ -85,6 +90,11 @@ class TrainingConfig:
     eval_samples: int = setting(5000, "generated images per evaluation", least=2, most=1_000_000)
     holdout: float = setting(0.0, "share of the examples held out for evaluation", least=0, below=1)
     labels: int | None = setting(None, "number of labeled examples, balanced over classes; none: all", least=1)
+
+    @property
+    def batches(self) -> int:
+        """Batches of real examples in a step: one for each discriminator step, at least one."""
+        return max(1, self.d_steps)
 
 
 @dataclass(frozen=True)
@@ -207,12 +217,13 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
 def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     recipe_name, tree = merge_recipe(registry, *layers)
     tree = merge({"data": {"source": "avatars"}}, tree)
+    training = read_settings(TrainingConfig, tree.get("training", {}), "training")
     return RunConfig(
         recipe=recipe_name,
         data=_data(registry, tree["data"]),
         generator=_part(registry, tree, "generator"),
-        discriminator=_part(registry, tree, "discriminator"),
-        loss=_part(registry, tree, "loss"),
+        discriminator=_adversary(registry, tree, "discriminator", training),
+        loss=_adversary(registry, tree, "loss", training),
         networks=tuple(read_network(registry, *item) for item in tree.get("networks", {}).items()),
         regularizers=tuple(
             RegularizerConfig(
@@ -226,7 +237,7 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
         ),
         loggers=tuple(PartConfig(**_tuned(registry, "logger", *item)) for item in tree.get("loggers", {}).items()),
         optimizer=resolve_optimizers(registry, tree.get("optimizer", {})),
-        training=read_settings(TrainingConfig, tree.get("training", {}), "training"),
+        training=training,
     )
 
 
@@ -254,6 +265,17 @@ def _data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
         checked = registry.check("dataset", source, options)
         options = {name: value for name, value in checked.items() if name not in ("source", "resolution", "skip_bad")}
     return DataConfig(source, check_range("data.resolution", resolution, 1, most=MOST_PIXELS), skip_bad, options)
+
+
+def _adversary(registry: Registry, tree: Mapping[str, Any], kind: str, training: TrainingConfig) -> PartConfig:
+    """Return the discriminator or the loss; `NO_PART` for both without discriminator steps."""
+    given = tree.get(kind, {"name": NO_PART}).get("name")
+    if training.d_steps == 0 and given != NO_PART:
+        raise OptionError(
+            f"training.d_steps=0 trains without a discriminator, but {kind}.name is {given}",
+            f"set {kind}.name={NO_PART}, or training.d_steps=1",
+        )
+    return PartConfig(NO_PART, {}) if training.d_steps == 0 else _part(registry, tree, kind)
 
 
 def _part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:

@@ -108,7 +108,8 @@ class Trainer:
         """Train a new run in the directory of all runs; the default name is recipe, loss and data."""
         workers, config = self._workers, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
-        name = name or "-".join(dict.fromkeys((config.recipe, config.loss.name, self._data.name)))
+        loss = [config.loss.name] if config.training.d_steps else []
+        name = name or "-".join(dict.fromkeys((config.recipe, *loss, self._data.name)))
         folder = RunFolder(Path(os.fsdecode(workers.on_main(lambda: os.fsencode(RunFolder.create(out, name).path)))))
         with self._lock(folder):
             return self._run(self._open_recorder(folder), scorer, engine)
@@ -196,7 +197,8 @@ class Trainer:
                 folder.write_config(config.tree())
                 append_line(folder.environment, to_json(self._describe_environment(engine)))
             shape = "x".join(map(str, spec.shape))
-            say(f"{config.recipe}, loss {config.loss.name}, on {len(self._data)} of {self._data.name} ({shape})")
+            loss = f"loss {config.loss.name}" if training.d_steps else "no discriminator"
+            say(f"{config.recipe}, {loss}, on {len(self._data)} of {self._data.name} ({shape})")
             say(
                 f"on {engine.device.type}{f', {workers.size} processes' * (workers.size > 1)}: {engine.plan.describe()}"
             )

@@ -29,7 +29,7 @@ class BudgetCallback(Callback):
     def __init__(self, training: TrainingConfig, images: int, seconds: float, note: Callable[[str], None]) -> None:
         self._training, self._note = training, note
         self._start = self._now = (images, seconds)
-        self._per_step = training.batch * training.d_steps
+        self._per_step = training.batch * training.batches
         self._pending = training.init_from is None
         if self._pending and training.images is not None and self._is_few(training.images):
             self._warn(

@@ -100,7 +100,7 @@ def train(
     seconds_before, start = state.seconds, time.perf_counter()
     saved = start
     take_step = make_stepper(engine)
-    workers, stepped = engine.workers, training.batch * training.d_steps
+    workers, stepped = engine.workers, training.batch * training.batches
     with StopRequest(callback.note, echoes=is_launched()) as request, recorder.writer:
         if state.images == 0:
             recorder.draw()
@@ -118,7 +118,7 @@ def train(
             # A batch for each discriminator step, then one step of all players.
             shown = [
                 read_batch(state, batches, engine, state.images + number * training.batch, training.batch)
-                for number in range(training.d_steps)
+                for number in range(training.batches)
             ]
             for row in take_step(state, shown, iteration):
                 recorder.statistics.add(row)

@@ -31,7 +31,7 @@ def validate_networks(
         PluginError: A network fails, or its output cannot be trained.
     """
     phases = [each.phases() if isinstance(each, Growing) else (0,) for each in (generator, discriminator)]
-    if phases[0] != phases[1]:
+    if config.training.d_steps and phases[0] != phases[1]:
         first, second = (f"after {', '.join(map(str, each[1:]))} images" if each[1:] else "never" for each in phases)
         raise OptionError(
             f"generator and discriminator grow differently: generator {first}; discriminator {second}",
@@ -45,7 +45,8 @@ def validate_networks(
         )
     few = config.training.labels  # then most examples have no label
     fake = _validate_generator(f"generator '{config.generator.name}'", generator, data, batch, device, few)
-    _validate_discriminator(f"discriminator '{config.discriminator.name}'", discriminator, fake, data, few)
+    if config.training.d_steps:
+        _validate_discriminator(f"discriminator '{config.discriminator.name}'", discriminator, fake, data, few)
     for each in config.networks:
         network, spec, title = others[each.key], each.spec(data), f"network '{each.key}' ({each.player} '{each.name}')"
         if isinstance(network, Generator):

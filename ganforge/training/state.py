@@ -20,6 +20,7 @@ from ganforge.contract.schedules import Schedule
 from ganforge.core.seeding import seed_everything
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
+from ganforge.training.alone import NoDiscriminator, NoLoss
 from ganforge.training.ema import update_ema
 from ganforge.training.execution.buffers import find_frozen
 from ganforge.training.optimizers import apply_schedule, build_optimizer, load_state, state_tensors
@@ -71,7 +72,7 @@ class TrainingState:
     penalties: list[Penalty]
     augmentations: list[AppliedAugmentation]
     generator_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer | None
     images: int = 0
     seconds: float = 0.0
     streak: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -92,6 +93,11 @@ class TrainingState:
         self.frozen = frozenset(
             f"{name}/{key}" for name, module in modules.items() if not is_average(name) for key in find_frozen(module)
         )
+
+    @property
+    def is_adversarial(self) -> bool:
+        """False for an objective without a discriminator."""
+        return not isinstance(self.discriminator, NoDiscriminator)
 
     def count_images(self) -> int:
         """Return `images`, and record that a part read them."""
@@ -141,8 +147,9 @@ class TrainingState:
 
     def apply_schedules(self, configs: Mapping[str, OptimizerConfig]) -> None:
         """Set optimizers and growing networks by the number of images; each rollback halves the learning rates."""
-        for player, config in configs.items():
-            apply_schedule(self.optimizer_of(player), config, self.images, 0.5**self.rollbacks)
+        for name, (optimizer, _) in self.optimizers().items():
+            config = configs[name.removesuffix("_optimizer")]
+            apply_schedule(optimizer, config, self.images, 0.5**self.rollbacks)
         for network in self.networks():
             if isinstance(network, Growing):
                 network.grow(self.images)
@@ -157,9 +164,11 @@ class TrainingState:
 
     def optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, dict[str, nn.Parameter]]]:
         """Return optimizers and their parameters by name."""
+        players = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
         return {
-            "generator_optimizer": (self.generator_optimizer, self.trained["generator"]),
-            "discriminator_optimizer": (self.discriminator_optimizer, self.trained["discriminator"]),
+            f"{player}_optimizer": (optimizer, self.trained[player])
+            for player, optimizer in players.items()
+            if optimizer is not None
         }
 
     def name_of(self, kind: str) -> str:
@@ -219,10 +228,11 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         PluginError: A plugin's part cannot be constructed.
     """
     seed_everything(config.training.seed, "networks")
-    generator, discriminator = (
-        registry.build(kind, part.name, part.options, data).to(device)
-        for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
-    )
+    generator = registry.build("generator", config.generator.name, config.generator.options, data).to(device)
+    discriminator: Discriminator = NoDiscriminator()
+    if config.training.d_steps:
+        part = config.discriminator
+        discriminator = registry.build("discriminator", part.name, part.options, data).to(device)
     others = {
         each.key: registry.build(each.player, each.name, each.options, each.spec(data)).to(device)
         for each in config.networks
@@ -233,7 +243,9 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
             f"augmentation '{config.augmentations[0].name}' does not support paired data: it changes one image",
             "omit augmentations, or apply them in the data set",
         )
-    loss = registry.build("loss", config.loss.name, config.loss.options).to(device)
+    loss: Loss = NoLoss()
+    if config.training.d_steps:
+        loss = registry.build("loss", config.loss.name, config.loss.options).to(device)
     penalties = [
         Penalty(
             each.name, registry.build("regularizer", each.name, each.options, data).to(device), each.weight, each.every
@@ -264,7 +276,9 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         generator_optimizer=build_optimizer(config.optimizer["generator"], trained["generator"].values(), device),
         discriminator_optimizer=build_optimizer(
             config.optimizer["discriminator"], trained["discriminator"].values(), device
-        ),
+        )
+        if config.training.d_steps
+        else None,
         streak=torch.zeros((), device=device),
         names={kind: getattr(config, kind).name for kind in ("generator", "discriminator", "loss")}
         | {f"{player}_optimizer": each.name for player, each in config.optimizer.items()},

@@ -75,8 +75,19 @@ def take_step(
 
     A player with non-finite gradients does not change, and module buffers are restored.
     """
-    microbatches = Microbatches(engine)
     before = BufferSnapshot.of(module for name, module in state.modules().items() if not is_average(name))
+    take_steps = _take_both if state.is_adversarial else _take_alone
+    rows = take_steps(state, shown, index, engine, Microbatches(engine))
+    skipped = [value for row in rows for name, value in row.items() if name.startswith(SKIPPED)]
+    any_skipped = torch.stack(skipped).amax()
+    before.restore_where(any_skipped > 0)
+    state.count_skipped(any_skipped)
+    return rows
+
+
+def _take_both(
+    state: TrainingState, shown: Sequence[Batch], index: int, engine: Engine, microbatches: Microbatches
+) -> list[dict[str, Tensor]]:
     rows = []
     for number, batch in enumerate(shown):
         pieces, phase = batch.split(microbatches.count), f"generate {number}"
@@ -97,11 +108,16 @@ def take_step(
             for part, piece in enumerate(pieces)
         )
         rows.append(step_generator(state, again, index, engine, microbatches))
-    skipped = [value for row in rows for name, value in row.items() if name.startswith(SKIPPED)]
-    any_skipped = torch.stack(skipped).amax()
-    before.restore_where(any_skipped > 0)
-    state.count_skipped(any_skipped)
     return rows
+
+
+def _take_alone(
+    state: TrainingState, shown: Sequence[Batch], index: int, engine: Engine, microbatches: Microbatches
+) -> list[dict[str, Tensor]]:
+    (batch,) = shown
+    state.images += len(batch.real) * engine.workers.size
+    pairs = [(piece, partial(generate_for, state, piece, engine)) for piece in batch.split(microbatches.count)]
+    return [step_generator(state, pairs, index, engine, microbatches)]
 
 
 def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Tensor:
@@ -158,12 +174,15 @@ def step_discriminator(
 
 def step_generator(
     state: TrainingState,
-    pairs: Iterable[tuple[Batch, Tensor]],
+    pairs: Iterable[tuple[Batch, Tensor | Callable[[], Tensor]]],
     index: int,
     engine: Engine = EAGER,
     microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
-    """Take one generator step; arguments as in `step_discriminator`, but generated examples carry their graph."""
+    """Take one generator step; arguments as in `step_discriminator`, but generated examples carry their graph.
+
+    They may be functions that generate them when they are first used.
+    """
     microbatches = microbatches or Microbatches(engine)
     due = _due_penalties(state, index)
     parameters = list(state.trained["generator"].values())
@@ -211,7 +230,12 @@ def _optimizer_step(
 
 
 def _make_step(
-    state: TrainingState, batch: Batch, real: Tensor, fake: Tensor, second_order: bool, engine: Engine
+    state: TrainingState,
+    batch: Batch,
+    real: Tensor,
+    fake: Tensor | Callable[[], Tensor],
+    second_order: bool,
+    engine: Engine,
 ) -> Step:
     """Construct the step for losses and penalties; with `second_order`, logits are twice differentiable."""
     run, network = engine.compute if second_order else engine.compute_once, state.discriminator
@@ -249,7 +273,7 @@ def _backward(
 ) -> Terms:
     """Accumulate the gradients of one microbatch, and return its terms."""
     terms, name = Terms(player, step.latents.device), state.name_of("loss")
-    for logits, weight in step.scales():
+    for logits, weight in step.scales() if state.is_adversarial else []:
         with part_errors("loss", name):
             value = getattr(state.loss, player)(logits)
         terms.add_loss(name, value, weight)

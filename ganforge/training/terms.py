@@ -46,6 +46,11 @@ class Terms:
 
     def backward(self, parameters: Sequence[nn.Parameter], parts: int) -> None:
         """Accumulate the gradients of one of `parts` microbatches."""
+        if not self._terms:
+            raise PluginError(
+                f"no regularizer returned a term of the {self._player}, and there is no discriminator",
+                "one must return a scalar in every step",
+            )
         total = torch.stack(list(self._terms.values())).sum() / parts
         total.backward(inputs=parameters)  # type: ignore[no-untyped-call]
         self.row = {**self._terms, **self.row}

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ganforge.config.schema import RunConfig, resolve
+from ganforge.config.schema import PartConfig, RunConfig, resolve
 from ganforge.config.sources import merge
 from ganforge.contract.capabilities import Growing, Recomputable
 from ganforge.contract.data import DataSpec
@@ -58,8 +58,7 @@ class Subject:
         layers = [self.tree, images, {"training": {"batch": 4, **training}}]
         config = resolve(registry, *layers)
         small = {
-            kind: _shrink(registry.part(kind, part.name), self.tree.get(kind, {}))
-            for kind, part in (("generator", config.generator), ("discriminator", config.discriminator))
+            kind: _shrink(registry.part(kind, part.name), self.tree.get(kind, {})) for kind, part in _networks(config)
         }
         config = resolve(registry, *layers, small)
         return config, probe_spec(config.data, registry)
@@ -112,11 +111,16 @@ def _train(subject: Subject, plan: ExecutionPlan, registry: Registry) -> Watch:
     return watch
 
 
+def _networks(config: RunConfig) -> list[tuple[str, PartConfig]]:
+    both = [("generator", config.generator), ("discriminator", config.discriminator)]
+    return both if config.training.d_steps else both[:1]
+
+
 def _fade(subject: Subject, plan: ExecutionPlan, registry: Registry) -> Watch | None:
     """Take a step, and sample, while networks grow."""
     tree = merge(subject.tree, {})
     config, _ = subject.open(registry)
-    for kind, part in (("generator", config.generator), ("discriminator", config.discriminator)):
+    for kind, part in _networks(config):
         if "growing" not in registry.options(kind, part.name):
             return None
         tree = merge(tree, {kind: {"growing": True}})

@@ -42,10 +42,8 @@ class EmulatedRun:
         for module in state.modules().values():
             move_to_cuda(module)
         state.__post_init__()  # collects the new parameters
-        state.generator_optimizer, state.discriminator_optimizer = (
-            _build_optimizer(config.optimizer[player], state.trained[player])
-            for player in ("generator", "discriminator")
-        )
+        for name, (_, parameters) in state.optimizers().items():
+            setattr(state, name, _build_optimizer(config.optimizer[name.removesuffix("_optimizer")], parameters))
         state.streak = torch.zeros((), device=CUDA)
         engine = Engine(plan, CUDA)
         for network in state.networks():
@@ -56,14 +54,14 @@ class EmulatedRun:
     def read(self) -> list[Batch]:
         """Return the batches of one step."""
         size = self.config.training.batch
-        return [self._draw(size) for _ in range(self.config.training.d_steps)]
+        return [self._draw(size) for _ in range(self.config.training.batches)]
 
     def take_step(self, index: int) -> None:
         """Take a training step as `ganforge train` does: schedules, both players, statistics and EMA."""
         training, state, statistics = self.config.training, self.state, Statistics()
         for row in self.take_bare_step(index):
             statistics.add(row)
-        state.update_ema(training.batch * training.d_steps, half_life=1000)
+        state.update_ema(training.batch * training.batches, half_life=1000)
 
     def take_bare_step(self, index: int, watch: AbstractContextManager[Any] | None = None) -> list[dict[str, Tensor]]:
         """Take the part of a step that a CUDA graph captures; only that is in `watch`."""

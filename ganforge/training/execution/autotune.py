@@ -181,7 +181,7 @@ def _make_trial(
         times: list[float] = []
 
         def step(index: int) -> float:
-            shown = [read_batch(players, batches, engine, 0, batch) for _ in range(config.training.d_steps)]
+            shown = [read_batch(players, batches, engine, 0, batch) for _ in range(config.training.batches)]
             engine.finish()
             start = time.perf_counter()
             take_step(players, shown, index)

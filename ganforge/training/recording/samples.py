@@ -40,7 +40,9 @@ class Samples:
             picture = paint_pairs(self._sources, examples, self._targets)
         else:
             examples = generate_samples(state.ema, self._spec, self._count, self._seed)
-            picture = paint_samples(examples, self._spec, self._reals, state.discriminator)
+            picture = paint_samples(
+                examples, self._spec, self._reals, state.discriminator if state.is_adversarial else None
+            )
         if min(len(examples), len(self._reals)) < 2:
             return picture, {}
         reals = to_float(self._reals) if self._spec.is_image else self._reals
