@@ -108,7 +108,7 @@ def make(registry, **more):
 
 
 def train(registry, images, folder=None):
-    """Train a new run, or go on with one."""
+    """Train a new run, or resume one."""
     config = resolve(registry, TREE, {"training": {"images": images}})
     with _open_terminal(quiet=True) as terminal:
         trainer = Trainer(config, registry, CPU, terminal)
