@@ -538,7 +538,7 @@ def test_a_batch_must_fall_into_whole_parts(registry, images):
 @pytest.mark.parametrize("recipe", ["stylegan", "stylegan2", "pggan"])
 def test_recomputing_changes_nothing_and_keeps_less(registry, images, recipe):
     config, plain = build(registry, images, {"recipe": recipe, **SMALL})
-    other = copy.deepcopy(plain)
+    start, other = copy.deepcopy(plain.generator), copy.deepcopy(plain)
     kept = []
     for state, plan in ((plain, ExecutionPlan()), (other, ExecutionPlan(recompute=True))):
         sizes = []
@@ -550,10 +550,10 @@ def test_recomputing_changes_nothing_and_keeps_less(registry, images, recipe):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             rows = run(config, state, images, Engine(plan, CPU), 2)
         kept.append((sum(sizes), rows))
-    assert kept[0][1] == kept[1][1]
+    for (of_plain, _), (of_other, _) in zip(kept[0][1], kept[1][1], strict=True):
+        assert of_other == pytest.approx(of_plain, rel=1e-4)
     assert kept[1][0] < 0.92 * kept[0][0]
-    ours, theirs = plain.generator.parameters(), other.generator.parameters()
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert distance(plain.generator, other.generator, start) < 1e-4
 
 
 class Undecided(Regularizer):

@@ -9,7 +9,37 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, linear, pad
 
 
-class EqualizedLinear(nn.Module):
+class RuntimeScaled(nn.Module):
+    """Base of layers that multiply their weight by `scale` and their bias by `lr_multiplier` at every call. Scriptable.
+
+    Layers compute with `scaled_weight` and `scaled_bias`. Both multiply, unless ``prescaled`` has the products: the
+    training engine computes those of all layers of a network by one operation, for the duration of a call. The
+    parameters ``weight`` and ``bias`` are never scaled, so a subclass that multiplies them itself is correct too.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, scale: float, lr_multiplier: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.bias: Tensor | None = None if bias is None else nn.Parameter(bias)
+        self.scale = scale
+        self.lr_multiplier = lr_multiplier
+        self.prescaled: tuple[Tensor, Tensor | None] | None = None
+
+    def scaled_weight(self) -> Tensor:
+        """Return ``weight * scale``."""
+        if torch.jit.is_scripting() or self.prescaled is None:  # type: ignore[attr-defined]
+            return self.weight * self.scale
+        return self.prescaled[0]
+
+    def scaled_bias(self) -> Tensor | None:
+        """Return ``bias * lr_multiplier``, or None if there is no bias."""
+        bias = self.bias
+        if torch.jit.is_scripting() or self.prescaled is None:  # type: ignore[attr-defined]
+            return bias if bias is None or self.lr_multiplier == 1.0 else bias * self.lr_multiplier
+        return self.prescaled[1]
+
+
+class EqualizedLinear(RuntimeScaled):
     """Linear layer with weights scaled at runtime (Karras 2018, arXiv:1710.10196, section 4.1). Scriptable.
 
     Weights are stored as N(0, 1) / lr_multiplier and multiplied by ``gain / sqrt(num_inputs) * lr_multiplier``, biases
@@ -24,18 +54,16 @@ class EqualizedLinear(nn.Module):
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, *, gain: float = 1.0, lr_multiplier: float = 1.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_outputs, num_inputs) / lr_multiplier)
-        self.bias = nn.Parameter(torch.zeros(num_outputs))
-        self.scale = gain * num_inputs**-0.5 * lr_multiplier
-        self.lr_multiplier = lr_multiplier
+        weight = torch.randn(num_outputs, num_inputs) / lr_multiplier
+        super().__init__(weight, torch.zeros(num_outputs), gain * num_inputs**-0.5 * lr_multiplier, lr_multiplier)
+        self.bias: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, num_inputs]`` to ``[N, num_outputs]``."""
-        return linear(x, self.weight * self.scale, self.bias * self.lr_multiplier)
+        return linear(x, self.scaled_weight(), self.scaled_bias())
 
 
-class EqualizedConv2d(nn.Module):
+class EqualizedConv2d(RuntimeScaled):
     """Convolution with weights scaled at runtime, as `EqualizedLinear`. Scriptable.
 
     Zero padding keeps the size of maps. With `resample`, ``up`` repeats each pixel twice along both axes before the
@@ -61,10 +89,10 @@ class EqualizedConv2d(nn.Module):
         resample: Literal["none", "up", "down"] = "none",
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels_out, channels_in, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
-        self.scale = gain * (channels_in * kernel_size**2) ** -0.5
+        weight = torch.randn(channels_out, channels_in, kernel_size, kernel_size)
+        super().__init__(
+            weight, torch.zeros(channels_out) if bias else None, gain * (channels_in * kernel_size**2) ** -0.5
+        )
         self.padding = kernel_size // 2
         self.resample: str = resample
         self.widen: Tensor
@@ -72,15 +100,16 @@ class EqualizedConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
+        weight, bias = self.scaled_weight(), self.scaled_bias()
         if self.resample == "none":
-            return conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
-        channels_out, channels_in, size, _ = self.weight.shape
-        kernels = self.weight.permute(0, 2, 3, 1).reshape(channels_out, size * size, channels_in)
-        wide = torch.matmul(self.widen.to(kernels.dtype) * self.scale, kernels)
+            return conv2d(x, weight, bias, padding=self.padding)
+        channels_out, channels_in, size, _ = weight.shape
+        kernels = weight.permute(0, 2, 3, 1).reshape(channels_out, size * size, channels_in)
+        wide = torch.matmul(self.widen.to(kernels.dtype), kernels)
         wide = wide.view(channels_out, size + 1, size + 1, channels_in).permute(0, 3, 1, 2)
         if self.resample == "down":
-            return conv2d(x, wide, self.bias, stride=2, padding=self.padding)
-        return conv_transpose2d(x, wide.transpose(0, 1), self.bias, stride=2, padding=self.padding)
+            return conv2d(x, wide, bias, stride=2, padding=self.padding)
+        return conv_transpose2d(x, wide.transpose(0, 1), bias, stride=2, padding=self.padding)
 
 
 def _widening(kernel_size: int, resample: str) -> Tensor:

@@ -47,7 +47,7 @@ class ModulatedConv2d(nn.Module):
             channels_in, channels_out, kernel_size, gain=1.0 if demodulate else gain, resample=resample, bias=False
         )
         self.demodulate = demodulate
-        self.variance = (self.convolution.scale * kernel_size / gain) ** 2
+        self.variance = (kernel_size / gain) ** 2
         self.eps = 1e-8 / gain**2
 
     def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -60,6 +60,7 @@ class ModulatedConv2d(nn.Module):
         if not self.demodulate:
             return y if bias is None else y + bias
         # Products and means, since autocast computes squares and sums in float32.
-        squares = (self.convolution.weight * self.convolution.weight).mean((2, 3))  # [channels_out, channels_in]
+        weight = self.convolution.scaled_weight()
+        squares = (weight * weight).mean((2, 3))  # [channels_out, channels_in]
         norms = ((scale * scale) @ squares.T * self.variance + self.eps).rsqrt().to(y.dtype)[:, :, None, None]
         return y * norms if bias is None else torch.addcmul(bias, y, norms)

@@ -15,7 +15,7 @@ from ganforge.contract.capabilities import Recomputable
 from ganforge.core.accelerator import synchronize
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.sampling import Precision
-from ganforge.training.execution.reduced_weights import reduced_weights
+from ganforge.training.execution.prepared_weights import prepared_weights
 
 EngineName = Literal["eager", "compile", "graph"]
 Layout = Literal["contiguous", "channels_last"]
@@ -87,12 +87,12 @@ class Engine:
 
     def compute(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
         """Return ``function(*inputs)`` as float32 or wider; twice differentiable."""
-        if self.plan.precision == "float32":
-            return function(*inputs)
-        # Compiled functions fuse casts, and activations are recomputed after the block.
+        # Compiled functions fuse scaling and casts, and activations are recomputed after the block.
         single = self.plan.engine == "compile" or self.plan.recompute
-        weights = nullcontext() if single else reduced_weights(function)
-        with torch.autocast(self.device.type, torch.bfloat16), weights:
+        dtype = getattr(torch, self.plan.precision)
+        weights = nullcontext() if single else prepared_weights(function, dtype)
+        reduced = dtype == torch.bfloat16
+        with torch.autocast(self.device.type, dtype) if reduced else nullcontext(), weights:
             output = function(*inputs)
         return output.float() if output.dtype == torch.bfloat16 else output
 
