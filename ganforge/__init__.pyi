@@ -43,6 +43,7 @@ from ganforge.layers.equalized import EqualizedLinear as EqualizedLinear
 from ganforge.layers.growing import Growth as Growth
 from ganforge.layers.growing import ProgressiveGenerator as ProgressiveGenerator
 from ganforge.layers.growing import ProgressiveNetwork as ProgressiveNetwork
+from ganforge.layers.map_sizes import map_sizes as map_sizes
 from ganforge.layers.mapping import MappingNetwork as MappingNetwork
 from ganforge.layers.minibatch import MinibatchDeviation as MinibatchDeviation
 from ganforge.layers.minibatch import MinibatchDiscrimination as MinibatchDiscrimination

@@ -31,6 +31,20 @@ def test_a_resolved_configuration_resolves_to_itself(registry):
     assert resolve(registry, json.loads(json.dumps(config.tree()))) == config
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("256x192", "256x192"), (" 256 X 192", "256x192"), ("64x64", 64), ("64", 64), (64, 64), ("none", None)],
+)
+def test_a_resolution_is_an_edge_or_width_and_height(registry, given, kept, tmp_path):
+    config = resolve(registry, {"data": {"resolution": given}})
+    assert config.data.resolution == kept
+    assert config.tree()["data"]["resolution"] == kept
+    assert resolve(registry, json.loads(json.dumps(config.tree()))) == config
+    assert resolve(registry, *load_layers(settings=[f"data.resolution={given}"])) == config
+    (tmp_path / "run.toml").write_text(f"[data]\nresolution = {json.dumps(given)}\n")
+    assert resolve(registry, read_config(tmp_path / "run.toml")) == config
+
+
 @pytest.mark.parametrize("recipe", Registry.installed().names("recipe"))
 def test_a_configuration_that_is_read_back_is_written_as_it_was(registry, recipe):
     text = json.dumps(resolve(registry, {"recipe": recipe}).tree())
@@ -115,6 +129,14 @@ def test_a_budget_replaces_the_whole_budget_below_it():
         ({"regularizers": {"r1": 5}}, "regularizers.r1 must be a table"),
         ({"data": {"resolution": 0}}, "data.resolution: 0 is too small"),
         ({"data": {"resolution": 10**6}}, "data.resolution: 1e\\+06 is too large"),
+        ({"data": {"resolution": "64x0"}}, "data.resolution: 0 is too small"),
+        ({"data": {"resolution": "99999x64"}}, "data.resolution: 99999 is too large"),
+        (
+            {"data": {"resolution": "wide"}},
+            "data.resolution: 'wide' is not a whole number .*256x192 for 256 pixels",
+        ),
+        ({"data": {"resolution": "64x"}}, "data.resolution: '64x' is not a whole number .*256x192"),
+        ({"data": {"resolution": [64, 48]}}, "data.resolution: .* is not a whole number"),
         ({"data": {"source": 5}}, "data.source: 5 is not text"),
         ({"training": {"samples": 10**9}}, "training.samples: 1e\\+09 is too large"),
         ({"training": {"threads": 10**9}}, "training.threads: 1e\\+09 is too large"),

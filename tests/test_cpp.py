@@ -41,7 +41,7 @@ KINDS = {
     "dcgan": ("dcgan", IMAGES, {"width": 4}),
     "conditional": ("dcgan", CLASSES, {"width": 4, "conditioning": "input"}),
     "stylegan": ("stylegan", IMAGES, {"width": 4}),
-    "grey": ("dcgan", DataSpec((1, 16, 16)), {"width": 4}),
+    "grey": ("dcgan", DataSpec((1, 16, 24)), {"width": 4}),
     "vectors": ("mlp", DataSpec((2,)), {"hidden": (4,)}),
 }
 

@@ -12,6 +12,7 @@ from ganforge.cli.data import app
 from ganforge.contract.data import Dataset
 from ganforge.contract.errors import DataError, PluginError
 from ganforge.data import PackedData, open_data
+from ganforge.data.advice import advise
 from ganforge.data.check import check_data
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
@@ -62,6 +63,28 @@ def test_a_report_says_what_training_then_does(pets):
     assert "unchanged" in check_data(pets / "dog").training
     assert "30 x 20" in check_data(pets / "dog").training
     assert open_data(str(pets / "dog")).spec.shape == (3, 20, 30)
+
+
+def test_a_report_says_what_a_resolution_does(pets):
+    report = check_data(pets, resolution="48x64")
+    assert report.shape == (64, 48, 3)
+    assert report.training.startswith("crop to the central 3:4, resize, 48 x 64 (as requested)")
+    assert open_data(str(pets), resolution="48x64").spec.shape == (3, 64, 48)
+
+
+def test_advice_keeps_the_shape_that_the_images_share(tmp_path):
+    def command(*sizes):
+        folder = tmp_path / str(sizes)
+        folder.mkdir()
+        for index, size in enumerate(sizes):
+            Image.new("RGB", size, (index, 0, 0)).save(folder / f"{index}.png")
+        return advise(check_data(folder)).command
+
+    assert "--resolution 80x64 " in command((1000, 800), (500, 400), (130, 100))
+    assert "--resolution 64x80 " in command((600, 800), (603, 800))
+    assert "--resolution" not in command((640, 480), (480, 640)), "64 is the default"
+    assert "--resolution" not in command((64, 48))
+    assert "--resolution 176x64 " in command((1100, 400))
 
 
 def test_a_report_names_every_unreadable_file_and_why(pets):

@@ -104,6 +104,20 @@ def test_a_resolution_crops_and_resizes(tmp_path):
     assert data.origin["size_is"] == "as requested"
 
 
+def test_a_width_and_a_height_crop_to_their_ratio_and_resize(tmp_path):
+    image = random_image(0, (40, 30))
+    source = str(write_images(tmp_path / "wide", {"a.png": image}))
+    data = open_data(source, resolution="32x16")
+    assert data.spec.shape == (3, 16, 32)
+    cropped = image.crop((0, 5, 40, 25)).resize((32, 16), Image.Resampling.LANCZOS)
+    assert np.array_equal(images_of(data)[0], cropped)
+    packed = pack_data(source, tmp_path / "packed", resolution="32x16")
+    assert packed.fingerprint == data.fingerprint
+    assert open_data(str(tmp_path / "packed"), resolution="32x16").fingerprint == data.fingerprint
+    assert open_data(str(tmp_path / "packed"), resolution="16x32").spec.shape == (3, 32, 16)
+    assert open_data(source, resolution="16x16").fingerprint == open_data(source, resolution=16).fingerprint
+
+
 def test_cropping_without_resizing_is_recorded_as_such(tmp_path):
     data = open_data(str(write_images(tmp_path, {"a.png": random_image(0, (20, 16))})), resolution=16)
     assert (data.origin["crop"], data.origin["resize"]) == ("center", "none")
@@ -438,6 +452,13 @@ def test_a_data_set_with_a_resolution_draws_at_it_itself():
     assert data.origin["options"] == {"resolution": 20}
 
 
+def test_a_data_set_draws_rectangles_at_their_longer_edge():
+    data = open_data("squares", registry=registry_of(squares=squares), resolution="12x20")
+    assert data.spec.shape == (1, 20, 12)
+    assert data.origin["options"]["resolution"] == 20
+    assert (data.origin["crop"], data.origin["resize"]) == ("center", "none")
+
+
 def test_options_reach_the_data_set_as_their_types():
     data = open_data("squares", registry=registry_of(squares=squares), options={"count": "5"})
     assert len(data) == 5
@@ -500,9 +521,9 @@ def test_a_path_takes_no_options(tmp_path):
         open_data(str(write_images(tmp_path, {"a.png": random_image(0)})), options={"count": 1})
 
 
-@pytest.mark.parametrize("resolution", [0, -4])
+@pytest.mark.parametrize("resolution", [0, -4, "0x8", "wide"])
 def test_a_resolution_below_one_is_an_error(tmp_path, resolution):
-    with pytest.raises(OptionError, match=str(resolution)):
+    with pytest.raises(OptionError, match=f"resolution: '?{str(resolution).removesuffix('x8')}"):
         open_data(str(tmp_path), resolution=resolution)
 
 

@@ -622,8 +622,7 @@ def test_an_image_file_is_brought_to_what_the_generator_makes(tmp_path):
     assert colour[:, 4, 4].tolist() == [200, 100, 50]
     assert read_target(tmp_path / "wide.png", (1, 8, 8)).shape == (1, 8, 8)
     assert read_target(tmp_path / "wide.png", (3, 20, 30)).shape == (3, 20, 30)
-    with pytest.raises(DataError, match="30x20, but must be 8x16"):
-        read_target(tmp_path / "wide.png", (3, 16, 8))
+    assert read_target(tmp_path / "wide.png", (3, 16, 8)).shape == (3, 16, 8)
     with pytest.raises(DataError, match="absent.png"):
         read_target(tmp_path / "absent.png", (3, 8, 8))
     (tmp_path / "text.png").write_text("hello")

@@ -99,7 +99,7 @@ def test_the_dcgan_recipe_holds_the_numbers_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("shape", "nearest"), [((1, 28, 28), 32), ((3, 48, 48), 32), ((3, 500, 400), 256), ((3, 4, 4), 8)]
+    ("shape", "nearest"), [((1, 29, 29), "28"), ((3, 100, 100), "96"), ((3, 500, 400), "192x256"), ((3, 4, 4), "6")]
 )
 def test_dcgan_names_the_nearest_resolution(shape, nearest):
     with pytest.raises(OptionError, match=f"--resolution {nearest}$"):

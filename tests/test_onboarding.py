@@ -141,7 +141,8 @@ def test_advice_depends_on_what_is_there(run, here):
     assert advice(run, "vectors.npy")["command"] == "ganforge train --data vectors.npy --arch mlp"
     large = np.random.default_rng(0).integers(0, 255, (30, 100, 130), np.uint8)
     np.save("large.npy", large)
-    assert "--resolution 64" in advice(run, "large.npy")["command"]
+    assert "--resolution 80x64" in advice(run, "large.npy")["command"]
+    assert "--resolution 96x48 " in advice(run, "large.npy", "--resolution", "96x48")["command"]
     np.save("twice.npy", np.concatenate([large, large[:5]])[:, :64, :64])
     words = advice(run, "twice.npy")
     assert any(each.startswith("5 examples are duplicates") for each in words["words"])

@@ -100,7 +100,7 @@ def test_the_discriminator_halves_maps_and_doubles_channels():
         ("generator", {"mixing": 1.5}, (3, 32, 32), "mixing=1.5 must be at least 0 and at most 1"),
         ("generator", {"mapping_layers": 0}, (3, 32, 32), "mapping_layers=0 must be at least 1"),
         ("generator", {"conditioning": "input"}, (3, 32, 32), "needs labeled data"),
-        ("discriminator", {}, (3, 500, 400), "--resolution 512"),
+        ("discriminator", {}, (3, 500, 400), "--resolution 384x512"),
         ("discriminator", {}, (3, 2048, 2048), "--resolution 1024"),
         ("discriminator", {}, (5, 32, 32), "5 channels"),
         ("discriminator", {}, (2,), "use --arch mlp"),

@@ -208,7 +208,7 @@ def test_a_block_is_two_convolutions_beside_one_without_a_bias_each_halving_a_bl
         ("generator", {"mixing": 1.5}, (3, 32, 32), "mixing=1.5 must be at least 0 and at most 1"),
         ("generator", {"w_dim": 0}, (3, 32, 32), "w_dim=0 must be at least 1"),
         ("generator", {"conditioning": "input"}, (3, 32, 32), "needs labeled data"),
-        ("discriminator", {}, (3, 500, 400), "--resolution 512"),
+        ("discriminator", {}, (3, 500, 400), "--resolution 384x512"),
         ("discriminator", {}, (2,), "use --arch mlp"),
     ],
 )

@@ -181,7 +181,7 @@ def pack(path, folder):
 MODELS = {
     "dcgan": lambda: Model("dcgan", DataSpec((1, 16, 16)), width=4, z_dim=20),
     "conditional": lambda: Model(
-        "dcgan", DataSpec((3, 16, 16), ("cat", HOSTILE, "eel & co")), width=4, conditioning="input"
+        "dcgan", DataSpec((3, 16, 24), ("cat", HOSTILE, "eel & co")), width=4, conditioning="input"
     ),
     "stylegan": lambda: Model("stylegan", DataSpec((3, 8, 8)), width=4, z_dim=16, w_dim=12, mapping_layers=2),
 }
@@ -235,6 +235,10 @@ def test_seeds_show_what_generate_draws(open_page, name):
         page.set("seed", seed)
         assert difference(page.pixels(), model(name).pixels(seed)) <= 2
     assert difference(page.pixels("#grid .tile:nth-child(6) canvas"), model(name).pixels(5)) <= 2
+    height, width = model(name).card["data"]["shape"][1:]
+    for canvas in ("#picture", "#grid .tile canvas"):
+        size = page.find(canvas).size
+        assert size["width"] / size["height"] == pytest.approx(width / height, rel=0.03)
     assert re.fullmatch(r"Seed 4294967299, generated in \d+ ms", page.text("#status"))
     page.check_quiet()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError
 from ganforge.plugins.registry import Registry
 
-RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # resolutions to try besides that of the data
+RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # sizes of squares to try besides that of the data
 SMALL_BATCHES = (2, 3, 4)  # first microbatch sizes to try; a packing discriminator needs whole packs
 STRAIGHT = 0.02  # maximum relative difference between consecutive slopes of a line
 
@@ -59,9 +60,7 @@ def fit_batches(
     config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, free: int
 ) -> Iterator[Fit]:
     """Find the largest batch at every supported resolution, ascending, until a step is too large or too slow."""
-    own = {spec.shape[-1]} if spec.is_image else set()
-    specs = [_resize(spec, edge) for edge in sorted({*RESOLUTIONS, *own})] if spec.is_image else [spec]
-    for each in specs:
+    for each in _resize(spec) if spec.is_image else [spec]:
         start = time.perf_counter()
         found = fit_shape(config, registry, each, device, free)
         if found is None:
@@ -72,10 +71,27 @@ def fit_batches(
             return
 
 
-def _resize(spec: DataSpec, edge: int) -> DataSpec:
-    """Return the format at another resolution, source images in proportion."""
-    source = spec.source_shape[:1] + tuple(size * edge // spec.shape[-1] for size in spec.source_shape[1:])
-    return replace(spec, shape=(spec.shape[0], edge, edge), source_shape=source)
+def _resize(spec: DataSpec) -> list[DataSpec]:
+    """Return the format at other resolutions, ascending; source images in proportion.
+
+    Squares have an edge of `RESOLUTIONS`; other images are doubled and halved.
+    """
+    height, width = spec.shape[1:]
+    longest = max(height, width)
+    edges = {longest, *RESOLUTIONS}
+    if height != width:
+        common = math.gcd(height, width)
+        least = longest // (common & -common)  # the power of two that divides both
+        edges = {least << count for count in range(max(RESOLUTIONS).bit_length())}
+
+    def scale(shape: tuple[int, ...], edge: int) -> tuple[int, ...]:
+        return shape[:1] + tuple(size * edge // longest for size in shape[1:])
+
+    return [
+        replace(spec, shape=scale(spec.shape, edge), source_shape=scale(spec.source_shape, edge))
+        for edge in sorted(edges)
+        if edge == longest or min(RESOLUTIONS) <= edge <= max(RESOLUTIONS)
+    ]
 
 
 def fit_shape(config: RunConfig, registry: Registry, spec: DataSpec, device: torch.device, free: int) -> Fit | None:

@@ -1,4 +1,4 @@
-"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434) for any power of two from 8 to 256 pixels."""
+"""DCGAN (Radford, Metz and Chintala 2016, arXiv:1511.06434) for images of up to 256 pixels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from ganforge import (
     join_labels,
     label_dim,
     make_minibatch_statistics,
+    map_sizes,
 )
 from ganforge.builtin.channels import channels_by_size
 
 
 def _channels(data: DataSpec, width: int, max_width: int) -> list[int]:
-    """Return channels of hidden maps from half the resolution down to 4 x 4."""
+    """Return channels of hidden maps from half the resolution down to the smallest."""
     return channels_by_size(data, width, max_width, largest=256)[:-1]
 
 
@@ -54,12 +55,12 @@ def _initialize(network: nn.Module) -> None:
 
 
 class DCGANGenerator(Generator):
-    """Fractionally strided 4x4 convolutions from 1x1 to the image; batch norm and ReLU, then tanh.
+    """Fractionally strided 4x4 convolutions from one pixel to the image; batch norm and ReLU, then tanh.
 
     Latents are normal; the paper draws them uniformly.
 
     Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
+        data: Shape of an image: 1 to 4 channels, a size that `map_sizes` takes, up to 256 pixels.
         z_dim: Length of a latent vector.
         width: Channels of the largest hidden map (half the resolution), doubled at each smaller size.
         max_width: Maximum number of channels.
@@ -90,7 +91,7 @@ class DCGANGenerator(Generator):
             return nn.BatchNorm2d(channels)
 
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(z_dim + self.label_dim, sizes[0], 4, bias=False),
+            nn.ConvTranspose2d(z_dim + self.label_dim, sizes[0], map_sizes(data)[0], bias=False),
             normalize(sizes[0]),
             nn.ReLU(),
         ]
@@ -114,10 +115,10 @@ class DCGANGenerator(Generator):
 
 
 class DCGANDiscriminator(ConditionalDiscriminator):
-    """Strided 4x4 convolutions down to 4x4 and one logit; leaky ReLU 0.2, batch norm except at the input.
+    """Strided 4x4 convolutions down to the smallest maps and one logit; leaky ReLU 0.2, batch norm except at the input.
 
     Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 256.
+        data: Shape of an image: 1 to 4 channels, a size that `map_sizes` takes, up to 256 pixels.
         width: Channels of the first hidden map (half the resolution), doubled at each smaller size.
         max_width: Maximum number of channels.
         normalization: ``batch`` as in the paper; ``layer`` or ``none`` for gradient penalties; ``spectral`` norm of the
@@ -138,7 +139,8 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         minibatch: MinibatchStatistics = "none",
     ) -> None:
         sizes = _channels(data, width, max_width)
-        super().__init__(data, conditioning, sizes[-1] * 4 * 4, minibatch)
+        height, wide = self.smallest = map_sizes(data)[0]
+        super().__init__(data, conditioning, sizes[-1] * height * wide, minibatch)
         channels = data.shape[0] + self.label_dim
         layers: list[nn.Module] = [nn.Conv2d(channels, sizes[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         bias = normalization in ("none", "spectral")
@@ -147,9 +149,10 @@ class DCGANDiscriminator(ConditionalDiscriminator):
             layers += _normalize(normalization, channels_out)
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
-        self.minibatch = make_minibatch_statistics(minibatch, sizes[-1] * 4 * 4)
+        self.minibatch = make_minibatch_statistics(minibatch, sizes[-1] * height * wide)
         if not self.joint:
-            self.judge = nn.Conv2d(sizes[-1] + (self.minibatch.num_statistics if self.minibatch else 0), 1, 4)
+            num_statistics = self.minibatch.num_statistics if self.minibatch else 0
+            self.judge = nn.Conv2d(sizes[-1] + num_statistics, 1, self.smallest)
         _initialize(self)
         if normalization == "spectral":
             for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:
@@ -160,10 +163,10 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         return maps.flatten(1)
 
     def logits(self, features: Tensor) -> Tensor:
-        maps = features.view(len(features), -1, 4, 4)
+        maps = features.view(len(features), -1, *self.smallest)
         if self.minibatch is not None:
             statistics = self.minibatch(features)[:, :, None, None]
-            maps = torch.cat([maps, statistics.expand(-1, -1, 4, 4)], dim=1)
+            maps = torch.cat([maps, statistics.expand(-1, -1, *self.smallest)], dim=1)
         logits: Tensor = self.judge(maps)
         return logits.flatten()
 

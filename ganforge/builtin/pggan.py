@@ -1,7 +1,10 @@
-"""Progressive GAN (Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196): 8 to 1024 pixels, grown from 4."""
+"""Progressive GAN (Karras, Aila, Laine and Lehtinen 2018, arXiv:1710.10196): images of up to 1024 pixels, grown
+from their smallest maps.
+"""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Literal
 
@@ -21,6 +24,7 @@ from ganforge import (
     hookimpl,
     join_labels,
     label_dim,
+    map_sizes,
 )
 from ganforge.builtin.channels import channels_by_size
 from ganforge.builtin.stylegan_layers import RELU_GAIN, PyramidDiscriminator, make_growth, make_small_pixels
@@ -41,12 +45,12 @@ def _halve(channels_in: int, channels_out: int) -> list[nn.Module]:
 
 
 class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
-    """Normalized latents, a dense layer to 4 x 4, and two convolutions at each size with pixelwise normalization.
+    """Normalized latents, a dense layer to maps, and two convolutions at each size with pixelwise normalization.
 
     A tanh limits the range; the paper ends in a linear layer.
 
     Args:
-        data: Shape of an image: 1 to 4 channels, square, a power of two from 8 to 1024.
+        data: Shape of an image: 1 to 4 channels, a size that `map_sizes` takes, up to 1024 pixels.
         z_dim: Length of a latent vector; the paper has 512.
         width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
         max_width: Maximum number of channels.
@@ -71,9 +75,10 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
             raise ValueError(f"z_dim={z_dim} must be at least 1")
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         self.z_dim = z_dim
+        self.smallest = map_sizes(data)[0]
         self.label_dim = label_dim(data, conditioning)
         self.normalize = PixelNorm()
-        self.dense = EqualizedLinear(z_dim + self.label_dim, channels[0] * 4 * 4, gain=RELU_GAIN)
+        self.dense = EqualizedLinear(z_dim + self.label_dim, channels[0] * math.prod(self.smallest), gain=RELU_GAIN)
         blocks = [nn.Sequential(nn.LeakyReLU(0.2), PixelNorm(), *_convolve(channels[0], channels[0]))]
         for channels_in, channels_out in pairwise(channels):
             up = _convolve(channels_in, channels_out, "up")
@@ -85,7 +90,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         x: Tensor = self.dense(join_labels(self.normalize(z), labels, self.label_dim))
-        x = x.view(z.shape[0], -1, 4, 4)
+        x = x.view(z.shape[0], -1, self.smallest[0], self.smallest[1])
         maps: list[Tensor] = []
         for level, block in enumerate(self.blocks):
             if level < self.growth.num_sizes:
@@ -98,7 +103,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
 
 
 class PGGANDiscriminator(PyramidDiscriminator):
-    """Mirrored generator: two convolutions at each size, then averages of 2 x 2 pixels, down to 4 x 4 and a logit."""
+    """Mirrored generator: two convolutions at each size, then averages of 2 x 2 pixels, and a logit."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""StyleGAN (Karras, Laine and Aila 2019, arXiv:1812.04948) for any power of two from 8 to 1024 pixels."""
+"""StyleGAN (Karras, Laine and Aila 2019, arXiv:1812.04948) for images of up to 1024 pixels."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ganforge import (
     Recipe,
     hookimpl,
     layer_noise,
+    map_sizes,
 )
 from ganforge.builtin.channels import channels_by_size
 from ganforge.builtin.style_mixing import MixingGenerator
@@ -35,7 +36,7 @@ PIXEL_GAIN = 0.25
 
 
 class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
-    """Learned 4x4 constant, two styled convolutions at each size, and a convolution to pixels.
+    """Learned constant of the smallest size, two styled convolutions at each size, and a convolution to pixels.
 
     A tanh limits the range; the paper ends in a linear layer.
     """
@@ -58,12 +59,12 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
     ) -> None:
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
+        sizes = map_sizes(data)
         # Varies over its pixels, since AdaIN removes constants.
-        self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        layers = [StyledLayer(nn.Identity(), channels[0], 4, w_dim), self._convolve(channels[0], 4)]
-        for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
+        self.constant = nn.Parameter(torch.randn(1, channels[0], *sizes[0]))
+        layers = [StyledLayer(nn.Identity(), channels[0], sizes[0], w_dim), self._convolve(channels[0], sizes[0])]
+        for size, (channels_in, channels_out) in zip(sizes[1:], pairwise(channels), strict=True):
             up = EqualizedConv2d(channels_in, channels_out, 3, gain=RELU_GAIN, resample="up")
-            size = 8 * 2**level
             # The blur commutes with the convolution, and has fewer channels after it.
             layers.append(StyledLayer(nn.Sequential(up, Blur()), channels_out, size, w_dim))
             layers.append(self._convolve(channels_out, size))
@@ -72,7 +73,7 @@ class StyleGANGenerator(MixingGenerator, ProgressiveGenerator):
         self.growth = make_growth(data, growing, start_resolution, stage_images, fade_images)
         self.small_pixels = make_small_pixels(data, channels, self.growth, PIXEL_GAIN)
 
-    def _convolve(self, channels: int, size: int) -> StyledLayer:
+    def _convolve(self, channels: int, size: tuple[int, int]) -> StyledLayer:
         return StyledLayer(EqualizedConv2d(channels, channels, 3, gain=RELU_GAIN), channels, size, self.w_dim)
 
     def used_styles(self) -> int:

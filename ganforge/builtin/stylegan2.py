@@ -1,4 +1,6 @@
-"""StyleGAN2 (Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, arXiv:1912.04958): 8 to 1024 pixels."""
+"""StyleGAN2 (Karras, Laine, Aittala, Hellsten, Lehtinen and Aila 2020, arXiv:1912.04958) for images of up to
+1024 pixels.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +24,7 @@ from ganforge import (
     Recipe,
     hookimpl,
     layer_noise,
+    map_sizes,
 )
 from ganforge.builtin.channels import channels_by_size
 from ganforge.builtin.style_mixing import MixingGenerator
@@ -32,7 +35,14 @@ class _StyledConvolution(nn.Module):
     """Modulated convolution, noise, bias, and leaky ReLU 0.2; the next layer multiplies by its gain of sqrt(2)."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, size: int, w_dim: int, *, gain: float = RELU_GAIN, up: bool = False
+        self,
+        channels_in: int,
+        channels_out: int,
+        size: tuple[int, int],
+        w_dim: int,
+        *,
+        gain: float = RELU_GAIN,
+        up: bool = False,
     ) -> None:
         super().__init__()
         resample: Literal["none", "up"] = "up" if up else "none"
@@ -47,7 +57,7 @@ class _StyledConvolution(nn.Module):
 
 
 class StyleGAN2Generator(MixingGenerator):
-    """Modulated convolutions from a learned 4x4 constant, one at 4 x 4 and two at each further size; skip connections.
+    """Modulated convolutions from a learned constant, one at its size and two at each further size; skip connections.
 
     Each size adds its pixels to those of smaller ones. Each convolution has a style; the last style is for the pixels
     of the full size. Pixels of a smaller size use the style of the next convolution. A tanh limits the range; the paper
@@ -68,10 +78,10 @@ class StyleGAN2Generator(MixingGenerator):
     ) -> None:
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         super().__init__(data, 2 * len(channels), z_dim, w_dim, mapping_layers, mixing, conditioning)
-        self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        layers = [_StyledConvolution(channels[0], channels[0], 4, w_dim, gain=1.0)]
-        for level, (channels_in, channels_out) in enumerate(pairwise(channels)):
-            size = 8 * 2**level
+        sizes = map_sizes(data)
+        self.constant = nn.Parameter(torch.randn(1, channels[0], *sizes[0]))
+        layers = [_StyledConvolution(channels[0], channels[0], sizes[0], w_dim, gain=1.0)]
+        for size, (channels_in, channels_out) in zip(sizes[1:], pairwise(channels), strict=True):
             layers.append(_StyledConvolution(channels_in, channels_out, size, w_dim, up=True))
             layers.append(_StyledConvolution(channels_out, channels_out, size, w_dim))
         self.layers = nn.ModuleList(layers)
@@ -92,9 +102,11 @@ class StyleGAN2Generator(MixingGenerator):
             x = layer(x, styles[index], layer_noise(noise, index, len(self.layers)))
             if index % 2 == 0:
                 maps.append(x)
-        images = self.color.expand(w.shape[0], -1, 2, 2)
+        images = self.color
         for level, to_pixels in enumerate(self.to_pixels):
-            images = self.upsample(images) + to_pixels(maps[level], styles[2 * level + 1])
+            if level > 0:
+                images = self.upsample(images)
+            images = images + to_pixels(maps[level], styles[2 * level + 1])
         return images.tanh()
 
 
@@ -118,7 +130,7 @@ class _ResidualHalving(nn.Module):
 
 
 class StyleGAN2Discriminator(PyramidDiscriminator):
-    """Residual blocks that halve maps down to 4 x 4, and three layers to the logit."""
+    """Residual blocks that halve maps down to the smallest, and three layers to the logit."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from ganforge import (
     ProgressiveNetwork,
     Recomputable,
     make_minibatch_statistics,
+    map_sizes,
 )
 
 RELU_GAIN = 2**0.5
@@ -33,18 +35,18 @@ def make_growth(
     data: DataSpec, growing: bool = False, start_resolution: int = 4, stage_images: int = 1, fade_images: int = 0
 ) -> Growth:
     """Return the `Growth` for a network's options."""
-    full = data.shape[-1]
+    full = 2 << len(map_sizes(data))
     start = start_resolution if growing else full
     return Growth(full, start_resolution=start, stage_images=stage_images, fade_images=fade_images)
 
 
 class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recomputable):
-    """Blocks that halve maps down to 4 x 4, minibatch statistics, and three layers to the logit; may grow.
+    """Blocks that halve maps down to the smallest, minibatch statistics, and three layers to the logit; may grow.
 
     Args:
-        data: Shape and classes of the images: 1 to 4 channels, square, a power of two from 8 to 1024.
+        data: Shape and classes of the images: 1 to 4 channels, a size that `map_sizes` takes.
         block: Creates the layers that halve maps, from numbers of input and output channels.
-        channels: Channels of the maps from the image's size down to 4 x 4.
+        channels: Channels of the maps from the image's size down to the smallest.
         growth: Stages.
         width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
         max_width: Maximum number of channels.
@@ -63,8 +65,9 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         conditioning: str,
         minibatch: str,
     ) -> None:
-        last = channels[-1]
-        super().__init__(data, conditioning, last * 4 * 4, minibatch)
+        last, self.smallest = channels[-1], map_sizes(data)[0]
+        num_features = last * math.prod(self.smallest)
+        super().__init__(data, conditioning, num_features, minibatch)
         layers = self._from_pixels(data, channels[0])
         starts = []  # of the blocks
         for channels_in, channels_out in pairwise(channels):
@@ -73,14 +76,14 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         self.layers = nn.Sequential(*layers)
         # Slices of `layers`, not submodules: from pixels, then each block.
         self.parts = [self.layers[first:last] for first, last in pairwise([0, *starts, len(layers)])]
-        self.minibatch = make_minibatch_statistics(minibatch, last * 4 * 4)
+        self.minibatch = make_minibatch_statistics(minibatch, num_features)
         if not self.joint:
             num_statistics = self.minibatch.num_statistics if self.minibatch else 0
             self.judge = nn.Sequential(
                 EqualizedConv2d(last + num_statistics, last, 3, gain=RELU_GAIN),
                 nn.LeakyReLU(0.2, inplace=True),
                 nn.Flatten(),
-                EqualizedLinear(last * 4 * 4, last, gain=RELU_GAIN),
+                EqualizedLinear(num_features, last, gain=RELU_GAIN),
                 nn.LeakyReLU(0.2, inplace=True),
                 EqualizedLinear(last, 1),
             )
@@ -102,24 +105,24 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         return list(self.parts)
 
     def logits(self, features: Tensor) -> Tensor:
-        maps = features.view(len(features), -1, 4, 4)
+        maps = features.view(len(features), -1, *self.smallest)
         if self.minibatch is not None:
             statistics = self.minibatch(features)[:, :, None, None]
-            maps = torch.cat([maps, statistics.expand(-1, -1, 4, 4)], dim=1)
+            maps = torch.cat([maps, statistics.expand(-1, -1, *self.smallest)], dim=1)
         logits: Tensor = self.judge(maps)
         return logits.squeeze(1)
 
 
 def make_small_pixels(data: DataSpec, channels: list[int], growth: Growth, gain: float = 1.0) -> nn.ModuleList:
-    """Return a generator's layers to pixels for all stages but the full size; `channels` are those from 4 x 4 up."""
+    """Return a generator's layers to pixels for all stages but the full size; `channels` start at the smallest maps."""
     first = growth.start_resolution.bit_length() - 3
     return nn.ModuleList(EqualizedConv2d(each, data.shape[0], 1, gain=gain) for each in channels[first:-1])
 
 
 class StyledLayer(nn.Module):
-    """A layer `before` with `channels` output maps of an edge `size`, then noise, leaky ReLU 0.2, and AdaIN."""
+    """A layer `before` with `channels` maps of height and width `size`, then noise, leaky ReLU 0.2, and AdaIN."""
 
-    def __init__(self, before: nn.Module, channels: int, size: int, w_dim: int) -> None:
+    def __init__(self, before: nn.Module, channels: int, size: tuple[int, int], w_dim: int) -> None:
         super().__init__()
         self.before = before
         self.noise = NoiseInjection(channels, size, lr_multiplier=NOISE_SPEED)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganforge.cli.common import CommandGroup, open_registry
-from ganforge.cli.options import Json, argument, option, switch
+from ganforge.cli.options import DataResolution, Json, argument, option, switch
 from ganforge.core.console import print_result, progress_bar, say
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = CommandGroup(help="Check and pack training data.")
 @app.command()
 def check(
     source: Annotated[str, argument("SOURCE", "Path, or name of a data set.")],
+    resolution: DataResolution = None,
     skip_bad: SkipBad = False,
     settings: Settings = None,
     as_json: Json = False,
@@ -39,7 +40,9 @@ def check(
 
     options = _parse_options(settings or [])
     with progress_bar(f"reading {source}") as progress:
-        report = check_data(source, progress, skip_bad, options=options, registry=open_registry())
+        report = check_data(
+            source, progress, skip_bad, resolution=resolution, options=options, registry=open_registry()
+        )
     advice = advise(report, skip_bad) if report.usable else None
     if as_json:
         found = {"usable": report.usable, **asdict(report), "advice": asdict(advice) if advice else None}
@@ -57,10 +60,7 @@ def check(
 def pack(
     source: Annotated[str, argument("SOURCE", "Path, or name of a data set.")],
     out: Annotated[Path, argument("OUT", "Folder that does not exist yet.")],
-    resolution: Annotated[
-        int | None,
-        option("--resolution", "Edge length in pixels. Default: the size that all images share, else 64.", "PIXELS"),
-    ] = None,
+    resolution: DataResolution = None,
     skip_bad: SkipBad = False,
     settings: Settings = None,
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ganforge.cli.common import CommandGroup, open_registry
-from ganforge.cli.options import Device, Json, number, option
+from ganforge.cli.options import DataResolution, Device, Json, number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, progress_bar, say
 from ganforge.core.device import choose_device
@@ -26,10 +26,7 @@ def train(
     source: Annotated[
         str, option("--data", "Labeled images: folder, zip, packed folder, or data set, e.g. mnist.", "PATH|NAME")
     ],
-    resolution: Annotated[
-        int | None,
-        option("--resolution", "Edge length in pixels. Default: the size that all images share, else 64.", "PIXELS"),
-    ] = None,
+    resolution: DataResolution = None,
     epochs: Annotated[int | None, number("--epochs", "Epochs. Default: 3.", least=1)] = None,
     seed: Annotated[int | None, number("--seed", "Seed of initial weights and order. Default: 0.", least=0)] = None,
     to: Annotated[

@@ -136,7 +136,17 @@ Source = Annotated[
     str | None,
     option("--data", "Folder, zip, .npy, or data set, e.g. avatars or mnist.", "PATH|NAME", DATA, complete_data),
 ]
-Resolution = Annotated[str | None, option("--resolution", "Edge length of the images in pixels.", "PIXELS", DATA)]
+Resolution = Annotated[
+    str | None, option("--resolution", "Edge length of the images in pixels, or WIDTHxHEIGHT.", "SIZE", DATA)
+]
+DataResolution = Annotated[
+    str | None,
+    option(
+        "--resolution",
+        "Edge length in pixels, or WIDTHxHEIGHT. Default: the size that all images share, else 64.",
+        "SIZE",
+    ),
+]
 Batch = Annotated[
     str | None, option("--batch", "Batch size in images. Default: the recipe's, e.g. dcgan 128 on CUDA.", "N", DATA)
 ]

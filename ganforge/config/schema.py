@@ -22,6 +22,7 @@ from typing import Any, Literal
 from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.networks import NetworkConfig, read_network
 from ganforge.config.optimizers import OptimizerConfig, optimizer_tree, resolve_optimizers
+from ganforge.config.resolution import Resolution, read_resolution
 from ganforge.config.sources import merge
 from ganforge.contract.errors import GanforgeError, OptionError
 from ganforge.contract.schedules import Schedule
@@ -32,9 +33,6 @@ from ganforge.plugins.registry import Registry
 
 CPU_MINUTES = 5.0
 """Default budget on a CPU, in minutes."""
-
-MOST_PIXELS = 16_384
-"""Maximum edge of an image in pixels; such an image takes 3 GB in float32."""
 
 GPU_IMAGES = 5_000_000
 """Default budget on a GPU, in images."""
@@ -130,13 +128,13 @@ class DataConfig:
 
     Attributes:
         source: Path, or name of a data set.
-        resolution: Pixels along an edge; None for the data's own.
+        resolution: Edge in pixels, or text such as ``256x192``; None for the data's own.
         skip_bad: Whether to skip unreadable examples, if they are few.
         options: Options of a data set.
     """
 
     source: str
-    resolution: int | None
+    resolution: Resolution | None
     skip_bad: bool
     options: Mapping[str, Any]
 
@@ -259,12 +257,12 @@ def _is_cpu(device: Any) -> bool:
 def _data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
     options = dict(settings)
     source = coerce(options.pop("source"), str, "data.source")
-    resolution = coerce(options.pop("resolution", None), int | None, "data.resolution")
+    resolution = read_resolution(options.pop("resolution", None), "data.resolution")
     skip_bad = coerce(options.pop("skip_bad", False), bool, "data.skip_bad")
     if source in registry.names("dataset"):  # options of a path are refused where the path is opened
         checked = registry.check("dataset", source, options)
         options = {name: value for name, value in checked.items() if name not in ("source", "resolution", "skip_bad")}
-    return DataConfig(source, check_range("data.resolution", resolution, 1, most=MOST_PIXELS), skip_bad, options)
+    return DataConfig(source, resolution, skip_bad, options)
 
 
 def _adversary(registry: Registry, tree: Mapping[str, Any], kind: str, training: TrainingConfig) -> PartConfig:

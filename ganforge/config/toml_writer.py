@@ -19,7 +19,7 @@ HEAD = """\
 
 _DATA = {
     "source": "folder, zip or .npy; or name of a data set",
-    "resolution": "edge of the images in pixels; none: the data's own, if all images share a size",
+    "resolution": "edge of the images in pixels, or WIDTHxHEIGHT; none: the data's own, if all images share a size",
     "skip_bad": "skip unreadable images, at most one in ten",
 }
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from ganforge.config.resolution import write_resolution
 from ganforge.data.check import DataReport
+from ganforge.data.items import Size
+from ganforge.layers.map_sizes import nearest_size
 
 FEW = 5_000
 """Examples below which a discriminator overfits without augmentation (Karras 2020, arXiv:2006.06676, figure 1)."""
 
 VERY_FEW = 200  # examples below which a generator mostly memorizes
-SMALL = 64  # recommended maximum resolution of a first training, in pixels
+SMALL = 64  # recommended maximum of the shorter edge in a first training, in pixels
+ALIKE = 1.1  # largest ratio of two aspect ratios that cropping may make equal
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,12 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
         command += ["--arch", "mlp"]
         words.append("vectors: use mlp, since the other networks take images")
         return Advice(tuple(words), shlex.join(command))
-    edge = min(report.shape[:2])
-    small = min(SMALL, 1 << edge.bit_length() - 1)
-    if (report.shape[0], report.shape[1]) != (small, small):
-        command += ["--resolution", str(small)]
-        words.append(f"start at {small} x {small}: larger sizes take far longer")
+    height, width = small = _small_size(report)
+    if report.resolution is not None:
+        command += ["--resolution", str(report.resolution)]
+    elif small != report.shape[:2]:
+        command += ["--resolution", str(write_resolution(small))]
+        words.append(f"start at {width} x {height}: larger sizes take far longer, and networks do not take every size")
     if report.count < FEW:
         command += ["--augment", "ada"]
         words.append(f"{report.count} examples are few; --augment ada prevents overfitting of the discriminator")
@@ -50,3 +55,12 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
         extra = sum(len(group) - 1 for group in report.duplicates)
         words.append(f"{extra} examples are duplicates and are shown more often: remove them")
     return Advice(tuple(words), shlex.join(command))
+
+
+def _small_size(report: DataReport) -> Size:
+    """Return height and width for a first training: of the aspect ratio that the images share, else square."""
+    sizes = [tuple(map(int, size.split(" x "))) for size in report.sizes]
+    ratios = [width / height for width, height in sizes]
+    width, height = sizes[0] if max(ratios) <= ALIKE * min(ratios) else (min(report.shape[:2]),) * 2
+    scale = min(1, SMALL / min(width, height))
+    return nearest_size(round(height * scale), round(width * scale))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganforge.config.resolution import Resolution
 from ganforge.contract.errors import DataError
 from ganforge.data.decode import normalize, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
@@ -29,6 +30,7 @@ class DataReport:
     """Result of `check_data`.
 
     Attributes:
+        resolution: Requested resolution; None for the data's own.
         kind: ``folder``, ``zip``, ``array``, ``packed folder`` or ``data set``.
         count: Number of examples, readable or not.
         sizes: Number of examples by size, e.g. ``{"640 x 480": 12}``, width first; most frequent first.
@@ -42,6 +44,7 @@ class DataReport:
     """
 
     path: str
+    resolution: Resolution | None
     options: Mapping[str, Any]
     kind: str
     count: int
@@ -78,11 +81,12 @@ def check_data(
     progress: ProgressCallback | None = None,
     skip_bad: bool = False,
     *,
+    resolution: Resolution | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
 ) -> DataReport:
     """Read all examples of a source as in `open_data`, and describe their use in training."""
-    found = find_source(str(source), None, options or {}, registry, skip_bad)
+    found = find_source(str(source), resolution, options or {}, registry, skip_bad)
     title = found.title
     reader = Reader(found.dataset, title)
     reader.bad = BadExamples(title, reader.length, most=reader.length)  # report all of them
@@ -99,7 +103,7 @@ def check_data(
     shape: Shape = ()
     training, problem, hint = "", "", ""
     try:
-        shape, training = _plan_training(reader, summaries, names, skip_bad)
+        shape, training = _plan_training(reader, summaries, names, skip_bad, found.resolution)
     except DataError as error:
         problem, hint = error.message, error.hint
     training = "; ".join(filter(None, (training, found.note)))
@@ -108,6 +112,7 @@ def check_data(
         same[summary.digest].append(summary.name)
     return DataReport(
         path=printable(str(source)),
+        resolution=found.resolution,
         options=dict(options or {}),
         kind=_kind(found.dataset),
         count=reader.length,
@@ -167,7 +172,11 @@ def _classes(reader: Reader, summaries: Sequence[_Summary]) -> tuple[Sequence[in
 
 
 def _plan_training(
-    reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...], skip_bad: bool
+    reader: Reader,
+    summaries: Sequence[_Summary],
+    class_names: tuple[str, ...],
+    skip_bad: bool,
+    resolution: Resolution | None,
 ) -> tuple[Shape, str]:
     """Return the shape and description of training examples; raise `DataError` if training would fail."""
     title, bad = reader.name, reader.bad.reasons()
@@ -175,7 +184,7 @@ def _plan_training(
         name, reason = next(iter(bad.items()))
         raise DataError(
             f"{title}: {len(bad)} of {reader.length} cannot be read, e.g. {short(name)}: {reason}",
-            f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, class_names)}",
+            f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, class_names, resolution)}",
         )
     if len(bad) > max_skipped(reader.length):
         raise too_many(title, str(len(bad)), reader.length, bad)
@@ -183,25 +192,29 @@ def _plan_training(
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
         raise DataError(f"{title}: the examples do not match the fingerprint", "pack the data again")
     shapes = {summary.shape for summary in summaries}
-    plan = PackingPlan.of(shapes, None, title)
+    plan = PackingPlan.of(shapes, resolution, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
     unlabeled = ", in pairs" if summaries[0].paired else ", no classes"
     classes = f", {len(class_names)} classes" if class_names else unlabeled
     if not plan.is_image:
         return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)
-    steps = "crop to the central square, " * (done["crop"] != "none") + "resize, " * (done["resize"] != "none")
     height, width, channels = plan.shape
+    common = math.gcd(height, width)
+    area = "square" if height == width else f"{width // common}:{height // common}"
+    steps = f"crop to the central {area}, " * (done["crop"] != "none") + "resize, " * (done["resize"] != "none")
     colors = {1: "gray", 3: "RGB", 4: "RGBA"}[channels]
     return plan.shape, f"{left_out}{steps or 'unchanged, '}{width} x {height} ({plan.chosen}), {colors}{classes}"
 
 
-def _describe_skipping(reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...]) -> str:
+def _describe_skipping(
+    reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...], resolution: Resolution | None
+) -> str:
     """Describe training with ``--skip-bad``."""
     if len(reader.bad) > max_skipped(reader.length):
         return f"too many for --skip-bad, which skips at most one in {ONE_IN}"
     try:
-        return f"--skip-bad would {_plan_training(reader, summaries, class_names, True)[1]}"
+        return f"--skip-bad would {_plan_training(reader, summaries, class_names, True, resolution)[1]}"
     except DataError as error:
         return f"--skip-bad would fail: {error.message}"
 

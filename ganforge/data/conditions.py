@@ -77,7 +77,7 @@ def draw_classes(labels: Tensor, count: int, seed: int) -> Tensor:
 
 
 class SourceFiles:
-    """Picture files as source images ``(C, H, H)`` for a generator, cropped, resized and read on access.
+    """Picture files as source images ``(C, H, W)`` for a generator, cropped, resized and read on access.
 
     Raises:
         DataError: No pictures found.
@@ -85,9 +85,9 @@ class SourceFiles:
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        if len(shape) != 3 or shape[0] not in _MODES or shape[1] != shape[2]:
+        if len(shape) != 3 or shape[0] not in _MODES:
             raise OptionError(
-                f"this generator takes source images {list(shape)}; files give square images with 1 or 3 channels",
+                f"this generator takes source images {list(shape)}; files give images with 1 or 3 channels",
                 "use Python: ganforge.generate(generator, count, labels=images)",
             )
         found = _OnePicture(path) if path.is_file() and path.suffix.lower() != ".zip" else open_source(path)

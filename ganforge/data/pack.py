@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ganforge.config.resolution import Resolution, read_resolution, size_of
 from ganforge.config.schema import DataConfig
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
-from ganforge.data.items import Size
 from ganforge.data.packer import ProgressCallback, pack
-from ganforge.data.plan import size_of
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import FORMAT, PackedData
 from ganforge.data.text import printable, short
@@ -39,7 +38,7 @@ LAG_POLL = 0.1
 def open_data(
     source: str,
     *,
-    resolution: int | Size | None = None,
+    resolution: Resolution | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     cache: Path | None = None,
@@ -54,8 +53,9 @@ def open_data(
     Args:
         source: Folder or zip of images, ``.npy`` file, packed folder, or name of a registered data set. A data set
             takes precedence; ``./name`` is always a path.
-        resolution: Edge length in pixels, or (height, width). Passed to a data set that has an option ``resolution``;
-            else images are center-cropped and resized. None for the common size of all images, else 64.
+        resolution: Edge length in pixels, or a text such as ``256x192``, width first. Images are center-cropped to the
+            aspect ratio and resized. A data set with an option ``resolution`` gets the longer edge. None for the common
+            size of all images, else 64.
         options: Options of a registered data set.
         registry: Registered data sets; None for paths only.
         cache: Cache directory; None for the default.
@@ -68,7 +68,7 @@ def open_data(
         PluginError: A data set fails or violates the contract.
     """
     found = find_source(source, resolution, options or {}, registry, skip_bad)
-    ready = _packed_at(found.dataset, resolution)
+    ready = _packed_at(found.dataset, found.resolution)
     if ready is not None:
         return replace(ready, note=found.note)
     key = found.cache_key()
@@ -111,7 +111,7 @@ def pack_data(
     source: str,
     folder: Path,
     *,
-    resolution: int | None = None,
+    resolution: Resolution | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     progress: ProgressCallback | None = None,
@@ -119,7 +119,7 @@ def pack_data(
 ) -> PackedData:
     """Pack data into a new or empty folder; arguments and errors as in `open_data`."""
     found = find_source(source, resolution, options or {}, registry, skip_bad)
-    ready = _packed_at(found.dataset, resolution)
+    ready = _packed_at(found.dataset, found.resolution)
     try:
         if ready is None:
             return found.pack(folder, progress)
@@ -138,7 +138,7 @@ class Source:
     dataset: Any
     name: str
     title: str
-    resolution: int | Size | None
+    resolution: Resolution | None
     origin: Mapping[str, Any]
     skip_bad: bool
     note: str = ""
@@ -185,11 +185,10 @@ class Source:
 
 
 def find_source(
-    source: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
+    source: str, resolution: Resolution | None, options: Mapping[str, Any], registry: Registry | None, skip_bad: bool
 ) -> Source:
     """Find a path or a registered data set; arguments and errors as in `open_data`."""
-    if resolution is not None and min(size_of(resolution)) < 1:
-        raise OptionError(f"invalid resolution {resolution}", "give an edge length in pixels, e.g. 64")
+    resolution = read_resolution(resolution, "resolution")
     if not source:
         raise OptionError("the name of the data is empty", "give a path, or the name of a data set")
     names = registry.names("dataset") if registry else []
@@ -225,19 +224,20 @@ def _load_cached(folder: Path) -> PackedData:
 
 
 def _find_registered(
-    name: str, resolution: int | Size | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
+    name: str, resolution: Resolution | None, options: Mapping[str, Any], registry: Registry, skip_bad: bool, note: str
 ) -> Source:
-    if isinstance(resolution, int) and "resolution" in registry.options("dataset", name):
-        if options.get("resolution", resolution) != resolution:
+    if resolution is not None and "resolution" in registry.options("dataset", name):
+        edge = max(size_of(resolution))
+        if options.get("resolution", edge) != edge:
             raise OptionError(f"dataset '{name}' has two resolutions", "set it once")
-        options = {**options, "resolution": resolution}
+        options = {**options, "resolution": edge}
     options = registry.check("dataset", name, options)
     dataset = registry.build("dataset", name, options)
     origin = {"source": name, "options": dict(options)}
     return Source(dataset, name, f"dataset '{name}'", resolution, origin, skip_bad, note)
 
 
-def _packed_at(dataset: Any, resolution: int | Size | None) -> PackedData | None:
+def _packed_at(dataset: Any, resolution: Resolution | None) -> PackedData | None:
     """Return data that are already packed and need no resizing, else None."""
     if isinstance(dataset, PackedFolder):
         data, spec = dataset.data, dataset.data.spec

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganforge.config.resolution import Resolution
 from ganforge.contract.errors import DataError, PluginError
 from ganforge.core.memory import machine_memory
 from ganforge.data.decode import strict_decoding
-from ganforge.data.items import Reader, Shape, Size
+from ganforge.data.items import Reader, Shape
 from ganforge.data.plan import PackingPlan
 from ganforge.data.store import SOURCES, PackedData, fingerprint, write_manifest
 from ganforge.data.threads import map_chunks
@@ -31,7 +32,7 @@ def pack(
     name: str,
     *,
     title: str,
-    resolution: int | Size | None = None,
+    resolution: Resolution | None = None,
     origin: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: ProgressCallback | None = None,
@@ -106,7 +107,7 @@ def _fill(
     reader: Reader,
     plans: Sequence[PackingPlan],
     expected: Sequence[set[Shape]],
-    resolution: int | Size | None,
+    resolution: Resolution | None,
     writers: Sequence[ArrayWriter],
     progress: ProgressCallback | None,
 ) -> tuple[list[set[Shape]], list[int | None] | None]:

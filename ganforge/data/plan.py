@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ganforge.config.resolution import Resolution, size_of
 from ganforge.contract.errors import DataError
 from ganforge.data.decode import FILTER, crop_size
 from ganforge.data.items import Example, Shape, Size
 
 DEFAULT_RESOLUTION = 64  # default edge length in pixels for images of different sizes
-
-
-def size_of(resolution: int | Size) -> Size:
-    """Return the height and width of a resolution."""
-    return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class PackingPlan:
     chosen: str
 
     @classmethod
-    def of(cls, shapes: Collection[Shape], resolution: int | Size | None, name: str) -> PackingPlan:
+    def of(cls, shapes: Collection[Shape], resolution: Resolution | None, name: str) -> PackingPlan:
         """Choose a format for the given original shapes; raise `DataError` if they are incompatible."""
         if {len(shape) for shape in shapes} == {1}:
             if len(shapes) > 1:

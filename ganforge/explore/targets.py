@@ -14,7 +14,7 @@ from ganforge.data.decode import fit, normalize, open_image, strict_decoding
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Read an image file, center-crop and resize it to ``(C, H, W)``; if H != W, the file must have this size.
+    """Read an image file, center-crop it to the aspect ratio of ``(C, H, W)`` and resize it.
 
     Returns:
         uint8 ``[C, H, W]``.
@@ -26,8 +26,6 @@ def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if image.size != (width, height):
-        if height != width:
-            raise DataError(f"{path}: is {image.width}x{image.height}, but must be {width}x{height}", "crop it")
         image = fit(image, (height, width))
     if channels not in (1, 3):
         raise DataError(f"{path}: this generator makes images of {channels} channels", "use --index 0 of the data")

@@ -16,20 +16,24 @@ from ganforge.layers.resample import repeat_pixels
 class Growth(nn.Module):
     """Stage of a growing network: resolution and fade-in weight. Scriptable.
 
+    Resolutions are those of squares, whose smallest maps have 4 x 4 pixels. In networks for rectangles, 4 is the
+    smallest size of maps, see `map_sizes`, 8 the next, and so on.
+
     The first resolution is trained for `stage_images`. Each further one, twice as large, fades in over `fade_images`
     and is then trained for `stage_images`. A buffer holds the images, so that weights restore their stage; computations
     use plain numbers, to avoid synchronizing the device.
 
     Args:
-        full_resolution: Pixels along an edge of an image, a power of two.
-        start_resolution: Pixels of the first stage: a power of two of at least 4, or `full_resolution` for no growing.
+        full_resolution: Resolution of the images, a power of two.
+        start_resolution: Resolution of the first stage: a power of two of at least 4, or `full_resolution` for no
+            growing.
         stage_images: Real images for each resolution.
         fade_images: Real images of each fade-in.
 
     Attributes:
         resolution: Newest resolution.
         alpha: Fade-in weight of the newest resolution, in [0, 1].
-        num_sizes: Number of map sizes from 4 x 4 up to it.
+        num_sizes: Number of map sizes from the smallest up to it.
     """
 
     def __init__(self, full_resolution: int, *, start_resolution: int, stage_images: int, fade_images: int) -> None:
@@ -83,7 +87,7 @@ class Growth(nn.Module):
         """Upsample images of the stage to full size by repeating pixels."""
         if self.resolution == self.full_resolution:
             return images
-        return repeat_pixels(images, self.full_resolution // images.shape[2])
+        return repeat_pixels(images, self.full_resolution // self.resolution)
 
     def reduce(self, images: Tensor) -> Tensor:
         """Average images of full size down to the stage's size."""
@@ -129,7 +133,7 @@ class ProgressiveNetwork(Growing):
 
     Args:
         growing: Whether to grow; set it for both players.
-        start_resolution: Pixels along an edge of the first stage, if growing.
+        start_resolution: First resolution, if growing: 4 for the smallest maps, 8 for the next, and so on.
         stage_images: Real images for each resolution, if growing; the paper has 800k.
         fade_images: Real images of each fade-in, if growing; the paper has 800k.
     """
@@ -162,7 +166,7 @@ class ProgressiveGenerator(ProgressiveNetwork):
         """Convert maps to images ``[N, C, H, W]`` of full size. Scriptable.
 
         Args:
-            maps: Maps of each size so far, ``[N, channels, size, size]``, the newest last.
+            maps: Maps of each size so far, ``[N, channels, H, W]``, the newest last.
         """
         growth = self.growth
         images = self.pixels_of(maps[-1], growth.resolution)
@@ -171,7 +175,7 @@ class ProgressiveGenerator(ProgressiveNetwork):
         return growth.enlarge(images)
 
     def pixels_of(self, x: Tensor, resolution: int) -> Tensor:
-        """Convert maps ``[N, channels, resolution, resolution]`` to pixels. Scriptable."""
+        """Convert maps ``[N, channels, H, W]`` of a resolution to pixels. Scriptable."""
         if resolution == self.growth.full_resolution:
             return self.to_pixels(x)  # type: ignore[no-any-return]
         images = x

@@ -38,15 +38,16 @@ class NoiseInjection(nn.Module):
 
     Args:
         channels: Number of channels C.
-        size: Height and width of the fixed noise, a frozen parameter ``fixed``.
+        size: Height and width of the fixed noise, a frozen parameter ``fixed``; one number for both.
         lr_multiplier: Learning rate of the scales relative to the optimizer's; stored scales are divided by it.
     """
 
-    def __init__(self, channels: int, size: int, *, lr_multiplier: float = 1.0) -> None:
+    def __init__(self, channels: int, size: int | tuple[int, int], *, lr_multiplier: float = 1.0) -> None:
         super().__init__()
         self.lr_multiplier = lr_multiplier
         self.strength = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.fixed = nn.Parameter(torch.randn(1, 1, size, size), requires_grad=False)
+        height, width = (size, size) if isinstance(size, int) else size
+        self.fixed = nn.Parameter(torch.randn(1, 1, height, width), requires_grad=False)
 
     def forward(self, x: Tensor, noise: str = "random") -> Tensor:
         """Add noise to maps ``[N, C, H, W]``: ``random`` per image, ``fixed`` for all, or ``none``.

@@ -145,7 +145,7 @@ def train(
     loss: str | type[Loss] | None = None,
     generator: str | type[Generator] | None = None,
     discriminator: str | type[Discriminator] | None = None,
-    resolution: int | None = None,
+    resolution: int | str | None = None,
     reg: Sequence[str] = (),
     augment: Sequence[str] = (),
     log: Sequence[str] = (),
@@ -169,7 +169,7 @@ def train(
         loss: Name, or a class.
         generator: Name, or a class.
         discriminator: Name, or a class.
-        resolution: Edge of the images in pixels.
+        resolution: Edge of the images in pixels, or a text such as ``256x192``, width first.
         reg: Regularizers, such as ``r1:weight=5``.
         augment: Augmentations, such as ``ada``.
         log: Loggers, such as ``tensorboard``.

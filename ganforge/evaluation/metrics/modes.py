@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ganforge.config.resolution import write_resolution
 from ganforge.contract.errors import OptionError
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
@@ -138,12 +139,13 @@ def _count_classes(data: PackedData, labels: Tensor, attributes: Sequence[str]) 
 
 def _open_for_channels(run: TrainedRun, file: Path | None, reporter: Reporter) -> Classifier:
     """Return a classifier for the channels of stacked images."""
-    digits, shape = run.dataset.digits, (1, *run.data.spec.shape[1:])
+    _, height, width = run.data.spec.shape
+    digits, shape = run.dataset.digits, (1, height, width)
 
     def packed() -> PackedData:
         with reporter.progress("digits") as show:
             title = f"the digits of {run.data.name}"
-            return pack(digits, title, title="digits", resolution=shape[1], progress=show)
+            return pack(digits, title, title="digits", resolution=write_resolution((height, width)), progress=show)
 
     images = f"the channels of {run.data.name}"
     return open_classifier(

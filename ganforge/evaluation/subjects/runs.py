@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganforge.config.resolution import size_of
 from ganforge.config.schema import RunConfig, resolve
 from ganforge.contract.errors import CheckpointError
 from ganforge.contract.networks import Generator
@@ -71,8 +72,9 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
     config = resolve(registry, folder.read_config())
     source, dataset = config.data, None
     if source.source in registry.names("dataset"):
-        sized = source.resolution is not None and "resolution" in registry.options("dataset", source.source)
-        size = {"resolution": source.resolution} if sized else {}
+        size = {}
+        if source.resolution is not None and "resolution" in registry.options("dataset", source.source):
+            size = {"resolution": max(size_of(source.resolution))}
         dataset = registry.build("dataset", source.source, {**source.options, **size})
     data = open_training_data(config, registry)
     if data.fingerprint != card["data"].get("fingerprint"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ganforge.config.resolution import write_resolution
 from ganforge.config.schema import resolve
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
@@ -135,4 +136,4 @@ def _open_like(source: str, spec: DataSpec, registry: Registry) -> PackedData:
     if not spec.is_image:
         raise OptionError("--data: vectors are compared only with the data of the run", "leave it out")
     height, width = spec.shape[1:]
-    return open_data(source, resolution=height if height == width else (height, width), registry=registry)
+    return open_data(source, resolution=write_resolution((height, width)), registry=registry)

@@ -38,5 +38,5 @@ def require_pairs(data: DataSpec) -> None:
         (height, width), (source_height, source_width) = data.shape[1:], data.source_shape[1:]
         raise ValueError(
             f"images are {width}x{height} and their sources {source_width}x{source_height}, but must be equal; "
-            f"use --resolution {height}"
+            f"use --resolution {width if width == height else f'{width}x{height}'}"
         )

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from ganforge import DataSpec, Generator
+from ganforge import DataSpec, Generator, map_sizes
 from torch import Tensor, nn
 
 from ganforge_pix2pix.blocks import Normalization, initialize, normalize, require_pairs
 
-_SIZES = (16, 32, 64, 128, 256)
 _DROPPED = 3
 """Number of levels with dropout, next to the innermost one."""
 
 
 class UNet(Generator):
-    """4x4 convolutions of stride 2 down to one pixel and up again, with skip connections and a final tanh.
+    """4x4 convolutions of stride 2 down to the smallest maps and up again, with skip connections and a final tanh.
+
+    Maps are halved while both edges are even: to one pixel for squares of a power of two, to 3 x 4 for 48 x 64.
 
     Its noise is dropout during training, as in the paper. Latents are unused, and inference has no dropout, so each
     source gives one image.
 
     Args:
-        data: Images and sources of one size: square, a power of two from 16 to 256.
+        data: Images and sources of one size that `map_sizes` takes, with two doublings or more, up to 256 pixels.
         width: Channels of the largest maps; each smaller size has twice as many.
         max_width: Maximum number of channels.
         dropout: Dropout rate of the three innermost decoder levels; in [0, 1).
@@ -38,25 +41,22 @@ class UNet(Generator):
     ) -> None:
         super().__init__()
         require_pairs(data)
-        channels, height, pixels = data.shape
-        if height != pixels or pixels not in _SIZES:
-            closest = min(_SIZES, key=lambda size: abs(size - min(height, pixels)))
-            raise ValueError(
-                f"images are {pixels}x{height}, but must be square with a power of two; use --resolution {closest}"
-            )
+        map_sizes(data, doublings=2, largest=256)
         if not 1 <= width <= max_width:
             raise ValueError(f"width={width} must be from 1 to max_width={max_width}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout} must be at least 0 and below 1")
         self.z_dim = 1
-        depth = pixels.bit_length() - 1
+        channels, *edges = data.shape
+        common = math.gcd(*edges)
+        depth = (common & -common).bit_length() - 1
         widths = [min(width * 2**level, max_width) for level in range(depth)]
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()  # the innermost first
         before = data.source_shape[0]
         for level, channels_out in enumerate(widths):
             layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level else []
-            # One pixel has no statistics, and the first level keeps its scale.
+            # One pixel, the innermost level, has no statistics, and the first level keeps its scale.
             is_inner = 0 < level < depth - 1
             layers.append(nn.Conv2d(before, channels_out, 4, stride=2, padding=1, bias=not is_inner))
             if is_inner:

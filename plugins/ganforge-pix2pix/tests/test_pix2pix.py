@@ -33,6 +33,7 @@ def pairs(size=16, channels=3, source_channels=1):
         (pairs(16), {}),
         (pairs(32, 1, 3), {"normalization": "instance"}),
         (pairs(64), {"dropout": 0.0}),
+        (DataSpec((3, 24, 32), (), (1, 24, 32)), {}),
     ],
 )
 def test_the_u_net_passes_the_checks_and_is_exported(data, options):
@@ -48,6 +49,16 @@ def test_the_u_net_goes_down_to_one_pixel_and_up_again_at_every_size(size):
     network(torch.zeros(2, 1), torch.zeros(2, 1, size, size))
     assert sizes[-1] == 1
     assert len(sizes) == size.bit_length() - 1
+
+
+@pytest.mark.parametrize(("size", "smallest"), [((48, 64), (3, 4)), ((96, 64), (3, 2)), ((64, 32), (2, 1))])
+def test_rectangles_go_down_while_both_edges_are_even(size, smallest):
+    network = UNet(DataSpec((3, *size), (), (1, *size)), **SMALL)
+    source, maps = torch.zeros(2, 1, *size), torch.zeros(2, 1, *size)
+    for layer in network.down:
+        maps = layer(maps)
+    assert maps.shape[2:] == smallest
+    assert network(torch.zeros(2, 1), source).shape == (2, 3, *size)
 
 
 def test_noise_is_dropout_so_it_is_there_in_training_alone():
@@ -101,7 +112,8 @@ def test_data_that_come_alone_are_refused(network):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: UNet(pairs(48)), "use --resolution 32"),
+        (lambda: UNet(pairs(50)), "use --resolution 48"),
+        (lambda: UNet(pairs(512)), "use --resolution 256"),
         (lambda: UNet(pairs(32), width=0), "width=0"),
         (lambda: UNet(pairs(32), dropout=1.0), "dropout=1.0"),
         (lambda: PatchGAN(pairs(16), layers=3), "layers=3 must be from 1 to 2"),

@@ -14,29 +14,23 @@ from ganforge import (
     Generator,
     join_labels,
     label_dim,
+    map_sizes,
 )
 from torch import Tensor, nn
 
 from ganforge_r3gan.blocks import Block, initialize
 
 NARROWS_ABOVE = 32
-"""Size of maps in pixels, above which each doubling halves the channels."""
+"""Size of maps in square images of a power of two, above which each doubling halves the channels."""
 
 
 def widths(data: DataSpec, width: int, group_width: int, expansion: int) -> list[int]:
-    """Return the channels of maps from 4 x 4 to the image's size.
+    """Return the channels of maps from the smallest to the image's size.
 
     Raises:
-        ValueError: Images that are not square with a power of two from 8, or widths that groups do not divide.
+        ValueError: Images of an unsupported size, or widths that groups do not divide.
     """
-    if not data.is_image:
-        raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
-    _, height, pixels = data.shape
-    if height != pixels or pixels < 8 or pixels & (pixels - 1):
-        closest = 1 << max(3, min(height, pixels).bit_length() - 1)
-        words = f"images are {pixels}x{height}, but must be square with a power of two"
-        raise ValueError(f"{words}; use --resolution {closest}")
-    found = [width * NARROWS_ABOVE // max(NARROWS_ABOVE, 4 << stage) for stage in range(pixels.bit_length() - 2)]
+    found = [width * NARROWS_ABOVE // max(NARROWS_ABOVE, 4 << stage) for stage in range(len(map_sizes(data)))]
     for each in found:
         if each < 1 or group_width < 1 or expansion < 1 or each * expansion % group_width:
             raise ValueError(
@@ -61,14 +55,14 @@ def transition(before: int, after: int) -> nn.Module:
 
 
 class R3GANGenerator(Generator):
-    """Generator: a learned 4x4 basis weighted by a linear function of z, blocks per size, bilinear upsampling.
+    """Generator: a learned basis weighted by a linear function of z, blocks per size, bilinear upsampling.
 
     Unlike in the paper, a tanh ends the network and keeps images in range.
 
     Args:
-        data: Shape of an image: square, a power of two from 8.
+        data: Shape of an image, of a size that `map_sizes` takes.
         z_dim: Length of a latent vector.
-        width: Channels of maps up to 32 x 32; 768 in the paper. Each larger size has half as many.
+        width: Channels of the four smallest sizes of maps; 768 in the paper. Each larger size has half as many.
         blocks: Residual blocks at each size.
         expansion: Ratio of a block's inner channels to its outer ones.
         group_width: Channels per group of the 3x3 convolutions.
@@ -96,7 +90,7 @@ class R3GANGenerator(Generator):
         options = {"blocks": blocks, "expansion": expansion, "group_width": group_width}
         self.weigh = nn.Linear(z_dim + self.label_dim, sizes[0], bias=False)
         initialize(self.weigh)
-        self.basis = nn.Parameter(torch.randn(sizes[0], 4, 4))
+        self.basis = nn.Parameter(torch.randn(sizes[0], *map_sizes(data)[0]))
         total = blocks * len(sizes)
         layers: list[nn.Module] = [stage(sizes[0], num_blocks=total, **options)]
         for before, after in pairwise(sizes):
@@ -113,11 +107,11 @@ class R3GANGenerator(Generator):
 
 
 class R3GANDiscriminator(ConditionalDiscriminator):
-    """Discriminator: blocks per size, bilinear downsampling, a depthwise 4x4 convolution, one logit.
+    """Discriminator: blocks per size, bilinear downsampling, a depthwise convolution to one pixel, one logit.
 
     Args:
-        data: Shape of an image: square, a power of two from 8.
-        width: Channels of maps up to 32 x 32; 768 in the paper. Each larger size has half as many.
+        data: Shape of an image, of a size that `map_sizes` takes.
+        width: Channels of the four smallest sizes of maps; 768 in the paper. Each larger size has half as many.
         blocks: Residual blocks at each size.
         expansion: Ratio of a block's inner channels to its outer ones.
         group_width: Channels per group of the 3x3 convolutions.
@@ -146,7 +140,7 @@ class R3GANDiscriminator(ConditionalDiscriminator):
         for before, after in pairwise(sizes):
             layers += [BilinearDownsample(), transition(before, after), stage(after, num_blocks=total, **options)]
         self.layers = nn.Sequential(*layers)
-        self.basis = nn.Conv2d(sizes[-1], sizes[-1], 4, groups=sizes[-1], bias=False)
+        self.basis = nn.Conv2d(sizes[-1], sizes[-1], map_sizes(data)[0], groups=sizes[-1], bias=False)
         self.judge = nn.Linear(sizes[-1], 1, bias=False)
         initialize(self.basis)
         initialize(self.judge)

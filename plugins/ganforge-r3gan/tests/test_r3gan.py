@@ -21,6 +21,7 @@ LABELLED = DataSpec((3, 8, 8), ("cat", "dog", "owl"))
 
 @pytest.mark.parametrize(("shape", "options"), [
     ((3, 16, 16), {"width": 16}), ((1, 64, 64), {"width": 8, "group_width": 4, "expansion": 3, "blocks": 1}),
+    ((3, 12, 20), {"width": 16}),
 ])  # fmt: skip
 def test_the_networks_keep_the_contract(shape, options):
     check_generator(R3GANGenerator, DataSpec(shape), **options)
@@ -78,7 +79,7 @@ def test_layers_begin_as_fixup_says(blocks):
 
 
 @pytest.mark.parametrize(("shape", "options", "said"), [
-    ((3, 24, 24), {}, "must be square with a power of two; use --resolution 16"), ((2,), {}, "--arch mlp"),
+    ((3, 25, 25), {}, "use --resolution 24"), ((2,), {}, "--arch mlp"),
     ((3, 32, 32), {"width": 20}, "not a multiple of group_width=16"),
     ((3, 32, 32), {"blocks": 0}, "must be at least 1"),
 ])  # fmt: skip

@@ -1,11 +1,15 @@
-"""Generator and discriminator for powers of two from 16 pixels."""
+"""Generator and discriminator.
+
+Sizes of maps are those for square images of a power of two: 4 is the smallest size of `ganforge.map_sizes`, 8 the next.
+"""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Literal
 
-from ganforge import ConditionalDiscriminator, ConditionalSequential, DataSpec, Generator
+from ganforge import ConditionalDiscriminator, ConditionalSequential, DataSpec, Generator, map_sizes
 from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
@@ -14,25 +18,21 @@ from ganforge_sngan.attention import SelfAttention
 from ganforge_sngan.blocks import DownBlock, UpBlock, convolve
 
 NARROWS_ABOVE = 32
-"""Size of maps in pixels, above which each doubling halves the channels."""
+"""Size of maps, above which each doubling halves the channels."""
 
 
-def check(data: DataSpec, width: int) -> int:
-    """Return the edge of the images in pixels.
+def read_sizes(data: DataSpec, width: int) -> list[int]:
+    """Return the sizes of maps from 4 to the images.
 
     Raises:
-        ValueError: Images that are not square with a power of two from 16, or an invalid width.
+        ValueError: Images of an unsupported size, or an invalid width.
     """
-    if not data.is_image:
-        raise ValueError(f"needs images, but an example is a vector of {data.shape[0]}; use --arch mlp")
-    _, height, pixels = data.shape
-    if height != pixels or pixels < 16 or pixels & (pixels - 1):
-        closest = max(16, 1 << min(height, pixels).bit_length() - 1)
-        words = f"images are {pixels}x{height}, but must be square with a power of two from 16 on"
-        raise ValueError(f"{words}; use --resolution {closest}")
-    if width < 8 or width % 8 or width * NARROWS_ABOVE // max(pixels, NARROWS_ABOVE) < 8:
-        raise ValueError(f"width={width} must be a multiple of 8, and large enough for {pixels} pixels, such as 256")
-    return pixels
+    sizes = [4 << level for level in range(len(map_sizes(data, doublings=2)))]
+    if width < 8 or width % 8 or channels_at(sizes[-1], width) < 8:
+        _, height, pixels = data.shape
+        words = f"width={width} must be a multiple of 8, and large enough for images of {pixels}x{height}"
+        raise ValueError(f"{words}, such as 256")
+    return sizes
 
 
 def channels_at(size: int, width: int) -> int:
@@ -41,13 +41,13 @@ def channels_at(size: int, width: int) -> int:
 
 
 class SNGANGenerator(Generator):
-    """Generator: a linear layer to 4 x 4, upsampling residual blocks, batch norm, ReLU, a 3x3 convolution and tanh.
+    """Generator: a linear layer to maps, upsampling residual blocks, batch norm, ReLU, a 3x3 convolution and tanh.
 
     Args:
-        data: Shape of an image: square, a power of two from 16.
+        data: Shape of an image, of a size that `map_sizes` takes, with two doublings or more.
         z_dim: Length of a latent vector.
-        width: Channels of maps up to 32 x 32; each larger size has half as many.
-        attention: Size of the maps with self-attention, pixels; 0 for none.
+        width: Channels of maps up to 32; each larger size has half as many.
+        attention: Size of the maps with self-attention; 0 for none.
         spectral: Whether weights have spectral normalization, as in SAGAN.
         conditioning: Conditioning method: none, or conditional batch norm.
     """
@@ -63,42 +63,41 @@ class SNGANGenerator(Generator):
         conditioning: Literal["none", "norm"] = "none",
     ) -> None:
         super().__init__()
-        pixels = check(data, width)
+        sizes = read_sizes(data, width)
         if z_dim < 1:
             raise ValueError(f"z_dim={z_dim} must be at least 1")
         if conditioning != "none" and not data.num_classes:
             raise ValueError(f"conditioning={conditioning} needs labeled data, but these have no classes")
-        sizes = [4 << level for level in range(pixels.bit_length() - 2)]
         require_size(attention, sizes[1:])
         self.z_dim = z_dim
         classes = data.num_classes if conditioning == "norm" else 0
-        project = nn.Linear(z_dim, channels_at(4, width) * 4 * 4)
+        self.smallest = map_sizes(data)[0]
+        project = nn.Linear(z_dim, channels_at(4, width) * math.prod(self.smallest))
         self.project = spectral_norm(project) if spectral else project
-        self.channels = channels_at(4, width)
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
             layers.append(UpBlock(channels_at(before, width), channels_at(after, width), classes, spectral))
             if after == attention:
                 layers.append(SelfAttention(channels_at(after, width)))
         self.layers = ConditionalSequential(*layers)
-        self.norm = nn.BatchNorm2d(channels_at(pixels, width))
-        self.draw = convolve(channels_at(pixels, width), data.shape[0], 3, spectral=spectral)
+        self.norm = nn.BatchNorm2d(channels_at(sizes[-1], width))
+        self.draw = convolve(channels_at(sizes[-1], width), data.shape[0], 3, spectral=spectral)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        maps = self.project(z).view(len(z), self.channels, 4, 4)
+        maps = self.project(z).view(len(z), -1, self.smallest[0], self.smallest[1])
         images: Tensor = self.draw(relu(self.norm(self.layers(maps, labels)))).tanh()
         return images
 
 
 class SNGANDiscriminator(ConditionalDiscriminator):
-    """Discriminator: downsampling residual blocks to 8 x 8, two more, ReLU, the sum over pixels, and a linear layer.
+    """Discriminator: downsampling residual blocks to size 8, two more, ReLU, the sum over pixels, and a linear layer.
 
     All weights have spectral normalization (Miyato 2018).
 
     Args:
-        data: Shape of an image: square, a power of two from 16.
-        width: Channels of maps up to 32 x 32; each larger size has half as many.
-        attention: Size of the maps with self-attention, pixels; 0 for none.
+        data: Shape of an image, of a size that `map_sizes` takes, with two doublings or more.
+        width: Channels of maps up to 32; each larger size has half as many.
+        attention: Size of the maps with self-attention; 0 for none.
         conditioning: Conditioning method: none, or projection (Miyato and Koyama 2018).
     """
 
@@ -110,14 +109,13 @@ class SNGANDiscriminator(ConditionalDiscriminator):
         attention: int = 0,
         conditioning: Literal["none", "projection"] = "none",
     ) -> None:
-        pixels = check(data, width)
+        sizes = read_sizes(data, width)[:0:-1]  # down to 8
         super().__init__(data, conditioning, width)
-        sizes = [pixels >> level for level in range(pixels.bit_length() - 3)]  # down to 8
         require_size(attention, sizes[1:])
         layers: list[nn.Module] = []
         channels = data.shape[0]
         for size, halved in pairwise(sizes):
-            layers.append(DownBlock(channels, channels_at(halved, width), halves=True, first=size == pixels))
+            layers.append(DownBlock(channels, channels_at(halved, width), halves=True, first=size == sizes[0]))
             channels = channels_at(halved, width)
             if halved == attention:
                 layers.append(SelfAttention(channels))

@@ -15,7 +15,7 @@ from ganforge_sngan.attention import SelfAttention
 LABELLED = DataSpec((1, 16, 16), ("cat", "dog", "owl"))
 
 
-@pytest.mark.parametrize(("shape", "options"), [((3, 16, 16), {}), ((1, 64, 64), {"attention": 16})])
+@pytest.mark.parametrize(("shape", "options"), [((3, 16, 16), {}), ((1, 64, 64), {"attention": 16}), ((3, 12, 20), {})])
 def test_the_networks_keep_the_contract(shape, options):
     check_generator(SNGANGenerator, DataSpec(shape), width=16, z_dim=8, spectral=bool(options), **without(options, 32))
     check_discriminator(SNGANDiscriminator, DataSpec(shape), width=16, **options)
@@ -92,7 +92,7 @@ def test_attention_begins_as_nothing_and_computes_its_formula():
 
 
 @pytest.mark.parametrize(("shape", "options", "said"), [
-    ((3, 24, 24), {}, "use --resolution 16"), ((2,), {}, "--arch mlp"), ((3, 32, 32), {"width": 12}, "multiple of 8"),
+    ((3, 10, 10), {}, "use --resolution 12"), ((2,), {}, "--arch mlp"), ((3, 32, 32), {"width": 12}, "multiple of 8"),
     ((3, 32, 32), {"attention": 5}, "no maps have that size"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_said(shape, options, said):

@@ -27,6 +27,7 @@ ganforge.prepare = function (model) {
   byId("runtime").textContent = model.runtime;
   Object.assign(byId("picture"), { width, height });
   byId("picture").classList.toggle("coarse", width <= 128);
+  document.documentElement.style.setProperty("--aspect", width / height);
   addOptions("label", model.class_names.map((name, index) => [index, name]));
   show("label-field", model.class_names.length > 0);
   show("truncation-field", model.truncation);
