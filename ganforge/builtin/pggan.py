@@ -18,6 +18,7 @@ from ganforge import (
     ProgressiveGenerator,
     Recipe,
     Recomputable,
+    StandardizeLabels,
     hookimpl,
     join_labels,
     label_dim,
@@ -50,7 +51,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         z_dim: Length of a latent vector; the paper has 512.
         width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
         max_width: Maximum number of channels.
-        conditioning: Class conditioning: none, or labels joined to latents.
+        conditioning: Conditioning: none, or labels joined to latents.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         channels = channels_by_size(data, width, max_width, largest=1024)[::-1]
         self.z_dim = z_dim
         self.label_dim = label_dim(data, conditioning)
+        self.standardize = StandardizeLabels(data)
         self.normalize = PixelNorm()
         self.dense = EqualizedLinear(z_dim + self.label_dim, channels[0] * 4 * 4, gain=RELU_GAIN)
         blocks = [nn.Sequential(nn.LeakyReLU(0.2), PixelNorm(), *_convolve(channels[0], channels[0]))]
@@ -84,7 +86,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         self.small_pixels = make_small_pixels(data, channels, self.growth)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        x: Tensor = self.dense(join_labels(self.normalize(z), labels, self.label_dim))
+        x: Tensor = self.dense(join_labels(self.normalize(z), self.standardize(labels), self.label_dim))
         x = x.view(z.shape[0], -1, 4, 4)
         maps: list[Tensor] = []
         for level, block in enumerate(self.blocks):

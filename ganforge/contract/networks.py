@@ -22,7 +22,8 @@ class Generator(nn.Module, ABC):
 
         Args:
             z: Latents ``[N, z_dim]``.
-            labels: Classes ``[N]`` int64; source images ``[N, *source_shape]`` in [-1, 1] for paired data; or None.
+            labels: Classes ``[N]`` int64; vectors ``[N, K]`` float32; source images ``[N, *source_shape]`` in [-1, 1];
+                or None.
 
         Returns:
             Images ``[N, C, H, W]`` in [-1, 1], or vectors ``[N, D]``.
@@ -38,7 +39,8 @@ class Discriminator(nn.Module, ABC):
 
         Args:
             images: Examples ``[N, C, H, W]`` in [-1, 1], or vectors ``[N, D]``.
-            labels: Classes ``[N]`` int64; source images ``[N, *source_shape]`` in [-1, 1] for paired data; or None.
+            labels: Classes ``[N]`` int64; vectors ``[N, K]`` float32; source images ``[N, *source_shape]`` in [-1, 1];
+                or None.
 
         Returns:
             Logits ``[N]``; ``[N / m]`` for packs of m examples, ``[N * P]`` for P patches per example.

@@ -20,10 +20,11 @@ from ganforge.contract.errors import DataError, GanforgeError, OptionError, Plug
 from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
 from ganforge.data.items import Size
+from ganforge.data.manifest import FORMAT
 from ganforge.data.packer import ProgressCallback, pack
 from ganforge.data.plan import size_of
 from ganforge.data.sources import PackedFolder, open_source
-from ganforge.data.store import FORMAT, PackedData
+from ganforge.data.store import PackedData
 from ganforge.data.text import printable, short
 from ganforge.data.unreadable import describe_skipped, skip_error
 from ganforge.data.writing import FolderExistsError
