@@ -9,11 +9,14 @@ import torch
 from PIL import Image
 
 from ganforge import DataError, DataSpec, Number, OptionError, PluginError, generate, join_labels, load, open_run, train
+from ganforge.builtin.avatars import PALETTES, Avatars
 from ganforge.cli import main
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
 from ganforge.data.difference import describe_difference
 from ganforge.data.labels import LabelTable
+from ganforge.evaluation.metrics.condition_vectors import compare_vectors
+from ganforge.evaluation.regressor import cached_regressor
 from ganforge.layers.conditioning import StandardizeLabels, embed_labels
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import default_labels
@@ -251,9 +254,19 @@ def test_networks_take_vectors(name):
 
 
 def test_methods_of_classes_refuse_vectors():
-    for kind, name, way in (("generator", "dcgan", "norm"), ("discriminator", "mlp", "auxiliary")):
+    for kind, name, way in (("generator", "dcgan", "norm"), ("discriminator", "mlp", "joint")):
         with pytest.raises(OptionError, match=f"conditioning={way} needs classes"):
             REGISTRY.build(kind, name, {**SMALL[name], "conditioning": way}, IMAGES)
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan"])
+def test_an_auxiliary_loss_of_vectors_is_a_squared_error(name):
+    network = REGISTRY.build("discriminator", name, {**SMALL[name], "conditioning": "auxiliary"}, IMAGES).eval()
+    features = network.features(torch.rand(2, 3, 8, 8))
+    labels = torch.tensor([[1.0, 50.0], [0.0, 40.0]])
+    wanted = torch.tensor([[1.0, 1.0], [-1.0, 0.0]])
+    loss = network.label_loss(features, labels)
+    assert loss.item() == pytest.approx((network.classify(features) - wanted).square().mean().item())
 
 
 # Conditions of samples.
@@ -355,3 +368,57 @@ def test_an_exported_file_takes_vectors(run, tmp_path):
 
 def test_a_run_is_opened_by_its_card(run):
     assert open_run(run.path).sample(4).size
+
+
+# Evaluation.
+
+
+def test_avatars_give_their_attributes_as_a_vector():
+    plain, vectors = Avatars(count=64, resolution=8), Avatars(count=64, resolution=8, labels="vector")
+    assert vectors.number_names[:3] == ("smile", "hat", "glasses")
+    assert not vectors.class_names
+    known = Avatars.attributes(torch.arange(64))
+    for index, ((image, label), (same, vector)) in enumerate(zip(plain, vectors, strict=True)):
+        assert torch.equal(image, same)
+        assert label == int(vector[0] + 2 * vector[1] + 4 * vector[2])
+        assert torch.equal(vector[6:] * 255, PALETTES["hair_colour"][known["hair_colour"][index]])
+    assert plain.cache_key() != vectors.cache_key()
+    assert plain.class_names == Avatars.class_names
+
+
+def test_vectors_are_compared_by_attribute_and_number():
+    asked = torch.tensor([[1.0, 10.0], [0.0, 20.0], [1.0, 30.0], [0.0, 40.0]])
+    read = torch.tensor([[0.9, 12.0], [0.6, 20.0], [0.2, 30.0], [0.1, 42.0]])
+    found = compare_vectors(asked, read, ["smile", "age"], [0.5, 10.0], torch.tensor([True, False]))
+    assert (found.accuracy, found.all_attributes) == (0.5, 0.5)
+    assert (found.attributes[0].asked, found.attributes[0].unasked) == (0.5, 0.5)
+    assert found.numbers[0].error == pytest.approx(1.0)
+    assert found.error == pytest.approx(0.1)
+
+
+def test_a_regressor_reads_vectors_and_is_cached(tmp_path):
+    shades = np.random.default_rng(0).random((400, 2)).astype(np.float32)
+    shades[:, 1] = shades[:, 1] > 0.5
+    images = np.zeros((400, 8, 8, 1), np.uint8)
+    images[:, :, :4, 0] = (shades[:, :1, None] * 255).astype(np.uint8)
+    images[:, :, 4:, 0] = (shades[:, 1:, None] * 255).astype(np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    np.save(tmp_path / "a.labels.npy", shades)
+    data = open_data(str(tmp_path / "a.npy"), cache=tmp_path / "cache")
+    regressor, origin = cached_regressor(data, tmp_path / "kept")
+    assert "was trained" in origin
+    wanted, read = regressor.held_out()
+    assert (wanted - read).abs().mean() < 0.1
+    again, origin = cached_regressor(data, tmp_path / "kept")
+    assert "was trained" not in origin
+    assert torch.equal(again.read(data.examples[:4]), regressor.read(data.examples[:4]))
+
+
+def test_the_command_measures_the_accuracy_of_vectors(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path))
+    assert call("eval", run.path, "--conditional-accuracy", "--samples", "20", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["metric"] for row in rows} == {"conditional-accuracy", "condition-error"}
+    (accuracy,) = [row for row in rows if row["metric"] == "conditional-accuracy"]
+    assert [each["name"] for each in accuracy["details"]["attributes"]] == ["smile"]
+    assert call("eval", run.path, "--modes") == 2

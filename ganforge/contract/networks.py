@@ -4,6 +4,7 @@
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 
 class Generator(nn.Module, ABC):
@@ -63,12 +64,16 @@ class FeatureDiscriminator(Discriminator):
 
 
 class ClassifierDiscriminator(FeatureDiscriminator):
-    """A discriminator that also classifies examples, for the regularizer ``auxiliary``."""
+    """A discriminator that also predicts labels of examples, for the regularizer ``auxiliary``."""
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
-        """Return class logits ``[N, K]`` from features ``[N, F]``.
+        """Return class logits ``[N, K]``, or predicted condition vectors ``[N, K]``, from features ``[N, F]``.
 
         Raises:
             OptionError: The network has no classifier.
         """
+
+    def label_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss ``[]`` of predicted labels; by default the cross-entropy of classes ``[N]``."""
+        return cross_entropy(self.classify(features), labels)

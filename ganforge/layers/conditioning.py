@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, one_hot
+from torch.nn.functional import linear, mse_loss, one_hot
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
@@ -18,7 +18,7 @@ def label_dim(data: DataSpec, conditioning: str) -> int:
 
     Args:
         data: Specification of the data.
-        conditioning: Option of the network: ``none``, ``input``, ``projection``, or another method, which requires
+        conditioning: Option of the network: ``none``, ``input``, or another method. ``norm`` and ``joint`` require
             classes.
 
     Returns:
@@ -32,10 +32,10 @@ def label_dim(data: DataSpec, conditioning: str) -> int:
             f"conditioning={conditioning} needs labeled data, but these have no classes; "
             "sort images into one folder per class, or train without labels, as --arch dcgan and mlp do"
         )
-    if data.numbers and conditioning not in ("none", "input", "projection"):
+    if data.numbers and conditioning in ("norm", "joint"):
         raise ValueError(
             f"conditioning={conditioning} needs classes, but these data have condition vectors; "
-            "use conditioning=input, as --arch cdcgan and cgan do"
+            "use conditioning=input, as --arch cdcgan, cgan and acgan do"
         )
     return (data.num_classes or len(data.numbers)) if conditioning == "input" else 0
 
@@ -164,7 +164,8 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
     - ``none``: no parameters are added;
     - ``input``: labels joined to the examples, see `join_labels`;
     - ``projection``: logit + <embedding of the label, features> (Miyato and Koyama 2018, arXiv:1802.05637);
-    - ``auxiliary``: a classifier of the features beside the logit (Odena 2017, arXiv:1610.09585);
+    - ``auxiliary``: a classifier of the features beside the logit (Odena 2017, arXiv:1610.09585), or a linear
+      regression of condition vectors;
     - ``joint``: a classifier of K classes and "generated" with logit 0, so that the discriminator's logit is log(sum of
       exp(logits)) (Salimans 2016, arXiv:1606.03498, section 5).
 
@@ -185,7 +186,7 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
         self.standardize = StandardizeLabels(data)
         self.projection = embed_labels(data, num_features) if conditioning == "projection" else None
         classifies = conditioning in ("auxiliary", "joint")
-        self.classifier = nn.Linear(num_features, data.num_classes) if classifies else None
+        self.classifier = nn.Linear(num_features, data.num_classes or len(data.numbers)) if classifies else None
         self.joint = conditioning == "joint"
         if self.joint and minibatch != "none":
             raise ValueError(
@@ -221,3 +222,9 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
             )
         scores: Tensor = self.classifier(features)
         return scores
+
+    def label_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of classes, or the mean squared error of standardized vectors."""
+        if not labels.is_floating_point():
+            return super().label_loss(features, labels)
+        return mse_loss(self.classify(features), require_labels(self.standardize(labels)))
