@@ -3,6 +3,7 @@ from ganforge.contract.capabilities import Recomputable as Recomputable
 from ganforge.contract.capabilities import StyleGenerator as StyleGenerator
 from ganforge.contract.data import Dataset as Dataset
 from ganforge.contract.data import DataSpec as DataSpec
+from ganforge.contract.data import Number as Number
 from ganforge.contract.data import Paired as Paired
 from ganforge.contract.errors import CheckpointError as CheckpointError
 from ganforge.contract.errors import DataError as DataError
@@ -35,6 +36,8 @@ from ganforge.layers.adain import AdaIN as AdaIN
 from ganforge.layers.conditioning import ConditionalBatchNorm2d as ConditionalBatchNorm2d
 from ganforge.layers.conditioning import ConditionalDiscriminator as ConditionalDiscriminator
 from ganforge.layers.conditioning import ConditionalSequential as ConditionalSequential
+from ganforge.layers.conditioning import StandardizeLabels as StandardizeLabels
+from ganforge.layers.conditioning import embed_labels as embed_labels
 from ganforge.layers.conditioning import join_labels as join_labels
 from ganforge.layers.conditioning import label_dim as label_dim
 from ganforge.layers.conditioning import require_labels as require_labels

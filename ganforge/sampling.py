@@ -54,15 +54,26 @@ def cycle_labels(count: int, num_classes: int) -> Tensor | None:
     return torch.arange(count) % num_classes if num_classes else None
 
 
+def default_labels(count: int, data: DataSpec) -> Tensor | None:
+    """Return labels for samples without a choice: all classes in turn, int64 ``[count]``; or None.
+
+    Condition vectors ``[count, K]`` are those of the examples in the specification in turn, or the means.
+    """
+    if not data.numbers:
+        return cycle_labels(count, data.num_classes)
+    vectors = torch.tensor(list(zip(*(each.examples or (each.mean,) for each in data.numbers), strict=False)))
+    return vectors[torch.arange(count) % len(vectors)]
+
+
 def stand_in_labels(count: int, data: DataSpec) -> Tensor | None:
-    """Return labels to try a network: classes 0, 1, 2 ... repeated, int64 ``[count]``; or None.
+    """Return labels to try a network as `default_labels`.
 
     For paired data they are noise in place of source images, float32 ``[count, *source_shape]`` in [-1, 1].
     """
     if data.source_shape:
         noise = draw_latents(count, math.prod(data.source_shape), seed=0)
         return noise.view(count, *data.source_shape).clamp(-1, 1)
-    return cycle_labels(count, data.num_classes)
+    return default_labels(count, data)
 
 
 def refuse_sources(data: DataSpec, what: str) -> None:
@@ -71,6 +82,15 @@ def refuse_sources(data: DataSpec, what: str) -> None:
         raise OptionError(
             f"this generator requires source images, which {what} does not support",
             "use ganforge sample --source FOLDER, or export it with --torchscript or --onnx",
+        )
+
+
+def refuse_vectors(data: DataSpec, what: str) -> None:
+    """Raise an `OptionError` for a generator with condition vectors, where `what` requires classes or no labels."""
+    if data.numbers:
+        raise OptionError(
+            f"this generator takes condition vectors, which {what} does not support",
+            "use ganforge sample --condition",
         )
 
 
@@ -139,7 +159,8 @@ def generate(
         generator: The network; its mode is restored.
         count: Number of examples.
         seed: Seed of the first example; incremented per example.
-        labels: Classes ``[count]`` int64; source images ``[count, C, H, W]`` in [-1, 1] for paired data; or None.
+        labels: Classes ``[count]`` int64; condition vectors ``[count, K]``; source images ``[count, C, H, W]`` in
+            [-1, 1]; or None.
         truncation: 1 for no truncation, less for less variety.
 
     Returns:

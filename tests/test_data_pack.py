@@ -346,8 +346,8 @@ def test_labels_without_names_are_named_by_their_numbers():
         ([0, 10**30], (), "label of example 1 is 10000"),
         ([0, None], ("x", "y"), "example 1 has no label"),
         ([None, None], ("x", "y"), "names 2 classes, but its examples have no labels"),
-        ([0, 0.5], (), "0.5 is not an int"),
-        ([0, "cat"], (), "'cat' is not an int"),
+        ([0, 0.5], (), "0.5 is neither an int"),
+        ([0, "cat"], (), "'cat' is neither an int"),
     ],
 )
 def test_labels_that_do_not_fit_are_errors(labels, names, reason):

@@ -14,6 +14,7 @@ import torch
 
 from ganforge.contract.errors import DataError
 from ganforge.data import PackedData
+from ganforge.data.labels import LabelTable
 from ganforge.data.store import fingerprint
 from ganforge.data.writing import ArrayWriter, new_folder
 
@@ -27,7 +28,7 @@ def make(examples=None, labels=(1, 0, 1), class_names=("cat", "dog")):
         torch.from_numpy(examples),
         None if numbers is None else torch.from_numpy(numbers),
         class_names,
-        fingerprint(digest, examples.shape, examples.dtype.name, numbers, class_names),
+        fingerprint(digest, examples.shape, examples.dtype.name, LabelTable(numbers, tuple(class_names))),
         {"source": "here"},
     )
 

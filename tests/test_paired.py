@@ -310,7 +310,7 @@ def test_every_example_of_a_batch_comes_with_its_own_source(tmp_path, monkeypatc
 
 
 def test_labels_cannot_be_few_where_there_are_none():
-    with pytest.raises(OptionError, match="has no labels"):
+    with pytest.raises(OptionError, match="has no classes"):
         Batches(packed_pairs(), 0, CPU, num_labels=3)
 
 

@@ -97,7 +97,7 @@ def test_all_labels_are_used_unless_told_otherwise():
     [
         (90, True, {"num_labels": 2}, "training.labels: 2 is too small"),
         (90, True, {"num_labels": 93}, "training.labels: 93 is too large: class number 0 has only 30 examples"),
-        (90, False, {"num_labels": 10}, "animals has no labels"),
+        (90, False, {"num_labels": 10}, "animals has no classes"),
         (1, True, {"holdout": 0.999}, "leaves no training examples of 1"),
     ],
 )

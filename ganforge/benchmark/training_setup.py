@@ -15,6 +15,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.core.accelerator import measuring_peak
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
+from ganforge.sampling import default_labels
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.counting import StepCounter
 from ganforge.training.execution.cuda_graphs import Stepper, make_stepper
@@ -142,16 +143,17 @@ def _tensors(state: TrainingState) -> Iterator[Tensor]:
 
 
 def draw_noise(spec: DataSpec, batch: int) -> PackedData:
-    """Draw random examples with balanced classes: a few thousand, at least two batches."""
+    """Draw random examples with balanced labels: a few thousand, at least two batches."""
     generator = torch.Generator().manual_seed(0)
     count = max(2 * batch, min(MOST_EXAMPLES, MOST_BYTES // math.prod(spec.shape)))
     if spec.is_image:
         examples = torch.randint(0, 256, (count, *spec.shape), dtype=torch.uint8, generator=generator)
     else:
         examples = torch.randn(count, *spec.shape, generator=generator)
-    labels = torch.arange(count) % spec.num_classes if spec.num_classes else None
+    labels = default_labels(count, spec)
     sources = None
     if spec.source_shape:
         pixels = torch.randint(0, 256, (count, *spec.source_shape), dtype=torch.uint8, generator=generator)
         sources = PackedData("noise", pixels, None, (), "0" * 64)
-    return PackedData("noise", examples, labels, spec.class_names, "0" * 64, sources=sources)
+    names = tuple(each.name for each in spec.numbers)
+    return PackedData("noise", examples, labels, spec.class_names, "0" * 64, sources=sources, number_names=names)

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -74,29 +75,44 @@ class Avatars(Dataset):
     Args:
         count: Number of faces.
         resolution: Height and width in pixels, from 8 to 1024.
+        labels: ``classes``, or ``vector``: smile, hat and glasses as 0 or 1, and red, green and blue of skin and hair
+            in [0, 1]. Hidden hair has a color too.
     """
 
-    class_names = ("plain", "smile", "hat", "hat+smile", "glasses", "glasses+smile", "glasses+hat", "glasses+hat+smile")
-    attribute_names = ("smile", "hat", "glasses")
+    class_names: tuple[str, ...] = (
+        *("plain", "smile", "hat", "hat+smile", "glasses", "glasses+smile", "glasses+hat", "glasses+hat+smile"),
+    )
+    attribute_names: tuple[str, ...] = ("smile", "hat", "glasses")
 
-    def __init__(self, *, count: int = 20_000, resolution: int = 32) -> None:
+    def __init__(
+        self, *, count: int = 20_000, resolution: int = 32, labels: Literal["classes", "vector"] = "classes"
+    ) -> None:
         _check("count", count, 1)
         _check("resolution", resolution, 8, 1024)
         self.count = count
         self.resolution = resolution
+        self.labels = labels
+        if labels == "vector":
+            colors = tuple(f"{part}_{color}" for part in ("skin", "hair") for color in ("red", "green", "blue"))
+            self.number_names = self.attribute_names + colors
+            self.class_names = self.attribute_names = ()
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int]]:
+    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, int | Tensor]]:
         for index in indices:
             if not 0 <= index < self.count:
                 raise IndexError(f"face {index} of {self.count}")
         known = self.attributes(torch.tensor(indices, dtype=torch.int64))
         images = draw(known, self.resolution).permute(0, 2, 3, 1).contiguous()
+        if self.labels == "vector":
+            flags = torch.stack([known[name] for name in ("smile", "hat", "glasses")], dim=1)
+            colors = [PALETTES[name][known[name]] / 255 for name in ("skin", "hair_colour")]
+            return list(zip(images, torch.cat([flags, *colors], dim=1).unbind(), strict=True))
         labels = known["smile"] + 2 * known["hat"] + 4 * known["glasses"]
         return list(zip(images, labels.tolist(), strict=True))
 
@@ -104,7 +120,8 @@ class Avatars(Dataset):
         code = hashlib.sha256()
         for name in ("avatars.py", "avatars_drawing.py", "avatars_parts.py"):
             code.update(Path(__file__).with_name(name).read_bytes())
-        return f"avatars-{self.count}-{self.resolution}-{code.hexdigest()}"
+        vector = "-vector" if self.labels == "vector" else ""
+        return f"avatars-{self.count}-{self.resolution}-{code.hexdigest()}{vector}"
 
     @staticmethod
     def attributes(indices: Tensor) -> dict[str, Tensor]:

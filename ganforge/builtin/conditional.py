@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from ganforge import ClassifierDiscriminator, OptionError, Recipe, Regularizer, Step, hookimpl
 
@@ -26,20 +25,21 @@ def require_classifier(step: Step, name: str, labels: Any) -> ClassifierDiscrimi
 class AuxiliaryClassifier(Regularizer):
     """Auxiliary classification loss of both players (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
 
-    It requires labeled data and a discriminator with a classifier, such as those with ``conditioning=auxiliary``.
+    Of condition vectors it is the squared error of standardized numbers. It requires labeled data and a discriminator
+    with a classifier, such as those with ``conditioning=auxiliary``.
     """
 
     def discriminator(self, step: Step) -> Tensor:
-        return self._cross_entropy(step, "real") + self._cross_entropy(step, "fake")
+        return self._label_loss(step, "real") + self._label_loss(step, "fake")
 
     def generator(self, step: Step) -> Tensor:
-        return self._cross_entropy(step, "fake")
+        return self._label_loss(step, "fake")
 
     @staticmethod
-    def _cross_entropy(step: Step, side: str) -> Tensor:
+    def _label_loss(step: Step, side: str) -> Tensor:
         network = require_classifier(step, "auxiliary", step.labels)
         assert step.labels is not None
-        return cross_entropy(network.classify(getattr(step.features, side)), step.labels)
+        return network.label_loss(getattr(step.features, side), step.labels)
 
 
 @hookimpl

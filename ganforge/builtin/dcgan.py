@@ -19,6 +19,7 @@ from ganforge import (
     MinibatchStatistics,
     Recipe,
     RepeatPixels,
+    StandardizeLabels,
     hookimpl,
     join_labels,
     label_dim,
@@ -65,7 +66,7 @@ class DCGANGenerator(Generator):
         width: Channels of the largest hidden map (half the resolution), doubled at each smaller size.
         max_width: Maximum number of channels.
         upsampling: ``transposed`` as in the paper, or ``nearest``: upsample and convolve 3x3.
-        conditioning: Class conditioning: none, labels joined to latents, or conditional batch norm.
+        conditioning: Conditioning: none, labels joined to latents, or conditional batch norm.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class DCGANGenerator(Generator):
         self.z_dim = z_dim
         sizes = _channels(data, width, max_width)[::-1]
         self.label_dim = label_dim(data, conditioning)
+        self.standardize = StandardizeLabels(data)
 
         def normalize(channels: int) -> nn.Module:
             if conditioning == "norm":
@@ -109,7 +111,7 @@ class DCGANGenerator(Generator):
         return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        joined = join_labels(z, labels, self.label_dim, strength=self.z_dim**0.5)
+        joined = join_labels(z, self.standardize(labels), self.label_dim, strength=self.z_dim**0.5)
         images: Tensor = self.layers(joined[:, :, None, None], labels)
         return images
 
@@ -123,7 +125,7 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         max_width: Maximum number of channels.
         normalization: ``batch`` as in the paper; ``layer`` or ``none`` for gradient penalties; ``spectral`` norm of the
             weights (Miyato 2018, arXiv:1802.05957).
-        conditioning: Class conditioning: none, labels as maps beside the image, projection, auxiliary or joint
+        conditioning: Conditioning: none, labels as maps beside the image, projection, auxiliary or joint
             classifier.
         minibatch: Minibatch statistics: none, deviation, or discrimination.
     """

@@ -16,6 +16,7 @@ from ganforge import (
     Generator,
     MinibatchStatistics,
     Recipe,
+    StandardizeLabels,
     hookimpl,
     join_labels,
     label_dim,
@@ -46,7 +47,7 @@ class MLPGenerator(Generator):
         data: Shape of an example.
         z_dim: Length of a latent vector.
         hidden: Sizes of the hidden layers.
-        conditioning: Class conditioning: none, or labels joined to latents.
+        conditioning: Conditioning: none, or labels joined to latents.
     """
 
     def __init__(
@@ -64,11 +65,14 @@ class MLPGenerator(Generator):
         self.z_dim = z_dim
         self.shape = list(data.shape)
         self.label_dim = label_dim(data, conditioning)
+        self.standardize = StandardizeLabels(data)
         layers = [*_hidden_layers((z_dim + self.label_dim, *hidden)), nn.Linear(hidden[-1], math.prod(data.shape))]
         self.layers = nn.Sequential(*layers, *([nn.Tanh()] if data.is_image else []))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        examples: Tensor = self.layers(join_labels(z, labels, self.label_dim, strength=self.z_dim**0.5))
+        examples: Tensor = self.layers(
+            join_labels(z, self.standardize(labels), self.label_dim, strength=self.z_dim**0.5)
+        )
         return examples.view([-1] + self.shape)  # noqa: RUF005 - TorchScript has no unpacking
 
 
@@ -79,7 +83,7 @@ class MLPDiscriminator(ConditionalDiscriminator):
         data: Shape of an example.
         hidden: Sizes of the hidden layers.
         dropout: Dropout probability of hidden units, in [0, 1); none: 0.3 for images, 0 for vectors.
-        conditioning: Class conditioning: none, labels joined to examples, projection, auxiliary or joint classifier.
+        conditioning: Conditioning: none, labels joined to examples, projection, auxiliary or joint classifier.
         minibatch: Minibatch statistics: none, deviation, or discrimination.
     """
 
@@ -106,7 +110,9 @@ class MLPDiscriminator(ConditionalDiscriminator):
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         numbers = images.flatten(1)
-        return self.hidden(join_labels(numbers, labels, self.label_dim, strength=numbers.shape[1] ** 0.5))
+        return self.hidden(
+            join_labels(numbers, self.standardize(labels), self.label_dim, strength=numbers.shape[1] ** 0.5)
+        )
 
     def hidden(self, examples: Tensor) -> Tensor:
         features: Tensor = self.layers(examples)

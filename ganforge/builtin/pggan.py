@@ -21,6 +21,7 @@ from ganforge import (
     ProgressiveGenerator,
     Recipe,
     Recomputable,
+    StandardizeLabels,
     hookimpl,
     join_labels,
     label_dim,
@@ -54,7 +55,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         z_dim: Length of a latent vector; the paper has 512.
         width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
         max_width: Maximum number of channels.
-        conditioning: Class conditioning: none, or labels joined to latents.
+        conditioning: Conditioning: none, or labels joined to latents.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         self.z_dim = z_dim
         self.smallest = map_sizes(data)[0]
         self.label_dim = label_dim(data, conditioning)
+        self.standardize = StandardizeLabels(data)
         self.normalize = PixelNorm()
         self.dense = EqualizedLinear(z_dim + self.label_dim, channels[0] * math.prod(self.smallest), gain=RELU_GAIN)
         blocks = [nn.Sequential(nn.LeakyReLU(0.2), PixelNorm(), *_convolve(channels[0], channels[0]))]
@@ -89,7 +91,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
         self.small_pixels = make_small_pixels(data, channels, self.growth)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        x: Tensor = self.dense(join_labels(self.normalize(z), labels, self.label_dim))
+        x: Tensor = self.dense(join_labels(self.normalize(z), self.standardize(labels), self.label_dim))
         x = x.view(z.shape[0], -1, self.smallest[0], self.smallest[1])
         maps: list[Tensor] = []
         for level, block in enumerate(self.blocks):

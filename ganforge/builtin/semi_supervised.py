@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from ganforge import Recipe, Regularizer, Step, hookimpl
 from ganforge.builtin.conditional import require_classifier
@@ -20,7 +19,7 @@ class SemiSupervised(Regularizer):
         network = require_classifier(step, "semi-supervised", step.labelled)
         assert step.labelled is not None
         images, labels = step.labelled
-        return cross_entropy(network.classify(network.features(step.augment(images), labels)), labels)
+        return network.label_loss(network.features(step.augment(images), labels), labels)
 
 
 @hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganforge import DataSpec, MappingNetwork, Recomputable, StyleGenerator, label_dim
+from ganforge import DataSpec, MappingNetwork, Recomputable, StyleGenerator, embed_labels, label_dim
 
 
 class MixingGenerator(StyleGenerator, Recomputable):
@@ -20,7 +20,7 @@ class MixingGenerator(StyleGenerator, Recomputable):
         max_width: Maximum number of channels.
         mapping_layers: Layers of the mapping network, at most 100.
         mixing: Share of training examples with mixed styles, in [0, 1].
-        conditioning: Class conditioning: none, or an embedding joined to the latents of the mapping network.
+        conditioning: Conditioning: none, or an embedding joined to the latents of the mapping network.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class MixingGenerator(StyleGenerator, Recomputable):
         self.w_dim = w_dim
         self.mixing = mixing
         self.num_styles = num_styles
-        num_classes = label_dim(data, conditioning)
-        self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, num_classes=num_classes)
+        embedding = embed_labels(data, z_dim) if label_dim(data, conditioning) else None
+        self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, embedding=embedding)
 
     def recomputable(self) -> list[nn.Module]:
         return list(self.get_submodule("layers").children())

@@ -81,6 +81,7 @@ def pack(
     if data.note:
         say(data.note)
     classes = f", {len(data.class_names)} classes" if data.class_names else ""
+    classes += f", condition vectors of {len(data.number_names)} numbers" if data.number_names else ""
     classes += f" with sources {list(data.spec.source_shape)}" if data.sources else ""
     print_result(f"{out}: {len(data)} examples {list(data.spec.shape)}{classes}, fingerprint {data.fingerprint[:12]}")
 
@@ -109,6 +110,9 @@ def _describe(report: DataReport) -> list[str]:
         lines.append(f"{title:<11}{', '.join(shown + rest) or 'none'}")
     if len(report.classes) > 1:
         lines.append(f"{'':<11}{min(report.classes.values())} to {max(report.classes.values())} examples per class")
+    if report.numbers:
+        shown = [f"{name}: {low:g} to {high:g}, mean {mean:g}" for name, (low, mean, high) in report.numbers.items()]
+        lines += _list("numbers", shown)
     lines += _list("duplicates", [" = ".join(group) for group in report.duplicates])
     lines += _list("unreadable", [f"{name}: {reason}" for name, reason in report.unreadable.items()])
     return [*lines, f"training   {report.training}"] if report.usable else lines

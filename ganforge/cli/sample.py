@@ -19,6 +19,15 @@ def sample(
         list[str] | None,
         option("--class", "Class by name or number. Repeatable. Default: all classes in turn.", "NAME"),
     ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        option(
+            "--condition",
+            "Condition: numbers by name as smile=1,age=0.3, others at their mean; an .npy of vectors; or a class. "
+            "Repeatable. Default: conditions of the data.",
+            "NAME=VALUE,...",
+        ),
+    ] = None,
     source: Annotated[
         Path | None,
         option("--source", "Image, folder or zip, for a generator that translates source images.", "PATH"),
@@ -54,5 +63,5 @@ def sample(
         writer.translate(source, target)
     else:
         target = to or weights.with_name("samples.png" if len(card["data"]["shape"]) == 3 else "samples.npy")
-        writer.write(count, classes or [], target)
+        writer.write(count, classes or [], target, conditions or [])
     print_result(str(target))

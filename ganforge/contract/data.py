@@ -8,12 +8,31 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Number:
+    """One number of a condition vector.
+
+    Attributes:
+        name: Name, such as ``smile``.
+        mean: Mean in the data.
+        std: Standard deviation in the data; positive.
+        examples: Values in at most 16 examples, which are the same examples for all numbers of a vector.
+    """
+
+    name: str
+    mean: float = 0.0
+    std: float = 1.0
+    examples: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """Specification of the data.
 
     Attributes:
         shape: One example without the batch: ``(C, H, W)`` for images, ``(D,)`` for vectors.
         class_names: Names of the classes in the order of their labels; empty for unlabeled data.
+        numbers: Numbers of the condition vector of each example; empty without vectors. Networks get vectors
+            ``[N, len(numbers)]`` float32, as the data have them, in place of labels.
         source_shape: Shape ``(C, H, W)`` of the source image of each example; empty without sources. Networks get
             sources ``[N, *source_shape]`` in [-1, 1] in place of labels.
     """
@@ -21,6 +40,7 @@ class DataSpec:
     shape: tuple[int, ...]
     class_names: tuple[str, ...] = ()
     source_shape: tuple[int, ...] = ()
+    numbers: tuple[Number, ...] = ()
 
     @property
     def is_image(self) -> bool:
@@ -34,8 +54,8 @@ class DataSpec:
 
     @property
     def is_conditional(self) -> bool:
-        """True if networks get a class or a source image for each example."""
-        return bool(self.class_names or self.source_shape)
+        """True if networks get a class, a vector or a source image for each example."""
+        return bool(self.class_names or self.numbers or self.source_shape)
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,9 @@ class Dataset(ABC):
     class_names: tuple[str, ...] = ()
     """Names of the classes; empty for unlabeled data."""
 
+    number_names: tuple[str, ...] = ()
+    """Names of the numbers of condition vectors; empty for 0, 1, 2 and so on."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of examples."""
@@ -72,7 +95,8 @@ class Dataset(ABC):
 
         Returns:
             Image: ``PIL.Image``, or uint8 array or tensor ``[H, W]`` or ``[H, W, C]`` with C of 1, 3 or 4. Vector:
-                float ``[D]``. Label: int in ``[0, len(class_names))``.
+                float ``[D]``. Label: int in ``[0, len(class_names))``, or a condition vector: an array, tensor or
+                list of K finite numbers.
         """
 
     def cache_key(self) -> str | None:

@@ -4,6 +4,7 @@
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 
 class Generator(nn.Module, ABC):
@@ -22,7 +23,8 @@ class Generator(nn.Module, ABC):
 
         Args:
             z: Latents ``[N, z_dim]``.
-            labels: Classes ``[N]`` int64; source images ``[N, *source_shape]`` in [-1, 1] for paired data; or None.
+            labels: Classes ``[N]`` int64; vectors ``[N, K]`` float32; source images ``[N, *source_shape]`` in [-1, 1];
+                or None.
 
         Returns:
             Images ``[N, C, H, W]`` in [-1, 1], or vectors ``[N, D]``.
@@ -44,7 +46,8 @@ class Discriminator(nn.Module, ABC):
 
         Args:
             images: Examples ``[N, C, H, W]`` in [-1, 1], or vectors ``[N, D]``.
-            labels: Classes ``[N]`` int64; source images ``[N, *source_shape]`` in [-1, 1] for paired data; or None.
+            labels: Classes ``[N]`` int64; vectors ``[N, K]`` float32; source images ``[N, *source_shape]`` in [-1, 1];
+                or None.
 
         Returns:
             Logits ``[N]``; ``[N / m]`` for packs of m examples, ``[N * P]`` for P patches per example, in the order of
@@ -68,12 +71,16 @@ class FeatureDiscriminator(Discriminator):
 
 
 class ClassifierDiscriminator(FeatureDiscriminator):
-    """A discriminator that also classifies examples, for the regularizer ``auxiliary``."""
+    """A discriminator that also predicts labels of examples, for the regularizer ``auxiliary``."""
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
-        """Return class logits ``[N, K]`` from features ``[N, F]``.
+        """Return class logits ``[N, K]``, or predicted condition vectors ``[N, K]``, from features ``[N, F]``.
 
         Raises:
             OptionError: The network has no classifier.
         """
+
+    def label_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss ``[]`` of predicted labels; by default the cross-entropy of classes ``[N]``."""
+        return cross_entropy(self.classify(features), labels)

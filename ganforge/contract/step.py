@@ -42,7 +42,8 @@ class Step:
         generator: The generator.
         discriminator: The discriminator; frozen in steps of the generator.
         latents: Latents ``[N, z_dim]`` of the generated examples.
-        labels: Classes ``[N]`` or source images ``[N, *source_shape]`` of both real and generated examples; or None.
+        labels: Classes ``[N]``, vectors ``[N, K]`` or source images ``[N, *source_shape]`` of both real and generated
+            examples; or None.
         images: Examples ``[N, ...]``. In the discriminator's step both sides are leaves that require gradients.
         count_images: Returns `images_seen`.
         augment: Differentiable augmentation of examples ``[N, ...]`` for the discriminator.

@@ -35,7 +35,7 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
     if skip_bad and report.unreadable:
         command.append("--skip-bad")
     if len(report.shape) == 1:
-        command += ["--arch", "mlp"]
+        command += ["--arch", "cgan" if report.numbers else "mlp"]
         words.append("vectors: use mlp, since the other networks take images")
         return Advice(tuple(words), shlex.join(command))
     height, width = small = _small_size(report)
@@ -51,6 +51,9 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
         words.append("so few examples are mostly memorized; --init-from a run on similar images helps")
     if len(report.classes) > 1:
         words.append("use classes for --arch projection, and --eval-every 50k --metrics fd for scores")
+    if report.numbers:
+        command += ["--arch", "cdcgan"]
+        words.append("examples have condition vectors: after training, choose them by ganforge sample --condition")
     if report.duplicates:
         extra = sum(len(group) - 1 for group in report.duplicates)
         words.append(f"{extra} examples are duplicates and are shown more often: remove them")

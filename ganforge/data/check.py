@@ -15,8 +15,9 @@ from ganforge.contract.errors import DataError
 from ganforge.data.decode import normalize, open_picture, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
 from ganforge.data.items import Reader, Shape
+from ganforge.data.labels import Label, LabelTable
 from ganforge.data.pack import find_source
-from ganforge.data.packer import ProgressCallback, validate_labels
+from ganforge.data.packer import ProgressCallback
 from ganforge.data.plan import PackingPlan
 from ganforge.data.sources import ArrayFile, PackedFolder
 from ganforge.data.text import printable, short
@@ -36,6 +37,7 @@ class DataReport:
         sizes: Number of examples by size, e.g. ``{"640 x 480": 12}``, width first; most frequent first.
         modes: Number of examples by Pillow mode, or ``vector``.
         classes: Number of examples by class in the order of the labels; empty for unlabeled data.
+        numbers: Least value, mean and greatest value of each number of the condition vectors; empty without vectors.
         duplicates: Groups of names of identical examples.
         unreadable: Error by name of the example.
         shape: Shape of a training example, ``(H, W, C)`` or ``(D,)``; empty if training would fail.
@@ -51,6 +53,7 @@ class DataReport:
     sizes: Mapping[str, int]
     modes: Mapping[str, int]
     classes: Mapping[str, int]
+    numbers: Mapping[str, Sequence[float]]
     duplicates: Sequence[Sequence[str]]
     unreadable: Mapping[str, str]
     shape: Shape
@@ -72,7 +75,7 @@ class _Summary:
     shape: Shape
     mode: str
     digest: bytes
-    label: int | None
+    label: Label
     paired: bool = False
 
 
@@ -98,12 +101,13 @@ def check_data(
             summaries += some
             if progress:
                 progress(done, reader.length)
-    labels, names = _classes(reader, summaries)
-    counts = Counter(names[label] for label in labels)
+    labels = _label(reader, summaries)
+    names = labels.class_names
+    counts = Counter() if labels.values is None or labels.number_names else Counter(names[i] for i in labels.values)
     shape: Shape = ()
     training, problem, hint = "", "", ""
     try:
-        shape, training = _plan_training(reader, summaries, names, skip_bad, found.resolution)
+        shape, training = _plan_training(reader, summaries, labels, skip_bad, found.resolution)
     except DataError as error:
         problem, hint = error.message, error.hint
     training = "; ".join(filter(None, (training, found.note)))
@@ -119,6 +123,7 @@ def check_data(
         sizes=dict(Counter(_size(summary.shape) for summary in summaries).most_common()),
         modes=dict(Counter(summary.mode for summary in summaries).most_common()),
         classes={name: counts[name] for name in names},
+        numbers=_numbers(labels),
         duplicates=[group for group in same.values() if len(group) > 1],
         unreadable=reader.bad.reasons(),
         shape=shape,
@@ -156,25 +161,30 @@ def _summarize_file(source: ImageFiles, reader: Reader, index: int) -> _Summary 
             image = normalize(opened, where)
             digest = hashlib.sha256(content).digest()
     except DataError as error:
-        reader.bad.add(index, name, where, error, label)
+        reader.bad.add(index, name, where, error, label if isinstance(label, int) else None)
         return None
     return _Summary(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
 
 
-def _classes(reader: Reader, summaries: Sequence[_Summary]) -> tuple[Sequence[int], tuple[str, ...]]:
-    """Return the labels, of unreadable examples too if known, and the class names."""
+def _label(reader: Reader, summaries: Sequence[_Summary]) -> LabelTable:
+    """Return the labels, of unreadable examples too if known, and their names."""
+    labels = [summary.label for summary in summaries]
     if isinstance(reader.dataset, ImageFiles):
-        return reader.dataset.labels or [], reader.class_names
-    if not summaries:
-        return [], reader.class_names
-    numbers, names = validate_labels([summary.label for summary in summaries], reader.class_names, reader.name)
-    return [] if numbers is None else numbers.tolist(), names
+        labels = list(reader.dataset.labels or [])
+    return LabelTable.of(labels, reader.name, reader.class_names, reader.number_names) if labels else LabelTable()
+
+
+def _numbers(labels: LabelTable) -> dict[str, Sequence[float]]:
+    if labels.values is None or not labels.number_names:
+        return {}
+    found = zip(labels.values.min(0), labels.values.mean(0), labels.values.max(0), strict=True)
+    return {name: [round(float(each), 6) for each in row] for name, row in zip(labels.number_names, found, strict=True)}
 
 
 def _plan_training(
     reader: Reader,
     summaries: Sequence[_Summary],
-    class_names: tuple[str, ...],
+    labels: LabelTable,
     skip_bad: bool,
     resolution: Resolution | None,
 ) -> tuple[Shape, str]:
@@ -184,18 +194,20 @@ def _plan_training(
         name, reason = next(iter(bad.items()))
         raise DataError(
             f"{title}: {len(bad)} of {reader.length} cannot be read, e.g. {short(name)}: {reason}",
-            f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, class_names, resolution)}",
+            f"repair or remove the unreadable files; {_describe_skipping(reader, summaries, labels, resolution)}",
         )
     if len(bad) > max_skipped(reader.length):
         raise too_many(title, str(len(bad)), reader.length, bad)
-    reader.bad.check_classes([summary.label for summary in summaries], class_names)
+    reader.label([summary.label for summary in summaries])
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
         raise DataError(f"{title}: the examples do not match the fingerprint", "pack the data again")
     shapes = {summary.shape for summary in summaries}
     plan = PackingPlan.of(shapes, resolution, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
     unlabeled = ", in pairs" if summaries[0].paired else ", no classes"
-    classes = f", {len(class_names)} classes" if class_names else unlabeled
+    classes = f", {len(labels.class_names)} classes" if labels.class_names else unlabeled
+    if labels.number_names:
+        classes = f", condition vectors of {len(labels.number_names)} numbers"
     if not plan.is_image:
         return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
     done = plan.describe(shapes)
@@ -208,13 +220,13 @@ def _plan_training(
 
 
 def _describe_skipping(
-    reader: Reader, summaries: Sequence[_Summary], class_names: tuple[str, ...], resolution: Resolution | None
+    reader: Reader, summaries: Sequence[_Summary], labels: LabelTable, resolution: Resolution | None
 ) -> str:
     """Describe training with ``--skip-bad``."""
     if len(reader.bad) > max_skipped(reader.length):
         return f"too many for --skip-bad, which skips at most one in {ONE_IN}"
     try:
-        return f"--skip-bad would {_plan_training(reader, summaries, class_names, True, resolution)[1]}"
+        return f"--skip-bad would {_plan_training(reader, summaries, labels, True, resolution)[1]}"
     except DataError as error:
         return f"--skip-bad would fail: {error.message}"
 

@@ -1,6 +1,6 @@
-"""Conditions of examples: class labels, or source images.
+"""Conditions of examples: class labels, condition vectors, or source images.
 
-Both support ``labels[start:stop]``, so that code that reads batches is the same for both.
+All support ``labels[start:stop]``, so that code that reads batches is the same for all.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SourceImages:
         return hashlib.sha256(self._sources.fingerprint.encode() + indices).hexdigest()
 
 
-Labels = Tensor | SourceImages  # conditions of N examples: class labels int64 ``[N]``, or source images
+Labels = Tensor | SourceImages  # of N examples: classes int64 ``[N]``, vectors float32 ``[N, K]``, or source images
 
 
 def labels_of(data: PackedData, indices: Tensor) -> Labels | None:
@@ -63,7 +63,7 @@ def labels_of(data: PackedData, indices: Tensor) -> Labels | None:
 
 
 def draw_labels(labels: Labels, count: int, seed: int) -> Labels:
-    """Draw random conditions: class labels by frequency, source images in shuffled cycles."""
+    """Draw random conditions: class labels and vectors by frequency, source images in shuffled cycles."""
     if not isinstance(labels, SourceImages):
         return draw_classes(labels, count, seed)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
@@ -71,7 +71,7 @@ def draw_labels(labels: Labels, count: int, seed: int) -> Labels:
 
 
 def draw_classes(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Draw class labels ``[count]`` from ``[N]`` with replacement."""
+    """Draw class labels ``[count]`` from ``[N]``, or vectors ``[count, K]`` from ``[N, K]``, with replacement."""
     chooser = torch.Generator().manual_seed(seed)
     return labels[torch.randint(len(labels), (count,), generator=chooser)]
 

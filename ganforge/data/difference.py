@@ -27,6 +27,9 @@ def describe_difference(recorded: Mapping[str, Any], data: PackedData) -> str:
             differences.append(f"{name} {list(now)} instead of {list(then)}")
     if classes := _compare_classes(recorded.get("class_names"), data):
         differences.append(classes)
+    numbers = [each.get("name") for each in recorded.get("numbers") or () if isinstance(each, Mapping)]
+    if numbers != list(data.number_names):
+        differences.append(f"{len(data.number_names) or 'no'} numbers in condition vectors instead of {len(numbers)}")
     if not differences:
         counted = "as many examples" if isinstance(count, int) else "examples"
         differences = [f"{counted} of the same shape and classes, but different or in another order"]

@@ -9,7 +9,7 @@ import stat
 import threading
 import zipfile
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from io import BufferedReader
@@ -19,12 +19,15 @@ from typing import IO, Any
 from ganforge.contract.data import Dataset
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.data.classes import Classes, classes_from_folders, classes_from_list
+from ganforge.data.classes import FileLabels, classes_from_folders, labels_from_list
 from ganforge.data.decode import SUFFIXES, normalize, open_image, open_picture, picture_shape
+from ganforge.data.labels import Label
+from ganforge.data.metadata import vectors_from_table
 from ganforge.data.text import printable, reason_of, short
 
 LARGEST_FILE = 512 << 20  # maximum size of a picture file in bytes
-LABEL_LIST = "dataset.json"  # optional file with the labels of the pictures
+LABEL_FILES = {"dataset.json": labels_from_list, "metadata.csv": vectors_from_table}
+"""Optional files with the labels of the pictures, and their readers; the first has precedence."""
 
 _LIST_BYTES, _LIST_BYTES_A_PICTURE = 1 << 20, 1 << 13
 """Limits of the label file in bytes; parsed, it takes about twenty times as much memory."""
@@ -34,7 +37,7 @@ _MOST_TIMES = 100  # maximum compression ratio of large members of a zip
 
 
 class ImageFiles(Dataset):
-    """Image files in a folder or zip, sorted by name; thread-safe. Labels as in `ganforge.data.classes`."""
+    """Image files in a folder or zip, sorted by name; thread-safe. Labels as in `LABEL_FILES` or of folders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,37 +72,48 @@ class ImageFiles(Dataset):
 
     @property
     def note(self) -> str:
-        """Message about run directories that were skipped; empty for none."""
-        if not self.files or not self._runs:
-            return ""
+        """Message about run directories that were skipped, and about labels; empty for none."""
+        labels = self._labeled.note if any(name in LABEL_FILES for name in self.files) else ""
         more = f" and {len(self._runs) - 1} more" * (len(self._runs) > 1)
-        return f"left out, as a run of ganforge: {short(printable(self._runs[0]))}{more}"
+        runs = f"left out, as a run of ganforge: {short(printable(self._runs[0]))}{more}" if self._runs else ""
+        return "\n".join(filter(None, (runs, labels)))
 
     @cached_property
-    def _classes(self) -> Classes:
-        listed = None
-        if LABEL_LIST in self.files:
-            where = self.describe(LABEL_LIST)
+    def _labeled(self) -> FileLabels:
+        notes = []
+        for file, read in LABEL_FILES.items():
+            if file not in self.files:
+                continue
+            where = self.describe(file)
             limit = _LIST_BYTES + _LIST_BYTES_A_PICTURE * len(self.names)
-            if self.size(LABEL_LIST) > limit:
+            if self.size(file) > limit:
                 raise DataError(
-                    f"{where}: {self.size(LABEL_LIST) / 1e6:.1f} MB exceed the limit of {limit / 1e6:.1f} MB for "
+                    f"{where}: {self.size(file) / 1e6:.1f} MB exceed the limit of {limit / 1e6:.1f} MB for "
                     f"labels of {len(self.names)} images",
                     "rename it if it is another file",
                 )
-            with self.content(LABEL_LIST) as content:
-                listed = classes_from_list(content, self.names, where)
-        return listed or classes_from_folders(self.names)
+            with self.content(file) as content:
+                listed = read(content, self.names, where)
+            if listed is not None and (listed.labels is not None or not listed.note):
+                return listed
+            notes += [listed.note] if listed else []
+        return classes_from_folders(self.names)._replace(note="\n".join(notes))
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Class names; empty for unlabeled pictures."""
-        return tuple(map(printable, self._classes[0]))
+        """Class names; empty without classes."""
+        return tuple(map(printable, self._labeled.class_names))
 
     @property
-    def labels(self) -> list[int] | None:
-        """Label of each picture; None for unlabeled pictures."""
-        return self._classes[1]
+    def number_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the numbers of condition vectors; empty without vectors."""
+        return tuple(map(printable, self._labeled.number_names))
+
+    @cached_property
+    def labels(self) -> Sequence[Label] | None:
+        """Class or condition vector of each picture; None for unlabeled pictures."""
+        labels = self._labeled.labels
+        return labels if labels is None or isinstance(labels, list) else list(labels)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -275,4 +289,4 @@ def _is_archive(name: str) -> bool:
 
 
 def _is_wanted(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES or name == LABEL_LIST
+    return PurePosixPath(name).suffix.lower() in SUFFIXES or name in LABEL_FILES

@@ -18,7 +18,8 @@ from ganforge.contract.data import Dataset, Paired
 from ganforge.contract.errors import DataError, GanforgeError, PluginError
 from ganforge.data.decode import fit, normalize
 from ganforge.data.files import ImageFiles
-from ganforge.data.text import printable, reason_of
+from ganforge.data.labels import Label, LabelTable, check_vector
+from ganforge.data.text import printable, reason_of, short
 from ganforge.data.unreadable import BadExamples, max_skipped
 
 Shape = tuple[int, ...]  # shape of an example: ``(H, W, C)`` for an image, ``(D,)`` for a vector
@@ -27,7 +28,7 @@ Size = tuple[int, int]  # height and width in pixels
 _SURVEYED = 64
 _CONTRACT = (
     "an example is a PIL image, uint8 [H, W] or [H, W, C] with C of 1, 3 or 4, or a float vector [D]; "
-    "or a pair of that and an int label, or a Paired of two images"
+    "or a pair of that and an int label or a condition vector [K], or a Paired of two images"
 )
 
 
@@ -40,7 +41,7 @@ class Example:
 
     shape: Shape
     array: NDArray[Any]
-    label: int | None
+    label: Label
     source: Example | None = None
 
     @property
@@ -66,6 +67,7 @@ class Reader:
         try:
             self.length = len(dataset)
             self.class_names = tuple(str(each) for each in getattr(dataset, "class_names", ()))
+            self.number_names = tuple(str(each) for each in getattr(dataset, "number_names", ()))
         except GanforgeError:
             raise
         except Exception as error:
@@ -129,6 +131,13 @@ class Reader:
                 self._skip(index, error, label)
         return examples
 
+    def label(self, labels: Sequence[Label]) -> LabelTable:
+        """Validate the labels of all examples that were read."""
+        table = LabelTable.of(labels, self.name, self.class_names, self.number_names)
+        if not table.number_names:
+            self.bad.check_classes([each for each in labels if isinstance(each, int)], table.class_names)
+        return table
+
     def name_of(self, index: int) -> tuple[str, str]:
         """Return an example's name within the data set, and its name in error messages."""
         if isinstance(self.dataset, ImageFiles):
@@ -141,10 +150,10 @@ class Reader:
                 raise _contract_error(f"{self.name}, {name}: example_name() fails", error) from error
         return name, f"{self.name}, {name}"
 
-    def _skip(self, index: int, error: DataError, label: int | None = None) -> None:
+    def _skip(self, index: int, error: DataError, label: Label = None) -> None:
         if isinstance(self.dataset, ImageFiles) and self.dataset.labels is not None:
             label = self.dataset.labels[index]
-        self.bad.add(index, *self.name_of(index), error, label)
+        self.bad.add(index, *self.name_of(index), error, label if isinstance(label, int) else None)
 
     def _fetch(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
         if not indices:
@@ -181,7 +190,7 @@ class Reader:
         return example
 
 
-def _split(item: Any, where: str) -> tuple[Any, int | None, Any]:
+def _split(item: Any, where: str) -> tuple[Any, Label, Any]:
     if isinstance(item, Paired):
         if item.source is None:
             raise PluginError(f"{where} is paired with None", _CONTRACT)
@@ -193,7 +202,7 @@ def _split(item: Any, where: str) -> tuple[Any, int | None, Any]:
     return item[0], _read_label(item[1], where), None
 
 
-def _example(item: Any, label: int | None, where: str, size: Size | None) -> Example:
+def _example(item: Any, label: Label, where: str, size: Size | None) -> Example:
     if isinstance(item, Image.Image):
         image = normalize(item, where)
         shape: Shape = (image.height, image.width, len(image.getbands()))
@@ -214,14 +223,20 @@ def _pixels(image: Image.Image) -> NDArray[Any]:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def _read_label(label: Any, where: str) -> int | None:
+def _read_label(label: Any, where: str) -> Label:
     if label is None:
         return None
+    given: Any = label.detach().cpu().numpy() if isinstance(label, Tensor) else label
     try:
-        number: Any = label.item() if isinstance(label, (Tensor, np.ndarray)) else label
-        return operator.index(number)
+        vector = np.asarray(given) if isinstance(given, (np.ndarray, list, tuple)) else np.empty(())
+        if vector.ndim == 1 and vector.dtype.kind in "fiub" and (vector.size > 1 or vector.dtype.kind == "f"):
+            return check_vector(vector, where)
+        return operator.index(given.item() if isinstance(given, np.ndarray) else given)
     except (TypeError, ValueError, RuntimeError):
-        raise PluginError(f"{where}: the label {label!r} is not an int", "labels count classes from 0") from None
+        raise PluginError(
+            f"{where}: the label {short(repr(label), 80)} is neither an int nor a vector of numbers",
+            "labels count classes from 0, or are vectors [K]",
+        ) from None
 
 
 def _read_array(item: Any, where: str) -> NDArray[Any]:

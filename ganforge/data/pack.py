@@ -20,9 +20,10 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
+from ganforge.data.manifest import FORMAT
 from ganforge.data.packer import ProgressCallback, pack
 from ganforge.data.sources import PackedFolder, open_source
-from ganforge.data.store import FORMAT, PackedData
+from ganforge.data.store import PackedData
 from ganforge.data.text import printable, short
 from ganforge.data.unreadable import describe_skipped, skip_error
 from ganforge.data.writing import FolderExistsError

@@ -10,15 +10,14 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ganforge.config.resolution import Resolution
-from ganforge.contract.errors import DataError, PluginError
+from ganforge.contract.errors import DataError
 from ganforge.core.memory import machine_memory
 from ganforge.data.decode import strict_decoding
 from ganforge.data.items import Reader, Shape
+from ganforge.data.labels import Label, LabelTable
 from ganforge.data.plan import PackingPlan
 from ganforge.data.store import SOURCES, PackedData, fingerprint, write_manifest
 from ganforge.data.threads import map_chunks
@@ -62,31 +61,29 @@ def pack(
                 shapes, labels = _fill(reader, plans, shapes, resolution, writers, progress)
             if labels is not None and [PackingPlan.of(each, resolution, title) for each in shapes] == plans:
                 break
-        numbers, class_names = validate_labels(labels, reader.class_names, title)
-        reader.bad.check_classes(labels, class_names)
+        table = reader.label(labels)
         made, *made_of = ({**(origin or {}), **plan.describe(each)} for plan, each in zip(plans, shapes, strict=True))
         if reader.bad:
             made["left_out"] = reader.bad.reasons()
         if partial:
             paired = [
-                write_manifest(partial / SOURCES, f"{name}-{SOURCES}", writer, None, (), each)
+                write_manifest(partial / SOURCES, f"{name}-{SOURCES}", writer, LabelTable(), each)
                 for writer, each in zip(writers[1:], made_of, strict=True)
             ]
-            write_manifest(partial, name, writers[0], numbers, class_names, made, *paired)
+            write_manifest(partial, name, writers[0], table, made, *paired)
     if folder:
         return PackedData.load(folder)
     sources = [
-        _in_memory(writer, f"{name}-{SOURCES}", None, (), each)
+        _in_memory(writer, f"{name}-{SOURCES}", LabelTable(), each)
         for writer, each in zip(writers[1:], made_of, strict=True)
     ]
-    return _in_memory(writers[0], name, numbers, class_names, made, *sources)
+    return _in_memory(writers[0], name, table, made, *sources)
 
 
 def _in_memory(
     writer: ArrayWriter,
     name: str,
-    labels: NDArray[np.int64] | None,
-    class_names: tuple[str, ...],
+    labels: LabelTable,
     origin: Mapping[str, Any],
     sources: PackedData | None = None,
 ) -> PackedData:
@@ -95,11 +92,12 @@ def _in_memory(
     return PackedData(
         name=name,
         examples=torch.from_numpy(writer.array),
-        labels=None if labels is None else torch.from_numpy(labels),
-        class_names=class_names,
-        fingerprint=fingerprint(writer.digest, writer.shape, writer.dtype.name, labels, class_names, known),
+        labels=None if labels.values is None else torch.from_numpy(labels.values),
+        class_names=labels.class_names,
+        fingerprint=fingerprint(writer.digest, writer.shape, writer.dtype.name, labels, known),
         origin=origin,
         sources=sources,
+        number_names=labels.number_names,
     )
 
 
@@ -110,14 +108,14 @@ def _fill(
     resolution: Resolution | None,
     writers: Sequence[ArrayWriter],
     progress: ProgressCallback | None,
-) -> tuple[list[set[Shape]], list[int | None] | None]:
+) -> tuple[list[set[Shape]], list[Label] | None]:
     """Write all examples; return the shapes seen, and the labels, or None if a plan must change."""
     pixels = sum(
         max(math.prod(shape[:2]) for shape in {*known, plan.shape}) for known, plan in zip(expected, plans, strict=True)
     )
     sizes = [plan.size for plan in plans]
     seen: list[set[Shape]] = [set() for _ in plans]
-    labels: list[int | None] = []
+    labels: list[Label] = []
     chunks = map_chunks(lambda indices: (indices.stop, reader.read(indices, *sizes)), reader.length, pixels)
     for done, examples in chunks:
         sides = [[example.sides[number] for example in examples] for number in range(len(plans))]
@@ -148,24 +146,3 @@ def _writer(reader: Reader, plan: PackingPlan, folder: Path | None) -> ArrayWrit
             "use a lower --resolution, or free space in the cache folder",
         )
     return ArrayWriter(shape, plan.dtype, None)
-
-
-def validate_labels(
-    labels: Sequence[int | None], class_names: tuple[str, ...], title: str
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Return validated labels ``[N]`` or None, and class names, which default to numbers."""
-    if all(label is None for label in labels):
-        if class_names:
-            raise PluginError(f"{title} names {len(class_names)} classes, but its examples have no labels")
-        return None, ()
-    count = len(class_names) or len(labels)  # without names, no more classes than examples
-    for index, label in enumerate(labels):
-        if label is None:
-            raise PluginError(f"{title}: example {index} has no label, others have one", "label all examples or none")
-        if not 0 <= label < count:
-            more = "" if class_names else "; set class_names for more classes"
-            raise PluginError(
-                f"{title}: the label of example {index} is {label}", f"labels range from 0 to {count - 1}{more}"
-            )
-    numbers = np.array(labels, dtype=np.int64)
-    return numbers, class_names or tuple(map(str, range(int(numbers.max()) + 1)))

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ganforge.contract.data import Dataset, Paired
 from ganforge.contract.errors import DataError
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
+from ganforge.data.manifest import is_packed
 from ganforge.data.npy import map_array
-from ganforge.data.store import PackedData, is_packed
+from ganforge.data.store import PackedData
 from ganforge.data.text import printable, reason_of
 
 LARGEST_EXAMPLE = 1 << 28  # maximum number of values in an example of an array
@@ -60,7 +61,7 @@ class _Rows(Dataset):
 
 
 class ArrayFile(_Rows):
-    """Memory-mapped ``.npy`` file without pickles.
+    """Memory-mapped ``.npy`` file without pickles, with labels from ``NAME.labels.npy`` beside ``NAME.npy``.
 
     It holds uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
     ``[N, D]`` or ``[N]``.
@@ -93,12 +94,41 @@ class ArrayFile(_Rows):
             raise DataError(f"{self.title}: the channel axis of {list(array.shape)} is ambiguous", _FORMS)
         return views[0]
 
+    @cached_property
+    def labels(self) -> NDArray[Any] | None:  # type: ignore[override]
+        """Classes ``[N]`` or condition vectors ``[N, K]``; None without the file."""
+        path = self._label_path
+        if not path.exists():
+            return None
+        where = printable(str(path))
+        try:
+            labels = map_array(path, "r")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{where}: invalid .npy file: {reason_of(error)}", _LABEL_FORMS) from error
+        if labels.ndim not in (1, 2) or labels.dtype.kind not in "fiub" or len(labels) != len(self.array):
+            raise DataError(
+                f"{where}: {labels.dtype.name} {list(labels.shape)} are no labels of {len(self.array)} examples",
+                _LABEL_FORMS,
+            )
+        return labels[:, None] if labels.ndim == 1 and labels.dtype.kind == "f" else labels
+
+    @property
+    def _label_path(self) -> Path:
+        return self.path.with_suffix(".labels.npy")
+
     def cache_key(self) -> str:
         info = self.path.stat()
-        return f"{self.path.resolve()} {info.st_size} {info.st_mtime_ns}"
+        key = f"{self.path.resolve()} {info.st_size} {info.st_mtime_ns}"
+        if self._label_path.exists():
+            info = self._label_path.stat()
+            key += f" labels {info.st_size} {info.st_mtime_ns}"
+        return key
 
 
 _FORMS = "uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1, 3 or 4 channels, or float vectors [N, D] or [N]"
+
+
+_LABEL_FORMS = "labels are integer classes [N], or vectors [N, K] of numbers"
 
 
 class PackedFolder(_Rows):
@@ -111,6 +141,7 @@ class PackedFolder(_Rows):
         self.sources = None if self.data.sources is None else _rows_of(self.data.sources)
         self.labels = None if self.data.labels is None else self.data.labels.numpy()
         self.class_names = self.data.class_names
+        self.number_names = self.data.number_names
 
     def cache_key(self) -> str:
         return self.data.fingerprint

@@ -154,7 +154,7 @@ def load_classifier(path: Path, *, device: torch.device | None = None) -> Classi
         with limit_memory(
             2 * sum(each.nbytes for each in tensors.values())
         ):  # metadata may claim more than the file holds
-            network = _build(tuple(data["shape"]), len(data["class_names"]))
+            network = build_network(tuple(data["shape"]), len(data["class_names"]))
         network.load_state_dict(tensors)
     except (TooLargeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -210,7 +210,7 @@ def train_classifier(
     device = device or torch.device("cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _build(data.spec.shape, data.spec.num_classes)
+        network = build_network(data.spec.shape, data.spec.num_classes)
     network.to(device).train()
     order = torch.Generator().manual_seed(seed)
     batch = min(_BATCH, len(seen))
@@ -280,10 +280,11 @@ def class_accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> fl
     return float((classifier.predict(images) == labels.cpu()).double().mean())
 
 
-def _build(shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
+def build_network(shape: tuple[int, ...], num_outputs: int) -> nn.Sequential:
+    """Return the network of `ARCHITECTURE` from images of shape ``(C, H, W)`` to outputs ``[N, num_outputs]``."""
     channels, height, width = shape
     layers: list[nn.Module] = []
     for out, stride in ((16, 1), (32, 2), (64, 2), (128, 2)):
         layers += [nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         channels, height, width = out, -(-height // stride), -(-width // stride)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, num_classes))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, num_outputs))

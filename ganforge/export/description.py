@@ -60,6 +60,8 @@ def describe_methods(network: Generator, data: DataSpec) -> dict[str, Any]:
     }
     of_sample |= {name: each for name, each in inputs.items() if name != "z"}
     meaning = "classes from 0; all in turn by default" if data.num_classes else "unused: there are no classes"
+    if data.numbers:
+        meaning = "condition vectors; those of examples in the data by default, in turn"
     if not data.source_shape:
         of_sample["labels"] = {**inputs["labels"], "default": None, "meaning": meaning}
     methods["sample"] = _method("sample", of_sample, output)
@@ -133,6 +135,11 @@ def _inputs(network: Generator, data: DataSpec) -> dict[str, Any]:
     }
     if num_classes:
         inputs["labels"]["range"] = [0, num_classes - 1]
+    if data.numbers:
+        meaning = "condition vectors"
+        names, means = [each.name for each in data.numbers], [each.mean for each in data.numbers]
+        inputs["labels"] = {"shape": ["N", len(names)], "dtype": "float32", "names": names, "means": means}
+        inputs["labels"]["meaning"] = meaning
     if data.source_shape:
         meaning = "source images"
         shape = ["N", *data.source_shape]
@@ -165,7 +172,7 @@ def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> 
     """Return a method with example calls in Python and C++, where ``network`` is the loaded file."""
     given = {each: _EXAMPLES[each] for each in inputs if each in _EXAMPLES}
     labels = inputs.get("labels", {})
-    if not (labels.get("num_classes") or _source(labels)):
+    if labels.get("num_classes") == 0:
         given.pop("labels", None)
     arguments = ", ".join(f"{each}={value}" for each, value in given.items())
     named = ", ".join(f'{{"{each}", {value}}}' for each, value in given.items())
@@ -178,9 +185,9 @@ def _method(name: str, inputs: Mapping[str, Any], output: Mapping[str, Any]) -> 
 
 
 def _source(labels: Mapping[str, Any]) -> str | None:
-    """Return the size of source images in words; None if labels are classes."""
+    """Return the size of source images in words; None if labels are none."""
     sizes = labels.get("shape", [])[1:]
-    return f"{'x'.join(map(str, sizes))} images" if sizes else None
+    return f"{'x'.join(map(str, sizes))} images" if len(sizes) == 3 else None
 
 
 def _is_plain(name: str) -> bool:

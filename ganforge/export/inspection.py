@@ -36,7 +36,7 @@ class _ReadDetector(TorchFunctionMode):
 
 
 def effective_spec(network: Generator, data: DataSpec) -> DataSpec:
-    """Return the data, without classes and sources if ``forward`` ignores labels.
+    """Return the data, without labels and sources if ``forward`` ignores labels.
 
     Args:
         network: In evaluation mode.
@@ -49,6 +49,8 @@ def effective_spec(network: Generator, data: DataSpec) -> DataSpec:
     labels = torch.zeros(2, dtype=torch.int64, device=like.device)
     if data.source_shape:
         labels = torch.zeros(2, *data.source_shape, dtype=like.dtype, device=like.device)
+    elif data.numbers:
+        labels = torch.zeros(2, len(data.numbers), dtype=like.dtype, device=like.device)
     with (
         fork_random_state(like.device),
         torch.no_grad(),

@@ -16,6 +16,7 @@ from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
 from ganforge.export.scripting import explain, quiet, script
+from ganforge.sampling import default_labels
 
 BATCH = 64
 """Batch size of `sample`, as in `ganforge.generate`."""
@@ -62,6 +63,14 @@ _OF_IMAGES = """
         raise ValueError("labels must be " + str(count) + " images, one for each example")
 """
 
+_OF_VECTORS = """
+    classes = self.conditions[torch.arange(count, device=self.conditions.device) % len(self.conditions)]
+    if labels is not None:
+        classes = labels
+    if len(classes) != count:
+        raise ValueError("labels must be " + str(count) + " vectors, one for each example")
+"""
+
 _SAMPLE_UINT8 = """
 def sample_uint8(self, count: int, seed: int, labels: Optional[Tensor] = None{parameters}) -> Tensor:
     images = self.sample(count, seed, labels{others})
@@ -75,13 +84,16 @@ class Exported(nn.Module):
 
     __constants__ = ("z_dim", "num_classes")
 
-    def __init__(self, generator: nn.Module, z_dim: int, num_classes: int, like: torch.Tensor) -> None:
+    def __init__(self, generator: nn.Module, z_dim: int, data: DataSpec, like: torch.Tensor) -> None:
         super().__init__()
         self.generator = generator
         self.z_dim = z_dim
-        self.num_classes = num_classes
+        self.num_classes = data.num_classes
         self.like: torch.Tensor
         self.register_buffer("like", like)
+        if data.numbers:  # the default conditions of `sample`, one row each
+            count = max(1, *(len(each.examples) for each in data.numbers))
+            self.register_buffer("conditions", default_labels(count, data))
 
 
 def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModule:
@@ -105,13 +117,14 @@ def compile_methods(network: Generator, data: DataSpec) -> torch.jit.ScriptModul
         parameters = "".join(f", {_parameter(each)}" for each in rest)
         others = "".join(f", {each.name}" for each in rest)
         some = "some" if data.is_conditional else "None"
-        choice = (_OF_IMAGES if data.source_shape else _OF_CLASSES).strip("\n")
+        choice = _OF_IMAGES if data.source_shape else _OF_VECTORS if data.numbers else _OF_CLASSES
+        choice = choice.strip("\n")
         sources.append(_SAMPLE.format(batch=BATCH, parameters=parameters, others=others, some=some, choice=choice))
         if data.is_image:
             sources.append(_SAMPLE_UINT8.format(parameters=parameters, others=others))
         with quiet():
             exported: torch.jit.ScriptModule = torch.jit.script(
-                _class_of(tuple(sources))(scripted, network.z_dim, data.num_classes, like).eval()
+                _class_of(tuple(sources))(scripted, network.z_dim, data, like).eval()
             )
             for source in sources:
                 if not hasattr(exported, source.split("(")[0].split()[1]):  # modules of one type share methods
@@ -133,8 +146,8 @@ _CAST = """
 
 
 def _delegate(method: str, arguments: Sequence[Any], data: DataSpec) -> str:
-    """Return the source of a method that calls the generator's; source images are cast as z is."""
-    before = _CAST if data.source_shape and "labels" in [each.name for each in arguments] else ""
+    """Return the source of a method that calls the generator's; source images and vectors are cast as z is."""
+    before = _CAST if (data.source_shape or data.numbers) and "labels" in [each.name for each in arguments] else ""
     parameters = ", ".join(map(_parameter, arguments))
     others = ", ".join(each.name for each in arguments[1:])
     return _PASS.format(method=method, parameters=parameters, before=before, first=arguments[0].name, others=others)

@@ -19,7 +19,7 @@ from ganforge.core.accelerator import fork_random_state, read_random_state
 from ganforge.export.examples import Example
 from ganforge.export.subprocess_runner import run_subprocess
 from ganforge.layers.noise import NOISE_MODES
-from ganforge.sampling import can_truncate, cycle_labels, draw_latents, stand_in_labels
+from ganforge.sampling import can_truncate, default_labels, draw_latents, stand_in_labels
 
 # Runs in a subprocess without ganforge and plugins.
 _CONSUMER = """
@@ -129,7 +129,7 @@ def _run_network(network: Generator, call: Call, data: DataSpec) -> tuple[Tensor
     arguments = dict(call.arguments)
     if call.method in ("sample", "sample_uint8"):
         count = arguments.pop("count")
-        arguments = {"labels": cycle_labels(count, data.num_classes), **arguments}
+        arguments = {"labels": default_labels(count, data), **arguments}
         arguments["z"] = draw_latents(count, network.z_dim, arguments.pop("seed"))
     for name, value in arguments.items():
         if isinstance(value, Tensor):

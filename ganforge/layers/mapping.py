@@ -22,9 +22,10 @@ class MappingNetwork(nn.Module):
         z_dim: Length of a latent vector.
         w_dim: Length of a style vector.
         num_layers: Number of layers, each with leaky ReLU 0.2.
-        num_classes: Number of classes; 0 for unconditional.
+        num_classes: Number of classes; 0 for unconditional, or with `embedding`.
         lr_multiplier: Relative learning rate; the paper's 0.01 stabilizes training.
         decay: Decay of the mean per batch.
+        embedding: Module from labels to ``[N, z_dim]``, such as of `embed_labels`; None for one of `num_classes`.
 
     Attributes:
         mean: Mean of w, ``[w_dim]``.
@@ -39,12 +40,13 @@ class MappingNetwork(nn.Module):
         num_classes: int = 0,
         lr_multiplier: float = 0.01,
         decay: float = 0.995,
+        embedding: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.decay = decay
         self.normalize = PixelNorm()
-        self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else None
-        sizes = [2 * z_dim if num_classes else z_dim] + [w_dim] * num_layers
+        self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else embedding
+        sizes = [z_dim if self.embedding is None else 2 * z_dim] + [w_dim] * num_layers
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise(sizes):
             layers += [EqualizedLinear(size_in, size_out, gain=2**0.5, lr_multiplier=lr_multiplier), nn.LeakyReLU(0.2)]
@@ -55,7 +57,7 @@ class MappingNetwork(nn.Module):
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map latents ``[N, z_dim]`` and classes ``[N]`` to style vectors ``[N, w_dim]``."""
+        """Map latents ``[N, z_dim]`` and labels to style vectors ``[N, w_dim]``."""
         x: Tensor = self.normalize(z)
         if self.embedding is not None:
             x = torch.cat([x, self.normalize(self.embedding(require_labels(labels)))], dim=1)

@@ -18,7 +18,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.report.pictures import embed_grid, figure
 from ganforge.report.reading import RunData
 from ganforge.runs.checkpoint import load_generator, read_card, read_spec
-from ganforge.sampling import can_truncate, cycle_labels, generate
+from ganforge.sampling import can_truncate, default_labels, generate
 
 SEEDS = range(8)
 PSIS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -50,7 +50,7 @@ def _draw_last_and_best(run: RunData, registry: Registry) -> Iterator[str]:
     if opened is None:
         return
     generator, data = opened
-    labels = cycle_labels(16, data.num_classes)
+    labels = default_labels(16, data)
     newest = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8)
     path, best = run.folder.best_generator, None
     if path.exists():
@@ -66,7 +66,7 @@ def _draw_last_and_best(run: RunData, registry: Registry) -> Iterator[str]:
 
 def _draw_truncation(run: RunData, registry: Registry) -> Iterator[str]:
     opened = _open(run, registry)
-    if opened is None or not can_truncate(opened[0]):
+    if opened is None or opened[1].numbers or not can_truncate(opened[0]):
         return
     space = open_space(opened[0], "z", label=_first_label(opened[1]))
     assert isinstance(space, ZSpace)
@@ -78,7 +78,7 @@ def _draw_truncation(run: RunData, registry: Registry) -> Iterator[str]:
 
 def _draw_mixing(run: RunData, registry: Registry) -> Iterator[str]:
     opened = _open(run, registry)
-    if opened is None or not isinstance(opened[0], StyleGenerator):
+    if opened is None or opened[1].numbers or not isinstance(opened[0], StyleGenerator):
         return
     space = open_space(opened[0], "w", label=_first_label(opened[1]))
     layers = read_layers("coarse", opened[0].num_styles)

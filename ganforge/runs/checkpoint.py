@@ -11,15 +11,17 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
+import msgspec
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ganforge.contract.data import DataSpec
+from ganforge.contract.data import DataSpec, Number
 from ganforge.contract.errors import CheckpointError, GanforgeError
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import open_regular, read_bytes, replacing
@@ -54,9 +56,17 @@ class _Part(TypedDict):
     plugin: str
 
 
+class _Number(TypedDict):
+    name: str
+    mean: float
+    std: Annotated[float, msgspec.Meta(gt=0)]
+    examples: list[float]
+
+
 class _Spec(TypedDict):
     shape: list[PositiveInt]
     class_names: list[str]
+    numbers: NotRequired[list[_Number] | None]
     source_shape: NotRequired[list[PositiveInt] | None]
     name: NotRequired[str]
     fingerprint: NotRequired[str]
@@ -100,13 +110,18 @@ _BESIDE = 1 << 26
 def describe_spec(data: DataSpec) -> dict[str, Any]:
     """Convert a `DataSpec` to fields of a card."""
     paired = {"source_shape": list(data.source_shape)} if data.source_shape else {}
-    return {"shape": list(data.shape), "class_names": list(data.class_names), **paired}
+    numbers = {"numbers": [{**asdict(each), "examples": list(each.examples)} for each in data.numbers]}
+    labeled = numbers if data.numbers else {}
+    return {"shape": list(data.shape), "class_names": list(data.class_names), **paired, **labeled}
 
 
 def read_spec(card: Mapping[str, Any]) -> DataSpec:
     """Return the `DataSpec` of a generator's card."""
     data = card["data"]
-    return DataSpec(tuple(data["shape"]), tuple(data["class_names"]), tuple(data.get("source_shape") or ()))
+    numbers = tuple(
+        Number(each["name"], each["mean"], each["std"], tuple(each["examples"])) for each in data.get("numbers") or ()
+    )
+    return DataSpec(tuple(data["shape"]), tuple(data["class_names"]), tuple(data.get("source_shape") or ()), numbers)
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -27,7 +27,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import load_generator, read_card, read_spec
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import read_rows
-from ganforge.sampling import cycle_labels, generate, refuse_sources
+from ganforge.sampling import default_labels, generate, refuse_sources
 from ganforge.session.notebook import describe_generator, describe_run
 from ganforge.session.terminal import Terminal
 from ganforge.session.trainer import Finished, Trainer
@@ -102,7 +102,7 @@ class Run:
         if not data.is_image:
             raise OptionError(f"{self.path} generates vectors", "use ganforge.generate(run.load(), count)")
         refuse_sources(data, "Run.sample")
-        labels = cycle_labels(count, data.num_classes)
+        labels = default_labels(count, data)
         return to_pil(grid(to_uint8(generate(generator, count, seed=seed, labels=labels, truncation=truncation))))
 
     def resume(

@@ -12,7 +12,7 @@ from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import read_bytes
 from ganforge.core.images import grid, png_bytes, to_uint8
 from ganforge.core.text import escape_html
-from ganforge.sampling import cycle_labels, generate
+from ganforge.sampling import default_labels, generate
 
 SHOWN = 16
 """Number of samples of a generator."""
@@ -26,7 +26,7 @@ def describe_generator(generator: Generator, data: DataSpec) -> str:
     title = f"{type(generator).__name__}: {given} to {shape}, {parameters:,} parameters"
     if not data.is_image or data.source_shape:
         return _page(title, {})
-    labels = cycle_labels(SHOWN, data.num_classes)
+    labels = default_labels(SHOWN, data)
     return _page(title, {}, png_bytes(grid(to_uint8(generate(generator, SHOWN, labels=labels)), columns=8)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.contract.errors import OptionError, nearest
+from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import grid, png_bytes, to_uint8
@@ -22,8 +22,8 @@ from ganforge.core.memory import describe_bytes, machine_memory
 from ganforge.core.ranks import process_count, process_rank
 from ganforge.data.conditions import SourceFiles
 from ganforge.runs.checkpoint import read_spec
-from ganforge.runs.folder import is_index
 from ganforge.sampling import Precision, generate_batches
+from ganforge.session.conditions import choose_conditions, choose_labels
 from ganforge.training.recording.background_writer import Writer
 
 BATCH = 256
@@ -51,16 +51,17 @@ class SampleWriter:
     truncation: float
     precision: Precision
 
-    def write(self, count: int, classes: Sequence[str], target: Path) -> None:
+    def write(self, count: int, classes: Sequence[str], target: Path, conditions: Sequence[str] = ()) -> None:
         """Write samples from latents.
 
         Args:
             count: Number of samples, at least 1.
             classes: Names or numbers of classes, used in turn; empty for all.
             target: A ``.png`` for a grid, a folder for single images, or a ``.npy`` for vectors.
+            conditions: Conditions, used in turn, in place of classes; see `choose_conditions`.
 
         Raises:
-            OptionError: The target or a class is invalid, or one file of this size exceeds the memory.
+            OptionError: The target, a class or a condition is invalid, or one file of this size exceeds the memory.
         """
         shape = self.card["data"]["shape"]
         is_image = len(shape) == 3
@@ -70,7 +71,7 @@ class SampleWriter:
             raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
         if target.suffix:
             _check_memory(count, shape, is_image)
-        labels = choose_labels(classes, self.card["data"]["class_names"], count)
+        labels = self._choose(count, classes, conditions)
         seed = self.seed
         if process_count() > 1:
             if target.suffix:
@@ -115,6 +116,17 @@ class SampleWriter:
         else:
             _write_translations(target, batches, sources.names)
 
+    def _choose(self, count: int, classes: Sequence[str], conditions: Sequence[str]) -> Tensor | None:
+        data = read_spec(self.card)
+        if classes and conditions:
+            raise OptionError(f"--class {classes[0]} and --condition {conditions[0]}: two conditions", "omit one")
+        if classes and data.numbers:
+            example = f"such as --condition {data.numbers[0].name}=1"
+            raise OptionError(f"--class {classes[0]}: this generator takes condition vectors", example)
+        if classes:
+            return choose_labels(classes, data.class_names, count)
+        return choose_conditions(conditions, data, count)
+
     def _generate(self, count: int, seed: int, labels: Any, batch: int) -> Iterable[Tensor]:
         return generate_batches(
             self.generator,
@@ -125,26 +137,6 @@ class SampleWriter:
             batch=batch,
             precision=self.precision,
         )
-
-
-def choose_labels(wanted: Sequence[str], names: Sequence[str], count: int) -> Tensor | None:
-    """Return labels ``[count]`` int64 that cycle through the wanted classes, or through all; None without classes.
-
-    Raises:
-        OptionError: A class is not found.
-    """
-    if wanted and not names:
-        raise OptionError(f"--class {wanted[0]}: the run's data have no classes", "omit --class")
-    indices = []
-    for each in wanted:
-        if each in names:
-            indices.append(names.index(each))
-        elif is_index(each) and int(each) < len(names):
-            indices.append(int(each))
-        else:
-            raise OptionError(f"--class {each}: class not found", nearest(each, names))
-    choices = torch.tensor(indices or list(range(len(names))), dtype=torch.int64)
-    return choices[torch.arange(count) % len(choices)] if len(choices) else None
 
 
 def _check_memory(count: int, shape: Sequence[int], is_image: bool) -> None:

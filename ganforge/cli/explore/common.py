@@ -125,7 +125,7 @@ class Shared:
         from ganforge.explore.capabilities import require_images
         from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
         from ganforge.runs.checkpoint import read_spec
-        from ganforge.session.samples import choose_labels
+        from ganforge.session.conditions import choose_labels
 
         allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
         if self.to is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.contract.extractor import Extractor
 from ganforge.core.distributed import ALONE, Workers
-from ganforge.data.conditions import Labels, draw_labels, labels_of
+from ganforge.data.conditions import Labels, draw_classes, draw_labels, labels_of
 from ganforge.data.store import PackedData
 from ganforge.evaluation.extractors.inception import InceptionExtractor
 from ganforge.evaluation.features.extraction import Dtype, extract, fingerprint_of, prepare
@@ -63,7 +63,7 @@ class Reference:
     def draw_labels(self, count: int, seed: int, num_classes: int) -> Tensor:
         """Draw class labels, int64 ``[count]``, in the proportions of these images; uniformly for unlabeled data."""
         chooser = torch.Generator().manual_seed(seed)
-        if self.data.labels is None:
+        if self.data.labels is None or self.data.number_names:
             return torch.randint(num_classes, (count,), generator=chooser)
         if self.data.spec.num_classes > num_classes:
             raise DataError(
@@ -72,6 +72,16 @@ class Reference:
             )
         labels = self.data.labels[self.indices]
         return labels[torch.randint(len(labels), (count,), generator=chooser)]
+
+    def draw_vectors(self, count: int, seed: int, length: int) -> Tensor:
+        """Draw condition vectors, float32 ``[count, length]``, from these images."""
+        vectors, found = self.data.labels, len(self.data.number_names)
+        if vectors is None or found != length:
+            raise DataError(
+                f"the generator takes condition vectors of {length} numbers, {self.data.name} has {found or 'none'}",
+                "use data with such vectors",
+            )
+        return draw_classes(vectors[self.indices], count, seed)
 
     def draw_sources(self, count: int, seed: int, shape: tuple[int, ...]) -> Labels:
         """Draw source images of shape ``(C, H, W)`` from the data."""
@@ -122,6 +132,8 @@ class Comparison:
         labels: Labels | None = None
         if subject.num_classes:
             labels = reference.draw_labels(protocol.samples, protocol.seed, subject.num_classes)
+        if subject.num_numbers:
+            labels = reference.draw_vectors(protocol.samples, protocol.seed, subject.num_numbers)
         if subject.source_shape:
             labels = reference.draw_sources(protocol.samples, protocol.seed, subject.source_shape)
         self.subject, self.reference, self.extractor, self.protocol = subject, reference, extractor, protocol

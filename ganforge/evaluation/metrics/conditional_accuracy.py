@@ -20,6 +20,7 @@ from ganforge.evaluation.classes import (
     open_for_classes,
     read_classes,
 )
+from ganforge.evaluation.metrics import condition_vectors
 from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
@@ -72,6 +73,8 @@ class ConditionalAccuracy:
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> RunResult:
     """Generate images of all classes in turn and classify them."""
     spec, name = run.data.spec, run.data.name
+    if spec.numbers and spec.is_image:
+        return condition_vectors.measure(run, request, reporter)
     if not spec.is_image:
         raise OptionError(f"{name} holds vectors, not images", "conditional accuracy needs images with classes")
     if spec.num_classes < 2:

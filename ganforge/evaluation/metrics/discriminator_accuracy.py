@@ -37,7 +37,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     """Classify the held-out examples of a run by the discriminator of its newest checkpoint."""
     folder, data = run.folder, run.data
     config = resolve(run.registry, folder.read_config())
-    if data.labels is None:
+    if data.labels is None or data.number_names:
         raise OptionError(f"{data.name} has no classes", "use data with labels")
     held_out = is_held_out(len(data), config.training.holdout).nonzero()[:, 0]
     if not len(held_out):

@@ -45,7 +45,9 @@ class ExportedSubject(Subject):
             self.z_dim = int(self.inputs["z"]["shape"][1])
             self.shape = tuple(map(int, output["shape"][1:]))
             self.num_classes = len(described["class_names"])
-            self.source_shape = tuple(map(int, self.inputs.get("labels", {}).get("shape", [])[1:]))
+            labels = tuple(map(int, self.inputs.get("labels", {}).get("shape", [])[1:]))
+            self.source_shape = labels if len(labels) == 3 else ()
+            self.num_numbers = labels[0] if len(labels) == 1 else 0
             self.about = {
                 "kind": self.kind,
                 "name": str(path),
@@ -68,6 +70,8 @@ class ExportedSubject(Subject):
             raise OptionError(f"{self.about['name']}: cannot be truncated", "leave --truncation out")
         if labels is None and self.num_classes:
             raise OptionError(f"{self.about['name']}: needs labels of {self.num_classes} classes", "give labels")
+        if labels is None and self.num_numbers:
+            raise OptionError(f"{self.about['name']}: needs vectors of {self.num_numbers} numbers", "give labels")
         if labels is None and self.source_shape:
             raise OptionError(f"{self.about['name']}: needs source images", "give them as labels")
         z = draw_latents(count, self.z_dim, seed + start)

@@ -82,5 +82,6 @@ def choose_some(indices: Tensor, count: int | None, seed: int) -> Tensor:
 
 
 def digest_indices(indices: Tensor) -> str:
-    """Return the SHA-256 of int64 ``[N]`` as hexadecimal text."""
-    return hashlib.sha256(indices.to(torch.int64).numpy().astype("<i8").tobytes()).hexdigest()
+    """Return the SHA-256 of int64 ``[N]``, or of condition vectors ``[N, K]``, as hexadecimal text."""
+    kind, name = (torch.float32, "<f4") if indices.is_floating_point() else (torch.int64, "<i8")
+    return hashlib.sha256(indices.to(kind).numpy().astype(name).tobytes()).hexdigest()

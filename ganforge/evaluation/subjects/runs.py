@@ -44,7 +44,7 @@ class TrainedRun:
         return next(self.generator.parameters()).device
 
     def draw_labels(self, count: int, seed: int) -> Tensor | None:
-        """Draw classes int64 ``[count]`` in the proportions of the data; None for unlabeled data."""
+        """Draw classes ``[count]`` or vectors ``[count, K]`` of the data; None for unlabeled data."""
         return None if self.data.labels is None else draw_classes(self.data.labels, count, seed)
 
     def generate(self, count: int, seed: int, truncation: float) -> Iterator[Tensor]:

@@ -27,6 +27,7 @@ class Subject(ABC):
         about: JSON object with ``kind``, ``name``, ``digest`` and more.
         shape: ``(C, H, W)`` of the images.
         num_classes: Number of classes; 0 for unconditional subjects.
+        num_numbers: Length of a condition vector; 0 without.
         source_shape: ``(C, H, W)`` of the source images; empty if there are none.
         most: Number of images; None if unlimited.
         home: Folder of ``evaluations.jsonl``.
@@ -35,6 +36,7 @@ class Subject(ABC):
     about: Mapping[str, Any]
     shape: tuple[int, ...]
     num_classes: int
+    num_numbers: int = 0
     source_shape: tuple[int, ...] = ()
     most: int | None = None
     home: Path
@@ -47,7 +49,8 @@ class Subject(ABC):
             start: Number of the first image.
             count: N.
             seed: Image i has the seed ``seed + i``.
-            labels: Classes ``[N]``, int64, or sources ``[N, *source_shape]`` in [-1, 1], or None.
+            labels: Classes ``[N]``, int64; vectors ``[N, num_numbers]``; sources ``[N, *source_shape]`` in [-1, 1];
+                or None.
             truncation: Truncation psi; 1 for none.
         """
 
@@ -62,6 +65,7 @@ class GeneratorSubject(Subject):
         self.home = home
         spec = read_spec(card)
         self.shape, self.num_classes, self.source_shape = spec.shape, spec.num_classes, spec.source_shape
+        self.num_numbers = len(spec.numbers)
         self.about = {
             "kind": "generator",
             "name": name,

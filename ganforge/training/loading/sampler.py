@@ -36,8 +36,8 @@ class Batches:
             raise OptionError(f"training.holdout={holdout:g} leaves no training examples of {len(data)}")
         self._labeled: Tensor | None = None
         if num_labels is not None:
-            if data.labels is None:
-                raise OptionError(f"training.labels: {data.name} has no labels", "omit it, or use labeled data")
+            if data.labels is None or data.number_names:
+                raise OptionError(f"training.labels: {data.name} has no classes", "omit it, or use labeled data")
             labels = data.labels[self._shown]
             chosen = choose_labeled(labels, data.spec.num_classes, num_labels, derive_seed(seed, "labels"))
             self._labeled = self._shown[chosen]
@@ -49,8 +49,8 @@ class Batches:
         """Return samples `start` to ``start + count``, and prefetch those from `then`, by default the following ones.
 
         Returns:
-            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``; and labels ``[count]``, or source images
-            ``[count, C, H, W]`` in [-1, 1] of paired data, or None.
+            Images ``[count, C, H, W]`` in [-1, 1] or vectors ``[count, D]``; and classes ``[count]``, condition vectors
+            ``[count, K]``, or source images ``[count, C, H, W]`` in [-1, 1]; or None.
         """
         chosen, following = self.indices(start, count), self.indices(start + count if then is None else then, count)
         examples, labels = self._feeder.fetch(chosen)

@@ -15,7 +15,7 @@ from ganforge.contract.networks import Discriminator, Generator
 from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import gif_bytes, grid, to_uint8
 from ganforge.data.decode import read_picture
-from ganforge.sampling import cycle_labels, evaluation_mode, generate
+from ganforge.sampling import default_labels, evaluation_mode, generate
 
 POINTS = 2000  # number of plotted vectors
 PIXELS = 384  # edge of a plot in pixels
@@ -31,7 +31,7 @@ BLUE, ROSE = (95.0, 150.0, 215.0), (235.0, 125.0, 140.0)
 def generate_samples(generator: Generator, data: DataSpec, count: int, seed: int) -> Tensor:
     """Generate `count` images, or `POINTS` vectors, of all classes in turn; ``[N, ...]``."""
     count = count if data.is_image else POINTS
-    return generate(generator, count, seed=seed, labels=cycle_labels(count, data.num_classes))
+    return generate(generator, count, seed=seed, labels=default_labels(count, data))
 
 
 def paint_samples(
