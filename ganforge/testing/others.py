@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ganforge.config.schema import resolve
+from ganforge.config.schema import NO_PART, resolve
 from ganforge.contract.errors import GanforgeError
 from ganforge.contract.exporter import Exporter, ExportReport
 from ganforge.contract.logger import Logger
@@ -29,11 +29,14 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
         text = getattr(recipe, name)
         require(isinstance(text, str) and bool(text.strip()), f"{name} is {text!r}: describe it in a line")
     require("\n" not in recipe.summary, "summary must be one line")
-    for section in ("generator", "discriminator", "loss"):
+    alone = recipe.settings.get("training", {}).get("d_steps") == 0
+    for section in ("generator",) if alone else ("generator", "discriminator", "loss"):
         named = "name" in recipe.settings.get(section, {})
         require(named, f"settings name no {section}: a recipe must be complete")
     require("source" not in recipe.settings.get("data", {}), "settings name data: leave them to the user")
-    for layers in ([recipe.settings], [recipe.settings, {"training": recipe.training_on_cpu}]):
+    # Without a name, settings stand on those of the default recipe.
+    none = {section: {"name": NO_PART} for section in ("discriminator", "loss")} if alone else {}
+    for layers in ([recipe.settings, none], [recipe.settings, none, {"training": recipe.training_on_cpu}]):
         try:
             config = resolve(registry or Registry.installed(), *layers)
         except GanforgeError as error:
