@@ -56,6 +56,7 @@ from ganforge.layers.modulated import ModulatedConv2d as ModulatedConv2d
 from ganforge.layers.noise import NOISE_MODES as NOISE_MODES
 from ganforge.layers.noise import NoiseInjection as NoiseInjection
 from ganforge.layers.noise import layer_noise as layer_noise
+from ganforge.layers.noisy_style import noisy_style as noisy_style
 from ganforge.layers.pixel_norm import PixelNorm as PixelNorm
 from ganforge.layers.resample import BilinearDownsample as BilinearDownsample
 from ganforge.layers.resample import BilinearUpsample as BilinearUpsample

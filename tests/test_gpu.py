@@ -106,6 +106,25 @@ def test_what_was_trained_on_cuda_is_the_same_on_a_cpu(data, tmp_path):
     assert torch.allclose(there, ganforge.generate(ganforge.load(folder.path), 8), atol=1e-4)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(4, 64, 128, 128), (3, 40, 6, 10), (4, 512, 4, 4)])
+def test_styles_by_kernels_are_those_of_a_cpu_in_float64(shape, dtype, layout):
+    torch.manual_seed(7)
+    size, channels, height, width = shape
+    shapes = [shape, (channels, 1, 1), (size, 2 * channels), (size, 1, height, width), shape]
+    given = [torch.randn(each).to(dtype) for each in shapes]
+    given[0], given[4] = (each.contiguous(memory_format=layout) for each in (given[0], given[4]))
+    found = []
+    for device, number in (("cpu", torch.float64), (DEVICE, dtype)):
+        x, strength, style, noise, gradient = (each.to(device, number) for each in given)
+        wanted = [each.requires_grad_() for each in (x, strength, style)]
+        result = ganforge.noisy_style(x, noise, strength, 0.1, style)
+        found.append([result, *torch.autograd.grad(result, wanted, gradient)])
+    for exact, each in zip(*found, strict=True):
+        assert (each.cpu() - exact).norm() < (1e-4 if dtype == torch.float32 else 0.02) * exact.norm()
+
+
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")  # a prototype, says torch
 @pytest.mark.parametrize("recipe", ["dcgan", "stylegan", "stylegan2", "projection", "wgan-gp"])
 def test_recorded_steps_are_the_steps_and_do_not_wait(recipe, data):

@@ -22,6 +22,7 @@ from ganforge import (
     Recomputable,
     make_minibatch_statistics,
     map_sizes,
+    noisy_style,
 )
 
 RELU_GAIN = 2**0.5
@@ -129,5 +130,9 @@ class StyledLayer(nn.Module):
         self.adain = AdaIN(channels, w_dim)
 
     def forward(self, x: Tensor, w: Tensor, noise: str) -> Tensor:
-        maps: Tensor = self.adain(leaky_relu(self.noise(self.before(x), noise), 0.2), w)
-        return maps
+        maps: Tensor = self.before(x)
+        if torch.jit.is_scripting() or not self.training or noise != "random":  # type: ignore[attr-defined]
+            styled: Tensor = self.adain(leaky_relu(self.noise(maps, noise), 0.2), w)
+            return styled
+        drawn = self.noise.draw(maps)
+        return noisy_style(maps, drawn, self.noise.strength, self.noise.lr_multiplier, self.adain.affine(w))

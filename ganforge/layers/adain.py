@@ -25,12 +25,16 @@ class AdaIN(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Normalize maps ``[N, C, H, W]`` with styles ``[N, w_dim]``."""
-        style: Tensor = self.affine(w)
-        scale, shift = style[:, :, None, None].chunk(2, dim=1)
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return _normalize(x, scale, shift)[0]
-        normalized: Tensor = _Normalize.apply(x, scale, shift)[0]
-        return normalized
+        return normalize(x, self.affine(w))
+
+
+def normalize(x: Tensor, style: Tensor) -> Tensor:
+    """Normalize maps ``[N, C, H, W]``, with scales and shifts of a style ``[N, 2 C]``. Scriptable."""
+    scale, shift = style[:, :, None, None].chunk(2, dim=1)
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return _normalize(x, scale, shift)[0]
+    normalized: Tensor = _Normalize.apply(x, scale, shift)[0]
+    return normalized
 
 
 def _normalize(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:

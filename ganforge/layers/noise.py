@@ -62,5 +62,8 @@ class NoiseInjection(nn.Module):
             return torch.addcmul(x, strength, self.fixed.to(x.dtype), value=self.lr_multiplier)
         if noise != "random":
             raise ValueError(f"noise={noise} is invalid; it must be random, fixed or none")
-        drawn = torch.randn([x.shape[0], 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
-        return torch.addcmul(x, strength, drawn, value=self.lr_multiplier)
+        return torch.addcmul(x, strength, self.draw(x), value=self.lr_multiplier)
+
+    def draw(self, x: Tensor) -> Tensor:
+        """Draw noise ``[N, 1, H, W]`` for maps ``[N, C, H, W]``."""
+        return torch.randn([x.shape[0], 1, x.shape[2], x.shape[3]], dtype=x.dtype, device=x.device)
