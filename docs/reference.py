@@ -85,13 +85,14 @@ def write_hooks() -> str:
     ]
     for name, kind in KINDS.items():
         words = inspect.cleandoc(getattr(hookspecs, kind.hook).__doc__ or "")
-        base = f"[`ganforge.{kind.base}`](api.md#{home_of(kind.base)})"
+        forms = {"instance": "instances of ", "command": "functions, or objects of `typer.Typer`"}
+        base = f"[`ganforge.{kind.base}`](api.md#{home_of(kind.base)})" if kind.base else ""
         lines += [
             f"## `{kind.hook}`",
             "",
             *paragraphs(words.replace("``", "`")),
             "",
-            f"Kind *{name}*: {'instances' if kind.form == 'instance' else 'subclasses'} of {base}.",
+            f"Kind *{name}*: {forms.get(kind.form, 'subclasses of ')}{base}.",
             "",
             "```python",
             example(f"my-{name}", name).rstrip(),
@@ -157,6 +158,12 @@ def write_api() -> str:
                 "Exporter",
                 "ExportReport",
                 "Extractor",
+                "Metric",
+                "FeatureMetric",
+                "RunMetric",
+                "Measured",
+                "Interval",
+                "Callback",
                 "Logger",
                 "Pair",
                 "Step",

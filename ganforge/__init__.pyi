@@ -1,3 +1,4 @@
+from ganforge.contract.callback import Callback as Callback
 from ganforge.contract.capabilities import Growing as Growing
 from ganforge.contract.capabilities import Recomputable as Recomputable
 from ganforge.contract.capabilities import StyleGenerator as StyleGenerator
@@ -16,6 +17,11 @@ from ganforge.contract.exporter import ExportReport as ExportReport
 from ganforge.contract.extractor import Extractor as Extractor
 from ganforge.contract.hookspecs import hookimpl as hookimpl
 from ganforge.contract.logger import Logger as Logger
+from ganforge.contract.metric import FeatureMetric as FeatureMetric
+from ganforge.contract.metric import Interval as Interval
+from ganforge.contract.metric import Measured as Measured
+from ganforge.contract.metric import Metric as Metric
+from ganforge.contract.metric import RunMetric as RunMetric
 from ganforge.contract.networks import ClassifierDiscriminator as ClassifierDiscriminator
 from ganforge.contract.networks import Discriminator as Discriminator
 from ganforge.contract.networks import FeatureDiscriminator as FeatureDiscriminator

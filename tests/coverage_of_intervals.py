@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ganforge.builtin.metrics import METRICS
 from ganforge.evaluation.features import FeatureSet
-from ganforge.evaluation.metrics.comparison import MEASURES
 from ganforge.evaluation.metrics.path_length import mean_without_outliers, path_length_interval
 from ganforge.evaluation.results.comparability import judge
 from ganforge.evaluation.results.result import Evaluation, Measured
@@ -70,7 +70,7 @@ def sets_of(metric: str, dims: int, reals: int, fakes: int, *, scale: float = 1.
     def draw(source: torch.Generator) -> list[Measured]:
         real, fake = (torch.randn(count, dims, generator=source) for count in (reals, fakes))
         fake = fake * scale + shift
-        return MEASURES[metric](FeatureSet(real), FeatureSet(fake, logits=fake))
+        return METRICS[metric]().measure(FeatureSet(real), FeatureSet(fake, logits=fake))
 
     others = "".join(
         f", {name} {value:g}" for name, value in (("scale", scale), ("shift", shift)) if value != (name == "scale")
@@ -167,7 +167,7 @@ def count_false_bests(
     for _ in range(pairs):
         real = torch.randn(reals, dims, generator=source)
         sides = [torch.randn(fakes, dims, generator=source).mul(0.9) for _ in range(2)]
-        found = [MEASURES[metric](FeatureSet(real), FeatureSet(each, logits=each)) for each in sides]
+        found = [METRICS[metric]().measure(FeatureSet(real), FeatureSet(each, logits=each)) for each in sides]
         for both in zip(*found, strict=True):
             rows = {label: _row(each) for label, each in zip("AB", both, strict=True)}
             counts[both[0].name] = counts.get(both[0].name, 0) + (judge(both[0].name, rows).best is not None)
@@ -200,7 +200,7 @@ def main() -> None:
             )
     print(f"\nleast coverage {worst:.3f}\n\n| metric | false bests of {asked.pairs} pairs |\n| --- | --- |")
     for name, count in itertools.chain.from_iterable(
-        count_false_bests(each, asked.pairs).items() for each in MEASURES if asked.only in each
+        count_false_bests(each, asked.pairs).items() for each in METRICS if asked.only in each
     ):
         print(f"| `{name}` | {count} |", flush=True)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from ganforge.builtin.avatars import Avatars
 from ganforge.contract.errors import OptionError, PluginError
+from ganforge.contract.metric import Request
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classes import attribute_bits, attribute_names, list_worst
 from ganforge.evaluation.classifier import Classifier, train_classifier
@@ -19,7 +20,6 @@ from ganforge.evaluation.metrics import conditional_accuracy as obedience
 from ganforge.evaluation.metrics import modes
 from ganforge.evaluation.metrics.conditional_accuracy import conditional_accuracy, is_conditional
 from ganforge.evaluation.metrics.mode_coverage import HasAttributes, HasModes, class_coverage, reverse_kl
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.subjects.runs import TrainedRun
 
 NAMES = tuple("abcdefgh")

@@ -50,6 +50,7 @@ NOT_RUN = {
     "sample faces/generator.safetensors": "is pulled from the hub before; so do those tests",
     "bench .*--export( .*)?": "compiles native code and C++ for minutes; see test_bench_export.py",
     "bench .*--fit": "takes ever more memory; see test_bench.py",
+    "hub (push|pull) .*": "needs an account; ganforge-huggingface's tests push to a hub of this machine",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
     "export .*--pt2.*": "compiles native code for half a minute; see test_portable.py",
 }
@@ -72,7 +73,6 @@ PROGRAMS = {
     ".ci/gpu": "takes minutes, and a GPU; .ci/run rehearses it",
     "wandb": "needs an account",
     "hf": "needs an account",
-    "ganforge-hub": "pushes to the hub and pulls from it, as ganforge-huggingface's tests do to one of this machine",
     "tar": "makes a shard, as ganforge-webdataset's tests do by Python's own tar",
     "head": "is the shell's",
 }

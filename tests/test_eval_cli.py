@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ganforge.evaluation import evaluator
+from ganforge import FeatureMetric
+from ganforge.builtin.metrics import Memorization
 from ganforge.evaluation.extractors import inception
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
 from ganforge.evaluation.results.result import read_rows
@@ -188,8 +189,8 @@ def test_a_mistake_in_the_last_shows_before_the_first_is_evaluated(place, run, s
 
 
 def test_where_samples_are_only_searched_for_fewer_are_drawn(place, run, monkeypatch):
-    monkeypatch.setattr(evaluator, "SEARCHED", 22)
-    monkeypatch.setattr(evaluator, "SAMPLES", 28)
+    monkeypatch.setattr(Memorization, "samples", 22)
+    monkeypatch.setattr(FeatureMetric, "samples", 28)
     flags = ["fakes", "--data", "reals", "--extractor", "plain.pt", "--memorization"]
     assert [row["protocol"]["num_samples"] for row in evaluate(run, *flags)] == [22]
     assert {row["protocol"]["num_samples"] for row in evaluate(run, *flags, "--kid")} == {28}

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ganforge import DataSpec, NoiseInjection
+from ganforge.builtin.metrics import METRICS
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.data.store import PackedData
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
@@ -157,7 +158,7 @@ def test_the_score_is_the_runs(kind, form, tolerance, runs, export, extractor_fi
     def score(subject, seed=0):
         protocol = Protocol(samples=200, seed=seed)
         comparison = Comparison(subject, reference, extractor, protocol, device=CPU, cache=tmp_path)
-        return torch.tensor([comparison.measure(metric)[0].value for metric in ("fid", "kid")])
+        return torch.tensor([comparison.measure(metric, METRICS[metric]())[0].value for metric in ("fid", "kid")])
 
     expected = score(run_subject(runs[kind]))
     torch.testing.assert_close(score(open_exported(export(kind, form), CPU)), expected, rtol=tolerance, atol=0)

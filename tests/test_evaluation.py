@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from ganforge.builtin.metrics import METRICS
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.core.images import to_float
@@ -87,7 +88,7 @@ def compare(reals, fakes, weights, folder):
 
 
 def measure(*arguments):
-    (row,) = compare(*arguments).measure("fid")
+    (row,) = compare(*arguments).measure("fid", METRICS["fid"]())
     return row
 
 
@@ -141,7 +142,7 @@ def test_fid_and_inception_score_equal_what_torch_fidelity_computes_by_itself(to
     import torch_fidelity
 
     comparison = compare(FEW_REALS, FEW_FAKES, torch_file, tmp_path)
-    (distance,) = comparison.measure("fid")
+    (distance,) = comparison.measure("fid", METRICS["fid"]())
     score = inception_score(comparison.fakes.logits, splits=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -244,7 +245,7 @@ def test_by_published_weights_alone_metrics_bear_their_plain_names(tmp_path, mon
     for sha256 in (inception.SHA256, hashlib.sha256(path.read_bytes()).hexdigest()):
         monkeypatch.setattr(inception, "SHA256", sha256)
         comparison = compare(many, many.flip(0), path, tmp_path)
-        rows = [row for metric in ("fid", "is") for row in comparison.measure(metric)]
+        rows = [row for metric in ("fid", "is") for row in comparison.measure(metric, METRICS[metric]())]
         assert [row.notes for row in rows] == [comparison.extractor.notes] * 2
         names[comparison.extractor.is_published] = [row.metric for row in rows]
     label = f"inception-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"

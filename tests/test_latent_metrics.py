@@ -16,6 +16,7 @@ from ganforge import StyleGenerator
 from ganforge.builtin.avatars import Avatars
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.metric import Request
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import Classifier
 from ganforge.evaluation.extractors.classifier import ClassifierExtractor
@@ -31,7 +32,6 @@ from ganforge.evaluation.metrics.separability import (
     separate,
 )
 from ganforge.evaluation.reporter import Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.subjects.runs import TrainedRun
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import draw_latents

@@ -9,10 +9,11 @@ import pytest
 import torch
 from test_feature_store import Toy
 
+from ganforge.builtin.metrics import METRICS
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.data.store import PackedData
 from ganforge.evaluation.features import FeatureSet
-from ganforge.evaluation.metrics.comparison import MEASURES, Comparison, Protocol, Reference, describe_protocol
+from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference, describe_protocol
 from ganforge.evaluation.results.result import Evaluation
 from ganforge.evaluation.statistics import Interval, inception_score
 from ganforge.evaluation.subjects.subject import GeneratorSubject, ImagesSubject, SubjectImages
@@ -62,7 +63,7 @@ def features_of(comparison):
 
 
 def one(comparison, metric):
-    (row,) = comparison.measure(metric)
+    (row,) = comparison.measure(metric, METRICS[metric]())
     return row
 
 
@@ -116,7 +117,7 @@ def test_a_set_is_at_no_distance_from_itself(tmp_path, extractor):
     subject, reference = ImagesSubject(images, tmp_path, name="same"), Reference.choose(images, split="all")
     comparison = Comparison(subject, reference, extractor(), Protocol(samples=50), device=CPU, cache=tmp_path)
     assert one(comparison, "fid").value == pytest.approx(0, abs=1e-6)
-    assert [row.value for row in comparison.measure("prc")] == [1, 1, pytest.approx(1, abs=0.5), 1]
+    assert [row.value for row in comparison.measure("prc", METRICS["prc"]())] == [1, 1, pytest.approx(1, abs=0.5), 1]
 
 
 @pytest.mark.parametrize(("reals", "fakes"), [(40, 30), (59, 150), (150, 20), (3, 2)])
@@ -167,7 +168,7 @@ def test_the_inception_score_is_that_of_its_definition_and_of_torch_fidelity(tmp
 
 def test_precision_recall_density_and_coverage_are_those_by_all_pairs(tmp_path):
     comparison = compare(tmp_path)
-    rows, features = comparison.measure("prc"), features_of(comparison)
+    rows, features = comparison.measure("prc", METRICS["prc"]()), features_of(comparison)
     expected = balls(*features)
     assert {row.metric: row.value for row in rows} == {
         f"{name}_toy": pytest.approx(value, rel=1e-6) for name, value in expected.items()
@@ -194,7 +195,7 @@ def test_the_distance_of_infinitely_many_images_lies_on_the_line_through_its_sub
 
 def test_few_images_have_values_without_intervals(tmp_path):
     comparison = compare(tmp_path, 19, 40)
-    rows = [row for metric in ("fid", "kid", "prc") for row in comparison.measure(metric)]
+    rows = [row for metric in ("fid", "kid", "prc") for row in comparison.measure(metric, METRICS[metric]())]
     assert [row.interval for row in rows] == [None] * 6
     assert one(comparison, "is").interval is not None  # of the generated images alone
     assert all(np.isfinite(row.value) for row in rows)
@@ -215,7 +216,7 @@ def test_few_images_have_values_without_intervals(tmp_path):
 def test_too_few_images_are_refused_before_one_of_them_is_looked_at(tmp_path, metric, reals, fakes, said):
     comparison = compare(tmp_path, reals, fakes)
     with pytest.raises(OptionError, match=said):
-        comparison.measure(metric)
+        comparison.measure(metric, METRICS[metric]())
     assert comparison.extractor.shown <= 1  # a black one
     assert not (tmp_path / "cache").exists()
 
@@ -225,13 +226,13 @@ def test_too_few_images_are_refused_before_one_of_them_is_looked_at(tmp_path, me
     [("fid", 2, 2), ("kid", 4, 4), ("prc", 6, 6), ("is", 2, 2), ("fid-infinity", 4, 20), ("prc", 20, 20)],
 )
 def test_the_fewest_images_that_are_not_refused_have_a_value(tmp_path, metric, reals, fakes):
-    assert all(np.isfinite(row.value) for row in compare(tmp_path, reals, fakes).measure(metric))
+    assert all(np.isfinite(row.value) for row in compare(tmp_path, reals, fakes).measure(metric, METRICS[metric]()))
 
 
 def test_an_inception_score_by_an_extractor_without_logits_is_refused_before_anything_is_computed(tmp_path):
     comparison = compare(tmp_path, extractor=Toy(logits=False))
     with pytest.raises(OptionError, match="--is: extractor 'toy' is no classifier .leave --is out"):
-        comparison.check("is")
+        comparison.check("is", METRICS["is"]())
     assert comparison.extractor.shown == 1
     assert not (tmp_path / "cache").exists()
 
@@ -274,7 +275,7 @@ def test_all_metrics_share_one_pass_over_the_images(tmp_path):
     comparison = compare(tmp_path)
     common = describe_protocol(comparison.reference, comparison.extractor, comparison.protocol).items()
     for metric in ("fid", "kid", "is", "prc", "fid-infinity"):
-        assert all(common <= row.protocol.items() for row in comparison.measure(metric))
+        assert all(common <= row.protocol.items() for row in comparison.measure(metric, METRICS[metric]()))
     assert comparison.extractor.shown == 150 + 130 + 1  # one black image
 
 
@@ -344,7 +345,7 @@ def test_a_generator_is_asked_for_classes_in_the_proportions_of_the_real_images(
 
 
 def from_features(metric, reals, fakes):
-    return MEASURES[metric](FeatureSet(reals), FeatureSet(fakes, logits=fakes))
+    return METRICS[metric]().measure(FeatureSet(reals), FeatureSet(fakes, logits=fakes))
 
 
 def test_no_interval_is_without_width_at_the_ends_of_the_range_or_of_constant_images():
@@ -355,7 +356,7 @@ def test_no_interval_is_without_width_at_the_ends_of_the_range_or_of_constant_im
         for name, end in ends.items():
             assert found[name].value == end
             assert abs((found[name].interval.low + found[name].interval.high) / 2 - end) > 0.02
-    for metric in MEASURES:
+    for metric in METRICS:
         for row in from_features(metric, torch.ones(60, 3), torch.ones(60, 3)):
             assert row.interval is None or row.interval.low < row.interval.high
 

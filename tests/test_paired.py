@@ -14,6 +14,7 @@ from torch import nn
 import ganforge
 from ganforge import Dataset, Discriminator, Generator, Paired, Regularizer
 from ganforge.benchmark.training_setup import draw_noise
+from ganforge.builtin.metrics import METRICS
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, OptionError, PluginError
 from ganforge.core.images import to_float, to_uint8
@@ -629,7 +630,7 @@ def test_scores_while_a_run_trains_are_of_what_is_made_of_sources(parts, registr
     seen = torch.arange(5, 25)
     score = FeatureScore(
         name="d",
-        statistic="fid",
+        metric=METRICS["fid"](),
         extract=lambda images: (images.flatten(1)[:, :4].float(), None),
         reals=torch.randn(9, 4),
     )

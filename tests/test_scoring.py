@@ -10,6 +10,7 @@ import torch
 from test_training import CPU, SMALL, Silent, packed, rows_without_times
 
 from ganforge import GanforgeError, OptionError
+from ganforge.builtin.metrics import METRICS
 from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
 from ganforge.contract.networks import Generator
@@ -311,7 +312,9 @@ def test_the_distance_is_that_of_the_closed_form_between_normal_distributions():
         return images.flatten(1).float() @ mix / 40
 
     def score(reals):
-        return FeatureScore(name="d", statistic="fid", extract=lambda images: (extract(images), None), reals=reals)
+        return FeatureScore(
+            name="d", metric=METRICS["fid"](), extract=lambda images: (extract(images), None), reals=reals
+        )
 
     features = extract(to_uint8(generate(generator, 300, seed=11))).double()
     reals = stretch * features + shift
@@ -334,7 +337,7 @@ def test_classes_are_drawn_in_the_proportions_of_the_data():
         return images.flatten(1).float(), None
 
     labels = (torch.arange(1000) % 10 == 0).long()
-    score = FeatureScore(name="d", statistic="fid", extract=extract, reals=torch.randn(50, 4))
+    score = FeatureScore(name="d", metric=METRICS["fid"](), extract=extract, reals=torch.randn(50, 4))
     scorer = FeatureScorer([score], samples=2000, seed=3, labels=labels)
     generator = Noise()
     generator.scale.data.fill_(0.01)
@@ -351,7 +354,7 @@ def test_distances_of_the_same_features_ask_the_network_once():
         return images.flatten(1).float() / 255, None
 
     reals = torch.rand(80, 4)
-    scores = [FeatureScore(name=each, statistic=each, extract=extract, reals=reals) for each in ("fid", "kid")]
+    scores = [FeatureScore(name=each, metric=METRICS[each](), extract=extract, reals=reals) for each in ("fid", "kid")]
     found = FeatureScorer(scores, samples=100, seed=2, labels=None)(generator)
     assert (sum(shown), list(found)) == (100, ["fid", "kid"])
     fakes = to_uint8(generate(generator, 100, seed=2)).flatten(1).float() / 255
@@ -433,7 +436,7 @@ def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(re
         InceptionExtractor(spec), Protocol(samples=70, seed=4), device=CPU, cache=tmp_path / "features",
     )  # fmt: skip
     for metric in ("fid", "kid"):
-        (row,) = comparison.measure(metric)
+        (row,) = comparison.measure(metric, METRICS[metric]())
         assert values[row.metric] == pytest.approx(row.value, rel=1e-6)
 
 
@@ -581,7 +584,7 @@ def test_processes_share_out_the_samples_of_a_score(registry, labelled, samples,
     def flat(images):
         return images.float().flatten(1)[:, :5], None
 
-    score = FeatureScore(name="flat", statistic="fid", extract=flat, reals=torch.randn(50, 5))
+    score = FeatureScore(name="flat", metric=METRICS["fid"](), extract=flat, reals=torch.randn(50, 5))
     teams = [Listening(rank, size) for rank in range(size)]
     for workers in teams:
         FeatureScorer([score], samples=samples, seed=4, labels=labelled.labels, workers=workers)(generator)

@@ -15,10 +15,10 @@ from ganforge.builtin.mlp import MLPDiscriminator
 from ganforge.builtin.semi_supervised import SemiSupervised
 from ganforge.config.schema import resolve
 from ganforge.config.sources import load_layers
+from ganforge.contract.metric import Request
 from ganforge.data.splits import choose_labeled, is_held_out
 from ganforge.data.store import PackedData
 from ganforge.evaluation.metrics import discriminator_accuracy
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.subjects.runs import TrainedRun
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import save_tensors

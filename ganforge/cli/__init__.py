@@ -22,6 +22,7 @@ from ganforge.cli.export import export
 from ganforge.cli.extractor import app as extractor_app
 from ganforge.cli.init import init
 from ganforge.cli.options import option, switch
+from ganforge.cli.plugin_commands import RootGroup
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.report import report
 from ganforge.cli.sample import sample
@@ -33,10 +34,12 @@ from ganforge.training.signals import Interrupted, raising_interrupts
 from ganforge.version import __version__
 
 app = CommandGroup(
+    RootGroup,
     name="ganforge",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, explore, evaluate and export generative adversarial networks.",
+    epilog="Plugins add commands: ganforge plugins list shows them.",
 )
 
 # The base class of all errors of typer's parser, which typer does not export.

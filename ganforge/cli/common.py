@@ -37,15 +37,15 @@ class _Command(_PlainHelp, TyperCommand):
     pass
 
 
-class _Group(_PlainHelp, TyperGroup):
-    pass
+class HelpGroup(_PlainHelp, TyperGroup):
+    """A group of commands that shows no type for options without a value."""
 
 
 class CommandGroup(typer.Typer):
     """A group of commands with `_PlainHelp`."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(cls=_Group, no_args_is_help=True, **options)
+    def __init__(self, kind: type[HelpGroup] = HelpGroup, **options: Any) -> None:
+        super().__init__(cls=kind, no_args_is_help=True, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
         return super().command(name, cls=_Command, **options)

@@ -60,9 +60,17 @@ def evaluate(
         bool,
         switch("--discriminator-accuracy", "Class accuracy of the discriminator on held-out examples.", METRICS),
     ] = False,
+    linear_probe: Annotated[
+        bool,
+        switch("--linear-probe", "Accuracy of a linear classifier on the discriminator's features.", METRICS),
+    ] = False,
     separability: Annotated[
         bool, switch("--separability", "Linear separability of the data's attributes in latent space.", METRICS)
     ] = False,
+    metric: Annotated[
+        list[str] | None,
+        part_option("--metric", "metric", "Any metric, with options. Repeatable.", "NAME[:option=value]", METRICS),
+    ] = None,
     everything: Annotated[bool, switch("--all", "All metrics that are available.", METRICS)] = False,
     samples: Annotated[int | None, number("--samples", _SAMPLES, panel=INPUTS, least=2)] = None,
     references: Annotated[
@@ -110,12 +118,14 @@ def evaluate(
     Each value is appended to evaluations.jsonl with its protocol; ganforge eval compare compares several. Features of
     images are cached, so an interrupted evaluation resumes.
     """
-    from ganforge.evaluation.evaluator import OPTIONS, check_flags, open_evaluators
-    from ganforge.evaluation.request import Request
+    from ganforge.contract.metric import Request
+    from ganforge.evaluation.evaluator import build_metrics, check_flags, open_evaluators
+    from ganforge.evaluation.metrics import FLAGGED
 
     defaults = {"--extractor": "inception", "--split": "train"}
     given = {flag: value for flag, value in given_options(context).items() if value != defaults.get(flag)}
-    wanted = [flag for flag in OPTIONS if flag in given or everything]
+    registry = open_registry()
+    wanted = build_metrics(registry, [each for each in FLAGGED if f"--{each}" in given], metric or [], everything)
     check_flags(given, wanted)
     request = Request(
         count=samples,
@@ -130,7 +140,7 @@ def evaluate(
         space=space,
         distance=distance,
     )
-    torch_device, registry = choose_device(device), open_registry()
+    torch_device = choose_device(device)
 
     from ganforge.core.distributed import is_launched, join_workers
 

@@ -128,6 +128,10 @@ Augment = Annotated[
         "NAME[:probability=P]",
     ),
 ]
+Callback = Annotated[
+    list[str] | None,
+    part_option("--callback", "callback", "Add a callback, e.g. early-stop. Repeatable.", "NAME[:option=value]", RUN),
+]
 Setting = Annotated[
     list[str] | None, option("--set", "Set any option of any part. Repeatable.", "PART.OPTION=VALUE", NETWORK)
 ]

@@ -17,6 +17,7 @@ from ganforge.cli.options import (
     Arch,
     Augment,
     Batch,
+    Callback,
     Config,
     Engine,
     Gpus,
@@ -103,6 +104,7 @@ def train(
         list[str] | None,
         part_option("--log", "logger", "Log to a dashboard, e.g. tensorboard. Repeatable.", "NAME[:option=value]", RUN),
     ] = None,
+    callback: Callback = None,
     config: Config = None,
     resume: Annotated[bool, switch("--resume", "Resume a run from its last checkpoint.", RUN)] = False,
     dry_run: Annotated[bool, switch("--dry-run", "Validate and print the configuration, then stop.", RUN)] = False,
@@ -116,7 +118,7 @@ def train(
     """
     flags = config_flags(context)
     if resume:
-        _check_resumable(flags, [reg, augment, setting, config, name])
+        _check_resumable(flags, [reg, augment, setting, callback, config, name])
     elif run is not None:
         raise OptionError(f"unexpected argument '{run}'", f"to resume a run: --resume {run}; for data: --data {run}")
 
@@ -131,7 +133,7 @@ def train(
         layers = [kept, _reset_plan(flags), *load_layers(flags=flags, loggers=log or [])]
         say(f"resuming {folder.path}")
     else:
-        layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [])
+        layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [], callback or [])
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     if gpus is not None and gpus > 1 and not is_launched() and not dry_run:

@@ -9,13 +9,14 @@ All four have the same form, by section::
     [regularizers]   r1 = { weight = 10, every = 16 }
     [augmentations]  flip = { probability = 0.5 }
     [loggers]        tensorboard = {}
+    [callbacks]      early-stop = { patience = 100000 }
     [optimizer]      name = "adam", generator_lr = 0.0002 ...; see `ganforge.config.optimizers`
     [training]       batch = 128 ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from ganforge.config.networks import NetworkConfig, read_network
 from ganforge.config.optimizers import OptimizerConfig, optimizer_tree, resolve_optimizers
 from ganforge.config.resolution import Resolution, read_resolution
 from ganforge.config.sources import merge
-from ganforge.contract.errors import GanforgeError, OptionError
+from ganforge.contract.errors import GanforgeError, OptionError, nearest
 from ganforge.contract.schedules import Schedule
 from ganforge.core.device import find_accelerator
 from ganforge.plugins.kinds import KINDS
@@ -81,8 +82,8 @@ class TrainingConfig:
     )
     init_from: str | None = setting(None, "run or file of initial weights")
     eval_every: int | None = setting(None, "images between two evaluations of the EMA generator", least=1)
-    metrics: tuple[Literal["fd", "kd", "fid", "kid"], ...] = setting(
-        (), "metrics of the evaluations; the first selects the best generator"
+    metrics: tuple[str, ...] = setting(
+        (), "fd, kd, fid, kid or a plugin's: metrics of the evaluations; the first selects the best generator"
     )
     eval_dtype: Literal["float32", "bfloat16"] = setting("float32", "precision of the metrics' network")
     eval_samples: int = setting(5000, "generated images per evaluation", least=2, most=1_000_000)
@@ -152,6 +153,7 @@ class RunConfig:
     regularizers: tuple[RegularizerConfig, ...]
     augmentations: tuple[AugmentationConfig, ...]
     loggers: tuple[PartConfig, ...]
+    callbacks: tuple[PartConfig, ...]
     optimizer: Mapping[str, OptimizerConfig]
     training: TrainingConfig
 
@@ -162,7 +164,7 @@ class RunConfig:
             **{part: _flat(getattr(self, part)) for part in ("data", "generator", "discriminator", "loss")},
             **{
                 section: {each.name: _flat(each, without="name") for each in getattr(self, section)}
-                for section in ("regularizers", "augmentations", "loggers")
+                for section in ("regularizers", "augmentations", "loggers", "callbacks")
             },
             **({"networks": {each.key: _flat(each, without="key") for each in self.networks}} if self.networks else {}),
             "optimizer": optimizer_tree(self.optimizer),
@@ -180,6 +182,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return value.plain() if isinstance(value, Schedule) else value
+
+
+CLASSIFIER_SCORES = {"fd": "fid", "kd": "kid"}
+"""Metrics of training that use the features of a classifier of the data, and their statistics."""
+
+
+def read_score(name: str) -> tuple[str, str]:
+    """Return extractor and metric of a name in ``training.metrics``."""
+    return ("classifier", CLASSIFIER_SCORES[name]) if name in CLASSIFIER_SCORES else ("inception", name)
 
 
 def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
@@ -216,6 +227,7 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     recipe_name, tree = merge_recipe(registry, *layers)
     tree = merge({"data": {"source": "avatars"}}, tree)
     training = read_settings(TrainingConfig, tree.get("training", {}), "training")
+    _check_scores(registry, training.metrics)
     return RunConfig(
         recipe=recipe_name,
         data=_data(registry, tree["data"]),
@@ -234,9 +246,21 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
             for item in tree.get("augmentations", {}).items()
         ),
         loggers=tuple(PartConfig(**_tuned(registry, "logger", *item)) for item in tree.get("loggers", {}).items()),
+        callbacks=tuple(
+            PartConfig(**_tuned(registry, "callback", *item)) for item in tree.get("callbacks", {}).items()
+        ),
         optimizer=resolve_optimizers(registry, tree.get("optimizer", {})),
         training=training,
     )
+
+
+def _check_scores(registry: Registry, names: Sequence[str]) -> None:
+    """Refuse metrics that are not for training."""
+    parts = {part.name: part for part in registry.parts() if part.kind == "metric"} if names else {}
+    known = [*CLASSIFIER_SCORES, *(name for name, part in parts.items() if getattr(part.factory, "in_training", False))]
+    for name in names:
+        if name not in known:
+            raise OptionError(f"training.metrics: {name!r} is invalid", nearest(name, known))
 
 
 def merge_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

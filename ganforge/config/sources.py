@@ -38,12 +38,13 @@ class ConfigTree(TypedDict, total=False):
     regularizers: dict[str, dict[str, Any]]
     augmentations: dict[str, dict[str, Any]]
     loggers: dict[str, dict[str, Any]]
+    callbacks: dict[str, dict[str, Any]]
     optimizer: dict[str, Any]
     training: _Training
 
 
 SECTIONS = tuple(ConfigTree.__annotations__)
-_LISTS = ("networks", "regularizers", "augmentations", "loggers")
+_LISTS = ("networks", "regularizers", "augmentations", "loggers", "callbacks")
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
 
@@ -147,8 +148,9 @@ def load_layers(
     settings: Sequence[str] = (),
     augmentations: Sequence[str] = (),
     loggers: Sequence[str] = (),
+    callbacks: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return configurations of a file, flags, ``--reg``, ``--augment``, ``--log`` and ``--set``, in that order.
+    """Return configurations of a file, flags, parts such as ``--reg``, and ``--set``.
 
     ``--set`` comes last, so that ``--data mnist --set data.split=test`` sets an option of mnist.
     """
@@ -157,6 +159,7 @@ def load_layers(
     layers += [parse_part(each, "regularizers", "--reg") for each in regularizers]
     layers += [parse_part(each, "augmentations", "--augment") for each in augmentations]
     layers += [parse_part(each, "loggers", "--log") for each in loggers]
+    layers += [parse_part(each, "callbacks", "--callback") for each in callbacks]
     return [*layers, _join(map(parse_setting, settings))]
 
 

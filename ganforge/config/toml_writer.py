@@ -42,7 +42,7 @@ def write_toml(config: RunConfig, given: Mapping[str, Any], registry: Registry, 
         part = registry.part(kind, tree[kind]["name"])
         explained = {"name": part.summary} | _explain(registry, kind, part.name)
         lines += _section(kind, tree[kind], {"name", *given.get(kind, {})}, explained)
-    for kind in ("regularizer", "augmentation", "logger"):
+    for kind in ("regularizer", "augmentation", "logger", "callback"):
         section = KINDS[kind].plural
         for each, options in tree[section].items():
             explained = _SHARED | _explain(registry, kind, each)

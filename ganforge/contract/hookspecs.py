@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from ganforge.contract.callback import Callback
     from ganforge.contract.data import Dataset
     from ganforge.contract.exporter import Exporter
     from ganforge.contract.extractor import Extractor
     from ganforge.contract.logger import Logger
+    from ganforge.contract.metric import Metric
     from ganforge.contract.networks import Discriminator, Generator
     from ganforge.contract.optimizer import Optimizer
     from ganforge.contract.parts import Augmentation, Loss, Recipe, Regularizer
@@ -73,6 +75,21 @@ def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-
 @hookspec
 def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empty-body]
     """Extractors by name; ``ganforge eval --extractor NAME`` selects one."""
+
+
+@hookspec
+def ganforge_metrics() -> Mapping[str, type[Metric]]:  # type: ignore[empty-body]
+    """Metrics by name; ``ganforge eval --metric NAME`` computes one."""
+
+
+@hookspec
+def ganforge_commands() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Commands by name, functions or objects of ``typer.Typer``; ``ganforge NAME`` runs one."""
+
+
+@hookspec
+def ganforge_callbacks() -> Mapping[str, type[Callback]]:  # type: ignore[empty-body]
+    """Callbacks by name; ``ganforge train --callback NAME`` adds one."""
 
 
 @hookspec

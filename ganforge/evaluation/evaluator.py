@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganforge.config.sources import parse_part
 from ganforge.contract.errors import GanforgeError, OptionError
+from ganforge.contract.metric import FeatureMetric, Metric, Request, RunMetric, as_measured
 from ganforge.core.console import say
+from ganforge.evaluation.metrics import FLAGGED, flag_of
+from ganforge.evaluation.metrics.comparing import ComparisonMetric
 from ganforge.evaluation.reporter import TERMINAL
-from ganforge.evaluation.request import Request
+from ganforge.plugins.part_errors import part_errors
 
 if TYPE_CHECKING:
     import torch
@@ -20,52 +23,25 @@ if TYPE_CHECKING:
     from ganforge.contract.extractor import Extractor
     from ganforge.core.distributed import Workers
     from ganforge.evaluation.metrics.comparison import Comparison
-    from ganforge.evaluation.results.result import Evaluation, RunResult
+    from ganforge.evaluation.results.result import Evaluation
     from ganforge.evaluation.subjects.targets import Target
     from ganforge.plugins.registry import Registry
 
-SAMPLES = 50_000
-"""Default number of generated images for metrics of features, as in papers."""
-
-SEARCHED = 10_000
-"""Default number of generated images for memorization alone."""
-
-
-FEATURE_METRICS = {f"--{name}": name for name in ("fid", "fid-infinity", "kid", "is", "prc", "memorization")}
-"""Metrics of features of generated and real images."""
-
-RUN_METRICS = {
-    "--ppl": "path_length",
-    "--modes": "modes",
-    "--conditional-accuracy": "conditional_accuracy",
-    "--discriminator-accuracy": "discriminator_accuracy",
-    "--separability": "separability",
-}
-"""Metrics of runs: modules in `ganforge.evaluation.metrics` with ``measure(run, request, reporter)``."""
-
-_FEATURE_OPTIONS = ("--samples", "--extractor", "--references", "--split", "--data", "--inception-weights")
-
-OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(FEATURE_METRICS, _FEATURE_OPTIONS) | {
-    "--ppl": ("--samples", "--space", "--distance", "--classifier", "--inception-weights", "--lpips-weights"),
-    "--modes": ("--samples", "--classifier"),
-    "--conditional-accuracy": ("--samples", "--classifier"),
-    "--discriminator-accuracy": (),
-    "--separability": ("--samples", "--space", "--classifier"),
-}
-"""Flags that each metric uses."""
+FEATURE_FLAGS = ("--samples", "--extractor", "--references", "--split", "--data", "--inception-weights")
+"""Flags that metrics of features use."""
 
 
 class Evaluator:
     """Metrics of one target with shared features. Unsupported metrics are reported before the first is computed.
 
-    With `lenient`, they are skipped with a message instead of an error. `extractors` are shared with other targets, by
-    the fingerprint of their data.
+    `wanted` holds the metrics by name. With `lenient`, unsupported ones are skipped with a message instead of an error.
+    `extractors` are shared with other targets, by the fingerprint of their data.
     """
 
     def __init__(
         self,
         target: Target,
-        wanted: Sequence[str],
+        wanted: Mapping[str, Metric],
         asked: Request,
         *,
         lenient: bool,
@@ -76,28 +52,29 @@ class Evaluator:
     ) -> None:
         self.target, self.asked, self.lenient, self.device, self.cache = target, asked, lenient, device, cache
         self.registry, self.extractors = registry, extractors
-        only_searched = {*wanted}.isdisjoint({*FEATURE_METRICS} - {"--memorization"})
-        self.samples = asked.count or (SEARCHED if only_searched else SAMPLES)
-        self.flags = []
-        for flag in wanted:
-            with self._skipping_errors(flag):
-                self._check(flag)
-                self.flags.append(flag)
+        self.samples = asked.count or max(
+            (metric.samples for metric in wanted.values() if isinstance(metric, FeatureMetric)), default=0
+        )
+        self.metrics: dict[str, Metric] = {}
+        for name, metric in wanted.items():
+            with self._skipping_errors(name):
+                self._check(name, metric)
+                self.metrics[name] = metric
 
     def run(self) -> Iterator[tuple[list[Evaluation], str]]:
         """Compute metrics, append their rows to ``evaluations.jsonl``, and yield rows and text of each metric."""
         from ganforge.evaluation.results.result import FILE, append_rows
 
-        for flag in self.flags:
-            with self._skipping_errors(flag):
-                rows, text = self._measure(flag)
+        for name, metric in self.metrics.items():
+            with self._skipping_errors(name):
+                rows, text = self._measure(name, metric)
                 if removed := append_rows(self.target.subject.home / FILE, rows):
                     say(removed)
                 yield rows, text
 
     def extract_together(self, workers: Workers) -> None:
         """Compute all required features by several processes, into the cache."""
-        if not FEATURE_METRICS.keys().isdisjoint(self.flags):
+        if any(isinstance(metric, FeatureMetric) for metric in self.metrics.values()):
             self.comparison.extract_together(workers)
 
     @property
@@ -145,82 +122,114 @@ class Evaluator:
             reporter=TERMINAL,
         )
 
-    def _check(self, flag: str) -> None:
-        from ganforge.evaluation.metrics.memorization import check_memorization
-
-        if flag in FEATURE_METRICS:
-            self.comparison.check(FEATURE_METRICS[flag])
-            if flag == "--memorization":
-                check_memorization(self.comparison)
+    def _check(self, name: str, metric: Metric) -> None:
+        if isinstance(metric, FeatureMetric):
+            self.comparison.check(name, metric)
+            if isinstance(metric, ComparisonMetric):
+                metric.check(self.comparison)
         elif self.target.run is None:
             raise OptionError(
-                f"{flag} is a metric of runs with their own data, and {self.target.subject.about['name']} is none",
+                f"{flag_of(name)} is a metric of runs with their own data, and "
+                f"{self.target.subject.about['name']} is none",
                 "name a run, without --data",
             )
 
-    def _measure(self, flag: str) -> tuple[list[Evaluation], str]:
-        from ganforge.evaluation.metrics.memorization import PICTURE, describe_memorization, measure_memorization
+    def _measure(self, name: str, metric: Metric) -> tuple[list[Evaluation], str]:
         from ganforge.evaluation.results.formatting import describe_rows
-        from ganforge.evaluation.results.result import Evaluation, circumstances
 
-        subject, run = self.target.subject, self.target.run
-        if flag == "--memorization":
-            picture = subject.home / PICTURE
-            rows = measure_memorization(self.comparison, picture)
-            return rows, f"{describe_rows(rows)}\n{describe_memorization(rows[0], picture)}"
-        if flag in FEATURE_METRICS:
-            rows = self.comparison.measure(FEATURE_METRICS[flag])
+        if isinstance(metric, ComparisonMetric):
+            return metric.report(self.comparison, self.target.subject.home)
+        if isinstance(metric, FeatureMetric):
+            rows = self.comparison.measure(name, metric, metric.options)
             return rows, describe_rows(rows)
+        assert isinstance(metric, RunMetric)
+        return self._measure_run(name, metric)
+
+    def _measure_run(self, name: str, metric: RunMetric) -> tuple[list[Evaluation], str]:
+        from ganforge.evaluation.results.formatting import describe_rows
+        from ganforge.evaluation.results.result import Evaluation, RunResult, circumstances
+
+        run = self.target.run
         assert run is not None
-        metric = import_module(f"ganforge.evaluation.metrics.{RUN_METRICS[flag]}")
-        result: RunResult = metric.measure(run, self.asked, TERMINAL)
-        made = circumstances(self.device, result.seed, run.data.name)
+        with part_errors("metric", name):
+            found = metric.measure(run, self.asked, TERMINAL)
+            if not isinstance(found, RunResult):
+                protocol = run.protocol(f"metric '{name}'", self.asked, self.asked.count or metric.samples, None)
+                found = RunResult(
+                    found=found,
+                    values=as_measured(name, metric, found),
+                    text="",
+                    protocol={**protocol, **metric.options},
+                    seed=self.asked.seed,
+                )
+        made = circumstances(self.device, found.seed, run.data.name)
         rows = [
             Evaluation(
                 metric=each.name,
                 **each.fields(),
-                protocol={**result.protocol, **each.parameters},
-                subject=subject.about,
+                protocol={**found.protocol, **each.parameters},
+                subject=self.target.subject.about,
                 circumstances=made,
             )
-            for each in result.values
+            for each in found.values
         ]
-        return rows, result.text
+        return rows, found.text or describe_rows(rows)
 
     @contextmanager
-    def _skipping_errors(self, flag: str) -> Iterator[None]:
+    def _skipping_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except GanforgeError as error:
             if not self.lenient:
                 raise
-            say(f"{flag} is left out: {error.message}")
+            say(f"{flag_of(name)} is left out: {error.message}")
 
 
-def check_flags(given: Mapping[str, Any], wanted: Sequence[str]) -> None:
-    """Refuse options that no wanted metric uses.
+def build_metrics(
+    registry: Registry, flags: Sequence[str], texts: Sequence[str], everything: bool
+) -> dict[str, Metric]:
+    """Build metrics by name.
 
     Args:
-        given: Values by flag; defaults are left out.
-        wanted: Flags of metrics.
-
-    Raises:
-        OptionError: An option is unused.
+        registry: Where metrics are looked up.
+        flags: Names of metrics that have flags.
+        texts: Metrics as ``NAME:option=value,...``.
+        everything: Whether to build all.
     """
-    if not wanted:
-        raise OptionError("no metric was named", f"choose from: {', '.join(OPTIONS)}; or --all")
-    limited = {flag for flags in OPTIONS.values() for flag in flags}
-    used = {flag for metric in wanted for flag in OPTIONS[metric]}
+    given: dict[str, dict[str, Any]] = {name: {} for name in flags}
+    for text in texts:
+        given |= parse_part(text, "metric", "--metric")["metric"]
+    if everything:
+        given = {name: {} for name in registry.names("metric")} | given
+    if not given:
+        raise OptionError("no metric was named", f"choose from: {', '.join(map(flag_of, FLAGGED))}; or --all")
+    order = sorted(given, key=lambda name: FLAGGED.index(name) if name in FLAGGED else len(FLAGGED))
+    metrics: dict[str, Metric] = {}
+    for name in order:
+        metrics[name] = registry.build("metric", name, given[name])
+        metrics[name].options = registry.check("metric", name, given[name])
+    return metrics
+
+
+def check_flags(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
+    """Raise OptionError for options, by flag and without defaults, that no metric uses."""
+    limited = {*FEATURE_FLAGS, "--space", "--distance", "--classifier", "--lpips-weights"}
+    used = {
+        flag
+        for metric in metrics.values()
+        for flag in (metric.flags if isinstance(metric, RunMetric) else FEATURE_FLAGS)
+    }
     for flag, value in given.items():
         if flag in limited - used:
-            verb = "does" if len(wanted) == 1 else "do"
-            raise OptionError(f"{flag} {value}: {' and '.join(wanted)} {verb} not use it", f"omit {flag}")
+            verb = "does" if len(metrics) == 1 else "do"
+            names = " and ".join(map(flag_of, metrics))
+            raise OptionError(f"{flag} {value}: {names} {verb} not use it", f"omit {flag}")
 
 
 def open_evaluators(
     names: Sequence[str | None],
     out: Path,
-    wanted: Sequence[str],
+    wanted: Mapping[str, Metric],
     request: Request,
     *,
     data: str | None,
@@ -238,7 +247,7 @@ def open_evaluators(
     Args:
         names: Runs, files or folders; None for the newest run.
         out: Folder of all runs.
-        wanted: Flags of metrics.
+        wanted: Metrics by name.
         request: Options of the metrics.
         data: Data to compare with; None for each run's own.
         raw: Whether to evaluate the trained weights instead of the EMA weights.

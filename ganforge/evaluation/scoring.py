@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge.config.schema import TrainingConfig
+from ganforge.config.schema import TrainingConfig, read_score
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.extractor import Extractor
+from ganforge.contract.metric import FeatureMetric
 from ganforge.contract.networks import Generator
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.core.images import to_uint8
@@ -27,7 +28,6 @@ from ganforge.evaluation.extractors.opening import open_extractor, share_classif
 from ganforge.evaluation.features.extraction import BATCH, extract, gather_columns, prepare
 from ganforge.evaluation.metrics.comparison import name_metric
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.statistics import Moments, frechet_distance, kernel_distance
 from ganforge.evaluation.subjects.image_sets import DataImages, choose_some
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate_batches
@@ -35,38 +35,23 @@ from ganforge.sampling import generate_batches
 MAX_REALS = 10_000
 """Maximum number of real images of a score."""
 
-_KINDS = {
-    "fd": ("classifier", "fid"),
-    "kd": ("classifier", "kid"),
-    "fid": ("inception", "fid"),
-    "kid": ("inception", "kid"),
-}
-"""Extractor and statistic of each metric."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureScore:
-    """Metric of generators: ``fid`` (Frechet distance) or ``kid`` (kernel distance) to features ``[M, D]`` of real
-    images.
+    """Metric of generators: distance to features ``[M, D]`` of real images.
 
     `extract` maps images, uint8 ``[N, C, H, W]``, to features and logits on the CPU. Only the main process has `reals`.
     """
 
     name: str
-    statistic: str
+    metric: FeatureMetric
     extract: Callable[[Tensor], tuple[Tensor, Tensor | None]]
     reals: Tensor
 
     @cached_property
-    def moments(self) -> Moments:
-        """Moments of the real features."""
-        return Moments.of(self.reals)
-
-    def measure(self, fakes: Tensor) -> float:
-        """Return the distance of features ``[N, D]``; lower is better."""
-        if self.statistic == "fid":
-            return frechet_distance(self.moments, Moments.of(fakes))
-        return kernel_distance(self.reals, fakes, subset_size=min(1000, len(self.reals), len(fakes))).mean
+    def measure(self) -> Callable[[Tensor], float]:
+        """Function from features ``[N, D]`` to the distance; lower is better."""
+        return self.metric.scorer(self.reals)
 
 
 class FeatureScorer:
@@ -125,7 +110,7 @@ def check_scoring(training: TrainingConfig, data: PackedData) -> None:
             raise OptionError(
                 f"--metrics {metric}: {data.name} holds vectors", f"{metric} compares images; leave it out"
             )
-        extractor, statistic = _KINDS[metric]
+        extractor, statistic = read_score(metric)
         if extractor == "classifier" and data.spec.num_classes < 2:
             raise OptionError(
                 f"--metrics {metric}: {data.name} has no classes, and the features of {metric} are a classifier's",
@@ -156,7 +141,7 @@ def build_scorer(
     scores: list[FeatureScore] = []
     opened: dict[str, tuple[Extractor, Callable[[Tensor], tuple[Tensor, Tensor | None]], Tensor]] = {}
     for metric in training.metrics:
-        name, statistic = _KINDS[metric]
+        name, statistic = read_score(metric)
         if name not in opened:
             try:
                 if name == "classifier" and workers.size > 1:
@@ -185,7 +170,7 @@ def build_scorer(
         scores.append(
             FeatureScore(
                 name=name_metric(statistic, extractor, training.eval_dtype),
-                statistic=statistic,
+                metric=registry.build("metric", statistic, {}),
                 extract=run,
                 reals=features,
             )

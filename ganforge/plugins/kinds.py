@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import isfunction
 from typing import Any
 
 
@@ -10,7 +11,8 @@ from typing import Any
 class Kind:
     """One kind of part: hook, name of the base class in `ganforge`, and command with ``{name}`` for a part's name.
 
-    Its parts are subclasses of the base (``class``), any callables (``factory``), or objects (``instance``).
+    Its parts are subclasses of the base (``class``), any callables (``factory``), or objects (``instance``). A command
+    has no base: it is a function, or an object of ``typer.Typer``.
     """
 
     hook: str
@@ -27,6 +29,8 @@ class Kind:
         """Return what a part must be instead; empty if it is valid."""
         import ganforge
 
+        if self.form == "command":
+            return "" if isfunction(part) or type(part).__name__ == "Typer" else "a function or a typer.Typer"
         base: Any = getattr(ganforge, self.base)
         if self.form == "factory":
             return "" if callable(part) else "a class or a function"
@@ -46,6 +50,24 @@ KINDS = {
     "recipe": Kind("ganforge_recipes", "Recipe", "ganforge train --arch {name}", form="instance"),
     "exporter": Kind("ganforge_exporters", "Exporter", "ganforge export --format {name}"),
     "extractor": Kind("ganforge_extractors", "Extractor", "ganforge eval --fid --extractor {name}"),
+    "metric": Kind("ganforge_metrics", "Metric", "ganforge eval --metric {name}"),
+    "command": Kind("ganforge_commands", "", "ganforge {name}", form="command"),
+    "callback": Kind("ganforge_callbacks", "Callback", "ganforge train --callback {name}"),
     "logger": Kind("ganforge_loggers", "Logger", "ganforge train --log {name}"),
 }
 """Every kind of part, by its singular name."""
+
+BUILT_IN_COMMANDS = (
+    "train",
+    "init",
+    "sample",
+    "eval",
+    "report",
+    "export",
+    "bench",
+    "explore",
+    "data",
+    "extractor",
+    "plugins",
+)
+"""Commands whose names plugins cannot take."""

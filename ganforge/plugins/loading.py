@@ -18,7 +18,7 @@ import pluggy
 
 from ganforge.contract import hookspecs
 from ganforge.contract.errors import OptionError, PluginError, explain, nearest
-from ganforge.plugins.kinds import KINDS
+from ganforge.plugins.kinds import BUILT_IN_COMMANDS, KINDS
 from ganforge.version import API_VERSION, OLDEST_API_VERSION
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -173,5 +173,7 @@ def collect_parts(module: object) -> dict[str, dict[str, Any]]:
 def _check_part(kind: str, name: object, part: object) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise PluginError(f"{kind} name {name!r} must be lower-case letters, digits and hyphens")
+    if kind == "command" and name in BUILT_IN_COMMANDS:
+        raise PluginError(f"command '{name}' is built in", "choose another name")
     if error := KINDS[kind].find_error(part):
         raise PluginError(f"{kind} '{name}' is a {type(part).__name__}; it must be {error}")

@@ -26,13 +26,16 @@ class Part:
     @property
     def summary(self) -> str:
         """Description in one line."""
-        text = getattr(self.factory, "summary", None) or inspect.getdoc(self.factory) or ""
+        if self.kind == "command" and not inspect.isfunction(self.factory):
+            text = self.factory.info.help or ""
+        else:
+            text = getattr(self.factory, "summary", None) or inspect.getdoc(self.factory) or ""
         return str(text).split("\n\n", 1)[0].replace("\n", " ")
 
     @property
     def options(self) -> dict[str, Option]:
-        """Options by name; empty for a recipe."""
-        return read_options(self.factory) if callable(self.factory) else {}
+        """Options by name; empty for a recipe, and for a command, whose --help shows its own."""
+        return read_options(self.factory) if callable(self.factory) and self.kind != "command" else {}
 
 
 class Registry:

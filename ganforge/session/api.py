@@ -149,6 +149,7 @@ def train(
     reg: Sequence[str] = (),
     augment: Sequence[str] = (),
     log: Sequence[str] = (),
+    callback: Sequence[str] = (),
     images: int | str | None = None,
     minutes: float | None = None,
     batch: int | None = None,
@@ -173,6 +174,7 @@ def train(
         reg: Regularizers, such as ``r1:weight=5``.
         augment: Augmentations, such as ``ada``.
         log: Loggers, such as ``tensorboard``.
+        callback: Callbacks, such as ``early-stop:patience=50k``.
         images: Real images to train on, such as 50_000 or ``50k``.
         minutes: Training time in minutes.
         batch: Images per step; None for the recipe's value, which may depend on the device.
@@ -209,7 +211,7 @@ def train(
     )
     loaded = load_plugins([Path(each) for each in plugins])
     registry = Registry([*loaded, Plugin("program", "this program", "", "ok", parts=own)])
-    layers = load_layers(Path(config) if config else None, nest(flags), reg, augmentations=augment, loggers=log)
+    layers = load_layers(Path(config) if config else None, nest(flags), reg, [], augment, log, callback)
     resolved = resolve(registry, *layers, nest(settings or {}))
     with _open_terminal(quiet) as terminal:
         if data is None and config is None:

@@ -32,6 +32,7 @@ from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
 from ganforge.training.execution.memory_advice import advising_on_memory
 from ganforge.training.loop import Callback, Callbacks, Outcome, is_spent, train
+from ganforge.training.recording.callbacks import PluginCallbacks
 from ganforge.training.recording.checkpoints import share_checkpoint
 from ganforge.training.recording.loggers import Loggers
 from ganforge.training.recording.recorder import Recorder, Score, Scorer
@@ -90,9 +91,10 @@ class Trainer:
             "start the same command on each machine",
         )
         check_scoring(config.training, self._data)
-        self._loggers = {
-            each.name: registry.build("logger", each.name, each.options) for each in config.loggers if workers.is_main
-        }
+        self._loggers, self._callbacks = (
+            {each.name: registry.build(kind, each.name, each.options) for each in parts if workers.is_main}
+            for kind, parts in (("logger", config.loggers), ("callback", config.callbacks))
+        )
         with advising_on_memory(self.config, self._data.spec):
             self._state = build_state(self.config, registry, self._data.spec, device)
         self._batches = open_batches(self.config.training, self._data, device)
@@ -206,15 +208,28 @@ class Trainer:
                 length = f"for {training.minutes:g} minutes; --minutes or --images sets another length"
                 say(f"{length}, Ctrl-C stops and saves")
             loggers = Loggers(self._loggers, recorder.writer, say)
-            loggers.start(folder.path, config.tree(), state.images)
+            callbacks = PluginCallbacks(self._callbacks, recorder, say)
+            for each in (loggers, callbacks):
+                each.start(folder.path, config.tree(), state.images)
             try:
                 with self._console.watch(folder.log if workers.is_main else None, training) as display:
                     budget = BudgetCallback(training, state.images, state.seconds, display.note)
-                    callback = Callbacks(display, loggers, budget)
-                    outcome = train(state, self._batches, recorder, config, callback, engine, scorer)
-                    if outcome.stopped is None:
+                    callback = Callbacks(display, loggers, callbacks, budget)
+                    outcome = train(
+                        state,
+                        self._batches,
+                        recorder,
+                        config,
+                        callback,
+                        engine,
+                        scorer,
+                        callbacks.wants_stop,
+                        callbacks.saved,
+                    )
+                    if outcome.stopped is None and not callbacks.reason:
                         budget.finish()
             finally:
                 loggers.finish()
+                callbacks.finish()
         workers.close()
         return Finished(folder, outcome, recorder.best, recorder.last)

@@ -27,12 +27,14 @@ from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.sampling import stand_in_labels
+from ganforge.testing.commands import check_command
 from ganforge.testing.emulation.checks import check_cuda
 from ganforge.testing.exports import check_export, verify_export
 from ganforge.testing.extractors import check_extractor
+from ganforge.testing.metrics import check_metric
 from ganforge.testing.objectives import check_augmentation, check_loss, check_regularizer
 from ganforge.testing.optimizers import check_optimizer
-from ganforge.testing.others import check_exporter, check_logger, check_recipe
+from ganforge.testing.others import check_callback, check_exporter, check_logger, check_recipe
 from ganforge.testing.requirements import IMAGES, require, require_finite, require_options
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -40,6 +42,8 @@ _Network = TypeVar("_Network", bound=nn.Module)
 __all__ = [
     "IMAGES",
     "check_augmentation",
+    "check_callback",
+    "check_command",
     "check_cuda",
     "check_dataset",
     "check_discriminator",
@@ -49,6 +53,7 @@ __all__ = [
     "check_generator",
     "check_logger",
     "check_loss",
+    "check_metric",
     "check_optimizer",
     "check_recipe",
     "check_regularizer",

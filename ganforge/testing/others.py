@@ -1,4 +1,4 @@
-"""Checks of recipes, exporters and loggers."""
+"""Checks of recipes, exporters, loggers and callbacks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ganforge.config.schema import NO_PART, resolve
+from ganforge.contract.callback import Callback
 from ganforge.contract.errors import GanforgeError
 from ganforge.contract.exporter import Exporter, ExportReport
 from ganforge.contract.logger import Logger
@@ -116,4 +117,32 @@ def check_logger(factory: Callable[..., Logger], folder: Path, **options: Any) -
                 words = "in a resumed run, " if resumed else ""
                 raise AssertionError(f"{method}: {words}{type(error).__name__}: {error}") from error
             require(found is None, f"{method} returned {found!r}; expected None")
+        require(given == config, "start changed the configuration: work on a copy")
+
+
+def check_callback(factory: Callable[..., Callback], folder: Path, **options: Any) -> None:
+    """Check a callback: all its methods, and a resumed run. `folder` is empty and represents the run directory."""
+    require_options(factory, options)
+    path = folder / "000000064.safetensors"
+    path.touch()
+    (folder / "config.json").write_text("{}")
+    config = {"recipe": "dcgan", "generator": {"name": "dcgan"}, "training": {"images": None, "eval_every": 64}}
+    for resumed, images in enumerate((0, 64)):
+        callback = factory(**options)
+        given = copy.deepcopy(config)
+        calls: list[tuple[str, tuple[Any, ...]]] = [
+            ("start", (folder, given, images)),
+            ("tick", (images + 32, {"generator/loss": 0.5, "D(x)": 1.0, "images_per_second": 100.0})),
+            ("score", (images + 64, {"fd": 2.0})),
+            ("checkpoint", (images + 64, path)),
+            ("finish", ()),
+        ]
+        for method, arguments in calls:
+            try:
+                found = getattr(callback, method)(*arguments)
+            except Exception as error:
+                words = "in a resumed run, " if resumed else ""
+                raise AssertionError(f"{method}: {words}{type(error).__name__}: {error}") from error
+            allowed = found is None or (isinstance(found, str) and method not in ("start", "finish"))
+            require(allowed, f"{method} returned {found!r}; return a reason as text, or None")
         require(given == config, "start changed the configuration: work on a copy")

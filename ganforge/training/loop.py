@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +24,10 @@ CHECKPOINT_SECONDS = 300.0  # default interval between checkpoints
 PATIENCE = 16  # number of consecutive steps with non-finite gradients after which training rolls back
 
 GO, SPENT = 0, 1
-"""Votes before a step: continue, or stop because the time is up. A stop signal votes with its number plus ``SPENT``."""
+"""Votes before a step: continue, or stop because the time is up or a callback asks for it.
+
+A stop signal votes with its number plus ``SPENT``.
+"""
 
 
 class Callback(Protocol):
@@ -86,10 +90,14 @@ def train(
     callback: Callback,
     engine: Engine,
     scorer: Scorer | None = None,
+    wants_stop: Callable[[], bool] = lambda: False,
+    saved: Callable[[int], None] = lambda images: None,
 ) -> Outcome:
     """Train until the budget is spent or a signal arrives, then save.
 
     The scorer evaluates the EMA every ``eval_every`` images and at the end; it must not change torch's settings.
+    Training also ends, as if the budget were spent, if `wants_stop` in any process. `saved` is called with the
+    number of images after each checkpoint, which the background writer writes.
 
     Raises:
         DivergenceError: Gradients are non-finite, and rollback is disabled or did not help.
@@ -98,17 +106,19 @@ def train(
     """
     training = config.training
     seconds_before, start = state.seconds, time.perf_counter()
-    saved = start
+    saved_at = start
     take_step = make_stepper(engine)
     workers, stepped = engine.workers, training.batch * training.batches
     with StopRequest(callback.note, echoes=is_launched()) as request, recorder.writer:
         if state.images == 0:
             recorder.draw()
             recorder.save()
+            saved(0)
         end = GO
         while not has_images(training, state):
             # All processes stop after the same step.
-            vote = request.signal + SPENT if request.signal else SPENT if has_minutes(training, state) else GO
+            ended = has_minutes(training, state) or wants_stop()
+            vote = request.signal + SPENT if request.signal else SPENT if ended else GO
             if end := workers.vote(vote):
                 break
             iteration = state.images // stepped
@@ -153,12 +163,13 @@ def train(
                 for problem in recorder.pop_problems():
                     callback.note(problem)
             every = training.checkpoint_images
-            due = ticked and now - saved > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
+            due = ticked and now - saved_at > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
             # A checkpoint comes last, so that a resumed run starts with the next step. None is written while steps are
             # skipped: an older checkpoint is better.
             if (due or improved) and not state.streak and not is_spent(training, state):
                 recorder.save()
-                saved = now
+                saved(state.images)
+                saved_at = now
 
         stopped = None if end in (GO, SPENT) else signal.Signals(end - SPENT)
         if stopped is None:
@@ -169,6 +180,7 @@ def train(
             if recorder.pending:
                 callback.tick(recorder.tick())
         recorder.save()
+        saved(state.images)
     recorder.animate()
     for problem in recorder.pop_problems():
         callback.note(problem)

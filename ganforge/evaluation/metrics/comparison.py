@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,19 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.contract.extractor import Extractor
+from ganforge.contract.metric import FeatureMetric, Measured, as_measured
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.conditions import Labels, draw_classes, draw_labels, labels_of
 from ganforge.data.store import PackedData
 from ganforge.evaluation.extractors.inception import InceptionExtractor
 from ganforge.evaluation.features.extraction import Dtype, extract, fingerprint_of, prepare
 from ganforge.evaluation.features.store import FeatureSet
-from ganforge.evaluation.metrics.fid import POINTS, measure_fid, measure_fid_infinity
-from ganforge.evaluation.metrics.inception_score import measure_inception_score
-from ganforge.evaluation.metrics.kid import measure_kid
-from ganforge.evaluation.metrics.prc import measure_prc
+from ganforge.evaluation.metrics import flag_of
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.results.result import Evaluation, Measured, circumstances
+from ganforge.evaluation.results.result import Evaluation, circumstances
 from ganforge.evaluation.subjects.image_sets import DataImages, ImageSet, choose_some, choose_split
 from ganforge.evaluation.subjects.subject import Subject, SubjectImages
-
-MEASURES: dict[str, Callable[[FeatureSet, FeatureSet], list[Measured]]] = {
-    "fid": measure_fid,
-    "fid-infinity": measure_fid_infinity,
-    "kid": measure_kid,
-    "is": measure_inception_score,
-    "prc": measure_prc,
-}
-"""Metrics of features by name; arguments are features of real and of generated images."""
-
-MIN_IMAGES = {"fid": 2, "fid-infinity": 4, "kid": 4, "is": 2, "prc": 6}
-"""Minimum number of images per set."""
+from ganforge.plugins.part_errors import part_errors
 
 _FEW = 10_000
 
@@ -172,26 +159,28 @@ class Comparison:
         for images in (self.real_images, self.fake_images):
             self.extract(images, workers)
 
-    def check(self, metric: str) -> None:
+    def check(self, name: str, metric: FeatureMetric) -> None:
         """Raise OptionError if the extractor does not support a metric, or images are too few."""
-        if metric == "is" and self._probe[1] is None:
-            raise OptionError(f"--is: extractor '{self.extractor.label}' is no classifier", "leave --is out")
-        least = MIN_IMAGES.get(metric, 1)
-        drawn = self._probe[0].shape[1] + POINTS if metric == "fid-infinity" else least
-        for images, needed in ((self.real_images, least), (self.fake_images, drawn)):
+        flag, drawn = flag_of(name), metric.least
+        if metric.needs_logits and self._probe[1] is None:
+            raise OptionError(f"{flag}: extractor '{self.extractor.label}' is no classifier", f"leave {flag} out")
+        if type(metric).least_samples is not FeatureMetric.least_samples:
+            drawn = metric.least_samples(self._probe[0].shape[1])
+        for images, needed in ((self.real_images, metric.least), (self.fake_images, drawn)):
             if images.count < needed:
                 there = (
                     f"there is 1 {images.name[:-1]}" if images.count == 1 else f"there are {images.count} {images.name}"
                 )
-                raise OptionError(f"--{metric}: {there}", f"it needs {needed} or more")
+                raise OptionError(f"{flag}: {there}", f"it needs {needed} or more")
 
-    def measure(self, metric: str) -> list[Evaluation]:
-        """Return the rows of a metric of `MEASURES`."""
-        self.check(metric)
-        found = MEASURES[metric](self.reals, self.fakes)
+    def measure(self, name: str, metric: FeatureMetric, options: Mapping[str, Any] | None = None) -> list[Evaluation]:
+        """Return the rows of a metric; its options are parameters of the protocol."""
+        self.check(name, metric)
+        with part_errors("metric", name):
+            found = as_measured(name, metric, metric.measure(self.reals, self.fakes))
         for each in (self.reals, self.fakes):
             each.release()
-        return [self.row(each) for each in found]
+        return [self.row(replace(each, parameters={**each.parameters, **(options or {})})) for each in found]
 
     def row(self, measured: Measured) -> Evaluation:
         """Return the row of a value."""

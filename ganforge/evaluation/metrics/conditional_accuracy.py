@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import OptionError
+from ganforge.contract.metric import Request
 from ganforge.contract.networks import Generator
 from ganforge.core.accelerator import fork_random_state
 from ganforge.evaluation.classes import (
@@ -22,7 +23,6 @@ from ganforge.evaluation.classes import (
 )
 from ganforge.evaluation.metrics import condition_vectors
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
 from ganforge.evaluation.statistics import share_interval
 from ganforge.evaluation.subjects.runs import TrainedRun

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganforge.config.schema import RunConfig, resolve
-from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.config.schema import resolve
+from ganforge.contract.errors import OptionError
+from ganforge.contract.metric import Request
 from ganforge.contract.networks import ClassifierDiscriminator
 from ganforge.core.images import to_float
 from ganforge.data.splits import is_held_out
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
 from ganforge.evaluation.statistics import share_interval
+from ganforge.evaluation.subjects.discriminators import load_discriminator
 from ganforge.evaluation.subjects.runs import TrainedRun
-from ganforge.runs.checkpoint import digest_tensors, read_tensors
+from ganforge.runs.checkpoint import digest_tensors
 
 PROTOCOL = (
     "share of held-out examples, none of which was shown in training, whose class has the highest of the "
@@ -42,7 +43,11 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
     held_out = is_held_out(len(data), config.training.holdout).nonzero()[:, 0]
     if not len(held_out):
         raise OptionError(f"{folder.path} has no held-out examples", "train with --set training.holdout=0.1")
-    network, images = _load_discriminator(run, config)
+    network, images = load_discriminator(run, config)
+    if not isinstance(network, ClassifierDiscriminator):
+        raise OptionError(
+            f"discriminator '{config.discriminator.name}' does not classify", "train with --arch semi-supervised"
+        )
     predicted = _classify(network.to(run.device), data.examples[held_out], config.discriminator.name)
     right = (predicted == data.labels[held_out]).double()
     found = DiscriminatorAccuracy(
@@ -76,28 +81,6 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
         },
         seed=config.training.seed,
     )
-
-
-def _load_discriminator(run: TrainedRun, config: RunConfig) -> tuple[ClassifierDiscriminator, int]:
-    """Return the discriminator of the newest checkpoint in eval mode, and the number of images it has seen."""
-    paths = run.folder.checkpoint_paths()
-    if not paths:
-        raise CheckpointError(f"{run.folder.path} has no checkpoint", f"ganforge train --resume {run.folder.path}")
-    tensors, card = read_tensors(paths[-1])
-    if card["fingerprint"] != run.data.fingerprint:
-        raise CheckpointError(f"{run.data.name} changed since the run was trained", "restore it, or train again")
-    part = config.discriminator
-    network = run.registry.build("discriminator", part.name, part.options, run.data.spec)
-    if not isinstance(network, ClassifierDiscriminator):
-        raise OptionError(f"discriminator '{part.name}' does not classify", "train with --arch semi-supervised")
-    prefix = "discriminator/"
-    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    try:
-        network.load_state_dict(own)
-    except RuntimeError as error:
-        text = " ".join(str(error).split())
-        raise CheckpointError(f"{paths[-1]}: does not fit discriminator '{part.name}': {text}") from error
-    return network.eval(), card["images"]
 
 
 def _classify(network: ClassifierDiscriminator, examples: Tensor, name: str) -> Tensor:

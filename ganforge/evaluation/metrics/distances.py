@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ganforge.contract.errors import CheckpointError, OptionError, nearest
+from ganforge.contract.metric import Request
 from ganforge.evaluation.classes import open_for_classes
 from ganforge.evaluation.classifier import Classifier
 from ganforge.evaluation.extractors.inception import InceptionExtractor, InceptionFeatures
 from ganforge.evaluation.metrics.lpips import MIN_SIZE, load_lpips
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.subjects.runs import TrainedRun
 
 DISTANCES = ("classifier", "lpips", "inception")

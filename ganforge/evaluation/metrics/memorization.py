@@ -15,6 +15,7 @@ from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import grid, png_bytes
 from ganforge.evaluation.metrics.comparison import Comparison, Reference
 from ganforge.evaluation.metrics.copies import KINDS, Copies, find_copies, read_images
+from ganforge.evaluation.results.formatting import describe_rows
 from ganforge.evaluation.results.result import Evaluation, Measured
 from ganforge.evaluation.statistics import Nearest, compare_distances, duplicates_interval, nearest, share_interval
 from ganforge.evaluation.statistics.features import ROWS
@@ -54,6 +55,12 @@ def check_memorization(comparison: Comparison) -> None:
             f"--memorization: {held_out.count} held-out images are too few for a threshold",
             f"it needs {MIN_IMAGES} or more: train with a larger training.holdout, or with 0",
         )
+
+
+def report_memorization(comparison: Comparison, home: Path) -> tuple[list[Evaluation], str]:
+    """Return rows and text of `measure_memorization`, with its picture in `home`."""
+    rows = measure_memorization(comparison, home / PICTURE)
+    return rows, f"{describe_rows(rows)}\n{describe_memorization(rows[0], home / PICTURE)}"
 
 
 def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluation]:

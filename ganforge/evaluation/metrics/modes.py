@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganforge.config.resolution import write_resolution
 from ganforge.contract.errors import OptionError
+from ganforge.contract.metric import Request
 from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classes import (
@@ -26,7 +27,6 @@ from ganforge.evaluation.classes import (
 from ganforge.evaluation.classifier import Classifier
 from ganforge.evaluation.metrics import mode_coverage
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
 from ganforge.evaluation.subjects.runs import TrainedRun
 

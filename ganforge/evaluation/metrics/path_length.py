@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.metric import Request
 from ganforge.contract.networks import Generator
 from ganforge.core.accelerator import backend_of, fork_random_state
 from ganforge.core.interpolation import lerp, slerp
@@ -19,7 +20,6 @@ from ganforge.evaluation.features.extraction import full_float32
 from ganforge.evaluation.metrics.distances import open_distance
 from ganforge.evaluation.metrics.spaces import chosen_spaces
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
 from ganforge.evaluation.statistics import Interval, student_quantile
 from ganforge.evaluation.subjects.runs import TrainedRun

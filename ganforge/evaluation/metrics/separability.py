@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.errors import OptionError
+from ganforge.contract.metric import Request
 from ganforge.core.images import to_uint8
 from ganforge.evaluation.classes import attribute_bits, attribute_names, describe_classifier, open_for_classes
 from ganforge.evaluation.metrics.spaces import chosen_spaces
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
 from ganforge.evaluation.subjects.runs import TrainedRun
 from ganforge.sampling import draw_latents

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganforge.contract.errors import OptionError, nearest
+from ganforge.contract.metric import Better
 from ganforge.evaluation.results.differences import Difference, find_differences, join
-from ganforge.evaluation.results.result import Better, Evaluation
+from ganforge.evaluation.results.result import Evaluation
 
 SMALL_GAP = 0.02
 """Relative difference between runs that differ only in their seeds."""

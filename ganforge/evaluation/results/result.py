@@ -7,24 +7,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Self, TypedDict
+from typing import Annotated, Any, NotRequired, Self, TypedDict
 
 import msgspec
 import torch
 
 from ganforge.contract.errors import CheckpointError
+from ganforge.contract.metric import Better, Interval
+from ganforge.contract.metric import Measured as Measured
 from ganforge.core.accelerator import name_gpu
 from ganforge.core.atomic_files import append_line, read_text, remove_torn_line
 from ganforge.core.json_schema import LONGEST_LINE, NonNegativeInt, convert, parse_json, to_json
-from ganforge.evaluation.statistics import Interval
 from ganforge.version import __version__
 
 FILE = "evaluations.jsonl"
 
 MOST_BYTES = 1 << 28
 """Maximum size of the file, about a hundred thousand rows."""
-
-Better = Literal["lower", "higher"]
 
 
 class _Protocol(TypedDict, total=False):
@@ -72,35 +71,6 @@ class _Row(TypedDict):
     subject: _Subject
     circumstances: _Circumstances
     notes: list[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Value of a metric.
-
-    Attributes:
-        name: Name of the metric; for features, the name with the published Inception weights.
-        value: None if undefined.
-        interval: Confidence interval, or None. An interval of zero width becomes None: constant data give no error.
-        better: Direction of improvement, or None.
-        parameters: Parameters of the definition; values with equal parameters are comparable.
-        details: Further results.
-    """
-
-    name: str
-    value: float | None
-    interval: Interval | None = None
-    better: Better | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.interval is not None and self.interval.high - self.interval.low <= 1e-12 * abs(self.interval.value):
-            object.__setattr__(self, "interval", None)
-
-    def fields(self) -> dict[str, Any]:
-        """Return the fields that an `Evaluation` shares."""
-        return {name: getattr(self, name) for name in ("value", "interval", "better", "details")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -12,24 +11,11 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
+from ganforge.contract.metric import Interval as Interval
 from ganforge.evaluation.statistics.features import check_features
 
 MIN_FOR_INTERVAL = 20
 """Minimum number of images for an interval."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Confidence interval of a value, with the level in (0, 1)."""
-
-    value: float
-    low: float
-    high: float
-    level: float
-
-    def within(self, low: float, high: float = math.inf) -> Interval:
-        """Clip the interval to a range of valid values."""
-        return replace(self, low=max(self.low, low), high=min(self.high, high))
 
 
 def half_sample_interval(

@@ -13,12 +13,12 @@ from torch import Tensor
 from ganforge.config.resolution import size_of
 from ganforge.config.schema import RunConfig, resolve
 from ganforge.contract.errors import CheckpointError
+from ganforge.contract.metric import Request
 from ganforge.contract.networks import Generator
 from ganforge.data.conditions import draw_classes, draw_labels, labels_of
 from ganforge.data.pack import open_configured
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import Classifier
-from ganforge.evaluation.request import Request
 from ganforge.plugins.registry import Registry
 from ganforge.runs.folder import RunFolder
 from ganforge.sampling import generate_batches

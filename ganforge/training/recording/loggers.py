@@ -13,6 +13,11 @@ from ganforge.training.recording.background_writer import Writer
 from ganforge.training.recording.recorder import Score
 
 
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scalars of a row by name, without the number of images."""
+    return {name: float(each) for name, each in row.items() if isinstance(each, int | float) and name != "images"}
+
+
 class Loggers(Callback):
     """Callback that forwards to loggers after the files of a row are written."""
 
@@ -48,8 +53,7 @@ class Loggers(Callback):
         self._call("finish")
 
     def _log_values(self, row: Mapping[str, Any]) -> None:
-        values = {name: float(each) for name, each in row.items() if isinstance(each, int | float) and name != "images"}
-        self._submit("log", row["images"], values)
+        self._submit("log", row["images"], numbers_of(row))
 
     def _submit(self, method: str, *arguments: Any) -> None:
         if self._loggers:

@@ -1,19 +1,15 @@
-"""Command line ``ganforge-hub``: push and pull generators."""
+"""Command ``ganforge hub``: push and pull generators."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from ganforge import GanforgeError
 
 from ganforge_huggingface import hub
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Push generators to the Hugging Face Hub and pull them."
-)
+app = typer.Typer(no_args_is_help=True, help="Push generators to the Hugging Face Hub and pull them.")
 
 Repo = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository.")]
 
@@ -38,12 +34,3 @@ def pull(
     path = hub.pull(repo, to or Path(repo.rpartition("/")[2]), revision=revision)
     typer.echo(f"next: ganforge sample {path}", err=True)
     typer.echo(path)
-
-
-def main() -> None:
-    """Run the command line; print user errors as one line and exit with code 2."""
-    try:
-        app()
-    except GanforgeError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(2)

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCardData
 _USE = """\
 ```sh
 pip install {packages}
-ganforge-hub pull {repo}
+ganforge hub pull {repo}
 ganforge sample {folder}/generator.safetensors
 ```
 

@@ -99,7 +99,7 @@ def test_code_of_the_model_card_runs(exported, home):
     text = (exported / "README.md").read_text()
     (code,) = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     with fake_hub() as hub:
-        command("ganforge_huggingface", "push", exported, "me/pets-gan", hub=hub, HF_TOKEN="hf_secret")
+        command("ganforge", "hub", "push", exported, "me/pets-gan", hub=hub, HF_TOKEN="hf_secret")
         (home / "card.py").write_text(f"{code}\nprint(tuple(images.shape))")
         assert command("card", hub=hub)[0].strip() == "(16, 3, 16, 16)"
 
@@ -120,14 +120,14 @@ def test_unlabelled_images_are_told_from_others(tmp_path):
 def test_a_generator_comes_back_as_it_was_pushed(exported, run, home):
     with fake_hub() as hub:
         out, told = command(
-            "ganforge_huggingface", "push", exported, "me/pets-gan", "--private", hub=hub, HF_TOKEN="hf_secret"
+            "ganforge", "hub", "push", exported, "me/pets-gan", "--private", hub=hub, HF_TOKEN="hf_secret"
         )
         assert out.strip() == f"{hub.url}/me/pets-gan/commit/{COMMIT}"
         assert "hf_secret" not in out + told
         assert hub.repos["me/pets-gan"]["private"]
         files = hub.repos["me/pets-gan"]["files"]
         assert files == {each.name: each.read_bytes() for each in exported.iterdir()}
-        out, told = command("ganforge_huggingface", "pull", "me/pets-gan", hub=hub)
+        out, told = command("ganforge", "hub", "pull", "me/pets-gan", hub=hub)
         assert out.strip() == "pets-gan/generator.safetensors"
         assert "ganforge sample pets-gan/generator.safetensors" in told
     pulled, own = ganforge.load(home / "pets-gan"), run.load()
@@ -139,29 +139,29 @@ def test_a_generator_comes_back_as_it_was_pushed(exported, run, home):
 
 def test_what_the_hub_refuses_is_one_line(exported, home):
     with fake_hub() as hub:
-        told = command("ganforge_huggingface", "push", exported, "me/x", hub=hub, code=2, HF_TOKEN="hf_wrong")[1]
+        told = command("ganforge", "hub", "push", exported, "me/x", hub=hub, code=2, HF_TOKEN="hf_wrong")[1]
         assert told.startswith("error: me/x cannot be uploaded: ")
         assert "hf auth login" in told
         assert "hf_wrong" not in told
-        told = command("ganforge_huggingface", "pull", "me/nothing", hub=hub, code=2)[1]
+        told = command("ganforge", "hub", "pull", "me/nothing", hub=hub, code=2)[1]
         assert told.startswith("error: me/nothing cannot be downloaded: ")
-        command("ganforge_huggingface", "push", exported, "me/other", hub=hub, HF_TOKEN="hf_secret")
+        command("ganforge", "hub", "push", exported, "me/other", hub=hub, HF_TOKEN="hf_secret")
         files = hub.repos["me/other"]["files"]
         whole = files["generator.safetensors"]
         files["generator.safetensors"] = whole[:-1] + bytes([whole[-1] ^ 1])
-        told = command("ganforge_huggingface", "pull", "me/other", hub=hub, code=2)[1]
+        told = command("ganforge", "hub", "pull", "me/other", hub=hub, code=2)[1]
         assert "does not match its digest" in told
         del files["generator.safetensors"]
-        told = command("ganforge_huggingface", "pull", "me/other", "--to", "empty", hub=hub, code=2)[1]
+        told = command("ganforge", "hub", "pull", "me/other", "--to", "empty", hub=hub, code=2)[1]
         assert "empty/generator.safetensors: no such file" in told
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(home):
-    told = command("ganforge_huggingface", "pull", "me/x", code=2, HF_ENDPOINT="http://127.0.0.1:9")[1]
+    told = command("ganforge", "hub", "pull", "me/x", code=2, HF_ENDPOINT="http://127.0.0.1:9")[1]
     assert told.startswith("error: me/x cannot be downloaded: ")
 
 
 def test_only_what_the_exporter_wrote_is_pushed(run, home):
-    told = command("ganforge_huggingface", "push", run.path, "me/x", code=2)[1]
+    told = command("ganforge", "hub", "push", run.path, "me/x", code=2)[1]
     assert "holds no README.md" in told
     assert "--format huggingface" in told
