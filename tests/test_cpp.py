@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganforge import DataSpec, ExportReport, GanforgeError, Generator, OptionError
+from ganforge import DataSpec, ExportReport, GanforgeError, Generator, Number, OptionError
 from ganforge.core.images import grid, to_uint8
 from ganforge.export import torchscript
 from ganforge.export.project import CppProjectExporter
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.plugins.registry import Registry
-from ganforge.sampling import cycle_labels, draw_latents, generate
+from ganforge.runs.checkpoint import describe_spec
+from ganforge.sampling import cycle_labels, default_labels, draw_latents, generate
 
 pytestmark = pytest.mark.slow
 
@@ -36,10 +37,13 @@ ONNXRUNTIME_ROOT = os.environ.get("ONNXRUNTIME_ROOT", "")
 NAMES = ("cat", "dog", "eel")
 
 IMAGES, CLASSES = DataSpec((3, 16, 16)), DataSpec((3, 16, 16), NAMES)
+NUMBERS = (Number("smile", 0.5, 0.5, (0.0, 1.0, 1.0)), Number("age", 40.5, 10.0, (20.0, 60.0, 30.0)))
+CONDITIONS = DataSpec((3, 16, 16), numbers=NUMBERS)
 
 KINDS = {
     "dcgan": ("dcgan", IMAGES, {"width": 4}),
     "conditional": ("dcgan", CLASSES, {"width": 4, "conditioning": "input"}),
+    "vector": ("dcgan", CONDITIONS, {"width": 4, "conditioning": "input"}),
     "stylegan": ("stylegan", IMAGES, {"width": 4}),
     "grey": ("dcgan", DataSpec((1, 16, 24)), {"width": 4}),
     "vectors": ("mlp", DataSpec((2,)), {"hidden": (4,)}),
@@ -59,7 +63,7 @@ def networks() -> dict[str, Generator]:
         if kind != "stylegan":
             layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
             *_, last = (each for each in network.modules() if isinstance(each, layers))
-            last.weight.mul_(0.7 / generate(network, 16, labels=cycle_labels(16, data.num_classes)).std())
+            last.weight.mul_(0.7 / generate(network, 16, labels=default_labels(16, data)).std())
         made[kind] = network
     return made
 
@@ -73,7 +77,7 @@ def files(networks, tmp_path_factory) -> dict[str, Path]:
         for kind, (name, data, options) in KINDS.items():
             card = {
                 "generator": {"name": name, "options": options},
-                "data": {"shape": list(data.shape), "class_names": list(data.class_names)},
+                "data": describe_spec(data),
             }
             TorchScriptExporter().export(networks[kind], card, folder / f"{kind}.pt")
     return {kind: folder / f"{kind}.pt" for kind in KINDS}
@@ -147,6 +151,9 @@ def read(path) -> Tensor:
         ("conditional", [], cycle_labels(70, 3), {}),
         ("conditional", ["--class", 2], torch.full((70,), 2), {}),
         ("conditional", ["--class", "dog"], torch.full((70,), 1), {}),
+        ("vector", [], default_labels(70, CONDITIONS), {}),
+        ("vector", ["--condition", "smile=1"], torch.tensor([[1.0, 40.5]] * 70), {}),
+        ("vector", ["--condition", "1=20,smile=0"], torch.tensor([[0.0, 20.0]] * 70), {}),
         ("stylegan", ["--truncation", 0.5], None, {"truncation": 0.5}),
     ],
 )

@@ -153,9 +153,9 @@ def test_packing_anew_does_not_decode_what_is_bad_again(tmp_path, monkeypatch):
     cut(root / "05.png")
     decoded = Counter()
 
-    def normalize(image, name):
+    def normalize(image, name, *, deep):
         decoded[Path(name).name] += 1
-        return decode.normalize(image, name)
+        return decode.normalize(image, name, deep=deep)
 
     monkeypatch.setattr("ganforge.data.files.normalize", normalize)
     open_data(str(root), skip_bad=True)

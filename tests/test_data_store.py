@@ -126,7 +126,7 @@ DAMAGES = {
     "wrong type": (lambda folder: rewrite(folder, class_names="cat"), "class_names: expected array, got str"),
     "wrong names": (lambda folder: rewrite(folder, class_names=[1, 2]), r"class_names\[0\]: expected str, got int"),
     "wrong shape": (lambda folder: rewrite(folder, shape=[3, "x"]), r"shape\[1\]: expected int, got str"),
-    "no shape": (lambda folder: rewrite(folder, shape=[]), "neither of images nor of vectors"),
+    "no shape": (lambda folder: rewrite(folder, shape=[]), "neither of images nor of signals or vectors"),
     "empty shape": (lambda folder: rewrite(folder, shape=[0, 3, 4, 5]), r"shape\[0\]: expected int >= 1"),
     "wrong dtype": (lambda folder: rewrite(folder, dtype="object"), "dtype: invalid enum value 'object'"),
 }

@@ -241,7 +241,7 @@ def test_a_source_that_turns_up_late_in_another_form_is_still_made_like_the_othe
     [
         (noise(0, 8, 8), "example 3 has no source, others have one (pair all examples or none)"),
         (Paired(noise(0, 8, 8), None), "example 3 is paired with None"),
-        (Paired(noise(0, 8, 8), torch.zeros(4)), "example 3 pairs a vector (only images come in pairs)"),
+        (Paired(noise(0, 8, 8), torch.zeros(4)), "example 3 pairs a vector or signal (only images come in pairs)"),
         ((Paired(noise(0, 8, 8), noise(0, 8, 8)), 1), "example 3 is a Paired"),
         (Paired(noise(0, 8, 8), "a picture"), "example 3 is a str"),
     ],

@@ -41,7 +41,7 @@ def _check_hidden(hidden: tuple[int, ...]) -> None:
 
 
 class MLPGenerator(Generator):
-    """Fully connected generator (Goodfellow et al. 2014); tanh on images, linear on vectors.
+    """Fully connected generator (Goodfellow et al. 2014); tanh on images and signals, linear on vectors.
 
     Args:
         data: Shape of an example.
@@ -67,7 +67,7 @@ class MLPGenerator(Generator):
         self.label_dim = label_dim(data, conditioning)
         self.standardize = StandardizeLabels(data)
         layers = [*_hidden_layers((z_dim + self.label_dim, *hidden)), nn.Linear(hidden[-1], math.prod(data.shape))]
-        self.layers = nn.Sequential(*layers, *([nn.Tanh()] if data.is_image else []))
+        self.layers = nn.Sequential(*layers, *([nn.Tanh()] if len(data.shape) > 1 else []))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         examples: Tensor = self.layers(
@@ -82,7 +82,7 @@ class MLPDiscriminator(ConditionalDiscriminator):
     Args:
         data: Shape of an example.
         hidden: Sizes of the hidden layers.
-        dropout: Dropout probability of hidden units, in [0, 1); none: 0.3 for images, 0 for vectors.
+        dropout: Dropout probability of hidden units, in [0, 1); none: 0.3 for images and signals, 0 for vectors.
         conditioning: Conditioning: none, labels joined to examples, projection, auxiliary or joint classifier.
         minibatch: Minibatch statistics: none, deviation, or discrimination.
     """
@@ -99,7 +99,7 @@ class MLPDiscriminator(ConditionalDiscriminator):
         _check_hidden(hidden)
         super().__init__(data, conditioning, hidden[-1], minibatch)
         if dropout is None:
-            dropout = 0.3 if data.is_image else 0.0
+            dropout = 0.3 if len(data.shape) > 1 else 0.0
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout={dropout} must be at least 0 and below 1")
         num_inputs = math.prod(data.shape) + self.label_dim

@@ -40,13 +40,14 @@ def sample(
     to: Annotated[
         Path | None,
         option(
-            "--to", "A .png for a grid, a folder for single images, a .npy for vectors. Default: in the run.", "PATH"
+            "--to", "A .png for a grid, a folder for single images, a .npy for others. Default: in the run.", "PATH"
         ),
     ] = None,
     device: Device = "auto",
     out: Out = Path("runs"),
 ) -> None:
-    """Sample from a run: images as one grid or as PNG files named by seed, vectors as .npy.
+    """Sample from a run: images as one grid or as PNG files named by seed, vectors, signals and images of
+    more than 4 channels as .npy.
 
     With --source, translate each source image and keep its name. Under torchrun, each process writes a share of the
     single images.
@@ -62,6 +63,6 @@ def sample(
         target = to or weights.with_name("translated")
         writer.translate(source, target)
     else:
-        target = to or weights.with_name("samples.png" if len(card["data"]["shape"]) == 3 else "samples.npy")
+        target = to or weights.with_name("samples" + writer.suffix)
         writer.write(count, classes or [], target, conditions or [])
     print_result(str(target))

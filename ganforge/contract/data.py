@@ -29,7 +29,8 @@ class DataSpec:
     """Specification of the data.
 
     Attributes:
-        shape: One example without the batch: ``(C, H, W)`` for images, ``(D,)`` for vectors.
+        shape: One example without the batch: ``(C, H, W)`` for images, ``(C, T)`` for signals, both in [-1, 1];
+            ``(D,)`` for vectors.
         class_names: Names of the classes in the order of their labels; empty for unlabeled data.
         numbers: Numbers of the condition vector of each example; empty without vectors. Networks get vectors
             ``[N, len(numbers)]`` float32, as the data have them, in place of labels.
@@ -44,7 +45,7 @@ class DataSpec:
 
     @property
     def is_image(self) -> bool:
-        """True for images in [-1, 1], false for vectors."""
+        """True for images in [-1, 1], false for signals and vectors."""
         return len(self.shape) == 3
 
     @property
@@ -94,9 +95,9 @@ class Dataset(ABC):
         """Return an example, a tuple of an example and its label, or a `Paired`.
 
         Returns:
-            Image: ``PIL.Image``, or uint8 array or tensor ``[H, W]`` or ``[H, W, C]`` with C of 1, 3 or 4. Vector:
-                float ``[D]``. Label: int in ``[0, len(class_names))``, or a condition vector: an array, tensor or
-                list of K finite numbers.
+            Image: ``PIL.Image``; uint8 or uint16 array or tensor ``[H, W]`` or ``[H, W, C]`` of any C; or float
+                ``[H, W, C]`` in [-1, 1]. Signal: float ``[C, T]`` in [-1, 1]. Vector: float ``[D]``. Label: int in
+                ``[0, len(class_names))``, or a condition vector: an array, tensor or list of K finite numbers.
         """
 
     def cache_key(self) -> str | None:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """Convert uint8 in [0, 255] of any shape to float32 in [-1, 1]."""
-    return pixels.float().div_(127.5).sub_(1.0)
+    """Convert uint8 in [0, 255] or uint16 in [0, 65535] of any shape to float32 in [-1, 1]; floats are unchanged."""
+    if pixels.is_floating_point():
+        return pixels
+    return pixels.float().div_(32767.5 if pixels.dtype == torch.uint16 else 127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -38,7 +40,10 @@ def grid(pixels: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
 
 
 def to_pil(pixels: Tensor) -> Image.Image:
-    """Convert an image, uint8 ``[C, H, W]`` with C of 1, 3 or 4; of 2 channels only the first is used."""
+    """Convert an image, uint8 ``[C, H, W]``; of 2 channels the first is used, of more than 4 three evenly spaced."""
+    channels = len(pixels)
+    if channels > 4:
+        pixels = pixels[[0, channels // 2, channels - 1]]
     array = pixels.cpu().permute(1, 2, 0).numpy()
     return Image.fromarray(array if array.shape[2] >= 3 else array[:, :, 0])
 

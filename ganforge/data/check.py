@@ -12,9 +12,9 @@ from typing import Any
 
 from ganforge.config.resolution import Resolution
 from ganforge.contract.errors import DataError
-from ganforge.data.decode import normalize, open_picture, strict_decoding
+from ganforge.data.decode import normalize, open_picture, picture_dtype, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles, ZipImages
-from ganforge.data.items import Reader, Shape
+from ganforge.data.items import Format, Reader, Shape
 from ganforge.data.labels import Label, LabelTable
 from ganforge.data.pack import find_source
 from ganforge.data.packer import ProgressCallback
@@ -35,12 +35,12 @@ class DataReport:
         kind: ``folder``, ``zip``, ``array``, ``packed folder`` or ``data set``.
         count: Number of examples, readable or not.
         sizes: Number of examples by size, e.g. ``{"640 x 480": 12}``, width first; most frequent first.
-        modes: Number of examples by Pillow mode, or ``vector``.
+        modes: Number of examples by Pillow mode, with the type unless it is uint8; or ``vector`` or ``signal``.
         classes: Number of examples by class in the order of the labels; empty for unlabeled data.
         numbers: Least value, mean and greatest value of each number of the condition vectors; empty without vectors.
         duplicates: Groups of names of identical examples.
         unreadable: Error by name of the example.
-        shape: Shape of a training example, ``(H, W, C)`` or ``(D,)``; empty if training would fail.
+        shape: Shape of a training example, ``(H, W, C)``, ``(C, T)`` or ``(D,)``; empty if training would fail.
         training: Summary of the preprocessing.
         problem: Error that prevents training; empty if there is none.
     """
@@ -72,7 +72,7 @@ class _Summary:
     """One readable example."""
 
     name: str
-    shape: Shape
+    format: Format
     mode: str
     digest: bytes
     label: Label
@@ -95,7 +95,7 @@ def check_data(
     reader.bad = BadExamples(title, reader.length, most=reader.length)  # report all of them
     summaries: list[_Summary] = []
     with strict_decoding():
-        pixels = max((math.prod(shape[:2]) for shape in reader.survey()[0]), default=1)
+        pixels = max((math.prod(each.shape[:2]) for each in reader.survey()[0]), default=1)
         chunks = map_chunks(lambda indices: (indices.stop, _summarize(reader, indices)), reader.length, pixels)
         for done, some in chunks:
             summaries += some
@@ -120,7 +120,7 @@ def check_data(
         options=dict(options or {}),
         kind=_kind(found.dataset),
         count=reader.length,
-        sizes=dict(Counter(_size(summary.shape) for summary in summaries).most_common()),
+        sizes=dict(Counter(_size(summary.format.shape) for summary in summaries).most_common()),
         modes=dict(Counter(summary.mode for summary in summaries).most_common()),
         classes={name: counts[name] for name in names},
         numbers=_numbers(labels),
@@ -136,13 +136,12 @@ def check_data(
 def _summarize(reader: Reader, indices: range) -> list[_Summary]:
     if isinstance(reader.dataset, ImageFiles):
         return [summary for index in indices if (summary := _summarize_file(reader.dataset, reader, index))]
-    modes = {1: "L", 3: "RGB", 4: "RGBA"}
     examples = reader.read(indices)
     return [
         _Summary(
             reader.name_of(index)[0],
-            example.shape,
-            modes[example.shape[2]] if len(example.shape) == 3 else "vector",
+            example.format,
+            _mode(example.format),
             hashlib.sha256(example.array.tobytes()).digest(),
             example.label,
             example.source is not None,
@@ -158,12 +157,13 @@ def _summarize_file(source: ImageFiles, reader: Reader, index: int) -> _Summary 
         with source.content(source.names[index]) as content:
             opened = open_picture(content, where)
             mode = opened.mode
-            image = normalize(opened, where)
+            image = normalize(opened, where, deep=True)
+            dtype = picture_dtype(image)
             digest = hashlib.sha256(content).digest()
     except DataError as error:
         reader.bad.add(index, name, where, error, label if isinstance(label, int) else None)
         return None
-    return _Summary(name, (image.height, image.width, len(image.getbands())), mode, digest, label)
+    return _Summary(name, Format((image.height, image.width, len(image.getbands())), dtype), mode, digest, label)
 
 
 def _label(reader: Reader, summaries: Sequence[_Summary]) -> LabelTable:
@@ -201,21 +201,23 @@ def _plan_training(
     reader.label([summary.label for summary in summaries])
     if isinstance(reader.dataset, PackedFolder) and not reader.dataset.data.is_intact():
         raise DataError(f"{title}: the examples do not match the fingerprint", "pack the data again")
-    shapes = {summary.shape for summary in summaries}
-    plan = PackingPlan.of(shapes, resolution, title)
+    formats = {summary.format for summary in summaries}
+    plan = PackingPlan.of(formats, resolution, title)
     left_out = f"leave out {len(bad)} of {reader.length}, " if bad else ""
     unlabeled = ", in pairs" if summaries[0].paired else ", no classes"
     classes = f", {len(labels.class_names)} classes" if labels.class_names else unlabeled
     if labels.number_names:
         classes = f", condition vectors of {len(labels.number_names)} numbers"
     if not plan.is_image:
-        return plan.shape, f"{left_out}take vectors of length {plan.shape[0]}{classes}"
-    done = plan.describe(shapes)
+        kind = "vectors" if len(plan.shape) == 1 else f"signals of {plan.shape[0]} channels"
+        return plan.shape, f"{left_out}take {kind} of length {plan.shape[-1]}{classes}"
+    done = plan.describe(formats)
     height, width, channels = plan.shape
     common = math.gcd(height, width)
     area = "square" if height == width else f"{width // common}:{height // common}"
     steps = f"crop to the central {area}, " * (done["crop"] != "none") + "resize, " * (done["resize"] != "none")
-    colors = {1: "gray", 3: "RGB", 4: "RGBA"}[channels]
+    colors = {1: "gray", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
+    colors = {"uint16": f"16-bit {colors}", "float32": f"{colors} of floats"}.get(plan.dtype.name, colors)
     return plan.shape, f"{left_out}{steps or 'unchanged, '}{width} x {height} ({plan.chosen}), {colors}{classes}"
 
 
@@ -232,7 +234,15 @@ def _describe_skipping(
 
 
 def _size(shape: Shape) -> str:
-    return f"{shape[1]} x {shape[0]}" if len(shape) == 3 else str(shape[0])
+    return f"{shape[1]} x {shape[0]}" if len(shape) != 1 else str(shape[0])
+
+
+def _mode(example: Format) -> str:
+    if len(example.shape) < 3:
+        return "vector" if len(example.shape) == 1 else "signal"
+    channels = example.shape[2]
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, f"{channels} channels")
+    return mode if example.dtype == "uint8" else f"{mode} {example.dtype}"
 
 
 def _kind(dataset: Any) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError, OptionError
 from ganforge.core.images import to_float
-from ganforge.data.decode import fit, strict_decoding
+from ganforge.data.decode import fit, normalize, strict_decoding
 from ganforge.data.files import FolderImages, ImageFiles
 from ganforge.data.sources import open_source
 from ganforge.data.store import PackedData
@@ -37,7 +37,7 @@ class SourceImages:
     def __getitem__(self, part: slice) -> Tensor:
         """Return images ``[n, C, H, W]`` in [-1, 1]."""
         chosen = self._indices[part]
-        pixels = torch.empty(len(chosen), *self._sources.spec.shape, dtype=torch.uint8)
+        pixels = torch.empty(len(chosen), *self._sources.spec.shape, dtype=self._sources.examples.dtype)
         self._sources.gather(chosen, pixels)
         return to_float(pixels)
 
@@ -110,7 +110,8 @@ class SourceFiles:
     def _read(self, index: int) -> NDArray[np.uint8]:
         """Read one image ``[H, W, C]``."""
         item = self._files[index]
-        image = item[0] if isinstance(item, tuple) else item  # without its class label
+        image = item[0] if isinstance(item, tuple) else item  # without its label
+        image = normalize(image, self.names[index])  # 8 bits
         return np.atleast_3d(np.asarray(fit(image, self._size).convert(self._mode)))
 
 

@@ -1,4 +1,4 @@
-"""Decoding of picture files to gray or RGB images with 8 bits per channel."""
+"""Decoding of picture files to gray or RGB images with 8 bits per channel, or 16-bit gray."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ganforge.contract.errors import DataError
@@ -84,6 +85,11 @@ def _has_more_scans(jpeg: bytes, limit: int) -> bool:
     return scans > limit
 
 
+def picture_dtype(image: Image.Image) -> str:
+    """Return the type of the normalized values from the header: ``uint16`` for 16-bit gray, else ``uint8``."""
+    return "uint16" if image.mode.startswith("I;16") else "uint8"
+
+
 def picture_shape(image: Image.Image) -> tuple[int, int, int]:
     """Return the normalized height, width and channels from the header; EXIF data behind the pixels are missed."""
     width, height = image.size
@@ -92,8 +98,10 @@ def picture_shape(image: Image.Image) -> tuple[int, int, int]:
     return height, width, 1 if image.mode in _GRAY else 3
 
 
-def normalize(image: Image.Image, name: str) -> Image.Image:
+def normalize(image: Image.Image, name: str, *, deep: bool = False) -> Image.Image:
     """Convert an image, or the first frame of an animation, to mode ``L`` if it is gray, else ``RGB``.
+
+    With `deep`, 16-bit gray keeps its mode, such as ``I;16``.
 
     Applies the EXIF orientation, composites transparency on white, and scales to 8 bits without clipping. Raises
     `DataError` if the file is truncated or corrupt, or if the scale of its values is unknown.
@@ -103,6 +111,8 @@ def normalize(image: Image.Image, name: str) -> Image.Image:
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
         mode = "L" if image.mode in _GRAY else "RGB"
+        if deep and picture_dtype(image) == "uint16":
+            return image
         if image.mode == "F" or image.mode.startswith("I"):
             return _to_eight_bits(image, name)
         if image.has_transparency_data:
@@ -121,6 +131,22 @@ def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if (height, width) == size:
         return image if image.size == (width, height) else image.crop((left, top, left + width, top + height))
     return image.crop((left, top, left + width, top + height)).resize(size[::-1], Image.Resampling.LANCZOS)
+
+
+def fit_array(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Crop and resize an array ``[H, W, C]`` of any channels as `fit`; float32 values stay in [-1, 1]."""
+    height, width = crop_size((array.shape[0], array.shape[1]), size)
+    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
+    array = array[top : top + height, left : left + width]
+    if (height, width) == size:
+        return array
+    planes = [Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in np.moveaxis(array, 2, 0)]
+    resized = np.stack(
+        [np.asarray(plane.resize(size[::-1], Image.Resampling.LANCZOS), np.float32) for plane in planes], axis=2
+    )
+    if array.dtype.kind == "f":
+        return resized.clip(-1, 1)
+    return resized.round().clip(0, np.iinfo(array.dtype).max).astype(array.dtype)
 
 
 def crop_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

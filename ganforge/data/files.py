@@ -20,7 +20,7 @@ from ganforge.contract.data import Dataset
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
 from ganforge.data.classes import FileLabels, classes_from_folders, labels_from_list
-from ganforge.data.decode import SUFFIXES, normalize, open_image, open_picture, picture_shape
+from ganforge.data.decode import SUFFIXES, normalize, open_image, open_picture, picture_dtype, picture_shape
 from ganforge.data.labels import Label
 from ganforge.data.metadata import vectors_from_table
 from ganforge.data.text import printable, reason_of, short
@@ -122,15 +122,20 @@ class ImageFiles(Dataset):
         name = self.names[index]
         where = self.describe(name)
         with self.content(name) as content:
-            image = normalize(open_picture(content, where), where)
+            image = normalize(open_picture(content, where), where, deep=True)
         return image if self.labels is None else (image, self.labels[index])
 
     def example_name(self, index: int) -> str:
         return printable(self.names[index])
 
     def example_shape(self, index: int) -> tuple[int, int, int]:
+        return self.example_format(index)[0]
+
+    def example_format(self, index: int) -> tuple[tuple[int, int, int], str]:
+        """Return height, width and channels, and the type of the values, from a header."""
         with self._opened(self.names[index]) as stream:
-            return picture_shape(open_image(stream, self.describe(self.names[index])))
+            image = open_image(stream, self.describe(self.names[index]))
+            return picture_shape(image), picture_dtype(image)
 
     @contextmanager
     def content(self, name: str) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,33 +16,47 @@ from torch import Tensor
 
 from ganforge.contract.data import Dataset, Paired
 from ganforge.contract.errors import DataError, GanforgeError, PluginError
-from ganforge.data.decode import fit, normalize
+from ganforge.data.decode import fit, fit_array, normalize
 from ganforge.data.files import ImageFiles
 from ganforge.data.labels import Label, LabelTable, check_vector
 from ganforge.data.text import printable, reason_of, short
 from ganforge.data.unreadable import BadExamples, max_skipped
 
-Shape = tuple[int, ...]  # shape of an example: ``(H, W, C)`` for an image, ``(D,)`` for a vector
+Shape = tuple[int, ...]  # ``(H, W, C)`` for an image, ``(C, T)`` for a signal, ``(D,)`` for a vector
 Size = tuple[int, int]  # height and width in pixels
 
 _SURVEYED = 64
 _CONTRACT = (
-    "an example is a PIL image, uint8 [H, W] or [H, W, C] with C of 1, 3 or 4, or a float vector [D]; "
+    "an example is a PIL image; an image of uint8 [H, W] or [H, W, C], of uint16 likewise, or of float [H, W, C], "
+    "channels last; a float signal [C, T]; or a float vector [D]; "
     "or a pair of that and an int label or a condition vector [K], or a Paired of two images"
 )
+
+
+class Format(NamedTuple):
+    """Original shape of an example, and its type: ``uint8``, ``uint16`` or ``float32``; empty if unknown."""
+
+    shape: Shape
+    dtype: str
 
 
 @dataclass(frozen=True)
 class Example:
     """One example with its original shape, and its source image of a pair.
 
-    The array is an image, uint8 ``[H, W, C]``, or a vector, float32 ``[D]``.
+    The array is an image, uint8, uint16 or float32 ``[H, W, C]``, a signal, float32 ``[C, T]``, or a vector, float32
+    ``[D]``.
     """
 
     shape: Shape
     array: NDArray[Any]
     label: Label
     source: Example | None = None
+
+    @property
+    def format(self) -> Format:
+        """Original shape and type."""
+        return Format(self.shape, self.array.dtype.name)
 
     @property
     def sides(self) -> tuple[Example, ...]:
@@ -76,25 +90,28 @@ class Reader:
             raise DataError(f"{name} is empty", "training needs examples")
         self.bad = BadExamples(name, self.length, max_skipped(self.length) if skip_bad else None)
 
-    def survey(self) -> list[set[Shape]]:
-        """Return shapes: of all examples if the data set declares them, else of a sample; of pairs, two sets."""
+    def survey(self) -> list[set[Format]]:
+        """Return formats: of all examples if the data set declares them, else of a sample; of pairs, two sets."""
         if (declared := self._headers()) is not None:
             return [declared]
-        found: list[set[Shape]] = [set()]
+        found: list[set[Format]] = [set()]
         for index in sorted({round(index) for index in np.linspace(0, self.length - 1, _SURVEYED)}):
             for example in self.read([index]):  # one at a time, as they may be large
                 found += [set() for _ in example.sides[len(found) :]]
                 for known, side in zip(found, example.sides, strict=True):
-                    known.add(side.shape)
+                    known.add(side.format)
         return found
 
-    def _headers(self) -> set[Shape] | None:
-        """Return the declared shapes of all examples; None if the data set declares none."""
+    def _headers(self) -> set[Format] | None:
+        """Return the declared formats of all examples; None if the data set declares none."""
         if not isinstance(self.dataset, Dataset):
             return None
-        shapes: set[Shape] = set()
+        formats: set[Format] = set()
         for index in range(self.length):
             try:
+                if isinstance(self.dataset, ImageFiles):
+                    formats.add(Format(*self.dataset.example_format(index)))
+                    continue
                 shape = self.dataset.example_shape(index)
             except DataError as error:
                 self._skip(index, error)
@@ -105,9 +122,9 @@ class Reader:
             else:
                 if shape is None:
                     return None
-                shapes.add(shape)
+                formats.add(Format(shape, ""))
         self._sides = 1
-        return shapes
+        return formats
 
     def read(self, indices: Sequence[int], size: Size | None = None, source_size: Size | None = None) -> list[Example]:
         """Read examples, without those that are skipped, cropped and resized to (height, width) if given.
@@ -182,7 +199,7 @@ class Reader:
         """Raise `PluginError` for pairs of vectors, and for a mix of pairs and single examples."""
         count = len(example.sides)
         if count > 1 and {len(side.shape) for side in example.sides} != {3}:
-            raise PluginError(f"{where} pairs a vector", "only images come in pairs")
+            raise PluginError(f"{where} pairs a vector or signal", "only images come in pairs")
         if count != (self._sides or count):
             has, have = ("no source", "one") if count == 1 else ("a source", "none")
             raise PluginError(f"{where} has {has}, others have {have}", "pair all examples or none")
@@ -204,13 +221,19 @@ def _split(item: Any, where: str) -> tuple[Any, Label, Any]:
 
 def _example(item: Any, label: Label, where: str, size: Size | None) -> Example:
     if isinstance(item, Image.Image):
-        image = normalize(item, where)
+        image = normalize(item, where, deep=True)
         shape: Shape = (image.height, image.width, len(image.getbands()))
-        return Example(shape, _pixels(image if size is None else fit(image, size)), label)
-    array = _read_array(item, where)
-    shape = array.shape
+        if image.mode in ("L", "RGB"):
+            return Example(shape, _pixels(image if size is None else fit(image, size)), label)
+        array = _pixels(image)
+    else:
+        array = _read_array(item, where)
+        shape = array.shape
     if array.ndim == 3 and size is not None and shape[:2] != size:
-        array = _pixels(fit(Image.fromarray(array[:, :, 0] if shape[2] == 1 else array), size))
+        if array.dtype == np.uint8 and shape[2] in (1, 3, 4):
+            array = _pixels(fit(Image.fromarray(array[:, :, 0] if shape[2] == 1 else array), size))
+        else:
+            array = fit_array(array, size)
     return Example(shape, array, label)
 
 
@@ -220,6 +243,8 @@ def _contract_error(where: str, error: Exception) -> PluginError:
 
 def _pixels(image: Image.Image) -> NDArray[Any]:
     array = np.asarray(image)
+    if array.dtype.itemsize == 2:  # of any byte order
+        array = array.astype(np.uint16)
     return array[:, :, None] if array.ndim == 2 else array
 
 
@@ -243,15 +268,19 @@ def _read_array(item: Any, where: str) -> NDArray[Any]:
     array = item.detach().cpu().numpy() if isinstance(item, Tensor) else item
     if not isinstance(array, np.ndarray):
         raise PluginError(f"{where} is a {type(item).__name__}", _CONTRACT)
-    if array.dtype == np.uint8 and array.size:
-        if array.ndim == 2:
-            return array[:, :, None]
-        if array.ndim == 3 and array.shape[2] in (1, 3, 4):
-            return array
-    if array.dtype.kind == "f" and array.ndim == 1 and array.size:
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] < min(array.shape[1:]):
+        raise PluginError(f"{where} is {array.dtype} {list(array.shape)}: channels seem to come first", _CONTRACT)
+    if array.dtype.name in ("uint8", "uint16") and array.ndim in (2, 3) and array.size:
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        return array[:, :, None] if array.ndim == 2 else array
+    if array.dtype.kind == "f" and array.ndim in (1, 2, 3) and array.size:
         with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite, which raises an error below
-            vector = array.astype(np.float32, copy=False)
-        if not np.isfinite(vector).all():
+            floats = array.astype(np.float32, copy=False)
+        if not np.isfinite(floats).all():
             raise DataError(f"{where} holds non-finite values", "remove such examples")
-        return vector
+        if floats.ndim > 1 and np.abs(floats).max() > 1:
+            raise DataError(
+                f"{where} ranges from {floats.min():g} to {floats.max():g}", "scale float images and signals to [-1, 1]"
+            )
+        return floats
     raise PluginError(f"{where} is {array.dtype} {list(array.shape)}", _CONTRACT)

@@ -37,7 +37,7 @@ class _Manifest(TypedDict):
 
     name: str
     shape: list[PositiveInt]
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "uint16", "float32"]
     class_names: list[str]
     number_names: NotRequired[list[str]]
     fingerprint: str
@@ -72,7 +72,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{where}: {error}", AGAIN) from None
     shape, dtype = manifest["shape"], manifest["dtype"]
-    images = dtype == "uint8" and len(shape) == 4 and shape[1] in (1, 3, 4)
-    if not (images or (dtype == "float32" and len(shape) == 2)):
-        raise DataError(f"{where}: its shape and dtype are neither of images nor of vectors", AGAIN)
+    if not (len(shape) == 4 or (dtype == "float32" and len(shape) in (2, 3))):
+        raise DataError(f"{where}: its shape and dtype are neither of images nor of signals or vectors", AGAIN)
     return {**manifest, "name": printable(manifest["name"])}

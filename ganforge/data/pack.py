@@ -29,6 +29,8 @@ from ganforge.data.unreadable import describe_skipped, skip_error
 from ganforge.data.writing import FolderExistsError
 from ganforge.plugins.registry import Registry
 
+_PREPARATION = 2  # version of the preparation of picture files: 2 keeps 16-bit gray
+
 LAG = 60.0
 """Seconds until a new file is visible on all machines of a shared file system; NFS caches names for that long."""
 
@@ -181,6 +183,8 @@ class Source:
     def folder_name(self, cache_key: str) -> str:
         """Return the name of the folder in the cache."""
         content = [FORMAT, self.name, self.resolution, self.origin.get("options"), cache_key]
+        if isinstance(self.dataset, ImageFiles):
+            content.append(_PREPARATION)
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', self.name)[:48]}-{digest[:16]}"
 

@@ -16,7 +16,7 @@ from ganforge.config.resolution import Resolution
 from ganforge.contract.errors import DataError
 from ganforge.core.memory import machine_memory
 from ganforge.data.decode import strict_decoding
-from ganforge.data.items import Reader, Shape
+from ganforge.data.items import Format, Reader
 from ganforge.data.labels import Label, LabelTable
 from ganforge.data.plan import PackingPlan
 from ganforge.data.store import SOURCES, PackedData, fingerprint, write_manifest
@@ -39,8 +39,8 @@ def pack(
 ) -> PackedData:
     """Pack all examples of a data set, in memory or into a folder; other arguments as in `open_data`.
 
-    A survey determines the format: one channel if all images are gray, else three; and the resolution. If an example
-    does not fit the survey, packing restarts with the new information.
+    A survey determines the format: one channel if all images are gray, else three; 16 bits if all images have them; and
+    the resolution. If an example does not fit the survey, packing restarts with the new information.
 
     Raises:
         DataError: An image cannot be decoded, examples do not fit together, or memory is insufficient.
@@ -104,23 +104,24 @@ def _in_memory(
 def _fill(
     reader: Reader,
     plans: Sequence[PackingPlan],
-    expected: Sequence[set[Shape]],
+    expected: Sequence[set[Format]],
     resolution: Resolution | None,
     writers: Sequence[ArrayWriter],
     progress: ProgressCallback | None,
-) -> tuple[list[set[Shape]], list[Label] | None]:
+) -> tuple[list[set[Format]], list[Label] | None]:
     """Write all examples; return the shapes seen, and the labels, or None if a plan must change."""
     pixels = sum(
-        max(math.prod(shape[:2]) for shape in {*known, plan.shape}) for known, plan in zip(expected, plans, strict=True)
+        max(math.prod(shape[:2]) for shape in {*(each.shape for each in known), plan.shape})
+        for known, plan in zip(expected, plans, strict=True)
     )
     sizes = [plan.size for plan in plans]
-    seen: list[set[Shape]] = [set() for _ in plans]
+    seen: list[set[Format]] = [set() for _ in plans]
     labels: list[Label] = []
     chunks = map_chunks(lambda indices: (indices.stop, reader.read(indices, *sizes)), reader.length, pixels)
     for done, examples in chunks:
         sides = [[example.sides[number] for example in examples] for number in range(len(plans))]
         for shapes, side in zip(seen, sides, strict=True):
-            shapes.update(example.shape for example in side)
+            shapes.update(example.format for example in side)
         for shapes, known, plan in zip(seen, expected, plans, strict=True):
             if not shapes <= known and PackingPlan.of(known | shapes, resolution, reader.name) != plan:
                 return seen, None

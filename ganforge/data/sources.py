@@ -41,7 +41,7 @@ def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
 
 
 class _Rows(Dataset):
-    """Rows of an array ``[N, H, W, C]`` or ``[N, D]`` as examples; with `sources`, as pairs."""
+    """Rows of an array ``[N, H, W, C]``, ``[N, C, T]`` or ``[N, D]`` as examples; with `sources`, as pairs."""
 
     array: NDArray[Any]
     labels: NDArray[Any] | None = None
@@ -63,8 +63,8 @@ class _Rows(Dataset):
 class ArrayFile(_Rows):
     """Memory-mapped ``.npy`` file without pickles, with labels from ``NAME.labels.npy`` beside ``NAME.npy``.
 
-    It holds uint8 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` with C of 1, 3 or 4; or float vectors
-    ``[N, D]`` or ``[N]``.
+    It holds uint8 or uint16 images ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]``; float images of the latter two
+    shapes; float signals ``[N, C, T]``; or float vectors ``[N, D]`` or ``[N]``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,21 +73,26 @@ class ArrayFile(_Rows):
 
     @cached_property
     def array(self) -> NDArray[Any]:  # type: ignore[override]
-        """Images ``[N, H, W, C]`` or vectors ``[N, D]``."""
+        """Images ``[N, H, W, C]``, signals ``[N, C, T]`` or vectors ``[N, D]``."""
         try:
             array = map_array(self.path, "r")
         except (OSError, ValueError) as error:
             raise DataError(f"{self.title}: invalid .npy file: {reason_of(error)}", _FORMS) from error
         if math.prod(array.shape[1:]) > LARGEST_EXAMPLE:
             raise DataError(f"{self.title}: examples {list(array.shape[1:])} are too large", _FORMS)
-        if array.dtype == np.uint8 and array.ndim in (3, 4):
-            return array[..., None] if array.ndim == 3 else self._channels_last(array)
-        if array.dtype.kind == "f" and array.ndim in (1, 2):
-            return array.reshape(len(array), -1)
+        is_float = array.dtype.kind == "f"
+        if array.ndim == 4 and (is_float or array.dtype.name in ("uint8", "uint16")):
+            return self._channels_last(array)
+        if array.ndim == 3 and array.dtype.name in ("uint8", "uint16"):
+            return array[..., None]
+        if array.ndim < 4 and array.ndim and is_float:
+            return array if array.ndim > 1 else array[:, None]
         raise DataError(f"{self.title}: unsupported array {list(array.shape)} of {array.dtype.name}", _FORMS)
 
     def _channels_last(self, array: NDArray[Any]) -> NDArray[Any]:
         views = [view for view in (array, np.moveaxis(array, 1, 3)) if view.shape[3] in (1, 3, 4)]
+        if not views:  # such as satellite images: channels are fewer than rows and columns
+            views = [view for view in (array, np.moveaxis(array, 1, 3)) if view.shape[3] < min(view.shape[1:3])]
         if len(views) == 2:  # tiny images, e.g. [N, 3, 4, 4]: prefer square images
             views = [view for view in views if view.shape[1] == view.shape[2]]
         if len(views) != 1:
@@ -125,7 +130,10 @@ class ArrayFile(_Rows):
         return key
 
 
-_FORMS = "uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1, 3 or 4 channels, or float vectors [N, D] or [N]"
+_FORMS = (
+    "images [N, H, W, C] or [N, C, H, W] of uint8, uint16 or float, gray ones [N, H, W] of uint8 or uint16, "
+    "float signals [N, C, T], or float vectors [N, D] or [N]"
+)
 
 
 _LABEL_FORMS = "labels are integer classes [N], or vectors [N, K] of numbers"
@@ -148,6 +156,6 @@ class PackedFolder(_Rows):
 
 
 def _rows_of(data: PackedData) -> NDArray[Any]:
-    """Return images ``[N, H, W, C]`` or vectors ``[N, D]``."""
+    """Return images ``[N, H, W, C]``, signals ``[N, C, T]`` or vectors ``[N, D]``."""
     examples = data.examples.numpy()
     return np.moveaxis(examples, 1, 3) if examples.ndim == 4 else examples

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError
+from ganforge.core.images import to_float, to_uint8
 from ganforge.data.labels import LabelTable, describe_numbers
 from ganforge.data.manifest import AGAIN, FORMAT, read_manifest
 from ganforge.data.npy import MAPPED_BYTES, RowFile, map_array
@@ -35,8 +36,8 @@ class PackedData:
 
     Attributes:
         name: Short name, e.g. ``mnist-train``.
-        examples: Images, uint8 ``[N, C, H, W]`` in [0, 255] with C of 1, 3 or 4; or vectors, float32 ``[N, D]``. May be
-            memory-mapped copy-on-write.
+        examples: Images ``[N, C, H, W]``: uint8, uint16, or float32 in [-1, 1]; signals, float32 ``[N, C, T]`` in
+            [-1, 1]; or vectors, float32 ``[N, D]``. May be memory-mapped copy-on-write.
         labels: Class labels, int64 ``[N]`` in ``[0, len(class_names))``; condition vectors, float32 ``[N, K]``; None
             for unlabeled data.
         class_names: Class names in the order of the labels; empty without classes.
@@ -99,6 +100,12 @@ class PackedData:
             self.file.read(indices.tolist(), into.numpy())
         else:  # numpy's mode "raise" would copy once more
             np.take(self.examples.numpy(), indices.numpy(), axis=0, out=into.numpy(), mode="clip")
+
+    def read_pixels(self, indices: Tensor) -> Tensor:
+        """Return images uint8 ``[n, C, H, W]`` of indices int64 ``[n]``; other types are rounded to 8 bits."""
+        images = torch.empty(len(indices), *self.examples.shape[1:], dtype=self.examples.dtype)
+        self.gather(indices, images)
+        return images if images.dtype == torch.uint8 else to_uint8(to_float(images))
 
     def is_intact(self) -> bool:
         """Return whether the examples match the fingerprint; reads all of them."""

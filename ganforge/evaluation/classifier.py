@@ -242,7 +242,7 @@ def train_classifier(
         seed=seed,
         epochs=epochs,
     )
-    return replace(trained, accuracy=class_accuracy(trained, data.examples[unseen], data.labels[unseen]))
+    return replace(trained, accuracy=class_accuracy(trained, data.read_pixels(unseen), data.labels[unseen]))
 
 
 def cached_classifier(

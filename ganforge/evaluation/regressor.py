@@ -62,7 +62,7 @@ class Regressor:
         """Return the vectors of real held-out images, and those that are read in them; ``[M, K]`` each."""
         assert self.data.labels is not None
         unseen = is_held_out(len(self.data), HOLDOUT).nonzero()[:, 0]
-        return self.data.labels[unseen], self.read(self.data.examples[unseen])
+        return self.data.labels[unseen], self.read(self.data.read_pixels(unseen))
 
     def describe(self) -> dict[str, Any]:
         """Return the protocol fields of the network."""

@@ -108,7 +108,7 @@ def check_scoring(training: TrainingConfig, data: PackedData) -> None:
     for metric in training.metrics:
         if not data.spec.is_image:
             raise OptionError(
-                f"--metrics {metric}: {data.name} holds vectors", f"{metric} compares images; leave it out"
+                f"--metrics {metric}: {data.name} holds no images", f"{metric} compares images; leave it out"
             )
         extractor, statistic = read_score(metric)
         if extractor == "classifier" and data.spec.num_classes < 2:

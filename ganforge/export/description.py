@@ -104,7 +104,8 @@ def describe_portable(portable: Portable) -> dict[str, Any]:
 def summarize(description: Mapping[str, Any]) -> str:
     """Return ``summary.txt``: lines of ``name: value``."""
     card, inputs, output = description["card"], description["inputs"], description["output"]
-    names = description["class_names"]
+    names, labels = description["class_names"], inputs.get("labels", {})
+    numbers = labels.get("names")
     noise = description.get("noise", {})
     lines = {
         "generator": card["generator"]["name"],
@@ -113,6 +114,9 @@ def summarize(description: Mapping[str, Any]) -> str:
         "source": _source(inputs.get("labels", {})),
         "num_classes": len(names),
         "class_names": ", ".join(names) if names and all(map(_is_plain, names)) else None,
+        "number_names": ", ".join(numbers) if numbers and all(map(_is_plain, numbers)) else None,
+        "number_means": " ".join(map(repr, labels["means"])) if numbers else None,
+        "conditions": " ".join(repr(each) for row in labels["defaults"] for each in row) if numbers else None,
         "truncation": "yes" if "truncation" in inputs else "no",
         "trained": f"{card.get('images', 'unknown')} images",
         "format": description["format"],
@@ -139,6 +143,8 @@ def _inputs(network: Generator, data: DataSpec) -> dict[str, Any]:
         meaning = "condition vectors"
         names, means = [each.name for each in data.numbers], [each.mean for each in data.numbers]
         inputs["labels"] = {"shape": ["N", len(names)], "dtype": "float32", "names": names, "means": means}
+        examples = [each.examples or (each.mean,) for each in data.numbers]
+        inputs["labels"]["defaults"] = [list(row) for row in zip(*examples, strict=False)]
         inputs["labels"]["meaning"] = meaning
     if data.source_shape:
         meaning = "source images"

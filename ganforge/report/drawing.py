@@ -42,7 +42,7 @@ def _open(run: RunData, registry: Registry) -> tuple[Generator, DataSpec] | None
     data = read_spec(card)
     if data.source_shape:  # the sources are not available here
         return None
-    return (generator, data) if data.is_image and data.shape[0] in (1, 3, 4) else None
+    return (generator, data) if data.is_image else None
 
 
 def _draw_last_and_best(run: RunData, registry: Registry) -> Iterator[str]:

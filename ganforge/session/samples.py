@@ -29,6 +29,9 @@ from ganforge.training.recording.background_writer import Writer
 BATCH = 256
 """Batch size from latents."""
 
+PICTURE_CHANNELS = (1, 2, 3, 4)
+"""Channels of images that are written as pictures; images of more channels are written as arrays."""
+
 TRANSLATION_BATCH = 16
 """Batch size from source images: such networks keep feature maps of all sizes."""
 
@@ -51,6 +54,12 @@ class SampleWriter:
     truncation: float
     precision: Precision
 
+    @property
+    def suffix(self) -> str:
+        """File type of samples: ``.png`` for images of at most 4 channels, else ``.npy``."""
+        shape = self.card["data"]["shape"]
+        return ".png" if len(shape) == 3 and shape[0] in PICTURE_CHANNELS else ".npy"
+
     def write(self, count: int, classes: Sequence[str], target: Path, conditions: Sequence[str] = ()) -> None:
         """Write samples from latents.
 
@@ -64,10 +73,10 @@ class SampleWriter:
             OptionError: The target, a class or a condition is invalid, or one file of this size exceeds the memory.
         """
         shape = self.card["data"]["shape"]
-        is_image = len(shape) == 3
-        suffix = ".png" if is_image else ".npy"
+        suffix = self.suffix
+        is_image = suffix == ".png"
         if (target.suffix or not is_image) and target.suffix.lower() != suffix:
-            kind = "images are written as .png, or into a folder" if is_image else "vectors are written as .npy"
+            kind = "images are written as .png, or into a folder" if is_image else f"{shape} is written as .npy"
             raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
         if target.suffix:
             _check_memory(count, shape, is_image)

@@ -122,7 +122,7 @@ def check_discriminator(
         judged = logits.square().sum()
         scores = _scores(network, images, labels)
         if scores is not None:
-            shape, expected = tuple(scores.shape), (4, data.num_classes)
+            shape, expected = tuple(scores.shape), (4, data.num_classes or len(data.numbers))
             require(shape == expected, f"classify returned {shape}; it must be {expected}")
             judged = judged + scores.square().sum()
         judged.backward()

@@ -43,8 +43,9 @@ def open_extractor(
         reporter: Progress and messages.
     """
     if not data.spec.is_image:
+        held = "vectors" if len(data.spec.shape) == 1 else "signals"
         raise OptionError(
-            f"{data.name} holds vectors, and --extractor {text} takes images", "use --modes, if modes are known"
+            f"{data.name} holds {held}, and --extractor {text} takes images", "use --modes, if modes are known"
         )
     kind = _FILES.get(Path(text).suffix)
     if kind is not None and ":" not in text:

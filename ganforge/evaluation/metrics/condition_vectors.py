@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import OptionError
+from ganforge.contract.metric import Request
 from ganforge.contract.networks import Generator
 from ganforge.core.accelerator import fork_random_state
 from ganforge.core.cache import cache_folder
@@ -16,7 +17,6 @@ from ganforge.data.conditions import draw_classes
 from ganforge.evaluation.classes import CLASS_SAMPLES
 from ganforge.evaluation.regressor import cached_regressor
 from ganforge.evaluation.reporter import SILENT, Reporter
-from ganforge.evaluation.request import Request
 from ganforge.evaluation.results.result import Measured, RunResult
 from ganforge.evaluation.statistics import share_interval
 from ganforge.evaluation.subjects.runs import TrainedRun

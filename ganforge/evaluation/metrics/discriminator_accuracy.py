@@ -89,7 +89,7 @@ def _classify(network: ClassifierDiscriminator, examples: Tensor, name: str) -> 
     classes = []
     with torch.inference_mode():
         for chunk in torch.split(examples, 512):
-            images = to_float(chunk.to(device)) if chunk.dtype == torch.uint8 else chunk.to(device)
+            images = to_float(chunk.to(device))
             try:
                 classes.append(network.classify(network.features(images)).argmax(1).cpu())
             except (OptionError, ValueError) as error:  # built without a classifier, or needs labels

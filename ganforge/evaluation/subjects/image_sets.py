@@ -42,7 +42,7 @@ class DataImages(ImageSet):
 
     def __init__(self, data: PackedData, indices: Tensor, name: str = "real images") -> None:
         if not data.spec.is_image:
-            raise DataError(f"{data.name} holds vectors", "features need images")
+            raise DataError(f"{data.name} holds no images", "features need images")
         self.name = name
         self.data = data
         self.indices = indices
@@ -52,9 +52,7 @@ class DataImages(ImageSet):
         self.identity = {"data": data.fingerprint, "indices": digest_indices(indices)}
 
     def read(self, start: int, stop: int) -> Tensor:
-        images = torch.empty(stop - start, *self.shape, dtype=torch.uint8)
-        self.data.gather(self.indices[start:stop], images)
-        return images
+        return self.data.read_pixels(self.indices[start:stop])
 
 
 def choose_split(data: PackedData, split: str, holdout: float) -> Tensor:

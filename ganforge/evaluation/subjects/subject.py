@@ -94,9 +94,7 @@ class ImagesSubject(Subject):
         self.about = {"kind": "images", "name": name, "digest": data.fingerprint}
 
     def draw(self, start: int, count: int, *, seed: int, labels: Tensor | None, truncation: float) -> Tensor:
-        images = torch.empty(count, *self.shape, dtype=torch.uint8)
-        self.data.gather(torch.arange(start, start + count), images)
-        return images
+        return self.data.read_pixels(torch.arange(start, start + count))
 
 
 class SubjectImages(ImageSet):

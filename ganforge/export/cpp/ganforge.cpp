@@ -25,7 +25,6 @@ namespace ganforge {
 
 namespace {
 
-using Label = std::optional<std::int64_t>;
 using Labels = std::optional<at::Tensor>;
 using Truncation = std::optional<double>;
 
@@ -75,12 +74,18 @@ void check_arguments(const About& about, const at::Tensor& z, const Labels& labe
   check_tensor("z", z, at::kFloat, {-1, about.z_dim()});
   if (truncation) about.check_truncation(*truncation);
   if (!labels) return;
+  if (about.num_numbers() > 0) return check_tensor("labels", *labels, at::kFloat, {z.size(0), about.num_numbers()});
   check_tensor("labels", *labels, at::kLong, {z.size(0)});
   about.check_class(labels->min().item<std::int64_t>());
   about.check_class(labels->max().item<std::int64_t>());
 }
 
-at::Tensor to_tensor(const std::vector<std::int64_t>& numbers) { return at::tensor(numbers, at::kLong); }
+// Returns labels of `count` examples as a tensor; none if they are empty.
+Labels to_tensor(const Numbers& labels, std::int64_t count) {
+  if (const auto* classes = std::get_if<std::vector<std::int64_t>>(&labels))
+    return classes->empty() ? Labels{} : at::tensor(*classes, at::kLong);
+  return at::tensor(std::get<std::vector<float>>(labels), at::kFloat).view({count, -1});
+}
 
 at::Tensor to_pixels(const at::Tensor& images) {
   return images.mul(127.5).add(127.5).round().clamp(0, 255).to(at::kByte).permute({0, 2, 3, 1}).contiguous();
@@ -113,13 +118,13 @@ class Generator::File {
 
   // Returns examples in batches, each passed through `finish`.
   template <typename Finish>
-  at::Tensor sample_all(std::int64_t count, std::int64_t seed, Label label, Truncation truncation, Finish finish) {
+  at::Tensor sample_all(std::int64_t count, std::int64_t seed, const Condition& condition, Truncation truncation,
+                        Finish finish) {
     std::vector<at::Tensor> examples;
     for (std::int64_t start = 0; start < count; start += batch()) {
       const auto some = std::min(batch(), count - start);
-      const auto labels = about_.labels(start, some, label);
-      examples.push_back(
-          finish(sample(some, seed + start, labels.empty() ? Labels{} : to_tensor(labels), truncation)));
+      const auto labels = to_tensor(list_labels(about_, start, some, condition), some);
+      examples.push_back(finish(sample(some, seed + start, labels, truncation)));
     }
     return at::cat(examples);
   }
@@ -191,7 +196,7 @@ class TorchScript : public Generator::File {
   const std::vector<std::int64_t>& shape_of_styles() {
     if (shape_of_styles_.empty()) {
       torch::jit::Kwargs arguments{{"z", at::zeros({1, about().z_dim()})}};
-      if (about().num_classes() > 0) arguments["labels"] = at::zeros({1}, at::kLong);
+      if (const auto labels = to_tensor(list_labels(about(), 0, 1, {}), 1)) arguments["labels"] = *labels;
       shape_of_styles_ = call("mapping", std::move(arguments)).sizes().vec();
       if (shape_of_styles_.size() != 3) throw Error(about().path() + ": its styles do not have shape [N, L, w_dim]");
       shape_of_styles_[0] = -1;
@@ -210,14 +215,19 @@ class Package : public Generator::File {
 
   at::Tensor forward(const at::Tensor& z, const Labels& labels, Truncation truncation) override {
     const auto latents = z.contiguous();
-    std::vector<std::int64_t> classes;
+    Numbers given;
     if (labels) {
       const auto each = labels->contiguous();
-      classes.assign(each.const_data_ptr<std::int64_t>(), each.const_data_ptr<std::int64_t>() + each.numel());
+      const auto read = [&each](const auto* start) { return std::vector(start, start + each.numel()); };
+      if (about().num_numbers() > 0) {
+        given = read(each.const_data_ptr<float>());
+      } else {
+        given = read(each.const_data_ptr<std::int64_t>());
+      }
     }
     const auto* first = latents.const_data_ptr<float>();
     auto inputs = list_inputs(about(), z.size(0), std::vector<float>(first, first + latents.numel()),
-                                    std::move(classes), truncation.value_or(1.0));
+                                    std::move(given), truncation.value_or(1.0));
     std::vector<at::Tensor> tensors;  // views of `inputs`
     for (auto& input : inputs) {
       const auto view = [&input](auto& numbers) {
@@ -280,17 +290,19 @@ Generator::~Generator() = default;
 
 const About& Generator::about() const { return file_->about(); }
 
-at::Tensor Generator::sample(std::int64_t count, std::int64_t seed, Label label, Truncation truncation) {
-  about().check(count, seed, label, truncation);
+at::Tensor Generator::sample(std::int64_t count, std::int64_t seed, const Condition& condition,
+                             Truncation truncation) {
+  about().check(count, seed, condition, truncation);
   return guarded("sample", [&] {
-    return file_->sample_all(count, seed, label, truncation, [](const at::Tensor& examples) { return examples; });
+    return file_->sample_all(count, seed, condition, truncation, [](const at::Tensor& examples) { return examples; });
   });
 }
 
-at::Tensor Generator::sample_uint8(std::int64_t count, std::int64_t seed, Label label, Truncation truncation) {
-  about().check(count, seed, label, truncation);
+at::Tensor Generator::sample_uint8(std::int64_t count, std::int64_t seed, const Condition& condition,
+                                   Truncation truncation) {
+  about().check(count, seed, condition, truncation);
   about().check_image();
-  return guarded("sample_uint8", [&] { return file_->sample_all(count, seed, label, truncation, to_pixels); });
+  return guarded("sample_uint8", [&] { return file_->sample_all(count, seed, condition, truncation, to_pixels); });
 }
 
 at::Tensor Generator::forward(const at::Tensor& z, const Labels& labels, Truncation truncation) {

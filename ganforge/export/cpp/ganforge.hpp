@@ -31,15 +31,16 @@ class Generator {
   const About& about() const;
 
   // Returns examples, float32 [count, C, H, W] in [-1, 1], or vectors [count, D]. Example i has seed + i, as in
-  // `ganforge sample`. Without a label, classes cycle. Truncation: 0 gives the mean image, 1 is none.
-  at::Tensor sample(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
+  // `ganforge sample`. Without a condition, classes or conditions of the data cycle. Truncation: 0 gives the mean image,
+  // 1 is none.
+  at::Tensor sample(std::int64_t count, std::int64_t seed, const Condition& condition = {},
                     std::optional<double> truncation = {});
 
   // Returns pixels, uint8 [count, H, W, C]; images only.
-  at::Tensor sample_uint8(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
+  at::Tensor sample_uint8(std::int64_t count, std::int64_t seed, const Condition& condition = {},
                           std::optional<double> truncation = {});
 
-  // Returns examples from latents, float32 [N, z_dim], and classes, int64 [N].
+  // Returns examples from latents, float32 [N, z_dim], and classes, int64 [N], or condition vectors, float32 [N, K].
   at::Tensor forward(const at::Tensor& z, const std::optional<at::Tensor>& labels = {},
                      std::optional<double> truncation = {});
 

@@ -52,6 +52,19 @@ Error out_of_range(const std::string& name, Number number, Number low, Number hi
   return Error(message.str());
 }
 
+// The condition of all samples of a call: a class, or the numbers of a condition vector. Without one, the classes or the
+// conditions of examples in the data take turns.
+struct Condition {
+  Condition() = default;
+  Condition(std::nullopt_t) {}
+  Condition(std::int64_t number) : label(number) {}
+  Condition(std::optional<std::int64_t> number) : label(number) {}
+  Condition(std::vector<float> vector) : numbers(std::move(vector)) {}
+
+  std::optional<std::int64_t> label;
+  std::vector<float> numbers;
+};
+
 // Lines of summary.txt, such as "z_dim: 64", and the text of ganforge.json.
 class About {
  public:
@@ -74,6 +87,11 @@ class About {
     if (is_image() && shape_.size() != 3)
       throw Error(path_ + ": invalid line in its summary: 'output: " + lines_["output"] + "'");
     num_classes_ = integer("num_classes", 0, 1 << 24);
+    if (has("number_means")) means_ = numbers("number_means");
+    if (has("conditions")) conditions_ = numbers("conditions");
+    if (conditions_.empty()) conditions_ = means_;
+    if (!means_.empty() && conditions_.size() % means_.size() != 0)
+      throw Error(path_ + ": invalid line in its summary: 'conditions'");
   }
 
   // Returns all lines by name.
@@ -122,10 +140,22 @@ class About {
   std::int64_t num_classes() const { return num_classes_; }
 
   // By number; empty without classes, or if a name has a comma (see ganforge.json).
-  std::vector<std::string> class_names() const {
+  std::vector<std::string> class_names() const { return list("class_names"); }
+
+  // Length of a condition vector; 0 without vectors.
+  std::int64_t num_numbers() const { return static_cast<std::int64_t>(means_.size()); }
+
+  // Names of the numbers; empty without vectors, or if a name has a comma (see ganforge.json).
+  std::vector<std::string> number_names() const { return list("number_names"); }
+
+  // Means of the numbers in the data.
+  const std::vector<float>& number_means() const { return means_; }
+
+  // Returns a line's comma-separated value; empty without the line.
+  std::vector<std::string> list(const std::string& name) const {
     std::vector<std::string> names;
-    if (!has("class_names")) return names;
-    const auto& text = lines_.at("class_names");
+    if (!has(name)) return names;
+    const auto& text = lines_.at(name);
     for (std::size_t start = 0;;) {
       const auto comma = text.find(", ", start);
       names.push_back(text.substr(start, comma - start));
@@ -144,12 +174,15 @@ class About {
   const std::string& path() const { return path_; }
 
   // Throws Error if an argument of `sample` is invalid.
-  void check(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label,
+  void check(std::int64_t count, std::int64_t seed, const Condition& condition,
              std::optional<double> truncation) const {
     constexpr auto max_seed = std::numeric_limits<std::int64_t>::max() - max_count;
     if (count < 1 || count > max_count) throw out_of_range<std::int64_t>("count", count, 1, max_count);
     if (seed < 0 || seed > max_seed) throw out_of_range<std::int64_t>("seed", seed, 0, max_seed);
-    if (label) check_class(*label);
+    if (condition.label) check_class(*condition.label);
+    if (!condition.numbers.empty() && condition.numbers.size() != means_.size())
+      throw Error("the condition has " + std::to_string(condition.numbers.size()) + " numbers, but must have " +
+                  std::to_string(means_.size()));
     if (truncation) check_truncation(*truncation);
   }
 
@@ -177,6 +210,19 @@ class About {
     return labels;
   }
 
+  // Returns condition vectors of examples `start` to `start + count`, row-major: `given`, or those of the data in turn.
+  // Empty without vectors.
+  std::vector<float> vectors(std::int64_t start, std::int64_t count, const std::vector<float>& given) const {
+    std::vector<float> rows;
+    const auto& chosen = given.empty() ? conditions_ : given;
+    const auto size = means_.size(), number = size == 0 ? 0 : chosen.size() / size;
+    for (auto i = start; number > 0 && i < start + count; ++i) {
+      const auto* row = chosen.data() + static_cast<std::size_t>(i) % number * size;
+      rows.insert(rows.end(), row, row + size);
+    }
+    return rows;
+  }
+
  private:
   std::int64_t check_range(const std::string& name, const std::string& text, std::int64_t low,
                            std::int64_t high) const {
@@ -192,6 +238,8 @@ class About {
   std::vector<std::int64_t> shape_;
   std::string meaning_;
   std::int64_t num_classes_ = 0;
+  std::vector<float> means_;
+  std::vector<float> conditions_;
 };
 
 }  // namespace ganforge

@@ -14,12 +14,21 @@
 
 namespace ganforge {
 
+// Numbers of a tensor in row-major order; as labels, classes [N] or condition vectors [N, K].
+using Numbers = std::variant<std::vector<std::int64_t>, std::vector<float>>;
+
 // A tensor in row-major order; the shape of a scalar is empty.
 struct Input {
   std::string name;
   std::vector<std::int64_t> shape;
-  std::variant<std::vector<float>, std::vector<std::int64_t>> numbers;
+  Numbers numbers;
 };
+
+// Returns the labels of examples `start` to `start + count`; empty without classes and vectors.
+inline Numbers list_labels(const About& about, std::int64_t start, std::int64_t count, const Condition& condition) {
+  if (about.num_numbers() > 0) return about.vectors(start, count, condition.numbers);
+  return about.labels(start, count, condition.label);
+}
 
 // Returns the maximum batch size, which is smaller for networks with much noise.
 inline std::int64_t batch_limit(const About& about) {
@@ -31,15 +40,21 @@ inline std::int64_t batch_limit(const About& about) {
 // Returns the input tensors for `count` latents, in the file's order. Noise is the network's fixed noise, as in
 // `ganforge sample`.
 inline std::vector<Input> list_inputs(const About& about, std::int64_t count, std::vector<float> z,
-                                      std::vector<std::int64_t> labels, double truncation) {
+                                      Numbers labels, double truncation) {
   std::vector<Input> inputs;
   for (const auto& name : about.words("inputs")) {
     if (name == "z") {
       inputs.push_back({name, {count, about.z_dim()}, std::move(z)});
     } else if (name == "labels") {
-      if (labels.size() != static_cast<std::size_t>(count))
-        throw Error("this generator requires a class for each latent");
-      inputs.push_back({name, {count}, std::move(labels)});
+      const auto length = about.num_numbers();
+      const auto size = std::visit([](const auto& numbers) { return numbers.size(); }, labels);
+      const bool fits = std::holds_alternative<std::vector<float>>(labels) == (length > 0);
+      if (!fits || size != static_cast<std::size_t>(count * std::max<std::int64_t>(length, 1))) {
+        const auto wanted = length > 0 ? "a vector of " + std::to_string(length) + " numbers" : std::string("a class");
+        throw Error("this generator requires " + wanted + " for each latent");
+      }
+      auto shape = length > 0 ? std::vector<std::int64_t>{count, length} : std::vector<std::int64_t>{count};
+      inputs.push_back({name, std::move(shape), std::move(labels)});
     } else if (name == "truncation") {
       inputs.push_back({name, {}, std::vector<float>{static_cast<float>(truncation)}});
     } else if (name == "cutoff") {

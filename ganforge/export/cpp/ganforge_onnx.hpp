@@ -46,26 +46,28 @@ class OnnxGenerator {
   const About& about() const { return about_; }
 
   // Returns examples, [count, C, H, W] in [-1, 1], or vectors [count, D], row-major. Example i has seed + i, as in
-  // `ganforge sample`. Without a label, classes cycle. Truncation: 0 gives the mean image, 1 is none.
-  std::vector<float> sample(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
+  // `ganforge sample`. Without a condition, classes or conditions of the data cycle. Truncation: 0 gives the mean image,
+  // 1 is none.
+  std::vector<float> sample(std::int64_t count, std::int64_t seed, const Condition& condition = {},
                             std::optional<double> truncation = {}) {
-    about_.check(count, seed, label, truncation);
+    about_.check(count, seed, condition, truncation);
     const auto limit = batch_limit(about_);
     std::vector<float> examples;
     for (std::int64_t start = 0; start < count; start += limit) {
       const auto some = std::min(limit, count - start);
       const auto batch =
-          forward(draw_latents(some, about_.z_dim(), seed + start), about_.labels(start, some, label), truncation);
+          forward(draw_latents(some, about_.z_dim(), seed + start), list_labels(about_, start, some, condition),
+                  truncation);
       examples.insert(examples.end(), batch.begin(), batch.end());
     }
     return examples;
   }
 
   // Returns pixels, [count, H, W, C]; images only.
-  std::vector<std::uint8_t> sample_uint8(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label = {},
+  std::vector<std::uint8_t> sample_uint8(std::int64_t count, std::int64_t seed, const Condition& condition = {},
                                          std::optional<double> truncation = {}) {
     about_.check_image();
-    const auto images = sample(count, seed, label, truncation);
+    const auto images = sample(count, seed, condition, truncation);
     const auto channels = static_cast<std::size_t>(about_.shape()[0]);
     const auto size = static_cast<std::size_t>(about_.shape()[1] * about_.shape()[2]);
     std::vector<std::uint8_t> pixels(images.size());
@@ -78,8 +80,8 @@ class OnnxGenerator {
     return pixels;
   }
 
-  // Returns examples from latents [N, z_dim], row-major, and N classes from 0; empty without classes.
-  std::vector<float> forward(std::vector<float> z, std::vector<std::int64_t> labels = {},
+  // Returns examples from latents [N, z_dim], row-major, and N classes from 0 or N condition vectors; empty without.
+  std::vector<float> forward(std::vector<float> z, Numbers labels = {},
                              std::optional<double> truncation = {}) {
     const auto z_dim = static_cast<std::size_t>(about_.z_dim());
     if (z.empty() || z.size() % z_dim != 0) {
@@ -87,9 +89,13 @@ class OnnxGenerator {
                   " a latent");
     }
     const auto count = z.size() / z_dim;
-    if (!labels.empty() && labels.size() != count)
-      throw Error("there are " + std::to_string(labels.size()) + " labels for " + std::to_string(count) + " latents");
-    for (const auto label : labels) about_.check_class(label);
+    if (const auto* classes = std::get_if<std::vector<std::int64_t>>(&labels)) {
+      if (!classes->empty() && classes->size() != count) {
+        throw Error("there are " + std::to_string(classes->size()) + " labels for " + std::to_string(count) +
+                    " latents");
+      }
+      for (const auto label : *classes) about_.check_class(label);
+    }
     if (truncation) about_.check_truncation(*truncation);
     auto inputs = list_inputs(about_, static_cast<std::int64_t>(count), std::move(z), std::move(labels),
                               truncation.value_or(1.0));

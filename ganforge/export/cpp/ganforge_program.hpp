@@ -80,12 +80,35 @@ inline std::int64_t find_class(const About& about, const std::string& text) {
   throw Error("--class is '" + text + "', but must be " + choice);
 }
 
-// Samples a grid of images. A Model has `about()`, and `sample_pixels(count, seed, label, truncation)`, which returns
+// Returns the condition vector of a text such as "smile=1,age=0.3"; other numbers take their mean. Names may be numbers.
+inline std::vector<float> read_condition(const About& about, const std::string& text) {
+  if (about.num_numbers() == 0) throw Error("--condition: this generator has no condition vectors");
+  const auto names = about.number_names();
+  auto numbers = about.number_means();
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const auto equals = part.rfind('=');
+    const auto name = part.substr(0, equals);
+    const auto found = std::find(names.begin(), names.end(), name);
+    const auto place = found != names.end() ? std::optional<std::int64_t>(found - names.begin())
+                                            : read_number<std::int64_t>(name);
+    if (equals == std::string::npos || !place || *place < 0 || *place >= about.num_numbers()) {
+      throw Error("--condition is '" + text + "', but must be NAME=VALUE,..." +
+                  (names.empty() ? "" : " with names of: " + about.text("number_names")));
+    }
+    const auto value = read_number<float>(part.substr(equals + 1));
+    if (!value) throw Error("--condition is '" + text + "', but '" + part.substr(equals + 1) + "' is no number");
+    numbers[static_cast<std::size_t>(*place)] = *value;
+  }
+  return numbers;
+}
+
+// Samples a grid of images. A Model has `about()`, and `sample_pixels(count, seed, condition, truncation)`, which returns
 // bytes [count, H, W, C].
 template <typename Model>
 void sample(const std::vector<std::string>& given, const std::string& usage) {
   constexpr std::int64_t largest_seed = 2147483647;
-  const Arguments arguments(given, usage, {"--count", "--seed", "--class", "--truncation", "--grid"});
+  const Arguments arguments(given, usage, {"--count", "--seed", "--class", "--condition", "--truncation", "--grid"});
   const auto count = arguments.number<std::int64_t>("--count", 1, max_count).value_or(16);
   const auto seed = arguments.number<std::int64_t>("--seed", 0, largest_seed).value_or(0);
   const auto truncation = arguments.number<double>("--truncation", 0.0, 1.0);
@@ -94,13 +117,14 @@ void sample(const std::vector<std::string>& given, const std::string& usage) {
 
   Model model(arguments.model());
   const About& about = model.about();
-  std::optional<std::int64_t> label;
-  if (const auto name = arguments.text("--class")) label = find_class(about, *name);
-  about.check(count, seed, label, truncation);
+  Condition condition;
+  if (const auto name = arguments.text("--class")) condition.label = find_class(about, *name);
+  if (const auto text = arguments.text("--condition")) condition.numbers = read_condition(about, *text);
+  about.check(count, seed, condition, truncation);
   about.check_image();
   for (const auto& [name, value] : about.lines()) std::cout << name << ": " << value << '\n';
 
-  const auto bytes = model.sample_pixels(count, seed, label, truncation);
+  const auto bytes = model.sample_pixels(count, seed, condition, truncation);
   const auto size = [&about](std::size_t i) { return static_cast<std::size_t>(about.shape()[i]); };
   write_picture(path, make_grid(bytes, static_cast<std::size_t>(count), size(1), size(2), size(0)));
   std::cout << "wrote " << path << '\n';

@@ -13,7 +13,8 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: ganforge_sample MODEL [--count N] [--seed S] [--class NAME] [--truncation PSI] [--grid grid.png]";
+    "usage: ganforge_sample MODEL [--count N] [--seed S] [--class NAME] [--condition NAME=VALUE,...] "
+    "[--truncation PSI] [--grid grid.png]";
 
 class Model {
  public:
@@ -21,10 +22,10 @@ class Model {
 
   const ganforge::About& about() const { return generator_.about(); }
 
-  std::vector<std::uint8_t> sample_pixels(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label,
+  std::vector<std::uint8_t> sample_pixels(std::int64_t count, std::int64_t seed, const ganforge::Condition& condition,
                                           std::optional<double> truncation) {
     at::manual_seed(static_cast<std::uint64_t>(seed));  // for networks with random noise
-    const auto pixels = generator_.sample_uint8(count, seed, label, truncation);
+    const auto pixels = generator_.sample_uint8(count, seed, condition, truncation);
     const auto* first = pixels.const_data_ptr<std::uint8_t>();
     return {first, first + pixels.numel()};
   }

@@ -11,7 +11,8 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: ganforge_sample_onnx MODEL [--count N] [--seed S] [--class NAME] [--truncation PSI] [--grid grid.png]";
+    "usage: ganforge_sample_onnx MODEL [--count N] [--seed S] [--class NAME] [--condition NAME=VALUE,...] "
+    "[--truncation PSI] [--grid grid.png]";
 
 class Model {
  public:
@@ -19,9 +20,9 @@ class Model {
 
   const ganforge::About& about() const { return generator_.about(); }
 
-  std::vector<std::uint8_t> sample_pixels(std::int64_t count, std::int64_t seed, std::optional<std::int64_t> label,
+  std::vector<std::uint8_t> sample_pixels(std::int64_t count, std::int64_t seed, const ganforge::Condition& condition,
                                           std::optional<double> truncation) {
-    return generator_.sample_uint8(count, seed, label, truncation);
+    return generator_.sample_uint8(count, seed, condition, truncation);
   }
 
  private:

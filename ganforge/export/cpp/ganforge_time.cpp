@@ -25,7 +25,9 @@ class Model {
     const auto& about = generator_.about();
     const auto z = at::tensor(ganforge::draw_latents(count, about.z_dim(), 0)).view({count, -1});
     const auto classes = about.labels(0, count, {});
-    const auto labels = classes.empty() ? std::optional<at::Tensor>{} : at::tensor(classes);
+    const auto vectors = about.vectors(0, count, {});
+    auto labels = classes.empty() ? std::optional<at::Tensor>{} : at::tensor(classes);
+    if (!vectors.empty()) labels = at::tensor(vectors).view({count, -1});
     return [this, z, labels] { generator_.forward(z, labels); };
   }
 

@@ -19,7 +19,7 @@ class Model {
   auto prepare(std::int64_t count) {
     const auto& about = generator_.about();
     auto z = ganforge::draw_latents(count, about.z_dim(), 0);
-    auto labels = about.labels(0, count, {});
+    auto labels = ganforge::list_labels(about, 0, count, {});
     return [this, z, labels] { generator_.forward(z, labels); };
   }
 

@@ -117,7 +117,14 @@ class ResidentFeeder(Feeder):
     def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
         there = _to_device(indices, self._device)
         labels = None if self._labels is None else self._labels[there]
-        return self._examples[there], labels
+        return _take(self._examples, there), labels
+
+
+def _take(examples: Tensor, indices: Tensor) -> Tensor:
+    """Return rows of a tensor on any device; backends lack an index of uint16."""
+    if examples.dtype != torch.uint16:
+        return examples[indices]
+    return examples.view(torch.int16)[indices].view(torch.uint16)
 
 
 def _allocate(data: PackedData, count: int, device: torch.device) -> Tensor:

@@ -58,8 +58,8 @@ class Batches:
         if self._sources is not None:
             sources, _ = self._sources.fetch(chosen)
             self._sources.prepare(following)
-            labels = _as_floats(sources)
-        return _as_floats(examples), (labels if self._labeled is None else None)
+            labels = to_float(sources)
+        return to_float(examples), (labels if self._labeled is None else None)
 
     def read_labeled(self, start: int, count: int, share: slice = slice(None)) -> tuple[Tensor, Tensor] | None:
         """Return the `share` of `count` random labeled examples and their labels; None without ``num_labels``."""
@@ -69,7 +69,7 @@ class Batches:
         chosen = torch.randint(len(self._labeled), (count,), generator=source)
         examples, labels = self._feeder.fetch(self._labeled[chosen[share]])
         assert labels is not None
-        return _as_floats(examples), labels
+        return to_float(examples), labels
 
     def indices(self, start: int, count: int) -> Tensor:
         """Return the dataset indices of samples `start` to ``start + count``; int64 ``[count]``."""
@@ -90,7 +90,3 @@ class Batches:
             self._orders = {number: kept for number, kept in self._orders.items() if number == epoch - 1}
             self._orders[epoch] = order
         return self._orders[epoch]
-
-
-def _as_floats(examples: Tensor) -> Tensor:
-    return to_float(examples) if examples.dtype == torch.uint8 else examples

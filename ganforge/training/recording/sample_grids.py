@@ -1,8 +1,9 @@
-"""Sample grids of fixed seeds: a grid of images, or a plot of points on the discriminator's logits."""
+"""Sample grids of fixed seeds: a grid of images or waveforms, or a plot of points on the discriminator's logits."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -24,30 +25,55 @@ BATCH = 256  # largest batch of such cells
 BANDS = 10  # shades on each side of neutral; few shades look like contours and keep files small
 FRAMES = 60  # maximum number of frames in an animation
 
+WAVE_HEIGHT, WAVE_WIDTH = 48, 160  # pixels of a waveform
+MAX_WAVES = 4  # maximum number of plotted channels of a signal
+
 WHITE, BLACK, ORANGE = (250.0, 250.0, 250.0), (30.0, 30.0, 35.0), (235.0, 110.0, 20.0)
 BLUE, ROSE = (95.0, 150.0, 215.0), (235.0, 125.0, 140.0)
 
 
 def generate_samples(generator: Generator, data: DataSpec, count: int, seed: int) -> Tensor:
-    """Generate `count` images, or `POINTS` vectors, of all classes in turn; ``[N, ...]``."""
-    count = count if data.is_image else POINTS
+    """Generate `count` images or signals, or `POINTS` vectors, of all default labels in turn; ``[N, ...]``."""
+    count = POINTS if len(data.shape) == 1 else count
     return generate(generator, count, seed=seed, labels=default_labels(count, data))
 
 
 def paint_samples(
     examples: Tensor, data: DataSpec, reals: Tensor, discriminator: Discriminator | None = None
 ) -> Tensor:
-    """Draw a grid of images, or a plot of vectors before real ones; returns uint8 ``[C, H, W]``.
+    """Draw a grid of images or waveforms, or a plot of vectors before real ones; returns uint8 ``[C, H, W]``.
 
     The discriminator colors the background of 1D and 2D plots.
     """
     if data.is_image:
         return grid(to_uint8(examples))
+    if len(data.shape) == 2:
+        return grid(plot_waveforms(examples))
     real = reals[:POINTS]
     background = None
     if discriminator is not None and real.shape[1] <= 2:
         background = map_logits(discriminator, data, examples, real)
     return plot_points(examples, real, background)
+
+
+def plot_waveforms(signals: Tensor, height: int = WAVE_HEIGHT, width: int = WAVE_WIDTH) -> Tensor:
+    """Plot signals ``[N, C, T]`` in [-1, 1], a row per channel of at most `MAX_WAVES`; uint8 ``[N, 3, C * height, W]``.
+
+    A column shows the range of its samples, as audio editors do, so that no peak is lost.
+    """
+    waves = signals.cpu().float().nan_to_num().clamp(-1, 1)
+    if waves.shape[1] > MAX_WAVES:
+        waves = waves[:, torch.linspace(0, waves.shape[1] - 1, MAX_WAVES).round().long()]
+    length = waves.shape[2]
+    # Neighboring columns share a sample, so that the curve is connected.
+    edges = [min(round(column * length / width), length - 1) for column in range(width + 1)]
+    columns = [waves[:, :, first : last + 1] for first, last in pairwise(edges)]
+    rows = (1 - torch.arange(height) / (height - 1) * 2)[:, None]
+    half = 1.0 / (height - 1)
+    high = torch.stack([column.amax(2) for column in columns], dim=2)[:, :, None] + half
+    low = torch.stack([column.amin(2) for column in columns], dim=2)[:, :, None] - half
+    ink = ((rows <= high) & (rows >= low)).flatten(1, 2)[:, None].float()
+    return torch.lerp(_rgb(WHITE), _rgb(ORANGE), ink).round().to(torch.uint8)
 
 
 def plot_points(fake: Tensor, real: Tensor, background: Tensor | None = None) -> Tensor:

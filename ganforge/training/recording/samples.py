@@ -26,12 +26,12 @@ class Samples:
     def __init__(self, data: PackedData, training: TrainingConfig) -> None:
         self._spec, self._count, self._seed = data.spec, training.samples, training.seed
         everything = torch.arange(len(data))
-        self._reals = data.examples[_spread(everything, REALS if data.spec.is_image else POINTS)]
+        self._reals = to_float(data.examples[_spread(everything, POINTS if len(data.spec.shape) == 1 else REALS)])
         self._sources: Tensor | None = None
         if data.sources is not None:  # held-out pairs show generalization
             held_out = is_held_out(len(data), training.holdout).nonzero()[:, 0]
             chosen = _spread(held_out if len(held_out) else everything, self._count)
-            self._sources, self._targets = data.sources.examples[chosen], data.examples[chosen]
+            self._sources, self._targets = data.sources.read_pixels(chosen), data.read_pixels(chosen)
 
     def draw(self, state: TrainingState) -> tuple[Tensor, dict[str, float]]:
         """Return a picture, uint8 ``[C, H, W]``, and the diversity of the samples by name if it is defined."""
@@ -45,8 +45,7 @@ class Samples:
             )
         if min(len(examples), len(self._reals)) < 2:
             return picture, {}
-        reals = to_float(self._reals) if self._spec.is_image else self._reals
-        return picture, {"diversity": round(measure_diversity(examples, reals), 4)}
+        return picture, {"diversity": round(measure_diversity(examples, self._reals), 4)}
 
 
 def paint_pairs(sources: Tensor, made: Tensor, targets: Tensor) -> Tensor:

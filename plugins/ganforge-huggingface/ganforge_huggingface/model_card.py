@@ -57,6 +57,8 @@ def write_card(
         if (distribution := part.get("distribution")) not in (None, "", "ganforge"):
             packages.append(distribution)
         labels = ", labels=torch.zeros(16, dtype=torch.int64)" if data["class_names"] else ""
+        if numbers := data.get("numbers"):
+            labels = f", labels=torch.tensor([{[each['mean'] for each in numbers]}] * 16)"
         use = _USE.format(packages=" ".join(packages), labels=labels, repo=repo, folder=repo.rpartition("/")[2])
         text += ["## Use\n", use.replace("import ganforge\n", "import ganforge\nimport torch\n") if labels else use]
     return "\n".join(text)
@@ -76,6 +78,8 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     if data["class_names"]:
         names = data["class_names"]
         facts.append(("classes", ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")))
+    if data.get("numbers"):
+        facts.append(("condition vector", ", ".join(each["name"] for each in data["numbers"][:20])))
     if data.get("name"):
         known = f", {data['num_examples']:,} examples" if "num_examples" in data else ""
         facts.append(("data", f"{data['name']}{known}"))

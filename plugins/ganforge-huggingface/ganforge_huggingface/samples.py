@@ -15,7 +15,7 @@ _LEAST = 512
 
 
 def draw_samples(generator: Generator, card: Mapping[str, Any]) -> Image.Image | None:
-    """Return a sample grid with all classes in turn; None for vectors and image-to-image generators.
+    """Return a sample grid of all classes or of conditions of the data; None for vectors and image-to-image generators.
 
     Args:
         generator: Generator in evaluation mode.
@@ -26,6 +26,9 @@ def draw_samples(generator: Generator, card: Mapping[str, Any]) -> Image.Image |
         return None
     classes, count = len(data["class_names"]), _ROWS * _COLUMNS
     labels = torch.arange(count) % classes if classes else None
+    if data.get("numbers"):
+        rows = torch.tensor([each["examples"] or [each["mean"]] for each in data["numbers"]]).T
+        labels = rows[torch.arange(count) % len(rows)]
     images = generate(generator, count, seed=0, labels=labels)
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte()
     channels, height, width = pixels.shape[1:]
