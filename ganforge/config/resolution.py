@@ -32,8 +32,10 @@ def read_resolution(value: Any, where: str) -> Resolution | None:
     match = re.fullmatch(r"\s*(\d{1,9})\s*x\s*(\d{1,9})\s*", value, re.IGNORECASE) if isinstance(value, str) else None
     try:
         found = write_resolution((int(match[2]), int(match[1]))) if match else coerce(value, int | None, where)
-    except OptionError as error:
-        raise OptionError(error.message, "such as 64, or 256x192 for 256 pixels wide and 192 high") from None
+    except OptionError:
+        raise OptionError(
+            f"{where}: {value!r} is not a resolution", "such as 64, or 256x192 for 256 pixels wide and 192 high"
+        ) from None
     for edge in () if found is None else size_of(found):
         check_range(where, edge, 1, most=MOST_PIXELS)
     return found

@@ -76,8 +76,8 @@ class Dataset(ABC):
     """A map-style data set with a fixed order.
 
     Any ``torch.utils.data.Dataset`` that yields the same items works as well. Whole batches are fetched by
-    ``__getitems__(indices) -> list`` where it exists. A factory with an option ``resolution`` draws at that size; other
-    images are cropped and resized.
+    ``__getitems__(indices) -> list`` where it exists. A factory with an option ``resolution`` draws at that size, or at
+    the longer edge of a rectangle; images of other sizes are cropped and resized.
     """
 
     class_names: tuple[str, ...] = ()
