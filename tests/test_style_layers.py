@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import avg_pool2d, conv2d, instance_norm, interpolate
+from torch.nn.functional import avg_pool2d, conv2d, instance_norm, interpolate, pad
 
 from ganforge import (
     NOISE_MODES,
@@ -101,6 +101,17 @@ def test_the_blur_is_the_binomial_kernel_and_sums_to_one():
     assert torch.equal(blurred[0, 1, 1:4, 2:5], kernel.double())
     assert blurred.sum().item() == 1
     assert not blurred[0, 0].any()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (1, 2, 1, 5), (1, 1, 3, 2)])
+def test_the_blur_is_its_own_gradient(shape):
+    x, gradient = randn(*shape).requires_grad_(), randn(*shape)
+    padded = pad(x, (1, 1, 1, 1), mode="replicate")
+    kernel = torch.tensor([1.0, 2.0, 1.0]).double() / 4
+    kernels = torch.outer(kernel, kernel).expand(shape[1], 1, 3, 3)
+    (expected,) = torch.autograd.grad(conv2d(padded, kernels, groups=shape[1]), x, gradient)
+    (found,) = torch.autograd.grad(Blur()(x), x, gradient)
+    assert torch.allclose(found, expected)
 
 
 @pytest.mark.parametrize("layer", [Blur, BilinearUpsample, BilinearDownsample])

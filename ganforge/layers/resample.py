@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
@@ -32,9 +34,29 @@ class Blur(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        # Means of neighbors, twice. The first has a pixel more on each side, where it averages only existing pixels.
-        x = x.contiguous(memory_format=torch.channels_last)
-        return avg_pool2d(avg_pool2d(x, 2, 1, 1, count_include_pad=False), 2, 1)
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            return _blur(x)
+        blurred: Tensor = _Blur.apply(x)
+        return blurred
+
+
+def _blur(x: Tensor) -> Tensor:
+    # Means of neighbors, twice. The first has a pixel more on each side, where it averages only existing pixels.
+    x = x.contiguous(memory_format=torch.channels_last)
+    return avg_pool2d(avg_pool2d(x, 2, 1, 1, count_include_pad=False), 2, 1)
+
+
+class _Blur(torch.autograd.Function):
+    """`_blur` is symmetric, so it is its own backward pass, of any order, and keeps no maps for that."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _blur(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        blurred: Tensor = _Blur.apply(gradient)
+        return blurred
 
 
 class BilinearUpsample(nn.Module):

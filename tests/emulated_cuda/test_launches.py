@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from ganforge.config.schema import resolve
 from ganforge.data.pack import probe_spec
@@ -34,6 +35,21 @@ def count(recipe, resolution, batch, kind):
         watch = Watch(run.state.networks())
         run.take_bare_step(1 if kind == "plain" else 0, watch)
     return watch.summary()
+
+
+def differentiate_a_convolution():
+    with emulated_cuda(), Watch() as watch:
+        x, weight = (
+            torch.randn(2, 3, 4, 4, device="cuda").contiguous(memory_format=torch.channels_last).requires_grad_()
+            for _ in range(2)
+        )
+        torch.nn.functional.conv2d(x, weight).sum().backward()
+        assert watch.faults == {}
+        return [each.grad.stride() for each in (x, weight)]
+
+
+def test_gradients_of_convolutions_stay_channels_last_as_on_a_device():
+    assert run_apart(differentiate_a_convolution) == [(48, 1, 12, 3)] * 2
 
 
 def test_the_table_has_all_rows():

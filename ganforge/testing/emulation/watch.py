@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorDeviceMismatchError,
 )
+from torch.utils._pytree import tree_map_only
 
 from ganforge.training.execution import counting
 from ganforge.training.execution.counting import StepCounter, tensors_in
@@ -28,7 +29,7 @@ _FOREIGN = (
     str(Path(counting.__file__)),
 )
 
-_KEEPS_FORMAT = ("avg_pool2d", "avg_pool2d_backward", "convolution")
+_KEEPS_FORMAT = ("avg_pool2d", "avg_pool2d_backward", "convolution", "convolution_backward")
 """Operations that keep channels_last on a device, but not with fake tensors."""
 
 
@@ -78,7 +79,7 @@ class Watch(StepCounter):  # type: ignore[no-untyped-call]
         except FakeTensorDeviceMismatchError as error:
             raise EmulationError(f"{find_line()}: {name} mixes devices") from error
         if name in _KEEPS_FORMAT and any(map(_is_channels_last, given)):
-            output = output.contiguous(memory_format=torch.channels_last)
+            output = tree_map_only(Tensor, _to_channels_last, output)
         if func.namespace == "prim":  # only reads a property
             return output
         made = tensors_in(output)
@@ -124,6 +125,10 @@ def find_line() -> str:
 
 def _is_channels_last(tensor: Tensor) -> bool:
     return tensor.dim() == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def _to_channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 def _layout(tensor: Tensor) -> list[int]:
