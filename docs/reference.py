@@ -158,6 +158,8 @@ def write_api() -> str:
                 "Exporter",
                 "ExportReport",
                 "Extractor",
+                "Importer",
+                "Imported",
                 "Metric",
                 "FeatureMetric",
                 "RunMetric",

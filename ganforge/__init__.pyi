@@ -16,6 +16,8 @@ from ganforge.contract.exporter import Exporter as Exporter
 from ganforge.contract.exporter import ExportReport as ExportReport
 from ganforge.contract.extractor import Extractor as Extractor
 from ganforge.contract.hookspecs import hookimpl as hookimpl
+from ganforge.contract.importer import Imported as Imported
+from ganforge.contract.importer import Importer as Importer
 from ganforge.contract.logger import Logger as Logger
 from ganforge.contract.metric import FeatureMetric as FeatureMetric
 from ganforge.contract.metric import Interval as Interval
@@ -68,6 +70,7 @@ from ganforge.layers.resample import BilinearDownsample as BilinearDownsample
 from ganforge.layers.resample import BilinearUpsample as BilinearUpsample
 from ganforge.layers.resample import Blur as Blur
 from ganforge.layers.resample import RepeatPixels as RepeatPixels
+from ganforge.runs.checkpoint import read_state_dict as read_state_dict
 from ganforge.runs.checkpoint import save_generator as save_generator
 from ganforge.sampling import generate as generate
 from ganforge.session.api import Run as Run

@@ -50,7 +50,8 @@ NOT_RUN = {
     "sample faces/generator.safetensors": "is pulled from the hub before; so do those tests",
     "bench .*--export( .*)?": "compiles native code and C++ for minutes; see test_bench_export.py",
     "bench .*--fit": "takes ever more memory; see test_bench.py",
-    "hub (push|pull) .*": "needs an account; ganforge-huggingface's tests push to a hub of this machine",
+    "hub( .*)?": "needs an account; ganforge-huggingface's tests push to a hub of this machine",
+    "import FILE.*": "needs a checkpoint of another program; see test_importers.py",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
     "export .*--pt2.*": "compiles native code for half a minute; see test_portable.py",
 }
@@ -95,6 +96,10 @@ STANDS_FOR = {
     r"--data NAME": "--data avatars",
     r"--augment NAME": "--augment flip",
     r"info NAME": "info dcgan",
+    r"--metric NAME": "--metric kid --extractor classifier",
+    r"--callback NAME": "--callback early-stop --eval-every 8 --metrics fd",
+    r"optimizer\.name=NAME": "optimizer.name=adamw",
+    r"^NAME$": "plugins list",
 }
 """Replacements of words in capitals."""
 
@@ -116,7 +121,7 @@ ALSO = {
     r"train .*--resume(?!.*--(images|minutes))": "--images 24",
     r"eval .*--(all|memorization)": "--references 24",
     r"eval .*--(fid|kid|prc)": "--references 8",
-    r"eval .*--(?!compare|discriminator|data|extractor|split)": "--samples 8",
+    r"eval .*--(?!compare|discriminator|linear|data|extractor|split)": "--samples 8",
     r"bench(?!.*--compare)": f"--seconds 0.01 {HERE}",
     r"bench .*--compare": "--seconds 0.01 --batch 8 --device cpu",
     r"explore arith .*--attribute": "--candidates 512",

@@ -95,6 +95,7 @@ def test_a_part_that_is_no_command_is_refused(here):
         load_plugins([here / "wrong.py"])
 
 
+@pytest.mark.slow
 def test_built_in_commands_do_not_import_plugins(here):
     (here / "broken.py").write_text("raise SystemExit('never imported')\n")
     for arguments in (["--help"], ["train", "--help"]):

@@ -20,6 +20,7 @@ from ganforge.cli.evaluate import evaluate
 from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
 from ganforge.cli.extractor import app as extractor_app
+from ganforge.cli.importing import import_checkpoint
 from ganforge.cli.init import init
 from ganforge.cli.options import option, switch
 from ganforge.cli.plugin_commands import RootGroup
@@ -68,6 +69,7 @@ app.command("eval")(evaluate)
 app.command("eval compare")(compare)
 app.command("report")(report)
 app.command("export")(export)
+app.command("import")(import_checkpoint)
 app.command("bench")(bench)
 app.add_typer(explore_app, name="explore")
 app.add_typer(data_app, name="data")

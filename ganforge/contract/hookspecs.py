@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganforge.contract.data import Dataset
     from ganforge.contract.exporter import Exporter
     from ganforge.contract.extractor import Extractor
+    from ganforge.contract.importer import Importer
     from ganforge.contract.logger import Logger
     from ganforge.contract.metric import Metric
     from ganforge.contract.networks import Discriminator, Generator
@@ -75,6 +76,11 @@ def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-
 @hookspec
 def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empty-body]
     """Extractors by name; ``ganforge eval --extractor NAME`` selects one."""
+
+
+@hookspec
+def ganforge_importers() -> Mapping[str, type[Importer]]:  # type: ignore[empty-body]
+    """Importers by name; ``ganforge import FILE --format NAME`` selects one."""
 
 
 @hookspec

@@ -160,16 +160,36 @@ def _digest_card(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of any safetensors file, within limits of size; nothing of the file is executed.
+
+    Raises:
+        CheckpointError: Not found, not a safetensors file, or damaged.
+    """
+    try:
+        _check_size(path)
+        return safetensors.torch.load(read_bytes(path))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: is not a safetensors file, or is damaged: {error}") from None
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file or a header that is too large."""
+    with open_regular(path) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        header = int.from_bytes(opened.read(8), "little")
+    if size > machine_memory():
+        raise CheckpointError(f"{path}: exceeds the {describe_bytes(machine_memory())} of memory of this machine")
+    if _MOST_HEADER < header < size:
+        raise CheckpointError(f"{path}: its header has {header} bytes; the maximum is {_MOST_HEADER}")
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """Read the card of a file, without its tensors."""
     try:
-        with open_regular(path) as opened:
-            size = os.fstat(opened.fileno()).st_size
-            header = int.from_bytes(opened.read(8), "little")
-        if size > machine_memory():
-            raise CheckpointError(f"{path}: exceeds the {describe_bytes(machine_memory())} of memory of this machine")
-        if _MOST_HEADER < header < size:
-            raise CheckpointError(f"{path}: its header has {header} bytes; the maximum is {_MOST_HEADER}")
+        _check_size(path)
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("ganforge")
     except FileNotFoundError:

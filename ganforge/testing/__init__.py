@@ -31,6 +31,7 @@ from ganforge.testing.commands import check_command
 from ganforge.testing.emulation.checks import check_cuda
 from ganforge.testing.exports import check_export, verify_export
 from ganforge.testing.extractors import check_extractor
+from ganforge.testing.importers import check_importer
 from ganforge.testing.metrics import check_metric
 from ganforge.testing.objectives import check_augmentation, check_loss, check_regularizer
 from ganforge.testing.optimizers import check_optimizer
@@ -51,6 +52,7 @@ __all__ = [
     "check_exporter",
     "check_extractor",
     "check_generator",
+    "check_importer",
     "check_logger",
     "check_loss",
     "check_metric",

@@ -1,0 +1,70 @@
+"""Built-in importers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from torch import Tensor
+
+from ganforge import CheckpointError, DataSpec, Imported, Importer, hookimpl, read_state_dict
+
+
+class TorchDCGAN(Importer):
+    """DCGAN generators of pytorch/examples, as a state dictionary in a safetensors file.
+
+    Names and shapes of the tensors give the architecture: length of latents, width, resolution and channels.
+    """
+
+    def recognizes(self, path: Path) -> bool:
+        if path.suffix != ".safetensors":
+            return False
+        try:
+            return bool(_convolutions(read_state_dict(path)))
+        except CheckpointError:
+            return False
+
+    def read(self, path: Path) -> Imported:
+        tensors = _without_prefix(read_state_dict(path))
+        kernels = _convolutions(tensors)
+        if not kernels:
+            raise CheckpointError(
+                f"{path}: no generator of pytorch/examples' DCGAN", "its tensors are main.0.weight ..."
+            )
+        resolution, channels = 4 << (len(kernels) - 1), kernels[-1].shape[1]
+        weights = {name.replace("main.", "layers.", 1): each for name, each in tensors.items()}
+        # The last layer of ganforge's DCGAN has a bias.
+        weights.setdefault(f"layers.{3 * len(kernels) - 3}.bias", kernels[-1].new_zeros(channels))
+        width = kernels[-1].shape[0]
+        return Imported(
+            generator="dcgan",
+            options={"z_dim": kernels[0].shape[0], "width": width, "max_width": kernels[0].shape[1]},
+            data=DataSpec((channels, resolution, resolution)),
+            weights=weights,
+            settings={"recipe": "dcgan", "discriminator": {"name": "dcgan", "width": width}},
+            source={"format": "state dictionary of pytorch/examples' DCGAN"},
+        )
+
+
+def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefix that ``DataParallel`` adds."""
+    return {name.removeprefix("module."): each for name, each in tensors.items()}
+
+
+def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the kernels of all layers in order; empty for another architecture."""
+    tensors = _without_prefix(tensors)
+    if not tensors or not all(re.fullmatch(r"main\.\d+\.\w+", name) for name in tensors):
+        return []
+    kernels = {int(name.split(".")[1]): each for name, each in tensors.items() if each.dim() == 4}
+    ordered = [kernels[index] for index in sorted(kernels)]
+    chained = all(first.shape[1] == second.shape[0] for first, second in pairwise(ordered))
+    square = all(tuple(each.shape[2:]) == (4, 4) for each in ordered)
+    return ordered if sorted(kernels) == list(range(0, 3 * len(kernels), 3)) and chained and square else []
+
+
+@hookimpl
+def ganforge_importers() -> dict[str, type[Importer]]:
+    return {"pytorch-dcgan": TorchDCGAN}

@@ -1,0 +1,98 @@
+"""Import of foreign checkpoints into run directories."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ganforge.config.schema import resolve
+from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError
+from ganforge.contract.importer import Imported, Importer
+from ganforge.core.atomic_files import open_regular
+from ganforge.plugins.part_errors import part_errors
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import describe_spec, save_generator
+from ganforge.runs.folder import RunFolder
+
+SOURCE = "imported"
+"""Name of the data of an imported run, which are unknown."""
+
+
+def import_file(
+    path: Path, out: Path, registry: Registry, *, form: str | None, options: Mapping[str, Any], name: str | None
+) -> tuple[RunFolder, Imported]:
+    """Read a foreign checkpoint into a new run in `out`.
+
+    Args:
+        path: The file.
+        out: Directory of all runs.
+        registry: Available parts.
+        form: Name of an importer; None for the first that recognizes the file.
+        options: Options of the importer.
+        name: Suffix of the run directory; None for the name of the file.
+    """
+    digest = _digest(path)
+    form, importer = _choose(path, registry, form, options)
+    with part_errors("importer", form):
+        found = importer.read(path)
+    settings = {"data": {"source": SOURCE}, **found.settings, "generator": {"name": found.generator, **found.options}}
+    config = resolve(registry, settings)
+    part = registry.part("generator", found.generator)
+    _require_fit(path, registry, found)
+    folder = RunFolder.create(out, name or path.stem)
+    card = {
+        "generator": {
+            "name": part.name,
+            "options": dict(config.generator.options),
+            "plugin": part.plugin.name,
+            "distribution": part.plugin.distribution,
+            "distribution_version": part.plugin.version,
+        },
+        "data": {"name": SOURCE, **describe_spec(found.data)},
+        "recipe": config.recipe,
+        "images": found.images,
+        "imported": {"file": path.name, "sha256": digest, "importer": form, **found.source},
+    }
+    save_generator(folder.generator, found.weights, card)
+    folder.write_config(config.tree())
+    return folder, found
+
+
+def _digest(path: Path) -> str:
+    try:
+        digest = hashlib.sha256()
+        with open_regular(path) as opened:
+            while content := opened.read(1 << 20):
+                digest.update(content)
+        return digest.hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _choose(path: Path, registry: Registry, form: str | None, options: Mapping[str, Any]) -> tuple[str, Importer]:
+    names = registry.names("importer")
+    if form is not None:
+        return form, registry.build("importer", form, options)
+    for name in names:
+        importer: Importer = registry.build("importer", name, options if len(names) == 1 else {})
+        with part_errors("importer", name):
+            if importer.recognizes(path):
+                return name, registry.build("importer", name, options)
+    raise OptionError(f"{path}: no importer recognizes it", f"importers: {', '.join(names)}; see --format")
+
+
+def _require_fit(path: Path, registry: Registry, found: Imported) -> None:
+    """Raise CheckpointError unless the weights fit the generator and are finite."""
+    generator = registry.build("generator", found.generator, found.options, found.data)
+    try:
+        generator.load_state_dict(dict(found.weights))
+    except GanforgeError:
+        raise
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its weights do not fit generator '{found.generator}': {text[:500]}") from error
+    for name, each in found.weights.items():
+        if each.is_floating_point() and not each.isfinite().all():
+            raise CheckpointError(f"{path}: weights are not finite (NaN or infinite) in '{name}'", "use another file")
