@@ -334,6 +334,16 @@ def test_a_run_is_resumed_to_the_same_bytes(run, tmp_path):
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
+def test_microbatches_keep_vectors_with_their_examples(run, tmp_path):
+    settings = {"training.batch": 8, "generator.hidden": (16,), "discriminator.hidden": (16,)}
+    settings |= {"discriminator.dropout": 0.0, "training.samples": 1}
+    given = {"arch": "cgan", "data": run.config["data"]["source"], "images": 16, "device": "cpu", "quiet": True}
+    whole = train(settings=settings, out=tmp_path / "a", **given)
+    halves = train(settings={**settings, "training.accumulate": 2}, out=tmp_path / "b", **given)
+    ours, theirs = load(whole).state_dict(), load(halves).state_dict()
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-5) for key in ours)
+
+
 def test_samples_follow_the_condition(run, tmp_path):
     generator = load(run)
     labels = torch.tensor([[1.0, 30.0], [0.0, 40.0]])

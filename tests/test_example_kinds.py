@@ -11,6 +11,7 @@ from ganforge import DataError, PluginError, generate, load, train
 from ganforge.cli import main
 from ganforge.core.images import png_bytes, to_float, to_pil
 from ganforge.data import PackedData, open_data
+from ganforge.data.advice import advise
 from ganforge.data.check import check_data
 from ganforge.training.recording.sample_grids import WAVE_HEIGHT, WAVE_WIDTH, plot_waveforms
 
@@ -72,6 +73,7 @@ def test_any_array_is_packed_unchanged_and_loaded(array, kind, tmp_path):
     report = check_data(array)
     assert report.usable, report.problem
     assert report.count == 12
+    assert ("--arch mlp" in advise(report).command) == (kind in ("signal", "vector"))
 
 
 @pytest.mark.parametrize(

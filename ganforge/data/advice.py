@@ -34,9 +34,9 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
         command += ["--set", f"data.{name}={value}"]
     if skip_bad and report.unreadable:
         command.append("--skip-bad")
-    if len(report.shape) == 1:
+    if len(report.shape) < 3:
         command += ["--arch", "cgan" if report.numbers else "mlp"]
-        words.append("vectors: use mlp, since the other networks take images")
+        words.append(f"{'vectors' if len(report.shape) == 1 else 'signals'}: other networks than mlp take images")
         return Advice(tuple(words), shlex.join(command))
     height, width = small = _small_size(report)
     if report.resolution is not None:
