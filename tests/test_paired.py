@@ -225,6 +225,9 @@ def test_a_resolution_holds_for_both_sides(tmp_path):
     assert torch.equal(resized.examples, as_it_is.examples)
     again = pack_data(str(tmp_path / "packed"), tmp_path / "again", resolution=4)
     assert again.spec == DataSpec((3, 4, 4), (), (1, 4, 4))
+    wide = open_data(str(tmp_path / "packed"), resolution="8x4")
+    assert wide.spec == DataSpec((3, 4, 8), (), (1, 4, 8))
+    assert torch.equal(wide.examples, as_it_is.examples[:, :, 2:6])
 
 
 def test_a_source_that_turns_up_late_in_another_form_is_still_made_like_the_others():
