@@ -190,7 +190,7 @@ MISTAKES = {
     "negative images": (["train", "--images", "-5"], "too small"),
     "zero minutes": (["train", "--minutes", "0"], "too small"),
     "infinite minutes": (["train", "--minutes", "inf"], "not a finite number"),
-    "zero d-steps": (["train", "--d-steps", "0"], "the least is 1"),
+    "zero d-steps": (["train", "--d-steps", "0"], "trains without a discriminator, but discriminator.name is dcgan"),
     "negative seed": (["train", "--seed", "-1"], "the least is 0"),
     "negative resolution": (["train", "--resolution", "-8"], "too small"),
     "resolution that does not fit": (["train", "--resolution", "48", "--data", "photos"], "--resolution 32"),

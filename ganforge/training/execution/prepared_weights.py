@@ -85,7 +85,8 @@ def _find_weights(parts: dict[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
     for path, part in parts.items():
         if isinstance(part, KEPT):
             continue
-        constants = [(name, part.get_buffer(name)) for name in part._non_persistent_buffers_set]
+        buffers = [(name, getattr(part, name)) for name in part._non_persistent_buffers_set]
+        constants = [(name, buffer) for name, buffer in buffers if buffer is not None]
         for name, weight in (*part.named_parameters(recurse=False), *constants):
             is_scaled = isinstance(part, RuntimeScaled) and name in ("weight", "bias")
             if weight.dtype == torch.float32 and not is_scaled:
