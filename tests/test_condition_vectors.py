@@ -8,8 +8,22 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge import DataError, DataSpec, Number, OptionError, PluginError, generate, join_labels, load, open_run, train
+from ganforge import (
+    DataError,
+    DataSpec,
+    Number,
+    OptionError,
+    Pair,
+    PluginError,
+    Step,
+    generate,
+    join_labels,
+    load,
+    open_run,
+    train,
+)
 from ganforge.builtin.avatars import PALETTES, Avatars
+from ganforge.builtin.conditional import AuxiliaryClassifier
 from ganforge.cli import main
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
@@ -267,6 +281,19 @@ def test_an_auxiliary_loss_of_vectors_is_a_squared_error(name):
     wanted = torch.tensor([[1.0, 1.0], [-1.0, 0.0]])
     loss = network.label_loss(features, labels)
     assert loss.item() == pytest.approx((network.classify(features) - wanted).square().mean().item())
+
+
+def test_the_discriminator_learns_vectors_from_real_examples_only():
+    network = REGISTRY.build("discriminator", "mlp", {**SMALL["mlp"], "conditioning": "auxiliary"}, IMAGES).eval()
+    generator = REGISTRY.build("generator", "mlp", {**SMALL["mlp"], "conditioning": "input"}, IMAGES)
+    labels, real = torch.tensor([[1.0, 50.0], [0.0, 40.0]]), torch.rand(2, 3, 8, 8)
+    steps = [
+        Step(generator, network, images=Pair(real, fake), latents=torch.zeros(2, 100), labels=labels)
+        for fake in (torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8))
+    ]
+    losses = [AuxiliaryClassifier().discriminator(step).item() for step in steps]
+    assert losses[0] == losses[1] == pytest.approx(network.label_loss(network.features(real), labels).item())
+    assert AuxiliaryClassifier().generator(steps[0]) != AuxiliaryClassifier().generator(steps[1])
 
 
 # Conditions of samples.

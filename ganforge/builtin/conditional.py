@@ -25,12 +25,16 @@ def require_classifier(step: Step, name: str, labels: Any) -> ClassifierDiscrimi
 class AuxiliaryClassifier(Regularizer):
     """Auxiliary classification loss of both players (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
 
-    Of condition vectors it is the squared error of standardized numbers. It requires labeled data and a discriminator
+    Of condition vectors it is the squared error of standardized numbers, which the discriminator learns from real
+    examples only (StarGAN, Choi 2018, arXiv:1711.09020). It requires labeled data and a discriminator
     with a classifier, such as those with ``conditioning=auxiliary``.
     """
 
     def discriminator(self, step: Step) -> Tensor:
-        return self._label_loss(step, "real") + self._label_loss(step, "fake")
+        real = self._label_loss(step, "real")
+        if step.labels is not None and step.labels.is_floating_point():
+            return real  # else the players agree on hidden codes of numbers
+        return real + self._label_loss(step, "fake")
 
     def generator(self, step: Step) -> Tensor:
         return self._label_loss(step, "fake")
