@@ -270,9 +270,9 @@ def test_a_distance_that_cannot_be_had_is_refused_before_anything_is_loaded(tmp_
 
 def test_features_of_a_classifier_are_the_same_from_floats_as_from_pixels(tmp_path):
     from ganforge.core.images import to_float
-    from ganforge.evaluation.classifier import _build
+    from ganforge.evaluation.classifier import build_network
 
-    network = _build((3, 8, 8), 2).eval()
+    network = build_network((3, 8, 8), 2).eval()
     judge = Classifier(
         network=network, shape=(3, 8, 8), class_names=("a", "b"), accuracy=1.0, num_held_out=1, data_name="x",
         data_fingerprint="x", seed=0, epochs=1,

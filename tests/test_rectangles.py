@@ -30,7 +30,7 @@ PLAYERS = {
     "stylegan-growing": (StyleGANGenerator, STYLES | STAGES, StyleGANDiscriminator, SMALL | STAGES),
     "stylegan2": (StyleGAN2Generator, STYLES, StyleGAN2Discriminator, SMALL | {"minibatch": "deviation"}),
 }  # fmt: skip
-SIZES, CHANNELS = [(48, 64), (96, 64), (64, 32)], [1, 3, 4]
+SIZES, CHANNELS = [(48, 64), (96, 64), (64, 32)], [1, 3, 6]
 SLICE = [(name, SIZES[index % 3], CHANNELS[(index + index // 3) % 3]) for index, name in enumerate(PLAYERS)]
 """Every network, size and number of channels, and each network with one pair of them."""
 

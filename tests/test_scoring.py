@@ -478,7 +478,7 @@ def test_scores_that_cannot_be_had_are_refused(registry, images, labelled):
         (labelled, ["metrics=fd,fid"], "--metrics fd,fid: no interval is given .*--eval-every"),
         (images, ["eval_every=5", "metrics=fd"], "test has no classes.*--metrics fid"),
         (images, ["eval_every=5", "metrics=kid,kd"], "--metrics kd: test has no classes.*--metrics kid"),
-        (vectors, ["eval_every=5", "metrics=fd"], "test holds vectors"),
+        (vectors, ["eval_every=5", "metrics=fd"], "test holds no images"),
         (clear, ["eval_every=5", "metrics=fid"], "have 4 channels"),
     ]
     for data, settings, message in cases:
@@ -547,7 +547,7 @@ def test_a_mistake_about_scores_is_one_line_and_leaves_nothing(run, here, image_
     flat = (image_folder / "cat").rename(here / "flat")
     cases = [
         (["--data", flat, "--metrics", "fd"], "flat has no classes"),
-        (["--data", "ring-8", "--metrics", "fd"], "holds vectors"),
+        (["--data", "ring-8", "--metrics", "fd"], "holds no images"),
         (["--data", flat, "--metrics", "fid"], "--metrics fid: .*file .*absent.pth not found"),
         (["--data", flat, "--metrics", "fdi"], "training.metrics: 'fdi' is invalid"),
         (["--data", flat], "no metric is given"),

@@ -10,12 +10,9 @@ def channels_by_size(data: DataSpec, width: int, max_width: int, *, largest: int
     `max_width`.
 
     Raises:
-        ValueError: Images of an unsupported size, see `map_sizes`, or with other than 1 to 4 channels; or a width below
-            1.
+        ValueError: Images of an unsupported size, see `map_sizes`, or a width below 1.
     """
     sizes = map_sizes(data, largest=largest)
-    if not 1 <= data.shape[0] <= 4:
-        raise ValueError(f"images have {data.shape[0]} channels, but must have 1 to 4")
     for name, value in (("width", width), ("max_width", max_width)):
         if value < 1:
             raise ValueError(f"{name}={value} must be at least 1, such as 64")

@@ -61,7 +61,7 @@ class DCGANGenerator(Generator):
     Latents are normal; the paper draws them uniformly.
 
     Args:
-        data: Shape of an image: 1 to 4 channels, a size that `map_sizes` takes, up to 256 pixels.
+        data: Shape of an image: any number of channels, a size that `map_sizes` takes, up to 256 pixels.
         z_dim: Length of a latent vector.
         width: Channels of the largest hidden map (half the resolution), doubled at each smaller size.
         max_width: Maximum number of channels.
@@ -120,7 +120,7 @@ class DCGANDiscriminator(ConditionalDiscriminator):
     """Strided 4x4 convolutions down to the smallest maps and one logit; leaky ReLU 0.2, batch norm except at the input.
 
     Args:
-        data: Shape of an image: 1 to 4 channels, a size that `map_sizes` takes, up to 256 pixels.
+        data: Shape of an image: any number of channels, a size that `map_sizes` takes, up to 256 pixels.
         width: Channels of the first hidden map (half the resolution), doubled at each smaller size.
         max_width: Maximum number of channels.
         normalization: ``batch`` as in the paper; ``layer`` or ``none`` for gradient penalties; ``spectral`` norm of the

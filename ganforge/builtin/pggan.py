@@ -51,7 +51,7 @@ class PGGANGenerator(Generator, ProgressiveGenerator, Recomputable):
     A tanh limits the range; the paper ends in a linear layer.
 
     Args:
-        data: Shape of an image: 1 to 4 channels, a size that `map_sizes` takes, up to 1024 pixels.
+        data: Shape of an image: any number of channels, a size that `map_sizes` takes, up to 1024 pixels.
         z_dim: Length of a latent vector; the paper has 512.
         width: Channels of the largest maps, 16 at 1024 pixels in the paper, doubled at each smaller size.
         max_width: Maximum number of channels.

@@ -12,7 +12,7 @@ class MixingGenerator(StyleGenerator, Recomputable):
     """Generator with mapping network, truncation and style mixing; subclasses define `synthesis`.
 
     Args:
-        data: Shape and classes of the images: 1 to 4 channels, a size that `map_sizes` takes, up to 1024 pixels.
+        data: Shape and classes of the images: any number of channels, a size that `map_sizes` takes, up to 1024 pixels.
         num_styles: Number L of styles.
         z_dim: Length of a latent vector; the paper has 512.
         w_dim: Length of a style vector; the paper has 512.

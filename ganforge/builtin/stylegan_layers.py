@@ -45,7 +45,7 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
     """Blocks that halve maps down to the smallest, minibatch statistics, and three layers to the logit; may grow.
 
     Args:
-        data: Shape and classes of the images: 1 to 4 channels, a size that `map_sizes` takes.
+        data: Shape and classes of the images: any number of channels, a size that `map_sizes` takes.
         block: Creates the layers that halve maps, from numbers of input and output channels.
         channels: Channels of the maps from the image's size down to the smallest.
         growth: Stages.
