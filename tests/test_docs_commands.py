@@ -234,7 +234,7 @@ def place(tmp_path_factory, cache):
         patch.setitem(BACKENDS, "cpu", replace(BACKENDS["cpu"], edge=64))
         for name in ("photos/cat", "photos/dog", "symbols/a", "symbols/b", "shown/a", "shown/b"):
             draw(Path(name), 24, 32)
-        for name in ("real", "fake", "held-out", "noise", "blur", "blur-more", "sketches"):
+        for name in ("real", "fake", "held-out", "noise", "blur", "blur-more", "sketches", "horses", "zebras"):
             draw(Path(name), 24, 32)
         for name in ("facades/train/a", "facades/train/b"):
             draw(Path(name), 160, 32)
