@@ -142,6 +142,9 @@ def test_a_run_goes_on_bit_for_bit_and_every_generator_draws(registry, here):
     assert torch.equal(back.keep.weight, second["network.back/keep.weight"])
     images = ganforge.generate(back, 2, labels=torch.zeros(2, 1, 4, 4))
     assert images.shape == (2, 3, 4, 4)
+    with pytest.raises(OptionError, match=r"--network bak: .* has no such generator"):
+        again.find_generator("bak")
+    assert again.find_generator("back") == again.generator_path("back")
 
 
 def test_a_link_in_place_of_a_further_generator_is_refused(registry, here):

@@ -77,8 +77,10 @@ def open_registry() -> Registry:
     return Registry(load_plugins(global_options.plugins, global_options.disabled))
 
 
-def find_weights(run: str | None, out: Path) -> Path:
+def find_weights(run: str | None, out: Path, network: str = "") -> Path:
     """Return the ``generator.safetensors`` of a run, or the file itself; print the run if none is named.
+
+    With `network`, return the file of a further generator of the recipe.
 
     Raises:
         OptionError: The run is not found.
@@ -86,12 +88,12 @@ def find_weights(run: str | None, out: Path) -> Path:
     """
     from ganforge.runs.folder import RunFolder
 
-    if run is not None and run.endswith(".safetensors"):
+    if run is not None and run.endswith(".safetensors") and not network:
         return Path(run)
     folder = RunFolder.find(run, out)
     if run is None:
         say(f"run: {folder.path}")
-    return folder.find_generator()
+    return folder.find_generator(network)
 
 
 def share_run(workers: Workers, run: str | None, out: Path, data: str | None) -> tuple[RunFolder, dict[str, Any]]:

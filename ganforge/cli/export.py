@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ganforge.cli.common import find_weights, open_generator, open_registry
 from ganforge.cli.completion import complete_part
-from ganforge.cli.options import Out, Run, option, switch
+from ganforge.cli.options import Network, Out, Run, option, switch
 from ganforge.core.console import print_result, say
 
 DEFAULT = "torchscript"
@@ -41,6 +41,7 @@ def export(
     to: Annotated[
         Path | None, option("--to", "Folder, or the file of a single format. Default: export/ in the run.", "PATH")
     ] = None,
+    network: Network = "",
     out: Out = Path("runs"),
 ) -> None:
     """Export a run's generator to one or several formats, and verify each file against the network."""
@@ -51,9 +52,9 @@ def export(
     files = [name for name, is_given in flags.items() if is_given] + (formats or [])
     names = list(dict.fromkeys([*files, *folders])) or [DEFAULT]
     exporters = make_exporters(names, settings or [], open_registry())
-    weights = find_weights(run, out)
+    weights = find_weights(run, out, network)
     free = {name: exporter for name, exporter in exporters.items() if name not in folders}
-    targets = choose_targets(free, to, weights.parent / "export") | folders
+    targets = choose_targets(free, to, weights.parent / "export" / network) | folders
 
     import torch
 

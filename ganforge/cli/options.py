@@ -100,6 +100,7 @@ def part_option(flag: str, kind: str, text: str, metavar: str = "NAME", panel: s
 
 
 Run = Annotated[str | None, argument("RUN", "Run: folder, name or number. Default: the newest.", complete_run)]
+Network = Annotated[str, option("--network", "Further generator of the recipe. Default: its main generator.", "NAME")]
 Out = Annotated[Path, option("--out", "Folder of all runs.", "FOLDER")]
 Seed = Annotated[int, number("--seed", "Seed of the first image; incremented per image.", least=0)]
 Gpus = Annotated[

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ganforge.cli.common import find_weights, open_generator
-from ganforge.cli.options import Device, Out, Run, Seed, number, option
+from ganforge.cli.options import Device, Network, Out, Run, Seed, number, option
 from ganforge.core.console import print_result
 from ganforge.core.device import choose_device
 
@@ -43,6 +43,7 @@ def sample(
             "--to", "A .png for a grid, a folder for single images, a .npy for others. Default: in the run.", "PATH"
         ),
     ] = None,
+    network: Network = "",
     device: Device = "auto",
     out: Out = Path("runs"),
 ) -> None:
@@ -52,7 +53,7 @@ def sample(
     With --source, translate each source image and keep its name. Under torchrun, each process writes a share of the
     single images.
     """
-    weights = find_weights(run, out)
+    weights = find_weights(run, out, network)
     generator, card = open_generator(weights, choose_device(device))
 
     from ganforge.sampling import read_precision
@@ -60,9 +61,9 @@ def sample(
 
     writer = SampleWriter(generator, card, seed, truncation, read_precision(precision))
     if source is not None or card["data"].get("source_shape"):
-        target = to or weights.with_name("translated")
+        target = to or weights.with_name("translated") / network
         writer.translate(source, target)
     else:
-        target = to or weights.with_name("samples" + writer.suffix)
+        target = to or weights.with_name("-".join(filter(None, ("samples", network))) + writer.suffix)
         writer.write(count, classes or [], target, conditions or [])
     print_result(str(target))

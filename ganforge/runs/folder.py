@@ -187,11 +187,17 @@ class RunFolder:
         """Return the path of the EMA generator, or of a further network of the recipe."""
         return self.path / f"generator-{network}.safetensors" if network else self.generator
 
-    def find_generator(self) -> Path:
-        """Return the file of the EMA generator."""
+    def find_generator(self, network: str = "") -> Path:
+        """Return the file of the EMA generator, or of a further network of the recipe."""
         if not self.generator.exists():
             raise CheckpointError(f"{self.path}: no generator yet", f"ganforge train --resume {self.path}")
-        return self.generator
+        named = {each.stem.removeprefix("generator-"): each for each in self.path.glob("generator-*.safetensors")}
+        named.pop("best", None)
+        if network and network not in named:
+            raise OptionError(
+                f"--network {network}: {self.path} has no such generator", nearest(network, sorted(named))
+            )
+        return named[network] if network else self.generator
 
     def write_config(self, tree: dict[str, Any]) -> None:
         """Write ``config.json``."""

@@ -161,12 +161,12 @@ def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["generator/cycle/cycles"] < rows[0]["generator/cycle/cycles"]
     run("sample", folder, "--source", "dark", "--to", "there")
-    run("sample", folder / "generator-back.safetensors", "--source", "bright", "--to", "back")
+    run("sample", folder, "--network", "back", "--source", "bright", "--to", "back")
     there, back = (
         np.mean([np.asarray(Image.open(path)) for path in (folders / name).glob("*.png")]) for name in ("there", "back")
     )
     assert there > back + 50
-    run("export", folder / "generator-back.safetensors", "--torchscript", "--to", "back.pt")
+    run("export", folder, "--network", "back", "--torchscript", "--to", "back.pt")
     source = torch.zeros(2, 3, 16, 16)
     exported = torch.jit.load(str(folders / "back.pt"))(torch.zeros(2, 1), source)
     generator = ganforge.load(folder / "generator-back.safetensors")
