@@ -550,10 +550,14 @@ def test_recomputing_changes_nothing_and_keeps_less(registry, images, recipe):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             rows = run(config, state, images, Engine(plan, CPU), 2)
         kept.append((sum(sizes), rows))
-    for (of_plain, _), (of_other, _) in zip(kept[0][1], kept[1][1], strict=True):
-        assert of_other == pytest.approx(of_plain, rel=1e-4)
     assert kept[1][0] < 0.92 * kept[0][0]
-    assert distance(plain.generator, other.generator, start) < 1e-4
+    if recipe == "stylegan2":  # uses a weight twice: gradients are summed before they are scaled, or after it
+        for (of_plain, _), (of_other, _) in zip(kept[0][1], kept[1][1], strict=True):
+            assert of_other == pytest.approx(of_plain, rel=1e-4)
+        assert distance(plain.generator, other.generator, start) < 1e-4
+    else:
+        assert kept[0][1] == kept[1][1]
+        assert distance(plain.generator, other.generator, start) == 0
 
 
 class Undecided(Regularizer):
