@@ -78,6 +78,7 @@ def plugin(here):
     return ["--plugin", "gauss.py"]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_discriminator_learns_goes_on_bit_for_bit_draws_and_is_exported(plugin, run):
     for name, images in (("once", 51_200), ("twice", 25_600)):
         code, _, err = run("train", "--arch", "gauss", "--images", images, "--name", name, *plugin)

@@ -85,10 +85,14 @@ def test_every_command_of_the_reference_says_the_same_at_the_terminal(run, monke
             assert words.replace("\\|", "|")[:40] in said, f"{title} {option}: {words}"
 
 
-WITH_PYTHON = [each for each in PAGES if blocks(each, "python") and each.parent.name != "reference"]
+WITH_PYTHON = [
+    pytest.param(each, id=each.name, marks=[pytest.mark.slow] if each.name == "plugins.md" else [])  # checks every part
+    for each in PAGES
+    if blocks(each, "python") and each.parent.name != "reference"
+]
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WITH_PYTHON)
 def test_python_in_the_docs_runs(page, place, run, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(place))
