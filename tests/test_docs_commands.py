@@ -1,6 +1,7 @@
 """Every command of README, guides and packages runs, in small, in the order in which a reader meets it."""
 
 import json
+import math
 import re
 import shlex
 import shutil
@@ -37,7 +38,7 @@ NAMES = {
         "explore arith",
         "explore project",
     },
-    *{"data check", "data pack", "extractor train", "plugins new", "plugins info"},
+    *{"data check", "data pack", "extractor train", "import", "plugins new", "plugins info"},
 }
 """Commands that are spoken of without what they need to run."""
 
@@ -165,6 +166,9 @@ def in_small(text):
         name, mark, value = word.rpartition("=") if flag == "--set" else (flag, "", word)
         if name == "--minutes":
             small[-1], value = "--images", str(8 + 8 * (int(value) // 60))
+        elif name == "--resolution" and "x" in value:  # a small rectangle of the same shape
+            sides = [int(side) for side in value.split("x")]
+            value = "x".join(str(8 * side // math.gcd(*sides)) for side in sides)
         elif name in AT_MOST:
             value = f"{min(float(value.replace('k', 'e3').replace('M', 'e6')), AT_MOST[name]):g}"
         small.append(f"{name}{mark}{value}" if mark else value)
@@ -236,6 +240,9 @@ def place(tmp_path_factory, cache):
             draw(Path(name), 24, 32)
         for name in ("real", "fake", "held-out", "noise", "blur", "blur-more", "sketches", "horses", "zebras"):
             draw(Path(name), 24, 32)
+        draw(Path("faces"), 24, 32)
+        rows = [f"{number}.png,{number % 2},{20 + number}" for number in range(24)]
+        Path("faces/metadata.csv").write_text("\n".join(["file_name,smile,age", *rows]) + "\n")
         for name in ("facades/train/a", "facades/train/b"):
             draw(Path(name), 160, 32)
         shutil.copy("photos/cat/0.png", "me.jpg")
