@@ -295,6 +295,7 @@ def test_a_file_that_is_none_is_told_and_nothing_is_written(programs, files, tmp
     assert not any(outputs.iterdir())
 
 
+@pytest.mark.exhaustive
 def test_a_mistake_is_told_in_one_line_and_nothing_is_written(programs, files, tmp_path):
     good = files["conditional"]
     mistakes = {

@@ -28,6 +28,9 @@ from ganforge.plugins import loading
 
 EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
+LONG = ("benchmarks", "many-gpus")
+"""Pages whose commands take long, and are those of other pages with other numbers."""
+
 NAMES = {
     *{
         "train --data",
@@ -295,8 +298,18 @@ def install(folder, site):
     (info / "entry_points.txt").write_text("[ganforge]\n" + "".join(points))
 
 
-@pytest.mark.parametrize("page", [each for each in EVERY if texts(each)], ids=lambda page: str(page.relative_to(ROOT)))
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            each,
+            id=str(each.relative_to(ROOT)),
+            marks=pytest.mark.exhaustive if each.stem in LONG else pytest.mark.slow,
+        )
+        for each in EVERY
+        if texts(each)
+    ],
+)
 def test_the_commands_of_a_page_run(page, here, run, seen, monkeypatch):
     if "ganforge explore mix" not in page.read_text():
         shutil.rmtree("runs/00008-stylegan-nonsat-avatars")

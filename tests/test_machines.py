@@ -155,6 +155,7 @@ def test_what_the_main_process_lacks_or_another_has_otherwise_is_one_line(here, 
     assert not (here / "one" / "runs").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_lost_machine_ends_the_other_and_one_goes_on_as_if_nothing_had_happened(here, image_folder):
     with machines(here, *train(image_folder, *ENDLESS)) as both:
         main, left = started(both)  # the lost one has rank 0, the run directory and the rendezvous

@@ -220,8 +220,8 @@ def test_no_torchscript_file_holds_what_an_older_torch_does_not_know(name, condi
     assert b"interpolate" not in code, "it holds all filters, even those that came with the newest torch"
 
 
-@pytest.mark.slow  # compiling takes long, and every network is compared with ONNX Runtime
-@pytest.mark.parametrize("name", ["dcgan", pytest.param("stylegan2", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive  # compiling takes long, and every network is compared with ONNX Runtime
+@pytest.mark.parametrize("name", ["dcgan", "stylegan2"])
 def test_generators_are_the_same_as_native_code(name, tmp_path):
     ways = [way for each, way in cases() if each == name]
     network = make(name, ways[-1])
