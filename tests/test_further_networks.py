@@ -165,7 +165,8 @@ def test_a_link_in_place_of_a_further_generator_is_refused(registry, here):
         ({"more": {"player": "generator", "name": "translatr"}}, "translatr"),
         ({"more": {"player": "discriminator", "name": "judge", "width": 3}}, "width"),
         ({"best": {"player": "discriminator", "name": "judge"}}, "networks.best: generator-best.safetensors"),
-        ({"../up": {"player": "discriminator", "name": "judge"}}, "letters, digits and hyphens"),
+        ({"../up": {"player": "discriminator", "name": "judge"}}, "lower-case letters, digits and hyphens"),
+        ({"Best": {"player": "discriminator", "name": "judge"}}, "lower-case letters, digits and hyphens"),
     ],
 )
 def test_a_network_that_is_none_is_told(registry, settings, told):
@@ -182,3 +183,8 @@ def test_a_further_network_that_does_not_fit_is_named(registry):
     wider = Registry([*registry.plugins, plugin])
     with pytest.raises(OptionError, match=r"network 'judge' \(discriminator 'small'\) returns \(3,\) for 8 examples"):
         make(wider, networks={"judge": {"player": "discriminator", "name": "small", "data": "sources"}})
+
+
+def test_a_network_of_sources_needs_data_with_sources(registry):
+    with pytest.raises(OptionError, match=r"networks.back.data is sources, but the data have none"):
+        build_state(resolve(registry, TREE, {"generator": {"name": "mlp"}}), registry, DataSpec((1, 4, 4)), CPU)

@@ -11,11 +11,22 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
-from ganforge import DataSpec, Discriminator, FeatureDiscriminator, Generator, Loss, OptionError, Pair, Regularizer
+from ganforge import (
+    DataSpec,
+    Discriminator,
+    FeatureDiscriminator,
+    Generator,
+    Loss,
+    OptionError,
+    Pair,
+    PluginError,
+    Regularizer,
+)
 from ganforge.builtin.penalties import R1
 from ganforge.config.schema import resolve
 from ganforge.contract.schedules import Schedule
 from ganforge.plugins.registry import Registry
+from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.players import validate_networks
 from ganforge.training.state import Penalty, TrainingState
 from ganforge.training.steps import Batch, step_discriminator, step_generator
@@ -317,3 +328,18 @@ def test_what_a_step_collects_reaches_update_after_it_and_only_where_something_w
     assert [list(each) for each in seen] == [["fake"], ["fake"]]
     assert torch.equal(seen[0]["fake"], fakes[0])
     assert torch.equal(seen[1]["fake"], fakes[2])
+
+
+def test_names_that_only_some_microbatches_collect_are_told():
+    class Once(Regularizer):
+        def discriminator(self, step):
+            if not hasattr(self, "done"):
+                step.collect("fake", step.images.fake)
+            self.done = True
+
+    state = state_of(Wasserstein(), [Once()])
+    engine = Engine(ExecutionPlan(accumulate=2), torch.device("cpu"))
+    batch = Batch(torch.randn(8, 2), torch.randn(8, 3))
+    pairs = [(each, state.generator(each.latents).detach()) for each in batch.split(2)]
+    with pytest.raises(PluginError, match="'Once' collects other names in some microbatches"):
+        step_discriminator(state, pairs, 0, engine)

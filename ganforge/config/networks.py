@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -34,15 +35,21 @@ class NetworkConfig:
     options: Mapping[str, Any]
 
     def spec(self, data: DataSpec) -> DataSpec:
-        """Return the data for its constructor: with ``sources``, source images and examples change places."""
+        """Return the data for its constructor: with ``sources``, source images and examples change places.
+
+        Raises:
+            OptionError: The data have no source images.
+        """
+        if self.data == "sources" and not data.source_shape:
+            raise OptionError(f"networks.{self.key}.data is sources, but the data have none", "use paired data")
         return data if self.data == "examples" else DataSpec(data.source_shape, source_shape=data.shape)
 
 
 def read_network(registry: Registry, key: str, settings: Mapping[str, Any]) -> NetworkConfig:
     """Return the configuration of one network; raise `OptionError` if it is invalid."""
     where, options = f"networks.{key}", dict(settings)
-    if not key.replace("-", "").isalnum() or not key.isascii():
-        raise OptionError(f"{where}: the name of a network consists of letters, digits and hyphens")
+    if not re.fullmatch("[a-z0-9-]+", key):
+        raise OptionError(f"{where}: the name of a network consists of lower-case letters, digits and hyphens")
     if key == "best":
         raise OptionError(f"{where}: generator-best.safetensors is a file of every run", "choose another name")
     for needed in ("player", "name"):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor
 
+from ganforge.contract.errors import PluginError
 from ganforge.contract.networks import Generator
 
 Better = Literal["lower", "higher"]
@@ -166,7 +167,7 @@ class FeatureMetric(Metric):
         Args:
             reals: Features ``[M, D]`` of the real images.
         """
-        raise NotImplementedError(f"{type(self).__name__} has in_training, but no scorer")
+        raise PluginError(f"{type(self).__name__} has in_training, but no scorer", "implement it, or omit in_training")
 
 
 class RunMetric(Metric):

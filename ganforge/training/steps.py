@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganforge.contract.errors import PluginError
 from ganforge.contract.step import Pair, Step
 from ganforge.plugins.part_errors import part_errors
 from ganforge.training.execution.buffers import BufferSnapshot
@@ -289,6 +290,11 @@ def _update_regularizers(state: TrainingState, done: Sequence[Terms], engine: En
     """Give regularizers what their steps collected, of all microbatches and processes."""
     for penalty in state.penalties:
         parts = [terms.collected.get(penalty.name, {}) for terms in done]
+        if any(part.keys() != parts[0].keys() for part in parts):
+            raise PluginError(
+                f"regularizer '{penalty.name}' collects other names in some microbatches",
+                "call step.collect with the same names in every microbatch of a step",
+            )
         whole = {name: engine.workers.gather(torch.cat([part[name] for part in parts])) for name in parts[0]}
         if whole:
             with part_errors("regularizer", penalty.name), torch.no_grad():

@@ -112,7 +112,7 @@ def pooled_features(network: nn.Module, examples: Tensor, title: str) -> Tensor:
     """Return the max-pooled maps of all convolutional layers, float32 ``[N, D]`` on the CPU."""
     device, rows = next(network.parameters()).device, []
     for chunk in torch.split(examples, _BATCH):
-        images = to_float(chunk.to(device)) if chunk.dtype == torch.uint8 else chunk.to(device)
+        images = to_float(chunk.to(device))
         with _recording_maps(network) as maps:
             try:
                 network(images)

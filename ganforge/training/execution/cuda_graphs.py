@@ -194,7 +194,7 @@ def set_capturable(state: TrainingState, capturable: bool) -> None:
 
 def graph_key(state: TrainingState, shown: Sequence[Batch], index: int) -> Hashable | None:
     """Return the scalars that a step depends on, or None while a network grows and they change all the time."""
-    for network in (state.generator, state.discriminator):
+    for network in state.networks():
         if isinstance(network, Growing) and state.images < network.phases()[-1]:
             return None
     numbers: list[Any] = [
