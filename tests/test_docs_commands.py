@@ -237,7 +237,7 @@ def place(tmp_path_factory, cache):
         patch.setenv("GANFORGE_CACHE", str(cache))
         patch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(cache / "random.pth"))
         patch.setattr(loading, "load_plugins", load_small(loading.load_plugins, patch))
-        patch.setattr("ganforge.evaluation.classifier._BATCH", 16)
+        patch.setattr("ganforge.evaluation.small_network._BATCH", 16)
         patch.setitem(BACKENDS, "cpu", replace(BACKENDS["cpu"], edge=64))
         for name in ("photos/cat", "photos/dog", "symbols/a", "symbols/b", "shown/a", "shown/b"):
             draw(Path(name), 24, 32)

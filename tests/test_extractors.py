@@ -17,11 +17,12 @@ from ganforge import CheckpointError, DataSpec, Extractor, OptionError
 from ganforge.data import open_data
 from ganforge.data.splits import is_held_out
 from ganforge.evaluation import classifier as classifier_module
-from ganforge.evaluation.classifier import HOLDOUT, kept_as, load_classifier, train_classifier
+from ganforge.evaluation.classifier import kept_as, load_classifier, train_classifier
 from ganforge.evaluation.extractors.dinov2 import DinoV2
 from ganforge.evaluation.extractors.opening import open_extractor
 from ganforge.evaluation.features.extraction import fingerprint_of
 from ganforge.evaluation.metrics.comparison import name_metric
+from ganforge.evaluation.small_network import HOLDOUT
 from ganforge.plugins.registry import Registry
 from ganforge.testing import check_extractor
 

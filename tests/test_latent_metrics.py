@@ -270,7 +270,7 @@ def test_a_distance_that_cannot_be_had_is_refused_before_anything_is_loaded(tmp_
 
 def test_features_of_a_classifier_are_the_same_from_floats_as_from_pixels(tmp_path):
     from ganforge.core.images import to_float
-    from ganforge.evaluation.classifier import build_network
+    from ganforge.evaluation.small_network import build_network
 
     network = build_network((3, 8, 8), 2).eval()
     judge = Classifier(

@@ -109,9 +109,7 @@ class SourceFiles:
 
     def _read(self, index: int) -> NDArray[np.uint8]:
         """Read one image ``[H, W, C]``."""
-        item = self._files[index]
-        image = item[0] if isinstance(item, tuple) else item  # without its label
-        image = normalize(image, self.names[index])  # 8 bits
+        image = normalize(self._files.picture(index), self.names[index])  # 8 bits
         return np.atleast_3d(np.asarray(fit(image, self._size).convert(self._mode)))
 
 

@@ -16,6 +16,8 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from PIL import Image
+
 from ganforge.contract.data import Dataset
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
@@ -119,11 +121,14 @@ class ImageFiles(Dataset):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Any:
+        return self.picture(index) if self.labels is None else (self.picture(index), self.labels[index])
+
+    def picture(self, index: int) -> Image.Image:
+        """Return a picture without its label."""
         name = self.names[index]
         where = self.describe(name)
         with self.content(name) as content:
-            image = normalize(open_picture(content, where), where, deep=True)
-        return image if self.labels is None else (image, self.labels[index])
+            return normalize(open_picture(content, where), where, deep=True)
 
     def example_name(self, index: int) -> str:
         return printable(self.names[index])

@@ -12,19 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.contract.errors import CheckpointError, DataError, GanforgeError, OptionError
-from ganforge.core.images import to_float
 from ganforge.core.json_schema import NonNegativeInt, PositiveInt
 from ganforge.core.memory import TooLargeError, limit_memory
-from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
+from ganforge.evaluation.small_network import (
+    ARCHITECTURE,
+    build_network,
+    run_network,
+    split_images,
+    train_network,
+)
 from ganforge.runs.checkpoint import digest_tensors, read_tensors, require_card, save_tensors
 from ganforge.version import __version__
-
-ARCHITECTURE = "conv3x3-16-32-64-128"
-"""Four 3 x 3 convolutions with batch norm and ReLU, all but the first of stride 2, and one linear layer."""
-
-HOLDOUT = 0.1
-"""Share of the images held out from training, for the accuracy."""
 
 
 class _Data(TypedDict):
@@ -40,10 +39,6 @@ class _Card(TypedDict):
     num_held_out: NonNegativeInt
     seed: int
     epochs: int
-
-
-_BATCH = 128
-_RATE = 2e-3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,10 +79,7 @@ class Classifier:
                 f"not {images.dtype} {list(images.shape)}",
                 "use one that was trained on such images",
             )
-        device = next(self.network.parameters()).device
-        with torch.inference_mode():
-            found = [self.network(to_float(chunk.to(device))).cpu() for chunk in torch.split(images, 512)]
-        return torch.cat(found).clone()
+        return run_network(self.network, images)
 
     def feature_network(self) -> nn.Module:
         """Return a differentiable network from images ``[N, C, H, W]`` in [-1, 1] to features ``[N, 128]``.
@@ -182,8 +174,7 @@ def train_classifier(
 ) -> Classifier:
     """Train a classifier on labeled images; a tenth, chosen by a hash of the index, is held out.
 
-    Cross-entropy with Adam (Kingma and Ba 2015) and a cosine schedule of the learning rate to 0. Deterministic on a
-    CPU.
+    The loss is cross-entropy; see `train_network`.
 
     Args:
         data: Labeled images of two classes or more.
@@ -202,37 +193,18 @@ def train_classifier(
         )
     if epochs < 1:
         raise OptionError(f"epochs is {epochs}", "it must be 1 or more")
-    held_out = is_held_out(len(data), HOLDOUT)
-    seen, unseen = (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
-    if len(seen) < 2 or not len(unseen):
-        raise DataError(f"{data.name} has only {len(data)} images", "use more, so that some can be held out")
-
-    device = device or torch.device("cpu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(data.spec.shape, data.spec.num_classes)
-    network.to(device).train()
-    order = torch.Generator().manual_seed(seed)
-    batch = min(_BATCH, len(seen))
-    steps = len(seen) // batch  # the rest differs per epoch
-    optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * steps)
-    done = 0
-    for _ in range(epochs):
-        shuffled = seen[torch.randperm(len(seen), generator=order)]
-        for chosen in torch.split(shuffled[: steps * batch], batch):
-            logits = network(to_float(data.examples[chosen].to(device)))
-            loss = functional.cross_entropy(logits, data.labels[chosen].to(device))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            done += batch
-            if progress is not None:
-                progress(done, epochs * steps * batch)
-
+    _, unseen = split_images(data)
     trained = Classifier(
-        network=network.eval(),
+        network=train_network(
+            data,
+            data.labels,
+            data.spec.num_classes,
+            functional.cross_entropy,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            progress=progress,
+        ),
         shape=data.spec.shape,
         class_names=data.class_names,
         accuracy=0.0,
@@ -278,13 +250,3 @@ def class_accuracy(classifier: Classifier, images: Tensor, labels: Tensor) -> fl
     if not len(images) or labels.shape != images.shape[:1]:
         raise DataError(f"{len(images)} images have labels {list(labels.shape)}", "give one label for each image")
     return float((classifier.predict(images) == labels.cpu()).double().mean())
-
-
-def build_network(shape: tuple[int, ...], num_outputs: int) -> nn.Sequential:
-    """Return the network of `ARCHITECTURE` from images of shape ``(C, H, W)`` to outputs ``[N, num_outputs]``."""
-    channels, height, width = shape
-    layers: list[nn.Module] = []
-    for out, stride in ((16, 1), (32, 2), (64, 2), (128, 2)):
-        layers += [nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
-        channels, height, width = out, -(-height // stride), -(-width // stride)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, num_outputs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganforge.contract.errors import CheckpointError, DataError, GanforgeError
-from ganforge.core.images import to_float, to_uint8
-from ganforge.data.splits import is_held_out
+from ganforge.core.images import to_uint8
 from ganforge.data.store import PackedData
-from ganforge.evaluation.classifier import ARCHITECTURE, HOLDOUT, build_network
+from ganforge.evaluation.small_network import ARCHITECTURE, build_network, run_network, split_images, train_network
 from ganforge.runs.checkpoint import digest_tensors, read_tensors, require_card, save_tensors
 
 EPOCHS = 8
 """Minimum number of epochs."""
 
 _STEPS = 200  # minimum number of steps, since statistics of batch norm need some
-_BATCH = 128
-_RATE = 2e-3
 
 
 class _Card(TypedDict):
@@ -43,10 +39,7 @@ class Regressor:
     def read(self, images: Tensor) -> Tensor:
         """Return vectors, float32 ``[N, K]`` on the CPU in the units of the data, of images uint8 ``[N, C, H, W]``."""
         mean, std = _moments(self.data)
-        device = next(self.network.parameters()).device
-        with torch.inference_mode():
-            found = [self.network(to_float(chunk.to(device))).cpu() for chunk in torch.split(images, 512)]
-        return torch.cat(found).clone() * std + mean
+        return run_network(self.network, images) * std + mean
 
     def read_batches(self, batches: Iterable[Tensor], count: int, show: Callable[[int, int], None]) -> Tensor:
         """Return vectors ``[count, K]`` of generated images ``[n, C, H, W]`` in [-1, 1]."""
@@ -61,7 +54,7 @@ class Regressor:
     def held_out(self) -> tuple[Tensor, Tensor]:
         """Return the vectors of real held-out images, and those that are read in them; ``[M, K]`` each."""
         assert self.data.labels is not None
-        unseen = is_held_out(len(self.data), HOLDOUT).nonzero()[:, 0]
+        _, unseen = split_images(self.data)
         return self.data.labels[unseen], self.read(self.data.read_pixels(unseen))
 
     def describe(self) -> dict[str, Any]:
@@ -86,41 +79,26 @@ def train_regressor(
     device: torch.device | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Regressor:
-    """Train on images with condition vectors by squared error; a tenth is held out. Deterministic on a CPU.
+    """Train on images with condition vectors by squared error; see `train_network`.
 
     Raises:
         DataError: The data are no images, have no vectors, or are too few.
     """
     if data.labels is None or not data.number_names or not data.spec.is_image:
         raise DataError(f"{data.name} holds no images with condition vectors", "use such data")
-    seen = (~is_held_out(len(data), HOLDOUT)).nonzero()[:, 0]
-    if len(seen) < 2 or len(seen) == len(data):
-        raise DataError(f"{data.name} has only {len(data)} images", "use more, so that some can be held out")
-    device = device or torch.device("cpu")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(data.spec.shape, len(data.number_names))
-    network.to(device).train()
     mean, std = _moments(data)
-    batch = min(_BATCH, len(seen))
-    steps = len(seen) // batch
-    epochs = max(EPOCHS, math.ceil(_STEPS / steps))
-    optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs * steps)
-    order, done = torch.Generator().manual_seed(seed), 0
-    for _ in range(epochs):
-        shuffled = seen[torch.randperm(len(seen), generator=order)]
-        for chosen in torch.split(shuffled[: steps * batch], batch):
-            wanted = ((data.labels[chosen] - mean) / std).to(device)
-            loss = functional.mse_loss(network(to_float(data.examples[chosen].to(device))), wanted)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            done += batch
-            if progress is not None:
-                progress(done, epochs * steps * batch)
-    return Regressor(network.eval(), data)
+    network = train_network(
+        data,
+        (data.labels - mean) / std,
+        len(data.number_names),
+        functional.mse_loss,
+        seed=seed,
+        epochs=EPOCHS,
+        least_steps=_STEPS,
+        device=device,
+        progress=progress,
+    )
+    return Regressor(network, data)
 
 
 def cached_regressor(

@@ -37,6 +37,16 @@ class Part:
         """Options by name; empty for a recipe, and for a command, whose --help shows its own."""
         return read_options(self.factory) if callable(self.factory) and self.kind != "command" else {}
 
+    def describe(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the description of the part with its options for a card."""
+        return {
+            "name": self.name,
+            "options": dict(options),
+            "plugin": self.plugin.name,
+            "distribution": self.plugin.distribution,
+            "distribution_version": self.plugin.version,
+        }
+
 
 class Registry:
     """Parts of all plugins by kind and name; broken plugins are named in errors."""

@@ -39,17 +39,10 @@ def import_file(
         found = importer.read(path)
     settings = {"data": {"source": SOURCE}, **found.settings, "generator": {"name": found.generator, **found.options}}
     config = resolve(registry, settings)
-    part = registry.part("generator", found.generator)
     _require_fit(path, registry, found)
     folder = RunFolder.create(out, name or path.stem)
     card = {
-        "generator": {
-            "name": part.name,
-            "options": dict(config.generator.options),
-            "plugin": part.plugin.name,
-            "distribution": part.plugin.distribution,
-            "distribution_version": part.plugin.version,
-        },
+        "generator": registry.part("generator", found.generator).describe(config.generator.options),
         "data": {"name": SOURCE, **describe_spec(found.data)},
         "recipe": config.recipe,
         "images": found.images,

@@ -101,15 +101,8 @@ def open_recorder(
     """Construct the recorder of a run, with the cards of its generators."""
 
     def describe(name: str, options: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
-        part = registry.part("generator", name)
         return {
-            "generator": {
-                "name": part.name,
-                "options": dict(options),
-                "plugin": part.plugin.name,
-                "distribution": part.plugin.distribution,
-                "distribution_version": part.plugin.version,
-            },
+            "generator": registry.part("generator", name).describe(options),
             "data": {
                 "name": data.name,
                 **describe_spec(spec),

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from ganforge import DataError, Dataset, OptionError, Paired, open_source
-from PIL import Image
 
 
 class TwoFolders(Dataset):
@@ -28,7 +27,7 @@ class TwoFolders(Dataset):
         for name, path in (("sources", sources), ("examples", examples)):
             if not path:
                 raise OptionError(f"dataset 'two-folders': no {name}", f"--set data.{name}=FOLDER")
-        self.sides = [open_source(Path(path).expanduser()) for path in (sources, examples)]
+        self.sides: list[Any] = [open_source(Path(path).expanduser()) for path in (sources, examples)]
         for side, path in zip(self.sides, (sources, examples), strict=True):
             if not hasattr(side, "names"):
                 raise DataError(f"{path} holds no image files", "give a folder of images")
@@ -43,15 +42,8 @@ class TwoFolders(Dataset):
         return len(self.orders[0])
 
     def __getitem__(self, index: int) -> Paired:
-        source, example = (_read(side, int(order[index])) for side, order in zip(self.sides, self.orders, strict=True))
+        source, example = (side.picture(int(order[index])) for side, order in zip(self.sides, self.orders, strict=True))
         return Paired(image=example, source=source)
 
     def cache_key(self) -> str:
         return " ".join(str(side.cache_key()) for side in self.sides)
-
-
-def _read(side: Any, number: int) -> Image.Image:
-    """Return an image without its class."""
-    item = side[number]
-    image: Image.Image = item[0] if isinstance(item, tuple) else item
-    return image

@@ -46,7 +46,7 @@ class PairFolder(Dataset):
 
     def __getitem__(self, index: int) -> Paired:
         turn, number = divmod(index, len(self.sides[0]))
-        a, b = (_read(side, number) for side in self.sides) if len(self.sides) > 1 else self._cut(number)
+        a, b = (side.picture(number) for side in self.sides) if len(self.sides) > 1 else self._cut(number)
         if turn:
             a, b = (each.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for each in (a, b))
         return Paired(image=b, source=a) if self.direction == "a-to-b" else Paired(image=a, source=b)
@@ -57,7 +57,7 @@ class PairFolder(Dataset):
     def _cut(self, number: int) -> tuple[Image.Image, Image.Image]:
         """Return both halves of an image."""
         (both,) = self.sides
-        whole = _read(both, number)
+        whole = both.picture(number)
         half, odd = divmod(whole.width, 2)
         if odd or half < 1:
             raise DataError(
@@ -88,10 +88,3 @@ def _require_partners(a: Any, b: Any) -> None:
         ((name, times),) = mine.most_common(1)
         if times > 1:
             raise DataError(f"{here.path} holds {times} images named {name}", "keep one of them")
-
-
-def _read(side: Any, number: int) -> Image.Image:
-    """Return an image without its class."""
-    item = side[number]
-    image: Image.Image = item[0] if isinstance(item, tuple) else item
-    return image
