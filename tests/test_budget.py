@@ -2,7 +2,7 @@
 
 import ganforge
 from ganforge.config.schema import TrainingConfig
-from ganforge.training.budget import BudgetCallback, suggest_budget
+from ganforge.training.budget import BudgetObserver, suggest_budget
 
 NEED = "recognizable results need about 1,000 steps"
 
@@ -10,7 +10,7 @@ NEED = "recognizable results need about 1,000 steps"
 def watch(training, *steps, before=(0, 0.0)):
     """Messages of a run with these steps, each images and seconds so far: before its end, and at it."""
     said = []
-    watcher = BudgetCallback(training, *before, said.append)
+    watcher = BudgetObserver(training, *before, said.append)
     for step in steps:
         watcher.step(*step)
     during = said.copy()

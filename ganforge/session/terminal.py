@@ -35,7 +35,7 @@ class Terminal:
 
 
 class Display:
-    """Callback that shows a run and writes its log; budgets in images and minutes may be None."""
+    """Observer that shows a run and writes its log; budgets in images and minutes may be None."""
 
     def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
         self._log = log

@@ -27,11 +27,11 @@ from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.training.budget import BudgetCallback, suggest_budget
+from ganforge.training.budget import BudgetObserver, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
 from ganforge.training.execution.memory_advice import advising_on_memory
-from ganforge.training.loop import Callback, Callbacks, Outcome, is_spent, train
+from ganforge.training.loop import Observer, Observers, Outcome, is_spent, train
 from ganforge.training.recording.callbacks import PluginCallbacks
 from ganforge.training.recording.checkpoints import share_checkpoint
 from ganforge.training.recording.loggers import Loggers
@@ -60,7 +60,7 @@ class Console(Protocol):
     def cache(self) -> AbstractContextManager[Path]:
         """Yield the cache folder."""
 
-    def watch(self, log: Path | None, training: TrainingConfig) -> AbstractContextManager[Callback]:
+    def watch(self, log: Path | None, training: TrainingConfig) -> AbstractContextManager[Observer]:
         """Show a run while the block runs, and write it to a log."""
 
 
@@ -213,14 +213,14 @@ class Trainer:
                 each.start(folder.path, config.tree(), state.images)
             try:
                 with self._console.watch(folder.log if workers.is_main else None, training) as display:
-                    budget = BudgetCallback(training, state.images, state.seconds, display.note)
-                    callback = Callbacks(display, loggers, callbacks, budget)
+                    budget = BudgetObserver(training, state.images, state.seconds, display.note)
+                    observer = Observers(display, loggers, callbacks, budget)
                     outcome = train(
                         state,
                         self._batches,
                         recorder,
                         config,
-                        callback,
+                        observer,
                         engine,
                         scorer,
                         callbacks.wants_stop,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from ganforge.config.schema import TrainingConfig
-from ganforge.training.loop import Callback
+from ganforge.training.loop import Observer
 
 FEW = 300  # optimization steps; a smaller budget triggers a warning
 ENOUGH = 1000  # approximate number of steps after which samples of a small network show recognizable shapes
@@ -20,7 +20,7 @@ def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str
     return f"--images {2 * images}"
 
 
-class BudgetCallback(Callback):
+class BudgetObserver(Observer):
     """Warns when a budget yields fewer than `FEW` steps, unless the run starts from the weights of another run.
 
     A budget in images is checked immediately, a budget in minutes after `SETTLED` seconds, and both at the end.

@@ -30,7 +30,7 @@ A stop signal votes with its number plus ``SPENT``.
 """
 
 
-class Callback(Protocol):
+class Observer(Protocol):
     """Receives the progress of a run; methods that are not overridden do nothing."""
 
     def step(self, images: int, seconds: float) -> None:
@@ -50,26 +50,26 @@ class Callback(Protocol):
         return
 
 
-class Callbacks(Callback):
-    """Forwards to several callbacks."""
+class Observers(Observer):
+    """Forwards to several observers."""
 
-    def __init__(self, *callbacks: Callback) -> None:
-        self._callbacks = callbacks
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
 
     def step(self, images: int, seconds: float) -> None:
-        for each in self._callbacks:
+        for each in self._observers:
             each.step(images, seconds)
 
     def tick(self, row: dict[str, Any]) -> None:
-        for each in self._callbacks:
+        for each in self._observers:
             each.tick(row)
 
     def note(self, text: str) -> None:
-        for each in self._callbacks:
+        for each in self._observers:
             each.note(text)
 
     def score(self, row: dict[str, Any], best: Score) -> None:
-        for each in self._callbacks:
+        for each in self._observers:
             each.score(row, best)
 
 
@@ -87,7 +87,7 @@ def train(
     batches: Batches,
     recorder: Recorder,
     config: RunConfig,
-    callback: Callback,
+    observer: Observer,
     engine: Engine,
     scorer: Scorer | None = None,
     wants_stop: Callable[[], bool] = lambda: False,
@@ -109,7 +109,7 @@ def train(
     saved_at = start
     take_step = make_stepper(engine)
     workers, stepped = engine.workers, training.batch * training.batches
-    with StopRequest(callback.note, echoes=is_launched()) as request, recorder.writer:
+    with StopRequest(observer.note, echoes=is_launched()) as request, recorder.writer:
         if state.images == 0:
             recorder.draw()
             recorder.save()
@@ -138,7 +138,7 @@ def train(
 
             # Roll back after many consecutive skipped steps.
             if iteration % PATIENCE == PATIENCE - 1 and state.streak >= PATIENCE:
-                callback.note(roll_back(recorder, engine.device))
+                observer.note(roll_back(recorder, engine.device))
                 take_step = make_stepper(engine)
                 seconds_before, start = state.seconds, time.perf_counter()
                 continue
@@ -149,19 +149,19 @@ def train(
                 engine.finish()
                 paused = time.perf_counter()
                 state.seconds = seconds_before + paused - start
-                callback.score(*recorder.score(scorer))
+                observer.score(*recorder.score(scorer))
                 improved = recorder.best is recorder.last
                 start += time.perf_counter() - paused
 
             # Metrics, sample grids and checkpoints.
             now = time.perf_counter()
             state.seconds = seconds_before + now - start
-            callback.step(state.images, state.seconds)
+            observer.step(state.images, state.seconds)
             ticked = recorder.due
             if ticked:
-                callback.tick(recorder.tick())
+                observer.tick(recorder.tick())
                 for problem in recorder.pop_problems():
-                    callback.note(problem)
+                    observer.note(problem)
             every = training.checkpoint_images
             due = ticked and now - saved_at > CHECKPOINT_SECONDS if every is None else state.images % every < stepped
             # A checkpoint comes last, so that a resumed run starts with the next step. None is written while steps are
@@ -176,14 +176,14 @@ def train(
             if state.streak >= PATIENCE:
                 raise divergence_error(recorder)
             if scorer is not None and (recorder.last is None or recorder.last.images < state.images):
-                callback.score(*recorder.score(scorer))
+                observer.score(*recorder.score(scorer))
             if recorder.pending:
-                callback.tick(recorder.tick())
+                observer.tick(recorder.tick())
         recorder.save()
         saved(state.images)
     recorder.animate()
     for problem in recorder.pop_problems():
-        callback.note(problem)
+        observer.note(problem)
     recorder.writer.finish()
     return Outcome(state.images, state.seconds, stopped)
 

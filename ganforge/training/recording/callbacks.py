@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ganforge.contract import callback as contract
+from ganforge.contract.callback import Callback
 from ganforge.contract.errors import explain
 from ganforge.plugins.part_errors import part_errors
-from ganforge.training.loop import Callback
+from ganforge.training.loop import Observer
 from ganforge.training.recording.loggers import numbers_of
 from ganforge.training.recording.recorder import Recorder, Score
 
 
-class PluginCallbacks(Callback):
+class PluginCallbacks(Observer):
     """Calls callbacks of plugins in order; `reason` is the first reason to stop the run."""
 
-    def __init__(
-        self, callbacks: Mapping[str, contract.Callback], recorder: Recorder, log: Callable[[str], None]
-    ) -> None:
+    def __init__(self, callbacks: Mapping[str, Callback], recorder: Recorder, log: Callable[[str], None]) -> None:
         self._callbacks = dict(callbacks)
         self._recorder = recorder
         self._log = log
@@ -41,7 +39,7 @@ class PluginCallbacks(Callback):
 
     def saved(self, images: int) -> None:
         """Call ``checkpoint`` after the file is written."""
-        if any(type(each).checkpoint is not contract.Callback.checkpoint for each in self._callbacks.values()):
+        if any(type(each).checkpoint is not Callback.checkpoint for each in self._callbacks.values()):
             self._recorder.writer.finish()
             self._call("checkpoint", images, self._recorder.folder.checkpoint_path(images))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganforge.contract.errors import explain
 from ganforge.contract.logger import Logger
-from ganforge.training.loop import Callback
+from ganforge.training.loop import Observer
 from ganforge.training.recording.background_writer import Writer
 from ganforge.training.recording.recorder import Score
 
@@ -18,8 +18,8 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(each) for name, each in row.items() if isinstance(each, int | float) and name != "images"}
 
 
-class Loggers(Callback):
-    """Callback that forwards to loggers after the files of a row are written."""
+class Loggers(Observer):
+    """Observer that forwards to loggers after the files of a row are written."""
 
     def __init__(self, loggers: Mapping[str, Logger], writer: Writer, log: Callable[[str], None]) -> None:
         self._loggers = dict(loggers)
