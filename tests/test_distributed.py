@@ -202,7 +202,7 @@ def rows(folder):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_of_two_goes_on_alone_as_if_one_had_computed_the_parts(here, image_folder):
     arguments = ["--data", image_folder, *SMALL, "--augment", "ada"]
     pair, err = complete(*arguments, "--images", 80, "--gpus", 2)

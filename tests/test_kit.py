@@ -54,10 +54,12 @@ def test_all_of_them_are_found_and_well(site, run, monkeypatch):
     assert "scale: float = 1.0  Factor of differences of logits." in out
 
 
-@pytest.mark.slow
-def test_their_own_tests_pass_and_so_they_train(packages, site):
-    files = sorted(packages.glob("ganforge-*/tests/*.py"))
-    assert len(files) == len(KINDS)
+@pytest.mark.parametrize("kinds", [
+    pytest.param(["loss", "callback"], marks=pytest.mark.slow), pytest.param([*KINDS], marks=pytest.mark.exhaustive)
+], ids=["two", "all"])  # fmt: skip
+def test_their_own_tests_pass_and_so_they_train(packages, site, kinds):
+    files = [file for kind in kinds for file in packages.glob(f"ganforge-my-{kind}/tests/*.py")]
+    assert len(files) == len(kinds)
     ignored = [f"ignore:.*torch.jit.*:{kind}" for kind in ("DeprecationWarning", "FutureWarning")]
     warnings = [part for each in ("error", *ignored) for part in ("-W", each)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", packages]

@@ -16,8 +16,9 @@ from ganforge.testing.emulation.watch import Watch
 
 TABLE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 ROW = re.compile(r"\| `(\w+)` +\| (\d+) \| (\d+) \| (plain|lazy penalties) \| ([\d,]+) \| ([\d.]+) GB \| ([\d.]+) % \|")
+MARKS = {("dcgan", "plain"): "slow", ("stylegan", "lazy penalties"): "slow"}
 obstacle = find_obstacle()
-pytestmark = [pytest.mark.skipif(bool(obstacle), reason=obstacle), pytest.mark.slow]
+pytestmark = pytest.mark.skipif(bool(obstacle), reason=obstacle)
 
 
 def read_table():
@@ -48,6 +49,7 @@ def differentiate_a_convolution():
         return [each.grad.stride() for each in (x, weight)]
 
 
+@pytest.mark.slow
 def test_gradients_of_convolutions_stay_channels_last_as_on_a_device():
     assert run_apart(differentiate_a_convolution) == [(48, 1, 12, 3)] * 2
 
@@ -56,7 +58,10 @@ def test_the_table_has_all_rows():
     assert [row[0] for row in read_table()] == ["dcgan", "stylegan", "stylegan", "stylegan2", "stylegan2"]
 
 
-@pytest.mark.parametrize("row", read_table(), ids=lambda row: f"{row[0]}-{row[3]}")
+@pytest.mark.parametrize("row", [
+    pytest.param(row, id=f"{row[0]}-{row[3]}", marks=getattr(pytest.mark, MARKS.get((row[0], row[3]), "exhaustive")))
+    for row in read_table()
+])  # fmt: skip
 def test_a_step_launches_and_moves_what_the_table_says(row):
     recipe, resolution, batch, kind, launches, gigabytes, share = row
     watch = run_apart(count, recipe, int(resolution), int(batch), kind)
