@@ -25,12 +25,14 @@ from ganforge import (
 from ganforge.builtin.avatars import PALETTES, Avatars
 from ganforge.builtin.conditional import AuxiliaryClassifier
 from ganforge.cli import main
+from ganforge.core.images import to_uint8
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
 from ganforge.data.difference import describe_difference
 from ganforge.data.labels import LabelTable
 from ganforge.evaluation.metrics.condition_vectors import compare_vectors
 from ganforge.evaluation.regressor import cached_regressor
+from ganforge.explore import open_space
 from ganforge.layers.conditioning import StandardizeLabels, embed_labels
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import default_labels
@@ -386,8 +388,41 @@ def test_samples_follow_the_condition(run, tmp_path):
 def test_class_is_refused_for_vectors(run, capsys):
     assert call("sample", str(run.path), "--class", "1") == 2
     assert "--condition smile=1" in capsys.readouterr().err
-    assert call("explore", "walk", str(run.path)) == 2
-    assert "condition vectors, which exploring does not support" in capsys.readouterr().err
+    assert call("explore", "walk", str(run.path), "--class", "1") == 2
+    assert "--condition smile=1" in capsys.readouterr().err
+
+
+def test_exploring_keeps_the_condition(run, tmp_path):
+    def explore(name, *arguments):
+        picture = tmp_path / f"{name}.gif"
+        assert call("explore", "walk", run.path, "--steps", 1, *arguments, "--to", picture) == 0
+        return picture.read_bytes(), json.loads(picture.with_suffix(".json").read_text())
+
+    young, record = explore("young", "--condition", "smile=1,age=20")
+    assert record["condition"] == {"smile": 1.0, "age": 20.0}
+    assert young != explore("old", "--condition", "smile=1,age=43")[0]
+    first = default_labels(1, open_data(run.config["data"]["source"]).spec)[0].tolist()
+    usual, record = explore("usual")
+    assert list(record["condition"].values()) == first
+    assert usual == explore("first", "--condition", f"smile={first[0]},age={first[1]}")[0] != young
+
+
+def test_a_latent_space_draws_with_its_vector(run):
+    label = torch.tensor([1.0, 20.0])
+    space = open_space(load(run), label=label)
+    expected = generate(load(run), 3, labels=label.expand(3, -1))
+    assert torch.equal(space.render(space.from_seeds([0, 1, 2])), to_uint8(expected))
+
+
+def test_a_report_shows_explorations_of_vectors(tmp_path):
+    pictures = make_pictures(tmp_path / "pictures", size=8)
+    settings = {"generator.conditioning": "input", "generator.mapping_layers": 1, "generator.width": 4}
+    settings |= {"discriminator.width": 4, "training.batch": 4}
+    given = {"arch": "stylegan2", "data": str(pictures), "images": 4, "settings": settings, "device": "cpu"}
+    made = train(**given, out=tmp_path / "runs", quiet=True)
+    assert call("report", made.path) == 0
+    (page,) = made.path.glob("*.html")
+    assert "Truncation with one condition vector" in page.read_text()
 
 
 def test_an_exported_file_takes_vectors(run, tmp_path):

@@ -58,13 +58,17 @@ def place(tmp_path_factory):
     assert Path.cwd() == before
 
 
-def test_the_reference_is_what_it_describes():
+def test_the_reference_is_what_it_describes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
     reference = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference)
     for name, write in reference.PAGES.items():
         page = (ROOT / "docs" / "reference" / name).read_text()
         assert page == write(), f"docs/reference/{name} is stale: python docs/reference.py"
+    api = (ROOT / "docs" / "reference" / "api.md").read_text()
+    for words in ("### `Step`", "#### `Step.logits`", "**Args**", "- `z_dim: int`: Length of a latent vector"):
+        assert words in api
     table = (ROOT / "docs" / "reference" / "parts.md").read_text()
     empty = re.findall(r"^\| (`\w+`) .*\|  \|$", table, re.MULTILINE)
     assert not empty, f"options without a word on what they are: {empty}"
