@@ -106,10 +106,11 @@ def test_options_and_code_of_a_generator_are_part_of_its_images(tmp_path):
         def forward(self, z, labels=None):
             return z
 
-    cards = [
-        {"generator": {"name": "plain", "options": {"gain": gain}}, "data": {"shape": [3, 4, 4]}} for gain in (1, 2)
-    ]
-    origins = [GeneratorSubject(Plain(), {**card, "digest": ""}, tmp_path, name="plain").origin for card in cards]
+    def origin(gain):
+        card = {"generator": {"name": "plain", "options": {"gain": gain}}, "data": describe_spec(DataSpec((3, 4, 4)))}
+        return GeneratorSubject(Plain(), {**card, "digest": ""}, tmp_path, name="plain").origin
+
+    origins = origin(1), origin(2)
     assert origins[0] != origins[1]
     assert origins[0]["code"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
