@@ -142,6 +142,59 @@ def test_a_table_without_numbers_leaves_pictures_unlabeled(tmp_path, table):
     assert "metadata.csv" in data.note
 
 
+def write_parquet(path, **columns):
+    arrow = pytest.importorskip("pyarrow", reason='needs pip install "ganforge[parquet]"')
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table(columns), path)
+
+
+def test_a_parquet_table_gives_the_vectors_of_a_csv(pictures, tmp_path):
+    expected = open_data(str(pictures), cache=tmp_path / "cache")
+    (pictures / "metadata.csv").unlink()
+    write_parquet(
+        pictures / "metadata.parquet",
+        file_name=[f"{index:03}.png" for index in reversed(range(24))],
+        smile=[bool(index % 2) for index in reversed(range(24))],
+        age=[20.0 + index for index in reversed(range(24))],
+        caption=["a face"] * 24,
+    )
+    data = open_data(str(pictures), cache=tmp_path / "cache")
+    assert data.fingerprint == expected.fingerprint
+    assert "'caption'" in data.note
+
+
+def test_a_column_of_lists_in_parquet_is_several_numbers(tmp_path):
+    folder = make_pictures(tmp_path / "two", 2)
+    (folder / "metadata.csv").unlink()
+    rows = {"file_name": ["000.png", "001.png"], "embedding": [[0.5, 1.0, -2.0], [3.0, 4.0, 5.0]]}
+    write_parquet(folder / "metadata.parquet", **rows)
+    data = open_data(str(folder), cache=tmp_path / "cache")
+    assert data.number_names == ("embedding.0", "embedding.1", "embedding.2")
+    assert data.labels.tolist() == rows["embedding"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": [1.0]}, "no row for '001.png'"),
+        ({"a": [1.0, None]}, "column 'a' has no finite number for '001.png'"),
+        ({"a": [[1.0, 2.0], [3.0]]}, "row 3: 2 columns, the header has 3"),
+        (None, "invalid Parquet"),
+    ],
+)
+def test_a_wrong_parquet_table_is_refused(tmp_path, columns, message):
+    folder = make_pictures(tmp_path / "two", 2)
+    (folder / "metadata.csv").unlink()
+    if columns is None:
+        pytest.importorskip("pyarrow")
+        (folder / "metadata.parquet").write_bytes(b"PAR1 a table PAR1")
+    else:
+        names = ["000.png", "001.png"][: len(columns["a"])]
+        write_parquet(folder / "metadata.parquet", file_name=names, **columns)
+    with pytest.raises(DataError, match=message):
+        open_data(str(folder), cache=tmp_path / "cache")
+
+
 def test_dataset_json_may_hold_vectors(tmp_path):
     folder = make_pictures(tmp_path / "two", 2)
     (folder / "dataset.json").write_text(json.dumps({"labels": [["000.png", [0.5, 1]], ["001.png", [2, 3.5]]]}))
