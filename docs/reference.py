@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from api_page import write_entry
 
 import ganforge
+from ganforge import testing
 from ganforge.cli import app
 from ganforge.contract import hookspecs
 from ganforge.plugins.kinds import KINDS
@@ -86,7 +88,7 @@ def write_hooks() -> str:
     for name, kind in KINDS.items():
         words = inspect.cleandoc(getattr(hookspecs, kind.hook).__doc__ or "")
         forms = {"instance": "instances of ", "command": "functions, or objects of `typer.Typer`"}
-        base = f"[`ganforge.{kind.base}`](api.md#{home_of(kind.base)})" if kind.base else ""
+        base = f"[`ganforge.{kind.base}`](api.md#{kind.base.lower()})" if kind.base else ""
         lines += [
             f"## `{kind.hook}`",
             "",
@@ -100,11 +102,6 @@ def write_hooks() -> str:
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def home_of(name: str) -> str:
-    """Return the module path of a public name."""
-    return f"ganforge.{ganforge._MODULES[name]}.{name}"
 
 
 def write_parts() -> str:
@@ -138,7 +135,7 @@ def describe_part(part: Part) -> list[str]:
 
 
 def write_api() -> str:
-    """Return the page of all public names, filled in by mkdocstrings."""
+    """Return the page of all public names with signatures and docstrings."""
     groups = {
         "Training and runs": ["train", "open_run", "load", "generate", "Run"],
         "Parts": [
@@ -190,8 +187,11 @@ def write_api() -> str:
         for name in names:
             if re.fullmatch(r"[A-Z_]+", name):
                 continue
-            lines += [f"::: {home_of(name)}", ""]
-    lines += ["## Checks", "", "::: ganforge.testing", ""]
+            lines += write_entry(name, getattr(ganforge, name))
+    lines += ["## Checks", "", "Functions of `ganforge.testing`.", ""]
+    for name in testing.__all__:
+        if callable(getattr(testing, name)):
+            lines += write_entry(name, getattr(testing, name))
     return "\n".join(lines).rstrip() + "\n"
 
 

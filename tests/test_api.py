@@ -84,6 +84,8 @@ def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
 def test_a_class_of_ones_own_as_a_penalty_is_refused_in_words(here, image_folder):
     with pytest.raises(OptionError, match="--reg.*is not text"):
         train(image_folder, reg=[LeastSquares])
+    with pytest.raises(OptionError, match=r"--reg: 'r1' is one text, not a list .*reg=\['r1'\]"):
+        train(image_folder, reg="r1")
 
 
 def test_a_run_goes_on_as_far_as_it_is_told(trained, here, image_folder):

@@ -25,12 +25,14 @@ from ganforge import (
 from ganforge.builtin.avatars import PALETTES, Avatars
 from ganforge.builtin.conditional import AuxiliaryClassifier
 from ganforge.cli import main
+from ganforge.core.images import to_uint8
 from ganforge.data import PackedData, open_data
 from ganforge.data.check import check_data
 from ganforge.data.difference import describe_difference
 from ganforge.data.labels import LabelTable
 from ganforge.evaluation.metrics.condition_vectors import compare_vectors
 from ganforge.evaluation.regressor import cached_regressor
+from ganforge.explore import open_space
 from ganforge.layers.conditioning import StandardizeLabels, embed_labels
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import default_labels
@@ -138,6 +140,59 @@ def test_a_table_without_numbers_leaves_pictures_unlabeled(tmp_path, table):
     data = open_data(str(tmp_path / "two"), cache=tmp_path / "cache")
     assert data.labels is None
     assert "metadata.csv" in data.note
+
+
+def write_parquet(path, **columns):
+    arrow = pytest.importorskip("pyarrow", reason='needs pip install "ganforge[parquet]"')
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table(columns), path)
+
+
+def test_a_parquet_table_gives_the_vectors_of_a_csv(pictures, tmp_path):
+    expected = open_data(str(pictures), cache=tmp_path / "cache")
+    (pictures / "metadata.csv").unlink()
+    write_parquet(
+        pictures / "metadata.parquet",
+        file_name=[f"{index:03}.png" for index in reversed(range(24))],
+        smile=[bool(index % 2) for index in reversed(range(24))],
+        age=[20.0 + index for index in reversed(range(24))],
+        caption=["a face"] * 24,
+    )
+    data = open_data(str(pictures), cache=tmp_path / "cache")
+    assert data.fingerprint == expected.fingerprint
+    assert "'caption'" in data.note
+
+
+def test_a_column_of_lists_in_parquet_is_several_numbers(tmp_path):
+    folder = make_pictures(tmp_path / "two", 2)
+    (folder / "metadata.csv").unlink()
+    rows = {"file_name": ["000.png", "001.png"], "embedding": [[0.5, 1.0, -2.0], [3.0, 4.0, 5.0]]}
+    write_parquet(folder / "metadata.parquet", **rows)
+    data = open_data(str(folder), cache=tmp_path / "cache")
+    assert data.number_names == ("embedding.0", "embedding.1", "embedding.2")
+    assert data.labels.tolist() == rows["embedding"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": [1.0]}, "no row for '001.png'"),
+        ({"a": [1.0, None]}, "column 'a' has no finite number for '001.png'"),
+        ({"a": [[1.0, 2.0], [3.0]]}, "row 3: 2 columns, the header has 3"),
+        (None, "invalid Parquet"),
+    ],
+)
+def test_a_wrong_parquet_table_is_refused(tmp_path, columns, message):
+    folder = make_pictures(tmp_path / "two", 2)
+    (folder / "metadata.csv").unlink()
+    if columns is None:
+        pytest.importorskip("pyarrow")
+        (folder / "metadata.parquet").write_bytes(b"PAR1 a table PAR1")
+    else:
+        names = ["000.png", "001.png"][: len(columns["a"])]
+        write_parquet(folder / "metadata.parquet", file_name=names, **columns)
+    with pytest.raises(DataError, match=message):
+        open_data(str(folder), cache=tmp_path / "cache")
 
 
 def test_dataset_json_may_hold_vectors(tmp_path):
@@ -386,8 +441,41 @@ def test_samples_follow_the_condition(run, tmp_path):
 def test_class_is_refused_for_vectors(run, capsys):
     assert call("sample", str(run.path), "--class", "1") == 2
     assert "--condition smile=1" in capsys.readouterr().err
-    assert call("explore", "walk", str(run.path)) == 2
-    assert "condition vectors, which exploring does not support" in capsys.readouterr().err
+    assert call("explore", "walk", str(run.path), "--class", "1") == 2
+    assert "--condition smile=1" in capsys.readouterr().err
+
+
+def test_exploring_keeps_the_condition(run, tmp_path):
+    def explore(name, *arguments):
+        picture = tmp_path / f"{name}.gif"
+        assert call("explore", "walk", run.path, "--steps", 1, *arguments, "--to", picture) == 0
+        return picture.read_bytes(), json.loads(picture.with_suffix(".json").read_text())
+
+    young, record = explore("young", "--condition", "smile=1,age=20")
+    assert record["condition"] == {"smile": 1.0, "age": 20.0}
+    assert young != explore("old", "--condition", "smile=1,age=43")[0]
+    first = default_labels(1, open_data(run.config["data"]["source"]).spec)[0].tolist()
+    usual, record = explore("usual")
+    assert list(record["condition"].values()) == first
+    assert usual == explore("first", "--condition", f"smile={first[0]},age={first[1]}")[0] != young
+
+
+def test_a_latent_space_draws_with_its_vector(run):
+    label = torch.tensor([1.0, 20.0])
+    space = open_space(load(run), label=label)
+    expected = generate(load(run), 3, labels=label.expand(3, -1))
+    assert torch.equal(space.render(space.from_seeds([0, 1, 2])), to_uint8(expected))
+
+
+def test_a_report_shows_explorations_of_vectors(tmp_path):
+    pictures = make_pictures(tmp_path / "pictures", size=8)
+    settings = {"generator.conditioning": "input", "generator.mapping_layers": 1, "generator.width": 4}
+    settings |= {"discriminator.width": 4, "training.batch": 4}
+    given = {"arch": "stylegan2", "data": str(pictures), "images": 4, "settings": settings, "device": "cpu"}
+    made = train(**given, out=tmp_path / "runs", quiet=True)
+    assert call("report", made.path) == 0
+    (page,) = made.path.glob("*.html")
+    assert "Truncation with one condition vector" in page.read_text()
 
 
 def test_an_exported_file_takes_vectors(run, tmp_path):

@@ -347,6 +347,7 @@ def test_labels_without_names_are_named_by_their_numbers():
         ([0, None], ("x", "y"), "example 1 has no label"),
         ([None, None], ("x", "y"), "names 2 classes, but its examples have no labels"),
         ([0, 0.5], (), "0.5 is neither an int"),
+        ([0, torch.rand(8, 8)], (), r"the label float32 \[8, 8\] is neither an int"),
         ([0, "cat"], (), "'cat' is neither an int"),
     ],
 )

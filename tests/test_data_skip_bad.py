@@ -18,7 +18,7 @@ from ganforge.config.schema import resolve
 from ganforge.contract.errors import DataError, PluginError
 from ganforge.data import PackedData, decode, open_data, pack_data
 from ganforge.data.check import check_data
-from ganforge.evaluation.subjects.runs import open_training_data
+from ganforge.data.pack import open_configured
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 
@@ -289,10 +289,10 @@ def test_a_configuration_finds_the_same_data_again(photos, skip_bad):
     config = resolve(registry, json.loads(json.dumps(resolve(registry, layer).tree())))
     assert config.data.skip_bad is skip_bad
     if skip_bad:
-        assert open_training_data(config, registry).fingerprint == open_data(str(photos), skip_bad=True).fingerprint
+        assert open_configured(config.data, registry).fingerprint == open_data(str(photos), skip_bad=True).fingerprint
     else:
         with pytest.raises(DataError):
-            open_training_data(config, registry)
+            open_configured(config.data, registry)
 
 
 def test_a_run_records_it_and_goes_on_with_the_same_data(run, here, photos):

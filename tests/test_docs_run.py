@@ -58,13 +58,17 @@ def place(tmp_path_factory):
     assert Path.cwd() == before
 
 
-def test_the_reference_is_what_it_describes():
+def test_the_reference_is_what_it_describes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
     reference = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference)
     for name, write in reference.PAGES.items():
         page = (ROOT / "docs" / "reference" / name).read_text()
         assert page == write(), f"docs/reference/{name} is stale: python docs/reference.py"
+    api = (ROOT / "docs" / "reference" / "api.md").read_text()
+    for words in ("### `Step`", "#### `Step.logits`", "**Args**", "- `z_dim: int`: Length of a latent vector"):
+        assert words in api
     table = (ROOT / "docs" / "reference" / "parts.md").read_text()
     empty = re.findall(r"^\| (`\w+`) .*\|  \|$", table, re.MULTILINE)
     assert not empty, f"options without a word on what they are: {empty}"
@@ -113,6 +117,34 @@ def test_python_in_the_docs_runs(page, place, run, monkeypatch):
             namespace.pop(name)()
         ran += 1
     assert ran or page.name in {name for name, _ in SKETCHES}
+
+
+STRANGERS = ("squared_hinge", "mean_distance", "lion", "count_runs", "loss_limit")
+"""A loss, a metric, an optimizer, a command and a callback."""
+
+
+@pytest.mark.slow
+def test_parts_of_a_stranger_take_at_most_twenty_lines_and_run(place, run, monkeypatch):
+    monkeypatch.chdir(place)
+    page = blocks(ROOT / "docs/guide/plugins.md", "python")
+    for name in STRANGERS:
+        (code,) = [each for each in page if each.startswith(f"# {name}.py\n")]
+        assert len([line for line in code.splitlines() if line.strip()]) <= 20, name
+        (place / f"{name}.py").write_text(code)
+    parts = "--loss squared-hinge --callback loss-limit:limit=1e-9 --set optimizer.name=lion"
+    plugins = [each for name in ("squared_hinge", "loss_limit", "lion") for each in ("--plugin", f"{name}.py")]
+    settings = [each for key, value in TINY.items() for each in ("--set", f"{key}={value}")]
+    narrow = ["--set", "generator.width=4", "--set", "discriminator.width=4", "--set", "training.tick_images=8"]
+    given = ["--arch", "dcgan", "--data", "photos", "--images", "64", "--device", "cpu", "--out", "strangers"]
+    code, _, err = run("train", *given, *settings, *narrow, *parts.split(), *plugins)
+    assert code == 0, err
+    assert "the generator's loss is" in err
+    code, out, err = run("count-runs", "--plugin", "count_runs.py", "--out", "strangers")
+    assert (code, out) == (0, "1\n"), err
+    measured = "--metric mean-distance --extractor classifier --samples 16 --out strangers --plugin mean_distance.py"
+    code, out, err = run("eval", *measured.split(), "--json")
+    assert code == 0, err
+    assert '"mean-distance' in out
 
 
 def in_small(code):

@@ -1,14 +1,20 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
 from test_feature_store import Toy, image_set, only_folder, packed, pixels, take
 
+from ganforge import DataSpec, Generator
 from ganforge.contract.errors import CheckpointError, PluginError
+from ganforge.evaluation.extractors.opening import open_extractor
 from ganforge.evaluation.features.extraction import describe_features, fingerprint_of
 from ganforge.evaluation.features.store import FeatureFolder
 from ganforge.evaluation.subjects.image_sets import DataImages, choose_split
-from ganforge.evaluation.subjects.subject import Subject, SubjectImages
+from ganforge.evaluation.subjects.subject import GeneratorSubject, Subject, SubjectImages
+from ganforge.plugins.loading import load_plugins
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import describe_spec
 
 
 class Drawn(Subject):
@@ -31,6 +37,8 @@ def test_whatever_decides_features_is_told_apart():
     split = choose_split(data, "train", 0.3)
     hashed, other_size = Toy(), Toy()
     hashed.weights_sha256, other_size.preprocessing = "0" * 64, "twice as large"
+    other_layer, redrawn = Toy(), Drawn()
+    other_layer.origin, redrawn.origin = {"options": {"layer": "2"}}, {"options": {"activation": "relu"}}
     cases = [
         (DataImages(data, everything), Toy(), "float32"),
         (DataImages(changed, everything), Toy(), "float32"),
@@ -40,9 +48,11 @@ def test_whatever_decides_features_is_told_apart():
         (DataImages(data, everything), Toy(seed=1), "float32"),
         (DataImages(data, everything), hashed, "float32"),
         (DataImages(data, everything), other_size, "float32"),
+        (DataImages(data, everything), other_layer, "float32"),
         (DataImages(data, everything), Toy(), "bfloat16"),
         (SubjectImages(Drawn(), 70), Toy(), "float32"),
         (SubjectImages(Drawn("h"), 70), Toy(), "float32"),
+        (SubjectImages(redrawn, 70), Toy(), "float32"),
         (SubjectImages(Drawn(), 71), Toy(), "float32"),
         (SubjectImages(Drawn(), 70, seed=1), Toy(), "float32"),
         (SubjectImages(Drawn(), 70, truncation=0.5), Toy(), "float32"),
@@ -53,6 +63,56 @@ def test_whatever_decides_features_is_told_apart():
     assert len(paths) == len(cases)
     same = DataImages(packed(pixels(70)), everything.clone())
     assert describe_features(same, Toy(), "float32") == describe_features(*cases[0])
+
+
+EXTRACTOR = """
+from ganforge import Extractor, hookimpl
+
+class Means(Extractor):
+    label, preprocessing = "means", "none"
+
+    def __init__(self, data, *, power: int = 1):
+        super().__init__()
+        self.power = power
+
+    def forward(self, images):
+        return images.float().flatten(2).mean(2) ** self.power, None
+
+@hookimpl
+def ganforge_extractors():
+    return {"means": Means}
+"""
+
+
+def test_options_and_code_of_an_extractor_change_the_features(tmp_path):
+    data = packed(pixels(70))
+
+    def means(text):
+        registry = Registry(load_plugins([tmp_path / "means.py"]))
+        extractor = open_extractor(text, data, registry, cache=tmp_path)
+        return take(tmp_path / "cache", DataImages(data, torch.arange(70)), extractor).features
+
+    (tmp_path / "means.py").write_text(EXTRACTOR)
+    first = means("means")
+    assert torch.equal(means("means:power=2"), first**2)
+    (tmp_path / "means.py").write_text(EXTRACTOR.replace(".mean(2)", ".amax(2)"))
+    assert (means("means") > first).all()
+
+
+def test_options_and_code_of_a_generator_are_part_of_its_images(tmp_path):
+    class Plain(Generator):
+        z_dim = 1
+
+        def forward(self, z, labels=None):
+            return z
+
+    def origin(gain):
+        card = {"generator": {"name": "plain", "options": {"gain": gain}}, "data": describe_spec(DataSpec((3, 4, 4)))}
+        return GeneratorSubject(Plain(), {**card, "digest": ""}, tmp_path, name="plain").origin
+
+    origins = origin(1), origin(2)
+    assert origins[0] != origins[1]
+    assert origins[0]["code"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def test_a_changed_weight_changes_the_features(tmp_path):

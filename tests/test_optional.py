@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -58,6 +59,7 @@ REST = [
 NEEDS = {
     "onnx": [["export", "--onnx"], ["export", "--web", "page"], ["eval", "generator.onnx", "--kid"]],
     "tensorboard": [[*TRAIN, "--log", "tensorboard"]],
+    "parquet": [["data", "check", "table"]],
 }
 """Commands that cannot do without an extra."""
 
@@ -69,6 +71,8 @@ def test_every_extra_has_a_command_that_needs_it():
 @pytest.mark.slow
 def test_without_any_extra_the_rest_works_and_one_line_names_what_is_missing(here, image_folder):
     (here / "generator.onnx").write_bytes(b"a graph")
+    shutil.copytree(image_folder, here / "table")
+    (here / "table" / "metadata.parquet").write_bytes(b"a table")
     asked = [(extra, command) for extra, commands in NEEDS.items() for command in commands]
     hidden = sorted(name for names in EXTRAS.values() for name in names)
     commands = [*REST, *(command for _, command in asked)]

@@ -262,6 +262,11 @@ class Branches(Small):
         return self.layer(z)
 
 
+class Erfinv(Small):
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return torch.special.erfinv(self.layer(z).tanh())
+
+
 class Draws(Small):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.layer(z + torch.randn_like(z))
@@ -304,6 +309,7 @@ class Styled(StyleGenerator):
     [
         (CountsByLen, VECTORS, r"write x.shape\[0\], not len\(x\)"),
         (Branches, VECTORS, "may not branch .* on truncation"),
+        (Erfinv, VECTORS, r"ONNX has no operation \S*erf_?inv, at .*replace it in forward, or export by --torchscript"),
         (Draws, VECTORS, "Draws draws random numbers in forward"),
         (Otherwise, VECTORS, "differs from the network by 1 for"),
         (lambda data: Styled(data, bent=True), CLASSES, "not linearly on truncation"),

@@ -19,7 +19,7 @@ return document.querySelector("article").innerText;
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    for module in ("mkdocs", "material", "mkdocstrings"):
+    for module in ("mkdocs", "material"):
         pytest.importorskip(module, reason='the site needs pip install ".[docs]"')
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]

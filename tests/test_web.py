@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, OptionError
+from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, Number, OptionError
 from ganforge.builtin.exporters import ganforge_exporters
 from ganforge.contract.exporter import ExportReport
 from ganforge.core.atomic_files import write_bytes
@@ -28,7 +28,10 @@ from ganforge.export.web import exporter as web
 from ganforge.export.web import runtime
 from ganforge.export.web.runtime import find_runtime
 from ganforge.plugins.registry import Registry
-from ganforge.sampling import cycle_labels, draw_latents, generate
+from ganforge.runs.checkpoint import describe_spec
+from ganforge.sampling import default_labels, draw_latents, generate
+
+NUMBERS = (Number("smile", 0.5, 0.5, (0.0, 1.0)), Number("age", 40.0, 10.0, (20.0, 65.0)))
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 
@@ -47,19 +50,19 @@ class Model:
         for module in self.generator.modules():
             if isinstance(module, NoiseInjection):
                 module.strength.normal_(std=1 / module.lr_multiplier)
-        self.label = 0 if "conditioning" in options else None
-        while generate(self.generator, 16, labels=cycle_labels(16, data.num_classes)).std(0).mean() < 0.3:
+        self.label = default_labels(1, data)[0] if "conditioning" in options else None
+        while generate(self.generator, 16, labels=default_labels(16, data)).std(0).mean() < 0.3:
             for weights in self.generator.parameters():
                 weights.mul_(1.2)  # until pictures differ
         self.card = {
-            "data": {"name": "made up", "shape": list(data.shape), "class_names": list(data.class_names)},
+            "data": {"name": "made up", **describe_spec(data)},
             "generator": {"name": name},
             "images": 12345,
         }
 
     def pixels(self, seed, label=None, truncation=1.0):
         label = self.label if label is None else label
-        labels = None if label is None else torch.tensor([label])
+        labels = None if label is None else torch.as_tensor(label)[None]
         return show(generate(self.generator, 1, seed=seed, labels=labels, truncation=truncation))
 
 
@@ -183,6 +186,7 @@ MODELS = {
     "conditional": lambda: Model(
         "dcgan", DataSpec((3, 16, 24), ("cat", HOSTILE, "eel & co")), width=4, conditioning="input"
     ),
+    "vector": lambda: Model("dcgan", DataSpec((3, 16, 16), numbers=NUMBERS), width=4, conditioning="input"),
     "stylegan": lambda: Model("stylegan", DataSpec((3, 8, 8)), width=4, z_dim=16, w_dim=12, mapping_layers=2),
 }
 
@@ -261,12 +265,13 @@ def test_new_pictures_at_a_click_and_one_becomes_the_current_one(open_page):
 
 
 def test_only_what_a_network_can_do_is_shown(open_page):
-    controls = ("label-field", "truncation-field", "noise-field", "mix", "directions")
+    controls = ("label-field", "condition", "truncation-field", "noise-field", "mix", "directions")
     shown = {name: [page.is_shown(each) for each in controls] for name in MODELS if (page := open_page(name))}
     assert shown == {
-        "dcgan": [False, False, False, False, True],
-        "conditional": [True, False, False, False, True],
-        "stylegan": [False, True, True, True, True],
+        "dcgan": [False, False, False, False, False, True],
+        "conditional": [True, False, False, False, False, True],
+        "vector": [False, True, False, False, False, True],
+        "stylegan": [False, False, True, True, True, True],
     }
 
 
@@ -283,6 +288,20 @@ def test_classes_are_shown_by_name_and_a_hostile_name_stays_text(open_page):
     assert difference(page.pixels(), model("conditional").pixels(0, label=2)) <= 2
     assert difference(page.pixels(), model("conditional").pixels(0, label=0)) > 5
     assert difference(page.pixels(".tile:nth-child(4) canvas"), model("conditional").pixels(3, label=2)) <= 2
+    page.check_quiet()
+
+
+def test_numbers_of_a_condition_have_sliders(open_page):
+    page = open_page("vector")
+    ends = "Array.from(document.querySelectorAll('#condition input'), (each) => [each.min, each.max, each.value])"
+    assert page.run(f"return {ends}") == [["0", "1", "0"], ["20", "65", "20"]]
+    assert page.text("#condition .field:nth-child(2) label") == "age"
+    page.set("number-1", 1)
+    page.set("number-2", 52.5)
+    wanted = torch.tensor([1.0, 52.5])
+    assert difference(page.pixels(), model("vector").pixels(0, label=wanted)) <= 2
+    assert difference(page.pixels(), model("vector").pixels(0)) > 5
+    assert difference(page.pixels(".tile:nth-child(4) canvas"), model("vector").pixels(3, label=wanted)) <= 2
     page.check_quiet()
 
 

@@ -230,8 +230,8 @@ def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
     _check_scores(registry, training.metrics)
     return RunConfig(
         recipe=recipe_name,
-        data=_data(registry, tree["data"]),
-        generator=_part(registry, tree, "generator"),
+        data=read_data(registry, tree["data"]),
+        generator=read_part(registry, tree, "generator"),
         discriminator=_adversary(registry, tree, "discriminator", training),
         loss=_adversary(registry, tree, "loss", training),
         networks=tuple(read_network(registry, *item) for item in tree.get("networks", {}).items()),
@@ -278,7 +278,8 @@ def _is_cpu(device: Any) -> bool:
     return device == "cpu" or (device == "auto" and find_accelerator() is None)
 
 
-def _data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
+def read_data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
+    """Return the section ``data``; raise `OptionError` if it is invalid."""
     options = dict(settings)
     source = coerce(options.pop("source"), str, "data.source")
     resolution = read_resolution(options.pop("resolution", None), "data.resolution")
@@ -297,10 +298,11 @@ def _adversary(registry: Registry, tree: Mapping[str, Any], kind: str, training:
             f"training.d_steps=0 trains without a discriminator, but {kind}.name is {given}",
             f"set {kind}.name={NO_PART}, or training.d_steps=1",
         )
-    return PartConfig(NO_PART, {}) if training.d_steps == 0 else _part(registry, tree, kind)
+    return PartConfig(NO_PART, {}) if training.d_steps == 0 else read_part(registry, tree, kind)
 
 
-def _part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:
+def read_part(registry: Registry, tree: Mapping[str, Any], kind: str) -> PartConfig:
+    """Return the section of a part; raise `OptionError` if it is missing or invalid."""
     options = dict(tree.get(kind, {}))
     if "name" not in options:
         raise OptionError(f"no {kind} given", f"--{kind} NAME, one of: {', '.join(registry.names(kind))}")

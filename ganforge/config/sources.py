@@ -127,7 +127,7 @@ def parse_part(text: str, section: str, flag: str) -> dict[str, Any]:
     """Parse ``r1:weight=10,every=16`` of a flag into a section."""
     if not isinstance(text, str):
         raise OptionError(
-            f"{flag}: {text!r} is not text", f"such as {flag} r1:weight=10; put your own part into a plugin"
+            f"{flag}: {text!r} is not text", f"such as {flag} NAME:option=value; put your own part into a plugin"
         )
     name, _, rest = text.partition(":")
     settings = {}
@@ -156,10 +156,15 @@ def load_layers(
     """
     layers = [read_config(file)] if file else []
     layers += [dict(flags or {})]
-    layers += [parse_part(each, "regularizers", "--reg") for each in regularizers]
-    layers += [parse_part(each, "augmentations", "--augment") for each in augmentations]
-    layers += [parse_part(each, "loggers", "--log") for each in loggers]
-    layers += [parse_part(each, "callbacks", "--callback") for each in callbacks]
+    for texts, section, flag in (
+        (regularizers, "regularizers", "--reg"),
+        (augmentations, "augmentations", "--augment"),
+        (loggers, "loggers", "--log"),
+        (callbacks, "callbacks", "--callback"),
+    ):
+        if isinstance(texts, str):
+            raise OptionError(f"{flag}: {texts!r} is one text, not a list", f"{flag.strip('-')}=[{texts!r}]")
+        layers += [parse_part(each, section, flag) for each in texts]
     return [*layers, _join(map(parse_setting, settings))]
 
 

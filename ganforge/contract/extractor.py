@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,12 +22,14 @@ class Extractor(nn.Module, ABC):
         preprocessing: Description of resizing and range.
         weights_sha256: SHA-256 of the weights file; if empty, the digest of the tensors is used.
         notes: Sentences about limits of comparability.
+        origin: Name, options and digest of the code; set by ganforge, and part of the key of cached features.
     """
 
     label: str
     preprocessing: str
     weights_sha256: str = ""
     notes: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

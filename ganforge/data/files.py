@@ -24,11 +24,15 @@ from ganforge.core.atomic_files import open_regular
 from ganforge.data.classes import FileLabels, classes_from_folders, labels_from_list
 from ganforge.data.decode import SUFFIXES, normalize, open_image, open_picture, picture_dtype, picture_shape
 from ganforge.data.labels import Label
-from ganforge.data.metadata import vectors_from_table
+from ganforge.data.metadata import vectors_from_csv, vectors_from_parquet
 from ganforge.data.text import printable, reason_of, short
 
 LARGEST_FILE = 512 << 20  # maximum size of a picture file in bytes
-LABEL_FILES = {"dataset.json": labels_from_list, "metadata.csv": vectors_from_table}
+LABEL_FILES = {
+    "dataset.json": labels_from_list,
+    "metadata.csv": vectors_from_csv,
+    "metadata.parquet": vectors_from_parquet,
+}
 """Optional files with the labels of the pictures, and their readers; the first has precedence."""
 
 _LIST_BYTES, _LIST_BYTES_A_PICTURE = 1 << 20, 1 << 13

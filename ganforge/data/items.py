@@ -259,9 +259,16 @@ def _read_label(label: Any, where: str) -> Label:
         return operator.index(given.item() if isinstance(given, np.ndarray) else given)
     except (TypeError, ValueError, RuntimeError):
         raise PluginError(
-            f"{where}: the label {short(repr(label), 80)} is neither an int nor a vector of numbers",
+            f"{where}: the label {_describe_label(label)} is neither an int nor a vector of numbers",
             "labels count classes from 0, or are vectors [K]",
         ) from None
+
+
+def _describe_label(label: Any) -> str:
+    """Return a label in one short line; of arrays the type and shape."""
+    if isinstance(label, (Tensor, np.ndarray)):
+        return f"{str(label.dtype).removeprefix('torch.')} {list(label.shape)}"
+    return short(printable(repr(label)), 80)
 
 
 def _read_array(item: Any, where: str) -> NDArray[Any]:

@@ -1,4 +1,6 @@
-"""Condition vectors of pictures from a ``metadata.csv`` beside them, as Hugging Face's imagefolder reads it."""
+"""Condition vectors of pictures from a ``metadata.csv`` or ``metadata.parquet`` beside them, as Hugging Face's
+imagefolder reads them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from ganforge.contract.errors import DataError
 from ganforge.data.classes import FileLabels
+from ganforge.data.parquet import read_parquet
 from ganforge.data.text import printable, reason_of, short
 
 NAME_COLUMN = "file_name"
@@ -20,23 +23,37 @@ _GREATEST = float(np.finfo(np.float32).max)
 _WORDS = {"true": 1.0, "false": 0.0}
 
 
-def vectors_from_table(content: bytes, names: Sequence[str], where: str) -> FileLabels | None:
-    """Return the condition vectors of pictures: each column of numbers is one number, under the column's title.
-
-    Columns of text are ignored, with a note. Returns None, or no vectors with a note, if nothing remains.
-
-    Raises:
-        DataError: The table is invalid, a picture has no row, or a column has numbers for some pictures only.
-    """
+def vectors_from_csv(content: bytes, names: Sequence[str], where: str) -> FileLabels | None:
+    """Return the condition vectors of pictures from a CSV file; see `_read_table`."""
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where}: invalid CSV: {reason_of(error)}", "repair it, or rename it") from error
+    return _read_table(rows, names, where)
+
+
+def vectors_from_parquet(content: bytes, names: Sequence[str], where: str) -> FileLabels | None:
+    """Return the condition vectors of pictures from a Parquet file; see `_read_table`."""
+    header, rows, ignored = read_parquet(content, NAME_COLUMN, where)
+    return _read_table([header, *rows], names, where, ignored)
+
+
+def _read_table(
+    rows: Sequence[Sequence[str]], names: Sequence[str], where: str, ignored: Sequence[str] = ()
+) -> FileLabels | None:
+    """Return the condition vectors of pictures: each column of numbers is one number, under the column's title.
+
+    The first row is the header. Columns of text are ignored, with a note, as those in `ignored` are. Returns no vectors
+    with a note if nothing remains.
+
+    Raises:
+        DataError: The table is invalid, a picture has no row, or a column has numbers for some pictures only.
+    """
     header = [title.strip() for title in rows[0]] if rows else []
     if NAME_COLUMN not in header:
         return FileLabels(note=f"{where} is ignored: it has no column {NAME_COLUMN}")
     place = header.index(NAME_COLUMN)
-    found: dict[str, list[str]] = {}
+    found: dict[str, Sequence[str]] = {}
     for number, row in enumerate(rows[1:], 2):
         if not row:
             continue
@@ -49,19 +66,19 @@ def vectors_from_table(content: bytes, names: Sequence[str], where: str) -> File
     if lost is not None:
         raise DataError(f"{where}: no row for '{short(printable(lost))}'", "every picture needs a row")
     columns: dict[str, list[float]] = {}
-    ignored = []
+    without = [*ignored]
     for index, title in enumerate(header):
         if index == place:
             continue
         values = [_read(found[name][index]) for name in names]
         if all(value is None for value in values):
-            ignored.append(title)
+            without.append(title)
         elif title in columns:
             raise DataError(f"{where}: two columns are named '{short(printable(title))}'", "rename one of them")
         else:
             columns[title] = [_require(value, title, name, where) for name, value in zip(names, values, strict=True)]
-    words = ", ".join(f"'{short(printable(title), 40)}'" for title in ignored)
-    note = f"{where}: columns without numbers are ignored: {short(words)}" if ignored else ""
+    words = ", ".join(f"'{short(printable(title), 40)}'" for title in without)
+    note = f"{where}: columns without numbers are ignored: {short(words)}" if without else ""
     if not columns:
         return FileLabels(note=note)
     vectors = np.array(list(columns.values()), np.float32).T

@@ -11,13 +11,12 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
 from ganforge.plugins.registry import Registry
-from ganforge.sampling import can_truncate, refuse_sources, refuse_vectors
+from ganforge.sampling import can_truncate, refuse_sources
 
 
 def require_images(data: DataSpec) -> None:
     """Raise `OptionError` unless a generator makes images from latents alone."""
     refuse_sources(data, "exploring")
-    refuse_vectors(data, "exploring")
     if not data.is_image:
         raise OptionError(
             f"this generator makes vectors of {data.shape[0]} numbers, not images",

@@ -19,16 +19,18 @@ from ganforge.sampling import draw_latents
 
 _BATCH = 64  # batch size of rendering
 
+Label = int | Tensor | None  # class, condition vector ``[K]``, or none
+
 
 class LatentSpace(ABC):
-    """Latent space of a generator for one class; latents ``[N, ...]`` support arithmetic.
+    """Latent space of a generator for one class or condition vector ``[K]``; latents ``[N, ...]`` support arithmetic.
 
     The generator is set to evaluation mode; the label is None for unlabeled data.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, generator: Generator, label: int | None = None) -> None:
+    def __init__(self, generator: Generator, label: Label = None) -> None:
         self.generator = generator.eval()
         self.label = label
 
@@ -65,8 +67,11 @@ class LatentSpace(ABC):
         return torch.cat([to_uint8(self.decode(chunk)).cpu() for chunk in torch.split(latents, _BATCH)])
 
     def labels(self, count: int) -> Tensor | None:
-        """Return labels int64 ``[count]``; None without classes."""
-        return None if self.label is None else torch.full((count,), self.label, device=self.device)
+        """Return labels int64 ``[count]``, or float32 ``[count, K]``; None for unlabeled data."""
+        if self.label is None:
+            return None
+        label = torch.as_tensor(self.label, device=self.device)
+        return label.expand(count, *label.shape)
 
 
 class ZSpace(LatentSpace):
@@ -93,7 +98,7 @@ class WSpace(LatentSpace):
 
     name = "w"
 
-    def __init__(self, generator: StyleGenerator, label: int | None = None) -> None:
+    def __init__(self, generator: StyleGenerator, label: Label = None) -> None:
         super().__init__(generator, label)
         self.styles = generator
 
@@ -113,14 +118,14 @@ class WSpace(LatentSpace):
 
 
 def open_space(
-    generator: Generator, name: str | None = None, label: int | None = None, registry: Registry | None = None
+    generator: Generator, name: str | None = None, label: Label = None, registry: Registry | None = None
 ) -> LatentSpace:
     """Return a latent space of a generator, which is set to evaluation mode.
 
     Args:
         generator: Generator.
         name: ``z`` or ``w``; None for w if available.
-        label: Class of all images; None for a generator of unlabeled data.
+        label: Class or condition vector ``[K]`` of all images; None for a generator of unlabeled data.
         registry: Registry for the hint of an error; None for none.
     """
     if name not in ("z", "w", None):

@@ -19,6 +19,7 @@ from ganforge.export.scripting import locate
 # Parts of torch.export's messages with the rule to follow; the first match counts.
 _RULES = (
     ("specialized it to be a constant", "keep the batch size dynamic: write x.shape[0], not len(x)"),
+    ("No ONNX function", "replace it in forward, or export by --torchscript"),
     ("data-dependent", "forward may not branch on values of tensors or on truncation"),
 )
 
@@ -63,6 +64,8 @@ def explain(portable: Portable, error: Exception) -> GanforgeError:
     lines = [line.strip(" -") for line in text.splitlines() if line.strip()] or [type(error).__name__]
     reason = next((line for line in lines if "specialized" in line or "data-dependent" in line), lines[0])
     reason = re.split(r"\. | \(unhinted|; ", reason)[0].rstrip(" .:")
+    if missing := re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", text):
+        reason = f"ONNX has no operation {missing[1]}"
     place = re.findall(r'File "([^"]+)", line (\d+)', text.partition("The following call raised this error")[2])
     where = ":".join(place[-1]) if place else locate(kind)
     return GanforgeError(

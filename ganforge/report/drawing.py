@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.data import DataSpec
@@ -66,7 +67,7 @@ def _draw_last_and_best(run: RunData, registry: Registry) -> Iterator[str]:
 
 def _draw_truncation(run: RunData, registry: Registry) -> Iterator[str]:
     opened = _open(run, registry)
-    if opened is None or opened[1].numbers or not can_truncate(opened[0]):
+    if opened is None or not can_truncate(opened[0]):
         return
     space = open_space(opened[0], "z", label=_first_label(opened[1]))
     assert isinstance(space, ZSpace)
@@ -78,7 +79,7 @@ def _draw_truncation(run: RunData, registry: Registry) -> Iterator[str]:
 
 def _draw_mixing(run: RunData, registry: Registry) -> Iterator[str]:
     opened = _open(run, registry)
-    if opened is None or opened[1].numbers or not isinstance(opened[0], StyleGenerator):
+    if opened is None or not isinstance(opened[0], StyleGenerator):
         return
     space = open_space(opened[0], "w", label=_first_label(opened[1]))
     layers = read_layers("coarse", opened[0].num_styles)
@@ -91,9 +92,12 @@ def _draw_mixing(run: RunData, registry: Registry) -> Iterator[str]:
     yield figure(embed_grid(torch.cat(cells), 5), "A table of style mixing", words)
 
 
-def _first_label(data: DataSpec) -> int | None:
-    return 0 if data.num_classes else None
+def _first_label(data: DataSpec) -> Tensor | None:
+    labels = default_labels(1, data)
+    return None if labels is None else labels[0]
 
 
 def _of_class(data: DataSpec) -> str:
+    if data.numbers:
+        return " with one condition vector"
     return f" of class {(data.class_names or ('0',))[0]}" if data.num_classes else ""

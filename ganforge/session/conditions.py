@@ -20,6 +20,22 @@ from ganforge.sampling import default_labels
 _MOST_NAMED = 8
 
 
+def choose(classes: Sequence[str], conditions: Sequence[str], data: DataSpec, count: int) -> Tensor | None:
+    """Return labels of `count` samples by the options ``--class`` or ``--condition``, see `choose_conditions`.
+
+    Raises:
+        OptionError: Both are given, or see `choose_conditions`.
+    """
+    if classes and conditions:
+        raise OptionError(f"--class {classes[0]} and --condition {conditions[0]}: two conditions", "omit one")
+    if classes and data.numbers:
+        example = f"such as --condition {data.numbers[0].name}=1"
+        raise OptionError(f"--class {classes[0]}: this generator takes condition vectors", example)
+    if classes:
+        return choose_labels(classes, data.class_names, count)
+    return choose_conditions(conditions, data, count)
+
+
 def choose_conditions(wanted: Sequence[str], data: DataSpec, count: int) -> Tensor | None:
     """Return labels of `count` samples that cycle through the wanted conditions; by default, see `default_labels`.
 

@@ -23,7 +23,7 @@ from ganforge.core.ranks import process_count, process_rank
 from ganforge.data.conditions import SourceFiles
 from ganforge.runs.checkpoint import read_spec
 from ganforge.sampling import Precision, generate_batches
-from ganforge.session.conditions import choose_conditions, choose_labels
+from ganforge.session.conditions import choose
 from ganforge.training.recording.background_writer import Writer
 
 BATCH = 256
@@ -80,7 +80,7 @@ class SampleWriter:
             raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
         if target.suffix:
             _check_memory(count, shape, is_image)
-        labels = self._choose(count, classes, conditions)
+        labels = choose(classes, conditions, read_spec(self.card), count)
         seed = self.seed
         if process_count() > 1:
             if target.suffix:
@@ -124,17 +124,6 @@ class SampleWriter:
             _write_grid(target, batches)
         else:
             _write_translations(target, batches, sources.names)
-
-    def _choose(self, count: int, classes: Sequence[str], conditions: Sequence[str]) -> Tensor | None:
-        data = read_spec(self.card)
-        if classes and conditions:
-            raise OptionError(f"--class {classes[0]} and --condition {conditions[0]}: two conditions", "omit one")
-        if classes and data.numbers:
-            example = f"such as --condition {data.numbers[0].name}=1"
-            raise OptionError(f"--class {classes[0]}: this generator takes condition vectors", example)
-        if classes:
-            return choose_labels(classes, data.class_names, count)
-        return choose_conditions(conditions, data, count)
 
     def _generate(self, count: int, seed: int, labels: Any, batch: int) -> Iterable[Tensor]:
         return generate_batches(

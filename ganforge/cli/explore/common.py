@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import find_weights, global_options, open_generator, open_registry
+from ganforge.cli.common import find_weights, global_options, open_generator
+from ganforge.cli.explore.exploration import Exploration
 from ganforge.cli.options import Device, Out, Run, Seed, number, option, read_number
-from ganforge.core.console import print_result
 from ganforge.core.device import choose_device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ganforge.contract.networks import Generator
     from ganforge.evaluation.subjects.runs import TrainedRun
-    from ganforge.explore import LatentSpace, WSpace
     from ganforge.explore.attributes import Read
 
 Space = Annotated[str | None, option("--space", "Latent space. Default: w if the generator has it.", "z|w")]
@@ -37,68 +33,6 @@ def seeds_option(flag: str, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Exploration:
-    """A generator, the output picture, and the command that reproduces it.
-
-    Attributes:
-        generator: On its device.
-        card: Of the generator's file.
-        weights: The generator's file.
-        target: Output picture.
-        label: Class of all images; None for unlabeled data.
-        arguments: Arguments of ``ganforge`` with every option spelled out.
-    """
-
-    generator: Generator
-    card: dict[str, Any]
-    weights: Path
-    target: Path
-    label: int | None
-    arguments: list[str]
-
-    @property
-    def suffix(self) -> str:
-        """Suffix of the picture, in lower case."""
-        return self.target.suffix.lower()
-
-    def space(self, name: str | None) -> LatentSpace:
-        """Return the space of that name; None for the default."""
-        from ganforge.explore import open_space
-
-        return open_space(self.generator, name, self.label, open_registry())
-
-    def styles(self) -> WSpace:
-        """Return the space of styles; raise OptionError if the generator has none."""
-        from ganforge.explore import WSpace
-        from ganforge.explore.capabilities import require_styles
-
-        return WSpace(require_styles(self.generator, open_registry()), self.label)
-
-    def open_run(self) -> TrainedRun:
-        """Return the generator with its data."""
-        from ganforge.evaluation.subjects.runs import open_run
-
-        return open_run(self.weights, self.generator, self.card, open_registry())
-
-    def save_table(
-        self, rows: Any, columns: Sequence[str], found: Mapping[str, Any], names: Sequence[str] = ()
-    ) -> None:
-        """Write a table of images with headings, and its JSON file."""
-        from ganforge.explore.pictures import draw_table, encode_picture
-
-        self.save(encode_picture(draw_table(rows, columns=columns, names=names)), found)
-
-    def save(self, content: bytes, found: Mapping[str, Any]) -> None:
-        """Write the picture and its JSON file, and print the path."""
-        from ganforge.explore.sidecar import write_record
-
-        names = self.card["data"]["class_names"]
-        shown = {} if self.label is None else {"class_asked_for": names[self.label]}
-        write_record(self.target, content, arguments=self.arguments, generator=self.card, found={**shown, **found})
-        print_result(str(self.target))
-
-
-@dataclass(frozen=True)
 class Shared:
     """Options of every command of ``ganforge explore``."""
 
@@ -106,6 +40,14 @@ class Shared:
     run: Run = None
     class_name: Annotated[
         str | None, option("--class", "Class of all images, by name or number. Default: the first.", "NAME")
+    ] = None
+    condition: Annotated[
+        str | None,
+        option(
+            "--condition",
+            "Condition of all images: numbers by name, others at their mean; or an .npy. Default: that of an example.",
+            "NAME=VALUE,...",
+        ),
     ] = None
     seed: Seed = 0
     to: Annotated[Path | None, option("--to", "Output picture. Default: in explore/ of the run.", "PATH")] = None
@@ -120,28 +62,30 @@ class Shared:
             moves: Whether the picture may be an animation.
 
         Raises:
-            OptionError: The run or class is not found, the device or file type is unsupported, or it makes no images.
+            OptionError: The run, class or condition is not found, the device or file type is unsupported, or the run
+                makes no images.
         """
         from ganforge.explore.capabilities import require_images
         from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
         from ganforge.runs.checkpoint import read_spec
-        from ganforge.session.conditions import choose_labels
+        from ganforge.session.conditions import choose
 
         allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
         if self.to is not None:
             check_suffix(f"--to {self.to}", self.to.suffix.lower(), allowed)
         weights = find_weights(self.run, self.out)
         generator, card = open_generator(weights, choose_device(self.device))
-        require_images(read_spec(card))
-        classes = [] if self.class_name is None else [self.class_name]
-        labels = choose_labels(classes, card["data"]["class_names"], 1)
+        data = read_spec(card)
+        require_images(data)
+        classes, conditions = ([] if each is None else [each] for each in (self.class_name, self.condition))
+        labels = choose(classes, conditions, data, 1)
         name = str(self.context.info_name)
         return Exploration(
             generator=generator,
             card=card,
             weights=weights,
             target=self.to or weights.parent / "explore" / f"{name}{allowed[0]}",
-            label=None if labels is None else int(labels[0]),
+            label=None if labels is None else labels[0],
             arguments=self._words(name, weights),
         )
 

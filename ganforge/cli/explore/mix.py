@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganforge.cli.explore.common import (
-    Exploration,
     Shared,
     declared_attributes,
     open_reader,
     read_seeds,
     seeds_option,
 )
+from ganforge.cli.explore.exploration import Exploration
 from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import progress_bar

@@ -11,6 +11,7 @@ from ganforge.contract.errors import OptionError
 from ganforge.contract.extractor import Extractor
 from ganforge.core.atomic_files import read_bytes, write_bytes
 from ganforge.core.distributed import Workers
+from ganforge.core.source_code import code_digest
 from ganforge.data.store import PackedData
 from ganforge.evaluation.classifier import cached_classifier, kept_as
 from ganforge.evaluation.reporter import SILENT, Progress, Reporter
@@ -57,6 +58,8 @@ def open_extractor(
     if name == "classifier" and not given.get("weights"):
         given["weights"] = str(_find_classifier(data, cache / "classifiers", device, reporter))
     extractor: Extractor = registry.build("extractor", name, given, data.spec)
+    options = {key: str(value) for key, value in registry.check("extractor", name, given).items() if key != "weights"}
+    extractor.origin = {"name": name, "options": options, "code": code_digest(type(extractor))}
     return extractor
 
 

@@ -110,6 +110,7 @@ def describe_features(images: ImageSet, extractor: Extractor, dtype: Dtype) -> d
         "extractor": extractor.label,
         "weights": fingerprint_of(extractor),
         "preprocessing": extractor.preprocessing,
+        "origin": dict(extractor.origin),
         "dtype": dtype,
     }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganforge.config.schema import resolve
+from ganforge.config.stored import stored_discriminator, stored_training
 from ganforge.contract.errors import OptionError
 from ganforge.contract.metric import Request
 from ganforge.contract.networks import ClassifierDiscriminator
@@ -37,18 +37,18 @@ class DiscriminatorAccuracy:
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> RunResult:
     """Classify the held-out examples of a run by the discriminator of its newest checkpoint."""
     folder, data = run.folder, run.data
-    config = resolve(run.registry, folder.read_config())
+    config = folder.read_config()
+    training = stored_training(config)
     if data.labels is None or data.number_names:
         raise OptionError(f"{data.name} has no classes", "use data with labels")
-    held_out = is_held_out(len(data), config.training.holdout).nonzero()[:, 0]
+    held_out = is_held_out(len(data), training.holdout).nonzero()[:, 0]
     if not len(held_out):
         raise OptionError(f"{folder.path} has no held-out examples", "train with --set training.holdout=0.1")
-    network, images = load_discriminator(run, config)
+    part = stored_discriminator(run.registry, config)
+    network, images = load_discriminator(run, part)
     if not isinstance(network, ClassifierDiscriminator):
-        raise OptionError(
-            f"discriminator '{config.discriminator.name}' does not classify", "train with --arch semi-supervised"
-        )
-    predicted = _classify(network.to(run.device), data.examples[held_out], config.discriminator.name)
+        raise OptionError(f"discriminator '{part.name}' does not classify", "train with --arch semi-supervised")
+    predicted = _classify(network.to(run.device), data.examples[held_out], part.name)
     right = (predicted == data.labels[held_out]).double()
     found = DiscriminatorAccuracy(
         accuracy=float(right.mean()),
@@ -58,7 +58,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
             if (of_class := data.labels[held_out] == label).any()
         },
     )
-    count, num_labels = len(held_out), config.training.labels
+    count, num_labels = len(held_out), training.labels
     value = Measured(
         name="discriminator-accuracy",
         value=found.accuracy,
@@ -79,7 +79,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT) -> R
             "num_examples": count,
             "num_labels": num_labels,
         },
-        seed=config.training.seed,
+        seed=training.seed,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganforge.config.schema import resolve
+from ganforge.config.stored import stored_discriminator, stored_training
 from ganforge.contract.errors import OptionError
 from ganforge.contract.metric import Measured, Request
 from ganforge.core.images import to_float
@@ -54,17 +54,19 @@ class LinearProbe:
 def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT, *, strength: float = 1e-3) -> RunResult:
     """Train a linear classifier on features of the training examples, and classify the held-out ones."""
     folder, data = run.folder, run.data
-    config = resolve(run.registry, folder.read_config())
+    config = folder.read_config()
+    settings = stored_training(config)
     if not data.spec.is_image or data.labels is None:
         raise OptionError(f"{data.name} has no images with classes", "use images with labels")
-    held_out = is_held_out(len(data), config.training.holdout)
+    held_out = is_held_out(len(data), settings.holdout)
     if not held_out.any():
         raise OptionError(f"{folder.path} has no held-out examples", "train with --set training.holdout=0.1")
-    network, images = load_discriminator(run, config)
+    part = stored_discriminator(run.registry, config)
+    network, images = load_discriminator(run, part)
     network.to(run.device)
-    shown = choose_some((~held_out).nonzero()[:, 0], MAX_TRAINING, config.training.seed)
+    shown = choose_some((~held_out).nonzero()[:, 0], MAX_TRAINING, settings.seed)
     tested = held_out.nonzero()[:, 0]
-    title = f"discriminator '{config.discriminator.name}'"
+    title = f"discriminator '{part.name}'"
     with reporter.progress("features of the discriminator") as show:
         show(0, 2)
         training = pooled_features(network, data.examples[shown], title)
@@ -103,7 +105,7 @@ def measure(run: TrainedRun, request: Request, reporter: Reporter = SILENT, *, s
             "num_examples": len(tested),
             "num_training": len(shown),
         },
-        seed=config.training.seed,
+        seed=settings.seed,
     )
 
 

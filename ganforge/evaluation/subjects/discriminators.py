@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from ganforge.config.schema import RunConfig
+from ganforge.config.schema import PartConfig
 from ganforge.contract.errors import CheckpointError
 from ganforge.contract.networks import Discriminator
 from ganforge.evaluation.subjects.runs import TrainedRun
 from ganforge.runs.checkpoint import read_tensors
 
 
-def load_discriminator(run: TrainedRun, config: RunConfig) -> tuple[Discriminator, int]:
-    """Return the discriminator of the newest checkpoint in evaluation mode, and the number of images it has seen."""
+def load_discriminator(run: TrainedRun, part: PartConfig) -> tuple[Discriminator, int]:
+    """Return the discriminator of the newest checkpoint in evaluation mode, and the number of images it has seen.
+
+    Args:
+        run: The run.
+        part: Its discriminator, see `stored_discriminator`.
+    """
     paths = run.folder.checkpoint_paths()
     if not paths:
         raise CheckpointError(f"{run.folder.path} has no checkpoint", f"ganforge train --resume {run.folder.path}")
     tensors, card = read_tensors(paths[-1])
     if card["fingerprint"] != run.data.fingerprint:
         raise CheckpointError(f"{run.data.name} changed since the run was trained", "restore it, or train again")
-    part = config.discriminator
     network: Discriminator = run.registry.build("discriminator", part.name, part.options, run.data.spec)
     prefix = "discriminator/"
     own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganforge.config.resolution import size_of
-from ganforge.config.schema import RunConfig, resolve
+from ganforge.config.stored import stored_data
 from ganforge.contract.errors import CheckpointError
 from ganforge.contract.metric import Request
 from ganforge.contract.networks import Generator
@@ -69,19 +69,13 @@ def open_run(weights: Path, generator: Generator, card: Mapping[str, Any], regis
     folder = RunFolder(weights.parent)
     if not folder.config.is_file():
         raise CheckpointError(f"{weights} is in no run, so its data are not known", "evaluate the run")
-    config = resolve(registry, folder.read_config())
-    source, dataset = config.data, None
+    source, dataset = stored_data(registry, folder.read_config()), None
     if source.source in registry.names("dataset"):
         size = {}
         if source.resolution is not None and "resolution" in registry.options("dataset", source.source):
             size = {"resolution": max(size_of(source.resolution))}
         dataset = registry.build("dataset", source.source, {**source.options, **size})
-    data = open_training_data(config, registry)
+    data = open_configured(source, registry)
     if data.fingerprint != card["data"].get("fingerprint"):
         raise CheckpointError(f"{source.source} changed since the run was trained", "restore it, or train again")
     return TrainedRun(folder, generator, card, data, dataset, registry)
-
-
-def open_training_data(config: RunConfig, registry: Registry) -> PackedData:
-    """Open the training data of a run; see `open_data`."""
-    return open_configured(config.data, registry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
 from ganforge.core.images import to_uint8
+from ganforge.core.source_code import code_digest
 from ganforge.data.conditions import Labels, SourceImages
 from ganforge.data.store import PackedData
 from ganforge.evaluation.subjects.image_sets import ImageSet, choose_some, digest_indices
@@ -30,6 +32,7 @@ class Subject(ABC):
         num_numbers: Length of a condition vector; 0 without.
         source_shape: ``(C, H, W)`` of the source images; empty if there are none.
         most: Number of images; None if unlimited.
+        origin: What determines images beside the digest of the weights: options and code of a network.
         home: Folder of ``evaluations.jsonl``.
     """
 
@@ -39,6 +42,7 @@ class Subject(ABC):
     num_numbers: int = 0
     source_shape: tuple[int, ...] = ()
     most: int | None = None
+    origin: Mapping[str, Any] = MappingProxyType({})
     home: Path
 
     @abstractmethod
@@ -66,6 +70,7 @@ class GeneratorSubject(Subject):
         spec = read_spec(card)
         self.shape, self.num_classes, self.source_shape = spec.shape, spec.num_classes, spec.source_shape
         self.num_numbers = len(spec.numbers)
+        self.origin = {**card["generator"], "code": code_digest(type(generator))}
         self.about = {
             "kind": "generator",
             "name": name,
@@ -129,6 +134,7 @@ class SubjectImages(ImageSet):
         self.identity = {
             "subject": subject.about["digest"],
             "kind": subject.about["kind"],
+            "origin": dict(subject.origin),
             "count": count,
             "seed": seed,
             "truncation": truncation,

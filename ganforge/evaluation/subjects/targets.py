@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from ganforge.config.resolution import write_resolution
-from ganforge.config.schema import resolve
+from ganforge.config.stored import stored_data, stored_training
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
-from ganforge.data.pack import open_data
+from ganforge.data.pack import open_configured, open_data
 from ganforge.data.store import PackedData
 from ganforge.evaluation.subjects.exported import open_exported
-from ganforge.evaluation.subjects.runs import TrainedRun, open_run, open_training_data
+from ganforge.evaluation.subjects.runs import TrainedRun, open_run
 from ganforge.evaluation.subjects.subject import GeneratorSubject, ImagesSubject, Subject
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import digest_tensors, load_generator, read_spec, read_tensors
@@ -93,7 +93,7 @@ def _open_generator(weights: Path, data: str | None, raw: bool, device: torch.de
     subject = GeneratorSubject(
         generator, card, weights.parent, name=str(weights.parent if weights == folder.generator else weights), raw=raw
     )
-    holdout = resolve(registry, folder.read_config()).training.holdout if folder.config.is_file() else 0.0
+    holdout = stored_training(folder.read_config()).holdout if folder.config.is_file() else 0.0
     if data is None:
         run = open_run(weights, generator, card, registry)
         return Target(subject=subject, data=run.data, holdout=holdout, run=run)
@@ -106,17 +106,17 @@ def _open_exported(path: Path, data: str | None, device: torch.device, registry:
     subject = open_exported(path, device)
     home = RunFolder(subject.home.parent)
     is_in_run = subject.home.name == "export" and home.config.is_file()
-    config = resolve(registry, home.read_config()) if is_in_run else None
+    config = home.read_config() if is_in_run else None
     if data is not None:
         others = _open_like(data, DataSpec(subject.shape), registry)
     elif config is not None:
-        others = open_training_data(config, registry)
+        others = open_configured(stored_data(registry, config), registry)
     else:
         raise OptionError(f"{path} is not in the folder export/ of a run, so its data are not known", "add --data SET")
     is_own = others.fingerprint == subject.about["trained_on"]
     if data is None and not is_own:
         raise OptionError(f"{path} was trained on other data than {home.path} has now", "add --data SET")
-    holdout = config.training.holdout if config is not None and is_own else 0.0
+    holdout = stored_training(config).holdout if config is not None and is_own else 0.0
     return Target(subject=subject, data=others, holdout=holdout, run=None)
 
 

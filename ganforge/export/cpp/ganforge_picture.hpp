@@ -27,7 +27,7 @@ struct Picture {
 };
 
 // Arranges images in a nearly square grid on black with gaps of 2 pixels. Pixels have shape
-// [count, height, width, channels]; of 2 channels the first is shown, of more than 4 the first three.
+// [count, height, width, channels]; of 2 channels the first is shown, of more than 4 three evenly spaced.
 inline Picture make_grid(std::span<const std::uint8_t> pixels, std::size_t count, std::size_t height, std::size_t width,
                          std::size_t channels) {
   constexpr std::size_t gap = 2;
@@ -37,14 +37,15 @@ inline Picture make_grid(std::span<const std::uint8_t> pixels, std::size_t count
   while (columns * columns < count) ++columns;
   const std::size_t rows = (count + columns - 1) / columns;
   const std::size_t shown = channels > 4 ? 3 : channels == 2 ? 1 : channels;
+  const std::array<std::size_t, 4> spaced{0, channels / 2, channels - 1, 0}, first{0, 1, 2, 3};
+  const auto& chosen = channels > 4 ? spaced : first;
   Picture picture{columns * (width + gap) - gap, rows * (height + gap) - gap, shown, {}};
   picture.bytes.resize(picture.width * picture.height * shown);
   for (std::size_t i = 0; i < count * height * width; ++i) {
     const std::size_t image = i / (height * width), y = i / width % height, x = i % width;
     const std::size_t top = image / columns * (height + gap), left = image % columns * (width + gap);
-    const auto pixel = pixels.subspan(i * channels, shown);
     const auto place = ((top + y) * picture.width + left + x) * shown;
-    std::copy(pixel.begin(), pixel.end(), picture.bytes.begin() + static_cast<std::ptrdiff_t>(place));
+    for (std::size_t c = 0; c < shown; ++c) picture.bytes[place + c] = pixels[i * channels + chosen[c]];
   }
   return picture;
 }

@@ -20,7 +20,7 @@ from ganforge.export.portable import Part
 from ganforge.export.web.model import describe_model
 from ganforge.export.web.runtime import Runtime, find_runtime
 from ganforge.runs.checkpoint import read_spec
-from ganforge.sampling import refuse_sources, refuse_vectors
+from ganforge.sampling import refuse_sources
 
 _PAGE = Path(__file__).parent / "page"
 """Folder of the files that every page shares."""
@@ -56,7 +56,6 @@ class WebExporter(Exporter):
                 "a web page supports images of 1, 3 or 4 channels; export another format",
             )
         refuse_sources(read_spec(card), "a web page")
-        refuse_vectors(read_spec(card), "a web page")
         exported_files(path, _INDEX)  # fail early
         runtime = find_runtime(self.runtime)
         parts: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)

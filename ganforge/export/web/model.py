@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from ganforge.contract.capabilities import StyleGenerator
+from ganforge.contract.data import Number
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
 from ganforge.explore.directions import factorise, principal_components
 from ganforge.explore.mixing import THIRDS, read_layers
 from ganforge.explore.spaces import WSpace, open_space
+from ganforge.runs.checkpoint import read_spec
+from ganforge.sampling import default_labels
 from ganforge.version import __version__
 
 _NUM_DIRECTIONS = 6
@@ -27,7 +32,9 @@ def describe_model(
         texts: ``ganforge.json`` of each graph: ``whole``, or ``mapping`` and ``synthesis``.
     """
     first, last = texts["mapping" if "mapping" in texts else "whole"], texts.get("synthesis", {})
-    classes = first["class_names"] if "labels" in first["inputs"] else []
+    data = read_spec(card)
+    takes_labels = "labels" in first["inputs"]
+    labels = default_labels(1, data) if takes_labels else None
     styles = None
     if isinstance(generator, StyleGenerator):
         count = generator.num_styles
@@ -41,22 +48,30 @@ def describe_model(
         "shape": list(card["data"]["shape"]),
         "version": __version__,
         "z_dim": generator.z_dim,
-        "class_names": classes,
+        "class_names": first["class_names"] if takes_labels else [],
+        "numbers": [_describe_number(each) for each in data.numbers] if takes_labels else [],
         "truncation": "truncation" in first["inputs"],
         "noise": last.get("noise"),
         "styles": styles,
-        "directions": find_directions(generator, 0 if classes else None),
+        "directions": find_directions(generator, None if labels is None else labels[0]),
     }
 
 
-def find_directions(generator: Generator, label: int | None) -> list[list[float]]:
+def _describe_number(number: Number) -> dict[str, Any]:
+    """Return the slider of a number: its range, which holds two deviations or, of attributes, 0 to 1, and its start."""
+    shown = number.examples or (number.mean,)
+    ends = (0.0, 1.0) if set(shown) <= {0.0, 1.0} else (number.mean - 2 * number.std, number.mean + 2 * number.std)
+    return {"name": number.name, "low": min(*ends, *shown), "high": max(*ends, *shown), "value": shown[0]}
+
+
+def find_directions(generator: Generator, label: Tensor | None) -> list[list[float]]:
     """Return directions of largest change, scaled to one standard deviation of latents.
 
     They are principal components of w, or in z those of the first layer's weights; empty if no layer is affine in z.
 
     Args:
         generator: The network.
-        label: Class of the images; None without classes.
+        label: Class or condition vector ``[K]`` of the images; None for unlabeled data.
     """
     space = open_space(generator, label=label)
     if isinstance(space, WSpace):

@@ -12,7 +12,7 @@ from ganforge_pix2pix.outlines import Outlines
 from ganforge_pix2pix.patchgan import PatchGAN
 from ganforge_pix2pix.unet import UNet
 
-GANFORGE_API = 1
+GANFORGE_API = 2
 
 __all__ = ["L1", "Outlines", "PairFolder", "PatchGAN", "UNet"]
 

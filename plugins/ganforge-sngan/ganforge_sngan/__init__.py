@@ -10,7 +10,7 @@ from ganforge_sngan.networks import SNGANDiscriminator, SNGANGenerator
 
 __all__ = ["SNGANDiscriminator", "SNGANGenerator"]
 
-GANFORGE_API = 1
+GANFORGE_API = 2
 """Version of the plugin contract."""
 
 

@@ -30,16 +30,24 @@ ganforge.prepare = function (model) {
   document.documentElement.style.setProperty("--aspect", width / height);
   addOptions("label", model.class_names.map((name, index) => [index, name]));
   show("label-field", model.class_names.length > 0);
+  model.numbers.forEach(({ name, low, high, value }, index) => {
+    addSlider("condition", `number-${index + 1}`, name, { min: low, max: high, step: "any", defaultValue: value });
+  });
+  show("condition", model.numbers.length > 0);
   show("truncation-field", model.truncation);
   addOptions("noise", Object.keys(model.noise?.modes ?? {}).map((mode) => [mode, NOISE_NAMES[mode] ?? mode]));
   show("noise-field", model.noise !== null);
   if (model.noise) byId("noise").value = "fixed";
-  show("look", model.class_names.length > 0 || model.truncation || model.noise !== null);
+  const has_labels = model.class_names.length > 0 || model.numbers.length > 0;
+  show("look", has_labels || model.truncation || model.noise !== null);
   byId("way-hint").textContent = model.styles ? "Linear in the styles, w." : "Spherical in the latents, z.";
   const parts = Object.keys(model.styles?.parts ?? {});
   parts.forEach(addPart);
   show("mix", parts.length > 0);
-  model.directions.forEach(addDirection);
+  model.directions.forEach((_, index) => {
+    const range = { min: -3, max: 3, step: 0.1, value: 0 };
+    addSlider("strengths", `direction-${index + 1}`, `Direction ${index + 1}`, range, 1);
+  });
   show("directions", model.directions.length > 0);
 };
 
@@ -48,13 +56,14 @@ ganforge.settings = function () {
   return {
     seed: readSeed("seed"),
     label: Number(byId("label").value),
+    condition: readSliders("condition"),
     truncation: Number(byId("truncation").value),
     noise: byId("noise").value,
     towards: readSeed("towards"),
     way: Number(byId("way").value),
     other: readSeed("other"),
     layers: Array.from(document.querySelectorAll("#parts input:checked"), (box) => box.value),
-    strengths: Array.from(document.querySelectorAll("#strengths input"), (slider) => Number(slider.value)),
+    strengths: readSliders("strengths"),
   };
 };
 
@@ -72,6 +81,10 @@ function readSeed(id) {
   return Math.min(Math.max(number || 0, 0), Number.MAX_SAFE_INTEGER);
 }
 
+function readSliders(id) {
+  return Array.from(byId(id).querySelectorAll("input"), (slider) => Number(slider.value));
+}
+
 function show(id, is_wanted) {
   byId(id).hidden = !is_wanted;
 }
@@ -87,15 +100,14 @@ function addPart(name) {
   byId("parts").append(label);
 }
 
-function addDirection(_, index) {
-  const id = `direction-${index + 1}`;
+function addSlider(parent, id, name, range, digits = 2) {
   const field = Object.assign(document.createElement("div"), { className: "field" });
-  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: `Direction ${index + 1}` });
+  const label = Object.assign(document.createElement("label"), { htmlFor: id, textContent: name });
   const output = document.createElement("output");
   output.htmlFor = id;
   const slider = document.createElement("input");
-  Object.assign(slider, { id, type: "range", min: -3, max: 3, step: 0.1, value: 0 });
-  slider.dataset.digits = 1;
+  Object.assign(slider, { id, type: "range", ...range });
+  slider.dataset.digits = digits;
   field.append(label, output, slider);
-  byId("strengths").append(field);
+  byId(parent).append(field);
 }

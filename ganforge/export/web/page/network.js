@@ -6,6 +6,7 @@
  * @typedef {Object} Settings
  * @property {number} seed
  * @property {number} label class, from 0
+ * @property {number[]} condition numbers of the condition vector; empty for classes
  * @property {number} truncation
  * @property {string} noise one of the model's modes
  * @property {number} towards seed at the end of the interpolation
@@ -74,10 +75,13 @@ ganforge.Network = class {
     return ganforge.randn(this.model.z_dim, seed);
   }
 
-  #given(z, { label, truncation }) {
+  #given(z, { label, condition, truncation }) {
+    const labels = condition.length
+      ? new ort.Tensor("float32", Float32Array.from(condition), [1, condition.length])
+      : new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
     return {
       z: new ort.Tensor("float32", z, [1, z.length]),
-      labels: new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]),
+      labels,
       truncation: new ort.Tensor("float32", Float32Array.of(truncation), []),
       cutoff: new ort.Tensor("int64", BigInt64Array.of(-1n), []),
     };
