@@ -46,7 +46,7 @@ class Translator(Generator):
     def __init__(self, data: DataSpec, *, width: int = 64, blocks: int = 6) -> None:
         super().__init__()
         if not data.source_shape:
-            raise ValueError("needs sources: use --data two-folders")
+            raise ValueError("needs sources: add --set data.sources=FOLDER")
         if data.source_shape[1:] != data.shape[1:] or any(edge % 4 or edge < 8 for edge in data.shape[1:]):
             raise ValueError(
                 f"images {data.shape} and sources {data.source_shape} must have one size, a multiple of 4 from 8; "

@@ -9,13 +9,13 @@ import ganforge
 import numpy as np
 import pytest
 import torch
-from ganforge import DataError, DataSpec, OptionError, Pair, Step
-from ganforge.testing import check_dataset, check_discriminator, check_generator, check_recipe
+from ganforge import DataSpec, Pair, Step
+from ganforge.testing import check_discriminator, check_generator, check_recipe
 from PIL import Image
 from torch import nn
 
 import ganforge_cyclegan
-from ganforge_cyclegan import Cycle, Patches, Translator, TwoFolders
+from ganforge_cyclegan import Cycle, Patches, Translator
 
 
 def sides(size=16, channels=3, source_channels=1):
@@ -89,10 +89,10 @@ def test_a_pool_gives_earlier_images_to_half_of_the_batch():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Translator(DataSpec((3, 16, 16))), "use --data two-folders"),
+        (lambda: Translator(DataSpec((3, 16, 16))), "add --set data.sources=FOLDER"),
         (lambda: Translator(DataSpec((3, 16, 16), (), (3, 8, 8))), "must have one size"),
         (lambda: Translator(sides(18)), "a multiple of 4"),
-        (lambda: Cycle(DataSpec((3, 16, 16))), "use --data two-folders"),
+        (lambda: Cycle(DataSpec((3, 16, 16))), "add --set data.sources=FOLDER"),
         (lambda: Cycle(sides(), identity=0.5), "needs images of one shape"),
     ],
 )
@@ -113,21 +113,6 @@ def folders(tmp_path):
     return tmp_path
 
 
-def test_every_image_of_both_folders_is_there(folders):
-    data = check_dataset(TwoFolders, sources=str(folders / "dark"), examples=str(folders / "bright"))
-    assert len(data) == 7
-    assert data.sources.examples.float().mean() < 100 < data.examples.float().mean()
-    assert len(data.sources.examples.flatten(1).unique(dim=0)) == 7
-    assert len(data.examples.flatten(1).unique(dim=0)) == 3
-
-
-def test_what_is_no_folder_is_told(folders):
-    with pytest.raises(OptionError, match="no sources"):
-        TwoFolders(examples=str(folders / "dark"))
-    with pytest.raises(DataError, match="no such file"):
-        TwoFolders(sources=str(folders / "grey"), examples=str(folders / "dark"))
-
-
 def test_the_recipe_keeps_the_contract():
     check_recipe(ganforge_cyclegan.ganforge_recipes()["cyclegan"])
 
@@ -140,14 +125,14 @@ def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
         assert done.returncode == 0, done.stderr
 
     small = ["generator.width=4", "generator.blocks=1", "networks.back.width=4", "networks.back.blocks=1"]
-    small += ["discriminator.width=8", "networks.judge.width=8", "data.sources=dark", "data.examples=bright"]
+    small += ["discriminator.width=8", "networks.judge.width=8", "data.sources=dark"]
     flags = [word for each in [*small, "training.threads=1"] for word in ("--set", each)]
     run(
         "train",
         "--arch",
         "cyclegan",
         "--data",
-        "two-folders",
+        "bright",
         "--images",
         200,
         "--device",
@@ -157,7 +142,7 @@ def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
         *flags,
     )
     run("train", "--resume", "--images", 1200)
-    folder = folders / "runs" / "00000-cyclegan-lsgan-two-folders"
+    folder = folders / "runs" / "00000-cyclegan-lsgan-bright"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["generator/cycle/cycles"] < rows[0]["generator/cycle/cycles"]
     run("sample", folder, "--source", "dark", "--to", "there")
