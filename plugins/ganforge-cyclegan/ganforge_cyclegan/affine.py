@@ -32,6 +32,9 @@ class Affine(nn.Module):
         half = (width - 1) / 2
         x = torch.arange(width, device=images.device) - half
         y = torch.arange(height, device=images.device) - (height - 1) / 2
-        places = ((1 + scale) * x + shear * y[:, None] + shift * half).clamp(-half, half)
-        weights = (1 - (places[:, :, None] - x).abs()).clamp(min=0)
+        places = ((1 + scale) * x + shear * y[:, None] + (shift + 1) * half).clamp(0, width - 1)
+        left = places.detach().floor().clamp(max=width - 2)
+        share = (places - left)[:, :, None]
+        steps = torch.arange(width, device=images.device) - left[:, :, None]
+        weights = (steps == 0) * (1 - share) + (steps == 1) * share  # [H, W, W]
         return torch.einsum("nchw,hvw->nchv", images, weights.to(images.dtype))

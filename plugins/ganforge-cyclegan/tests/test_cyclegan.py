@@ -1,6 +1,7 @@
 """The parts of the package, by the checks that ganforge offers and by what they do."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from ganforge import DataSpec, Pair, Step
 from ganforge.testing import check_discriminator, check_generator, check_recipe
 from PIL import Image
 from torch import nn
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
 
 import ganforge_cyclegan
 from ganforge_cyclegan import Cycle, Patches, Translator
+from ganforge_cyclegan.affine import Affine
 
 
 def sides(size=16, channels=3, source_channels=1):
@@ -26,6 +29,35 @@ def sides(size=16, channels=3, source_channels=1):
 def test_the_networks_pass_the_checks(data):
     check_generator(Translator, data, width=2, blocks=1)
     check_discriminator(Patches, data, width=4)
+
+
+def test_a_translator_with_an_affine_map_passes_the_checks():
+    check_generator(Translator, sides(8), width=2, blocks=1, affine=True)
+
+
+def test_an_affine_map_starts_as_the_identity_and_can_rotate():
+    network, images = Affine(), torch.rand(2, 3, 9, 12)
+    assert torch.equal(network(images), images)
+    smooth = avg_pool2d(torch.rand(1, 1, 41, 41, generator=torch.Generator().manual_seed(0)), 9, stride=1)
+    cos, sin = math.cos(0.4), math.sin(0.4)
+    with torch.no_grad():  # a pass along rows, then one along columns
+        network.rows.copy_(torch.tensor([1 / cos - 1, -sin / cos, 0]) / network.speed)
+        network.columns.copy_(torch.tensor([cos - 1, sin, 0]) / network.speed)
+    grid = affine_grid(torch.tensor([[[cos, -sin, 0], [sin, cos, 0]]]), [1, 1, 33, 33], align_corners=True)
+    rotated = grid_sample(smooth, grid, padding_mode="border", align_corners=True)
+    error, change = ((each - rotated)[..., 8:25, 8:25].abs().mean() for each in (network(smooth), smooth))
+    assert error < change / 10
+
+
+def test_a_translator_learns_a_shift_by_its_affine_map():
+    network, images = Affine(), avg_pool2d(torch.rand(8, 1, 24, 24, generator=torch.Generator().manual_seed(0)), 9, 1)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (network(images)[..., 3:-3, 3:-3] - images[..., 3:-3, 4:-2]).square().mean().backward()
+        optimizer.step()
+    assert network.speed * network.rows[2].item() * 7.5 == pytest.approx(1, abs=0.1)  # pixels
+    assert network.columns.abs().max() < 0.01
 
 
 def test_a_logit_depends_on_70_pixels():
