@@ -33,7 +33,7 @@ from ganforge.session.api import Run
 from ganforge.testing import check_discriminator, check_export, check_generator
 from ganforge.training.loading.prefetch import PrefetchingFeeder, ResidentFeeder
 from ganforge.training.loading.sampler import Batches
-from ganforge.training.recording.samples import paint_pairs
+from ganforge.training.recording.samples import paint_translations
 
 CPU = torch.device("cpu")
 
@@ -456,7 +456,7 @@ def test_a_grid_shows_source_result_and_what_was_wanted_of_pairs_held_out(there,
 
 def test_sides_of_other_sizes_and_channels_are_shown_in_one_picture():
     sources, targets = noise(0, 4, 4, 1).permute(2, 0, 1)[None], noise(1, 8, 8).permute(2, 0, 1)[None]
-    picture = paint_pairs(sources, torch.ones(1, 3, 8, 8), targets)
+    picture = paint_translations(sources, torch.ones(1, 3, 8, 8), targets)
     assert picture.shape == (3, 8, 24)
     assert torch.equal(picture[:, ::2, 0:8:2], sources[0].expand(3, 4, 4))
     assert (picture[:, :, 8:16] == 255).all()

@@ -33,27 +33,38 @@ def check(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Read every example, report problems, and suggest a training command. Exit code 2 if training is impossible."""
+    """Read every example, report problems, and suggest a training command. Exit code 2 if training is impossible.
+
+    With --set data.sources=SOURCE, read unpaired source images, too.
+    """
+    from ganforge.config.data import take_sources
     from ganforge.contract.errors import DataError
     from ganforge.data.advice import advise
     from ganforge.data.check import check_data
 
-    options = _parse_options(settings or [])
-    with progress_bar(f"reading {source}") as progress:
-        report = check_data(
-            source, progress, skip_bad, resolution=resolution, options=options, registry=open_registry()
-        )
-    advice = advise(report, skip_bad) if report.usable else None
+    options, registry = _parse_options(settings or []), open_registry()
+    sources = take_sources(registry, source, options)
+    reports = []
+    for each, chosen in ((source, options), (sources, {})):
+        if each is not None:
+            with progress_bar(f"reading {each}") as progress:
+                reports.append(
+                    check_data(each, progress, skip_bad, resolution=resolution, options=chosen, registry=registry)
+                )
+    unusable = [report for report in reports if not report.usable]
+    advice = None if unusable else advise(reports[0], skip_bad, sources)
     if as_json:
-        found = {"usable": report.usable, **asdict(report), "advice": asdict(advice) if advice else None}
-        print_result(json.dumps(found, indent=2))
-        raise typer.Exit(0 if report.usable else 2)
-    for line in _describe(report) + (_list("advice", [*advice.words]) if advice and advice.words else []):
+        found = {"usable": not unusable, **asdict(reports[0]), "advice": asdict(advice) if advice else None}
+        print_result(json.dumps(found | ({"sources": asdict(reports[1])} if sources else {}), indent=2))
+        raise typer.Exit(2 if unusable else 0)
+    for line in [line for report in reports for line in _describe(report)]:
+        print_result(line)
+    for line in _list("advice", [*advice.words]) if advice and advice.words else []:
         print_result(line)
     if advice:
         print_result(f"next       {advice.command}")
-    if not report.usable:
-        raise DataError(report.problem, report.hint)
+    if unusable:
+        raise DataError(unusable[0].problem, unusable[0].hint)
 
 
 @app.command()

@@ -41,7 +41,10 @@ class NetworkConfig:
             OptionError: The data have no source images.
         """
         if self.data == "sources" and not data.source_shape:
-            raise OptionError(f"networks.{self.key}.data is sources, but the data have none", "use paired data")
+            raise OptionError(
+                f"networks.{self.key}.data is sources, but the data have none",
+                "add --set data.sources=FOLDER, or use paired data",
+            )
         return data if self.data == "examples" else DataSpec(data.source_shape, source_shape=data.shape)
 
 

@@ -3,7 +3,7 @@
 All four have the same form, by section::
 
     recipe = "dcgan"                 (default: DEFAULT_RECIPE)
-    [data]           source = "avatars", resolution = 64, skip_bad = false, and options of the data set
+    [data]           source = "avatars", resolution = 64, skip_bad = false, sources = PATH, and options of a data set
     [generator]      name = "dcgan", and its options; likewise [discriminator] and [loss]
     [networks]       further networks by name; see `ganforge.config.networks`
     [regularizers]   r1 = { weight = 10, every = 16 }
@@ -20,10 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ganforge.config.data import DataConfig, read_data
 from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.networks import NetworkConfig, read_network
 from ganforge.config.optimizers import OptimizerConfig, optimizer_tree, resolve_optimizers
-from ganforge.config.resolution import Resolution, read_resolution
 from ganforge.config.sources import merge
 from ganforge.contract.errors import GanforgeError, OptionError, nearest
 from ganforge.contract.schedules import Schedule
@@ -120,23 +120,6 @@ class AugmentationConfig:
 
     name: str
     probability: Schedule
-    options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Source of examples.
-
-    Attributes:
-        source: Path, or name of a data set.
-        resolution: Edge in pixels, or text such as ``256x192``; None for the data's own.
-        skip_bad: Whether to skip unreadable examples, if they are few.
-        options: Options of a data set.
-    """
-
-    source: str
-    resolution: Resolution | None
-    skip_bad: bool
     options: Mapping[str, Any]
 
 
@@ -276,18 +259,6 @@ def merge_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, d
 
 def _is_cpu(device: Any) -> bool:
     return device == "cpu" or (device == "auto" and find_accelerator() is None)
-
-
-def read_data(registry: Registry, settings: Mapping[str, Any]) -> DataConfig:
-    """Return the section ``data``; raise `OptionError` if it is invalid."""
-    options = dict(settings)
-    source = coerce(options.pop("source"), str, "data.source")
-    resolution = read_resolution(options.pop("resolution", None), "data.resolution")
-    skip_bad = coerce(options.pop("skip_bad", False), bool, "data.skip_bad")
-    if source in registry.names("dataset"):  # options of a path are refused where the path is opened
-        checked = registry.check("dataset", source, options)
-        options = {name: value for name, value in checked.items() if name not in ("source", "resolution", "skip_bad")}
-    return DataConfig(source, resolution, skip_bad, options)
 
 
 def _adversary(registry: Registry, tree: Mapping[str, Any], kind: str, training: TrainingConfig) -> PartConfig:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ganforge.config.data import DataConfig, read_data
 from ganforge.config.limits import read_settings
-from ganforge.config.schema import DataConfig, PartConfig, TrainingConfig, read_data, read_part
+from ganforge.config.schema import PartConfig, TrainingConfig, read_part
 from ganforge.contract.errors import OptionError
 from ganforge.plugins.registry import Registry
 

@@ -21,6 +21,7 @@ _DATA = {
     "source": "folder, zip or .npy; or name of a data set",
     "resolution": "edge of the images in pixels, or WIDTHxHEIGHT; none: the data's own, if all images share a size",
     "skip_bad": "skip unreadable images, at most one in ten",
+    "sources": "folder, zip or .npy of unpaired source images; or name of a data set; none: no sources",
 }
 
 _SHARED = {

@@ -26,12 +26,14 @@ class Advice:
     command: str
 
 
-def advise(report: DataReport, skip_bad: bool = False) -> Advice:
-    """Return advice on usable data; `skip_bad` as for training."""
+def advise(report: DataReport, skip_bad: bool = False, sources: str | None = None) -> Advice:
+    """Return advice on usable data; `skip_bad` and unpaired `sources` as for training."""
     words: list[str] = []
     command = ["ganforge", "train", "--data", report.path]
     for name, value in report.options.items():
         command += ["--set", f"data.{name}={value}"]
+    if sources:
+        command += ["--set", f"data.sources={sources}"]
     if skip_bad and report.unreadable:
         command.append("--skip-bad")
     if len(report.shape) < 3:
@@ -44,7 +46,7 @@ def advise(report: DataReport, skip_bad: bool = False) -> Advice:
     elif small != report.shape[:2]:
         command += ["--resolution", str(write_resolution(small))]
         words.append(f"start at {width} x {height}: larger sizes take far longer, and networks do not take every size")
-    if report.count < FEW:
+    if report.count < FEW and not (report.paired or sources):
         command += ["--augment", "ada"]
         words.append(f"{report.count} examples are few; --augment ada prevents overfitting of the discriminator")
     if report.count < VERY_FEW:

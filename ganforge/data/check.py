@@ -38,6 +38,7 @@ class DataReport:
         modes: Number of examples by Pillow mode, with the type unless it is uint8; or ``vector`` or ``signal``.
         classes: Number of examples by class in the order of the labels; empty for unlabeled data.
         numbers: Least value, mean and greatest value of each number of the condition vectors; empty without vectors.
+        paired: Whether examples have source images.
         duplicates: Groups of names of identical examples.
         unreadable: Error by name of the example.
         shape: Shape of a training example, ``(H, W, C)``, ``(C, T)`` or ``(D,)``; empty if training would fail.
@@ -54,6 +55,7 @@ class DataReport:
     modes: Mapping[str, int]
     classes: Mapping[str, int]
     numbers: Mapping[str, Sequence[float]]
+    paired: bool
     duplicates: Sequence[Sequence[str]]
     unreadable: Mapping[str, str]
     shape: Shape
@@ -124,6 +126,7 @@ def check_data(
         modes=dict(Counter(summary.mode for summary in summaries).most_common()),
         classes={name: counts[name] for name in names},
         numbers=_numbers(labels),
+        paired=any(summary.paired for summary in summaries),
         duplicates=[group for group in same.values() if len(group) > 1],
         unreadable=reader.bad.reasons(),
         shape=shape,

@@ -56,8 +56,14 @@ Labels = Tensor | SourceImages  # of N examples: classes int64 ``[N]``, vectors 
 
 
 def labels_of(data: PackedData, indices: Tensor) -> Labels | None:
-    """Return the conditions of examples `indices`, int64 ``[N]``; None if unconditional."""
+    """Return the conditions of examples `indices`, int64 ``[N]``; None if unconditional.
+
+    Unpaired sources are those of the same indices, which may be fewer than N.
+    """
     if data.sources is not None:
+        if not data.is_paired:  # source n is held out if example n is; see `is_held_out`
+            shared = indices[indices < len(data.sources)]
+            indices = shared if len(shared) else torch.arange(len(data.sources))
         return SourceImages(data.sources, indices)
     return None if data.labels is None else data.labels[indices]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ganforge.config.data import DataConfig
 from ganforge.config.resolution import Resolution, read_resolution, size_of
-from ganforge.config.schema import DataConfig
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import DataError, GanforgeError, OptionError, PluginError, nearest
 from ganforge.core.cache import cache_folder
@@ -25,6 +25,7 @@ from ganforge.data.packer import ProgressCallback, pack
 from ganforge.data.sources import PackedFolder, open_source
 from ganforge.data.store import PackedData
 from ganforge.data.text import printable, short
+from ganforge.data.unpaired import add_unpaired_sources
 from ganforge.data.unreadable import describe_skipped, skip_error
 from ganforge.data.writing import FolderExistsError
 from ganforge.plugins.registry import Registry
@@ -98,16 +99,21 @@ def open_data(
 def open_configured(
     config: DataConfig, registry: Registry, *, cache: Path | None = None, progress: ProgressCallback | None = None
 ) -> PackedData:
-    """Open the data of a run's configuration; arguments and errors as `open_data`."""
-    return open_data(
-        config.source,
-        resolution=config.resolution,
-        options=config.options,
-        registry=registry,
-        cache=cache,
-        progress=progress,
-        skip_bad=config.skip_bad,
+    """Open the data of a run's configuration, with unpaired sources; arguments and errors as `open_data`."""
+    data, *sources = (
+        open_data(
+            source,
+            resolution=config.resolution,
+            options=options,
+            registry=registry,
+            cache=cache,
+            progress=progress,
+            skip_bad=config.skip_bad,
+        )
+        for source, options in ((config.source, config.options), (config.sources, {}))
+        if source is not None
     )
+    return add_unpaired_sources(data, *sources) if sources else data
 
 
 def pack_data(
@@ -258,11 +264,4 @@ def probe_spec(config: DataConfig, registry: Registry) -> DataSpec:
     if config.source in registry.names("dataset") and "count" in registry.options("dataset", config.source):
         options["count"] = 1
     with tempfile.TemporaryDirectory(prefix="ganforge-probe-") as folder:
-        return open_data(
-            config.source,
-            resolution=config.resolution,
-            options=options,
-            registry=registry,
-            cache=Path(folder),
-            skip_bad=config.skip_bad,
-        ).spec
+        return open_configured(replace(config, options=options), registry, cache=Path(folder)).spec

@@ -45,8 +45,9 @@ class PackedData:
         origin: Source, options, crop, resize filter, and skipped examples.
         note: Message for the user, e.g. why nothing was cached; usually empty.
         file: File that `gather` reads if it is large; None to read `examples`.
-        sources: Source images of paired data in the same order; else None.
+        sources: Source images, in the same order if `is_paired`; None without sources.
         number_names: Names of the K numbers of a condition vector; empty without vectors.
+        is_paired: Whether source n belongs to example n; else both are drawn independently.
     """
 
     name: str
@@ -59,6 +60,7 @@ class PackedData:
     file: RowFile | None = None
     sources: PackedData | None = None
     number_names: tuple[str, ...] = ()
+    is_paired: bool = True
 
     def __len__(self) -> int:
         return len(self.examples)

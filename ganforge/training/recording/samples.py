@@ -28,16 +28,18 @@ class Samples:
         everything = torch.arange(len(data))
         self._reals = to_float(data.examples[_spread(everything, POINTS if len(data.spec.shape) == 1 else REALS)])
         self._sources: Tensor | None = None
+        self._targets: Tensor | None = None
         if data.sources is not None:  # held-out pairs show generalization
-            held_out = is_held_out(len(data), training.holdout).nonzero()[:, 0]
-            chosen = _spread(held_out if len(held_out) else everything, self._count)
-            self._sources, self._targets = data.sources.read_pixels(chosen), data.read_pixels(chosen)
+            held_out = is_held_out(len(data.sources), training.holdout).nonzero()[:, 0]
+            chosen = _spread(held_out if len(held_out) else torch.arange(len(data.sources)), self._count)
+            self._sources = data.sources.read_pixels(chosen)
+            self._targets = data.read_pixels(chosen) if data.is_paired else None
 
     def draw(self, state: TrainingState) -> tuple[Tensor, dict[str, float]]:
         """Return a picture, uint8 ``[C, H, W]``, and the diversity of the samples by name if it is defined."""
         if self._sources is not None:
             examples = generate(state.ema, len(self._sources), seed=self._seed, labels=to_float(self._sources))
-            picture = paint_pairs(self._sources, examples, self._targets)
+            picture = paint_translations(self._sources, examples, self._targets)
         else:
             examples = generate_samples(state.ema, self._spec, self._count, self._seed)
             picture = paint_samples(
@@ -48,14 +50,14 @@ class Samples:
         return picture, {"diversity": round(measure_diversity(examples, self._reals), 4)}
 
 
-def paint_pairs(sources: Tensor, made: Tensor, targets: Tensor) -> Tensor:
-    """Draw source, output and target side by side; sources and targets are uint8, outputs in [-1, 1]."""
-    sides = [sources, to_uint8(made), targets]
+def paint_translations(sources: Tensor, made: Tensor, targets: Tensor | None) -> Tensor:
+    """Draw source, output, and target if there is one; sources and targets are uint8, outputs in [-1, 1]."""
+    sides = [sources, to_uint8(made), *(() if targets is None else (targets,))]
     if len({side.shape[1] for side in sides}) > 1:
         sides = [side.expand(-1, 3, -1, -1) if side.shape[1] == 1 else side[:, :3] for side in sides]
-    height, width = targets.shape[2:]
+    height, width = made.shape[2:]
     sides = [interpolate(side.float(), (height, width), mode="nearest").to(torch.uint8) for side in sides]
-    return grid(torch.cat(sides, dim=3), columns=max(1, round(math.sqrt(len(made) * height / (3 * width)))))
+    return grid(torch.cat(sides, dim=3), columns=max(1, round(math.sqrt(len(made) * height / (len(sides) * width)))))
 
 
 def _spread(indices: Tensor, count: int) -> Tensor:

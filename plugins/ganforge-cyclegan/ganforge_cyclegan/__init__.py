@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ganforge import Discriminator, Generator, Recipe, Regularizer, hookimpl
 
 from ganforge_cyclegan.cycle import Cycle
-from ganforge_cyclegan.folders import TwoFolders
 from ganforge_cyclegan.networks import Patches, Translator
 
 GANFORGE_API = 2
 
-__all__ = ["Cycle", "Patches", "Translator", "TwoFolders"]
+__all__ = ["Cycle", "Patches", "Translator"]
 
 
 @hookimpl
@@ -31,12 +28,6 @@ def ganforge_discriminators() -> dict[str, type[Discriminator]]:
 def ganforge_regularizers() -> dict[str, type[Regularizer]]:
     """Return the regularizer."""
     return {"cycle": Cycle}
-
-
-@hookimpl
-def ganforge_datasets() -> dict[str, Any]:
-    """Return the data set."""
-    return {"two-folders": TwoFolders}
 
 
 @hookimpl

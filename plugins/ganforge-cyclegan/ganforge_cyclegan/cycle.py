@@ -28,7 +28,7 @@ class Cycle(Regularizer):
     def __init__(self, data: DataSpec, *, cycle: float = 10.0, identity: float = 0.0, pool: int = 50) -> None:
         super().__init__()
         if not data.source_shape:
-            raise ValueError("needs sources: use --data two-folders")
+            raise ValueError("needs sources: add --set data.sources=FOLDER")
         if identity and data.shape != data.source_shape:
             raise ValueError(f"identity={identity} needs images of one shape, not {data.shape} and {data.source_shape}")
         self.cycle, self.identity = cycle, identity

@@ -6,6 +6,8 @@ import torch
 from ganforge import DataSpec, Discriminator, Generator
 from torch import Tensor, nn
 
+from ganforge_cyclegan.affine import Affine
+
 
 def _convolve(channels_in: int, channels_out: int, size: int, stride: int = 1) -> list[nn.Module]:
     """Return reflection padding, a convolution, and instance normalization."""
@@ -41,19 +43,20 @@ class Translator(Generator):
         data: Images and sources of one size, at least 8 pixels, a multiple of 4.
         width: Channels at full size.
         blocks: Residual blocks; 9 in the paper for 256 pixels, 6 for 128.
+        affine: Whether a learned affine map of sources comes first, for changes of geometry such as rotation.
     """
 
-    def __init__(self, data: DataSpec, *, width: int = 64, blocks: int = 6) -> None:
+    def __init__(self, data: DataSpec, *, width: int = 64, blocks: int = 6, affine: bool = False) -> None:
         super().__init__()
         if not data.source_shape:
-            raise ValueError("needs sources: use --data two-folders")
+            raise ValueError("needs sources: add --set data.sources=FOLDER")
         if data.source_shape[1:] != data.shape[1:] or any(edge % 4 or edge < 8 for edge in data.shape[1:]):
             raise ValueError(
                 f"images {data.shape} and sources {data.source_shape} must have one size, a multiple of 4 from 8; "
                 "give one with --resolution"
             )
         self.z_dim = 1  # nothing is random
-        layers = [*_convolve(data.source_shape[0], width, 7), nn.ReLU()]
+        layers = [*[Affine()] * affine, *_convolve(data.source_shape[0], width, 7), nn.ReLU()]
         for channels in (width, 2 * width):
             layers += [*_convolve(channels, 2 * channels, 3, stride=2), nn.ReLU()]
         layers += [Residual(4 * width) for _ in range(blocks)]

@@ -1,6 +1,7 @@
 """The parts of the package, by the checks that ganforge offers and by what they do."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -9,13 +10,15 @@ import ganforge
 import numpy as np
 import pytest
 import torch
-from ganforge import DataError, DataSpec, OptionError, Pair, Step
-from ganforge.testing import check_dataset, check_discriminator, check_generator, check_recipe
+from ganforge import DataSpec, Pair, Step
+from ganforge.testing import check_discriminator, check_generator, check_recipe
 from PIL import Image
 from torch import nn
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample
 
 import ganforge_cyclegan
-from ganforge_cyclegan import Cycle, Patches, Translator, TwoFolders
+from ganforge_cyclegan import Cycle, Patches, Translator
+from ganforge_cyclegan.affine import Affine
 
 
 def sides(size=16, channels=3, source_channels=1):
@@ -26,6 +29,35 @@ def sides(size=16, channels=3, source_channels=1):
 def test_the_networks_pass_the_checks(data):
     check_generator(Translator, data, width=2, blocks=1)
     check_discriminator(Patches, data, width=4)
+
+
+def test_a_translator_with_an_affine_map_passes_the_checks():
+    check_generator(Translator, sides(8), width=2, blocks=1, affine=True)
+
+
+def test_an_affine_map_starts_as_the_identity_and_can_rotate():
+    network, images = Affine(), torch.rand(2, 3, 9, 12)
+    assert torch.equal(network(images), images)
+    smooth = avg_pool2d(torch.rand(1, 1, 41, 41, generator=torch.Generator().manual_seed(0)), 9, stride=1)
+    cos, sin = math.cos(0.4), math.sin(0.4)
+    with torch.no_grad():  # a pass along rows, then one along columns
+        network.rows.copy_(torch.tensor([1 / cos - 1, -sin / cos, 0]) / network.speed)
+        network.columns.copy_(torch.tensor([cos - 1, sin, 0]) / network.speed)
+    grid = affine_grid(torch.tensor([[[cos, -sin, 0], [sin, cos, 0]]]), [1, 1, 33, 33], align_corners=True)
+    rotated = grid_sample(smooth, grid, padding_mode="border", align_corners=True)
+    error, change = ((each - rotated)[..., 8:25, 8:25].abs().mean() for each in (network(smooth), smooth))
+    assert error < change / 10
+
+
+def test_a_translator_learns_a_shift_by_its_affine_map():
+    network, images = Affine(), avg_pool2d(torch.rand(8, 1, 24, 24, generator=torch.Generator().manual_seed(0)), 9, 1)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (network(images)[..., 3:-3, 3:-3] - images[..., 3:-3, 4:-2]).square().mean().backward()
+        optimizer.step()
+    assert network.speed * network.rows[2].item() * 7.5 == pytest.approx(1, abs=0.1)  # pixels
+    assert network.columns.abs().max() < 0.01
 
 
 def test_a_logit_depends_on_70_pixels():
@@ -89,10 +121,10 @@ def test_a_pool_gives_earlier_images_to_half_of_the_batch():
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Translator(DataSpec((3, 16, 16))), "use --data two-folders"),
+        (lambda: Translator(DataSpec((3, 16, 16))), "add --set data.sources=FOLDER"),
         (lambda: Translator(DataSpec((3, 16, 16), (), (3, 8, 8))), "must have one size"),
         (lambda: Translator(sides(18)), "a multiple of 4"),
-        (lambda: Cycle(DataSpec((3, 16, 16))), "use --data two-folders"),
+        (lambda: Cycle(DataSpec((3, 16, 16))), "add --set data.sources=FOLDER"),
         (lambda: Cycle(sides(), identity=0.5), "needs images of one shape"),
     ],
 )
@@ -113,21 +145,6 @@ def folders(tmp_path):
     return tmp_path
 
 
-def test_every_image_of_both_folders_is_there(folders):
-    data = check_dataset(TwoFolders, sources=str(folders / "dark"), examples=str(folders / "bright"))
-    assert len(data) == 7
-    assert data.sources.examples.float().mean() < 100 < data.examples.float().mean()
-    assert len(data.sources.examples.flatten(1).unique(dim=0)) == 7
-    assert len(data.examples.flatten(1).unique(dim=0)) == 3
-
-
-def test_what_is_no_folder_is_told(folders):
-    with pytest.raises(OptionError, match="no sources"):
-        TwoFolders(examples=str(folders / "dark"))
-    with pytest.raises(DataError, match="no such file"):
-        TwoFolders(sources=str(folders / "grey"), examples=str(folders / "dark"))
-
-
 def test_the_recipe_keeps_the_contract():
     check_recipe(ganforge_cyclegan.ganforge_recipes()["cyclegan"])
 
@@ -140,14 +157,14 @@ def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
         assert done.returncode == 0, done.stderr
 
     small = ["generator.width=4", "generator.blocks=1", "networks.back.width=4", "networks.back.blocks=1"]
-    small += ["discriminator.width=8", "networks.judge.width=8", "data.sources=dark", "data.examples=bright"]
+    small += ["discriminator.width=8", "networks.judge.width=8", "data.sources=dark"]
     flags = [word for each in [*small, "training.threads=1"] for word in ("--set", each)]
     run(
         "train",
         "--arch",
         "cyclegan",
         "--data",
-        "two-folders",
+        "bright",
         "--images",
         200,
         "--device",
@@ -157,7 +174,7 @@ def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
         *flags,
     )
     run("train", "--resume", "--images", 1200)
-    folder = folders / "runs" / "00000-cyclegan-lsgan-two-folders"
+    folder = folders / "runs" / "00000-cyclegan-lsgan-bright"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["generator/cycle/cycles"] < rows[0]["generator/cycle/cycles"]
     run("sample", folder, "--source", "dark", "--to", "there")
