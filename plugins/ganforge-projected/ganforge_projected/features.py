@@ -85,12 +85,12 @@ def _build(name: str) -> nn.Module:
 
 
 def _find_layers(network: nn.Module, name: str) -> tuple[dict[int, str], list[int]]:
-    """Return the name of the last layer of each stride, and their channels."""
-    found: dict[int, tuple[str, int]] = {}
+    """Return the name of the last layer of each stride, and their channels; a layer that runs twice has no place."""
+    outputs: dict[str, list[torch.Size]] = {}
 
     def record(layer: str, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] == output.shape[3]:
-            found[output.shape[2]] = layer, output.shape[1]
+            outputs.setdefault(layer, []).append(output.shape)
 
     handles = [
         module.register_forward_hook(lambda _, __, output, layer=layer: record(layer, output))
@@ -101,9 +101,10 @@ def _find_layers(network: nn.Module, name: str) -> tuple[dict[int, str], list[in
         with torch.no_grad():
             network(torch.zeros(1, 3, _EDGE, _EDGE))
     except (RuntimeError, AssertionError, ValueError):
-        found.clear()  # some take images of one size only
+        outputs.clear()  # some take images of one size only
     for handle in handles:
         handle.remove()
+    found = {shapes[0][2]: (layer, shapes[0][1]) for layer, shapes in outputs.items() if len(shapes) == 1}
     sizes = [_EDGE // stride for stride in STRIDES]
     if not {*sizes} <= found.keys():
         raise OptionError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import ganforge
@@ -19,7 +20,7 @@ from PIL import Image
 import ganforge_projected
 from ganforge_projected import ProjectedDiscriminator
 from ganforge_projected.discriminator import Projection
-from ganforge_projected.features import FeatureNetwork
+from ganforge_projected.features import FeatureNetwork, _find_layers
 
 DATA = DataSpec((3, 32, 32))
 SMALL = {"size": 32, "channels": 2, "max_width": 8}
@@ -70,6 +71,24 @@ def test_the_last_layer_of_each_stride_is_found_in_other_networks(tmp_path, name
     assert [each.shape[1:] for each in maps] == [
         (width, 64 // stride, 96 // stride) for width, stride in zip(channels, (4, 8, 16, 32), strict=True)
     ]
+
+
+def test_a_layer_that_runs_at_several_strides_is_not_chosen():
+    class Strides(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [3, 4, 5, 6, 7, 8]
+            self.steps = torch.nn.ModuleList(torch.nn.Conv2d(*each, 3, 2, 1) for each in pairwise(widths))
+            self.relu = torch.nn.ReLU()
+
+        def forward(self, x):
+            for step in self.steps:
+                x = self.relu(step(x))
+            return x
+
+    layers, channels = _find_layers(Strides(), "toy")
+    assert layers == {4: "steps.1", 8: "steps.2", 16: "steps.3", 32: "steps.4"}
+    assert channels == [5, 6, 7, 8]
 
 
 def test_projections_mix_channels_and_lead_coarse_maps_into_fine_ones():
