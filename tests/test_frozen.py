@@ -11,9 +11,10 @@ import ganforge
 from ganforge import CheckpointError, Discriminator, Generator, PluginError, Regularizer
 from ganforge.config.schema import resolve
 from ganforge.data.store import PackedData
+from ganforge.evaluation.subjects.frozen import took_part
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import read_card, read_tensors
+from ganforge.runs.checkpoint import read_card, read_tensors, save_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 from ganforge.training.ema import update_ema
@@ -226,8 +227,6 @@ def test_a_run_without_its_frozen_tensors_cannot_be_resumed(registry, data, tmp_
 
 def test_a_card_leads_to_no_file_but_its_own_frozen_tensors(trained, tmp_path):
     folder, _ = trained
-    from ganforge.runs.checkpoint import save_tensors
-
     _, card = read_tensors(folder.checkpoint_path(40))
     for digest in ("../../x", "a" * 63, 7, None):
         path = tmp_path / "000000040.safetensors"
@@ -282,3 +281,13 @@ def test_a_run_without_frozen_parts_has_no_file_of_them(data, tmp_path):
     assert "frozen" not in read_card(folder.checkpoint_path(4))
     assert ganforge.load(folder.path) is not None
     assert json.loads(folder.metrics.read_text().splitlines()[0])["images"] == 4
+
+
+def test_an_extractor_whose_weights_are_frozen_in_a_run_is_detected(tmp_path):
+    network, other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1)), nn.Conv2d(3, 8, 3)
+    run = tmp_path / "run"
+    save_tensors(run / "checkpoints" / f"frozen-{'0' * 64}.safetensors", {"d/w": network[0].weight}, {})
+    assert took_part(run, network)
+    assert took_part(run / "export", network)
+    assert not took_part(run, other)
+    assert not took_part(tmp_path / "x", network)

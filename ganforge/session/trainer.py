@@ -171,6 +171,7 @@ class Trainer:
 
     def _describe_environment(self, engine: Engine) -> dict[str, Any]:
         plugins = {each.distribution: each.version for each in self._registry.plugins if each.status == "ok"}
+        modules = self._state.modules().items()
         return {
             "began": now(),
             "images": self._state.images,
@@ -183,6 +184,7 @@ class Trainer:
             "python": platform.python_version(),
             "versions": software_versions(),
             "plugins": {name: version for name, version in plugins.items() if name != "ganforge"},
+            "weights_sha256": {name: each.weights_sha256 for name, each in modules if hasattr(each, "weights_sha256")},
         }
 
     def _run(self, recorder: Recorder, scorer: Scorer | None, engine: Engine) -> Finished:

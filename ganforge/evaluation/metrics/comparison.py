@@ -23,6 +23,7 @@ from ganforge.evaluation.features.store import FeatureSet
 from ganforge.evaluation.metrics import flag_of
 from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.results.result import Evaluation, circumstances
+from ganforge.evaluation.subjects.frozen import SHARED, took_part
 from ganforge.evaluation.subjects.image_sets import DataImages, ImageSet, choose_some, choose_split
 from ganforge.evaluation.subjects.subject import Subject, SubjectImages
 from ganforge.plugins.part_errors import part_errors
@@ -184,7 +185,7 @@ class Comparison:
 
     def row(self, measured: Measured) -> Evaluation:
         """Return the row of a value."""
-        notes = list(self.extractor.notes)
+        notes = [*self.extractor.notes, *([SHARED] if self._took_part else [])]
         if self.protocol.dtype != "float32":
             notes.append(f"features in {self.protocol.dtype}: only for curves during training")
         if measured.name == "fid" and min(self.real_images.count, self.fake_images.count) < _FEW:
@@ -198,6 +199,10 @@ class Comparison:
             circumstances=circumstances(self._device, self.protocol.seed, self.reference.data.name),
             notes=tuple(notes),
         )
+
+    @cached_property
+    def _took_part(self) -> bool:
+        return took_part(self.subject.home, self.extractor)
 
     @cached_property
     def _probe(self) -> tuple[Tensor, Tensor | None]:

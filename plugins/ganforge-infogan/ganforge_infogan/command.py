@@ -15,6 +15,9 @@ def draw(
     seed: Annotated[int, typer.Option(help="Seed of the first image.", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     to: Annotated[Path, typer.Option(help="Picture to write.")] = Path("codes.png"),
+    classifier: Annotated[
+        Path | None, typer.Option(help="Classifier of ganforge extractor train: print the class of each category.")
+    ] = None,
 ) -> None:
     """Draw a row of images for each category of an InfoGAN; a column has equal noise and continuous codes."""
     import torch
@@ -23,6 +26,7 @@ def draw(
     from PIL import Image
 
     from ganforge_infogan.networks import CodeGenerator
+    from ganforge_infogan.purity import describe_purity
 
     generator = load(open_run(run, out))
     if not isinstance(generator, CodeGenerator):
@@ -37,3 +41,5 @@ def draw(
     pixels = (grid * 127.5 + 128).clamp(0, 255).to(torch.uint8).numpy()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(to)
     typer.echo(to)
+    for line in describe_purity(generator, classifier, seed) if classifier else ():
+        typer.echo(line)

@@ -5,6 +5,8 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import ganforge
 import numpy as np
@@ -15,7 +17,7 @@ from ganforge.testing import check_discriminator, check_generator, check_recipe,
 from PIL import Image
 
 import ganforge_infogan
-from ganforge_infogan import CodeDiscriminator, CodeGenerator, Information
+from ganforge_infogan import CodeDiscriminator, CodeGenerator, Information, purity
 
 CODES = {"categories": 3, "continuous": 1}
 
@@ -77,6 +79,19 @@ def test_networks_that_do_not_fit_each_other_are_told():
             Information().generator(
                 Step(generator, other, images=Pair(images, images), latents=torch.zeros(2, generator.z_dim))
             )
+
+
+def test_purity_is_the_share_of_the_most_frequent_class_of_each_category(monkeypatch):
+    generator, _ = pair(DataSpec((1, 16, 16)))
+    answers = iter((torch.zeros(500), torch.arange(500) > 99, torch.arange(500) > 249))
+    classifier = SimpleNamespace(class_names=("a", "b"), predict=lambda images: next(answers).long())
+    monkeypatch.setattr(purity, "load_classifier", lambda path: classifier)
+    assert purity.describe_purity(generator.eval(), Path("digits.safetensors"), 0) == [
+        "category 0  a  100.0%",
+        "category 1  b  80.0%",
+        "category 2  a  50.0%",
+        "purity      76.7%, 2 of 2 classes",
+    ]
 
 
 def test_the_recipe_keeps_the_contract():
