@@ -20,10 +20,11 @@ def pair(data=DATA):
     return FastGANGenerator(data, z_dim=4, width=2), FastGANDiscriminator(data, width=2)
 
 
-@pytest.mark.parametrize("data", [DataSpec((3, 16, 16)), DataSpec((1, 24, 32))])
-def test_the_parts_pass_the_checks(data):
+def test_the_parts_pass_the_checks():
+    data, decoders = DataSpec((1, 24, 32)), ["decode.", "decode_quarter."]
     check_generator(FastGANGenerator, data, width=1, z_dim=4)
-    check_discriminator(FastGANDiscriminator, data, width=1, only_regularized=["decode.", "decode_quarter."])
+    for each in (data, DataSpec((3, 16, 16))):
+        check_discriminator(FastGANDiscriminator, each, width=1, only_regularized=decoders)
     generator, discriminator = pair(data)
     check_regularizer(Reconstruction, data, generator=generator, discriminator=discriminator)
 
@@ -33,8 +34,7 @@ def test_sizes_are_those_of_the_paper():
         return Sizes(DataSpec((3, edge, edge)))
 
     assert [sizes(edge).maps[sizes(edge).small] for edge in (64, 256, 1024)] == [(32, 32), (128, 128), (128, 128)]
-    with torch.device("meta"):
-        network = FastGANGenerator(DataSpec((3, 256, 256)), width=2)
+    network = FastGANGenerator(DataSpec((3, 256, 256)), z_dim=1, width=1)
     edges = [4 << level for level in range(7)]
     sources = {edges[n]: edges[level.source] for n, level in enumerate(network.levels, 1) if level.source >= 0}
     assert sources == {64: 4, 128: 8, 256: 16}
