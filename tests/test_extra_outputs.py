@@ -344,6 +344,18 @@ def test_a_run_goes_on_bit_for_bit_and_its_ema_draws_the_image_alone(registry, t
     assert ganforge.generate(generator, 2).shape == (2, 3, 4, 8)
 
 
+def test_an_objective_without_a_discriminator_reads_them_and_generates_once(registry, monkeypatch):
+    none = {"name": "none"}
+    state = make(registry, {"training": {"d_steps": 0}, "discriminator": none, "loss": none})
+    passes, outputs = [], TwoSizes.outputs
+    monkeypatch.setattr(TwoSizes, "outputs", lambda *inputs: passes.append(1) or outputs(*inputs))
+    before = copy.deepcopy(state.generator)
+    (row,) = take_step(state, [draw()], 0)
+    assert row["generator/likeness"] > 0
+    assert len(passes) == 1
+    assert not torch.equal(before.small.weight, state.generator.small.weight)
+
+
 class Wrong(TwoSizes):
     def extras_of(self, images, labels=None):
         return [images]
