@@ -1,4 +1,5 @@
 from ganforge.contract.callback import Callback as Callback
+from ganforge.contract.capabilities import ExtraOutputs as ExtraOutputs
 from ganforge.contract.capabilities import Growing as Growing
 from ganforge.contract.capabilities import Recomputable as Recomputable
 from ganforge.contract.capabilities import StyleGenerator as StyleGenerator

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from test_extra_outputs import PLUGIN as EXTRAS
 
 from ganforge import Regularizer, Step
 from ganforge.config.schema import resolve
@@ -39,6 +40,12 @@ CASES = {
     "wgan-gp lazy r1": ("wgan-gp", ["r1:every=2", "queue"], ["training.d_steps=2"], []),
     "stylegan2 path length": ("stylegan2", ["path-length:every=1", "r1:every=2"], STYLES, []),
     "stylegan path length ada": ("stylegan", ["path-length:every=2"], STYLES, ["ada:images=64"]),
+    "extra outputs": (
+        "mlp",
+        ["likeness", "r1:weight=0", "r2:weight=0"],
+        ["generator.name=two-sizes", "discriminator.name=both-sizes"],
+        ["diffaugment"],
+    ),
     "classes, historical averaging": ("projection", ["historical-averaging"], [], ["diffaugment"]),
 }
 
@@ -92,7 +99,7 @@ def main(folder: Path, dtype: str, parts: int) -> None:
     data = PackedData("test", examples, torch.arange(50) % 3, ("a", "b", "c"), "abc")
     queue = Plugin("queue", "queue", "1", "ok", parts={"regularizer": {"queue": Queue}})
     pool = Plugin("pool", "pool", "1", "ok", parts={"regularizer": {"pool": Pool}})
-    registry = Registry([*Registry.installed().plugins, queue, pool])
+    registry = Registry([*Registry.installed().plugins, queue, pool, EXTRAS])
     for name, (recipe, regularizers, settings, augmentations) in CASES.items():
         layers = load_layers(
             None,

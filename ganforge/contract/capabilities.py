@@ -2,6 +2,7 @@
 
 # No "from __future__ import annotations": TorchScript needs annotations as objects.
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -55,6 +56,40 @@ class StyleGenerator(Generator):
     ) -> Tensor:
         """Generate images ``[N, C, H, W]`` in [-1, 1] from latents; arguments as `mapping` and `synthesis`."""
         return self.synthesis(self.mapping(z, labels, truncation, cutoff), noise)
+
+
+class ExtraOutputs(Generator):
+    """A generator with extra outputs besides its examples, such as smaller images, masks or feature maps.
+
+    In training, `Step.extras` and a discriminator that takes them get those of the same forward pass as the examples.
+    """
+
+    augment_extras: ClassVar[bool] = True
+    """Augmentations transform extra outputs too, each with random numbers of its own; False for masks or features."""
+
+    @abstractmethod
+    def outputs(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
+        """Generate examples, then extra outputs ``[N, ...]``. Must be scriptable by TorchScript.
+
+        Arguments as for `forward`, which returns the first.
+        """
+
+    @abstractmethod
+    def extras_of(self, images: Tensor, labels: Tensor | None = None) -> list[Tensor]:
+        """Return the extra outputs that correspond to given examples, such as smaller copies of real images.
+
+        Must be differentiable, and use no trained parameter.
+
+        Args:
+            images: Examples ``[N, ...]``, real ones or interpolates.
+            labels: As for `forward`.
+
+        Returns:
+            Tensors of the shapes that `outputs` returns after the examples, in their order.
+        """
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.outputs(z, labels)[0]
 
 
 class Growing(ABC):

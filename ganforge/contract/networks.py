@@ -32,7 +32,11 @@ class Generator(nn.Module, ABC):
 
 
 class Discriminator(nn.Module, ABC):
-    """A network that judges examples. The constructor is ``__init__(self, data: DataSpec, *, options...)``."""
+    """A network that judges examples. The constructor is ``__init__(self, data: DataSpec, *, options...)``.
+
+    A discriminator of extra outputs (see `ExtraOutputs`) takes them as further arguments of ``forward``, or of
+    ``features`` if it has features, such as ``small: Tensor | None = None``.
+    """
 
     scales: tuple[tuple[int, float], ...] = ()
     """Groups of an example's logits, such as those of several scales: their number and their weight in the loss.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property, partial
 from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ganforge.contract.capabilities import ExtraOutputs
 from ganforge.contract.networks import Discriminator, FeatureDiscriminator, Generator
 
 
@@ -69,6 +72,7 @@ class Step:
         labelled: tuple[Tensor, Tensor] | None = None,
         compute: Callable[..., Tensor] = lambda function, *inputs: function(*inputs),
         networks: Mapping[str, Generator | Discriminator] = MappingProxyType({}),
+        extras: Callable[[], Sequence[Tensor]] = tuple,
     ) -> None:
         self.generator = generator
         self.discriminator = discriminator
@@ -80,6 +84,7 @@ class Step:
         self.labelled = (images.real, labels) if labelled is None and labels is not None else labelled
         self.compute = compute
         self.networks = networks
+        self._extras = extras
         self.logged: dict[str, Tensor] = {}
         self.collected: dict[str, Tensor] = {}
 
@@ -87,6 +92,17 @@ class Step:
     def images_seen(self) -> int:
         """Real images shown to the discriminator so far in the run."""
         return self._count_images()
+
+    @cached_property
+    def extras(self) -> list[Pair]:
+        """Extra outputs ``[N, ...]`` of an `ExtraOutputs` generator, and those that correspond to the real examples.
+
+        Those of the generated examples are of the same forward pass as `images`. Augmentations are not applied.
+        """
+        if not isinstance(self.generator, ExtraOutputs):
+            return []
+        real = cache(partial(self.generator.extras_of, self.images.real, self.labels))
+        return [Pair(lambda index=index: real()[index], fake) for index, fake in enumerate(self._extras())]  # type: ignore[misc]
 
     @cached_property
     def logits(self) -> Pair:
@@ -119,10 +135,7 @@ class Step:
         network = self.discriminator
         if not isinstance(network, FeatureDiscriminator):
             raise TypeError(f"{type(network).__name__} has no features; derive it from FeatureDiscriminator")
-        return Pair(
-            lambda: self.compute(network.features, self.augment(self.images.real), self.labels),
-            lambda: self.compute(network.features, self.augment(self.images.fake), self.labels),
-        )
+        return Pair(lambda: self._see(network.features, "real"), lambda: self._see(network.features, "fake"))
 
     def log(self, name: str, value: Tensor | float) -> None:
         """Log a scalar; metrics and loggers get its mean since the last tick, as ``PLAYER/REGULARIZER/NAME``.
@@ -166,10 +179,32 @@ class Step:
         self.__dict__.pop("features", None)
 
     def judge(self, images: Tensor) -> Tensor:
-        """Return logits ``[N]`` of other examples ``[N, ...]`` with the same labels, such as interpolates."""
-        return self.compute(self.discriminator, self.augment(images), self.labels)
+        """Return logits ``[N]`` of other examples ``[N, ...]`` with the same labels, such as interpolates.
+
+        A discriminator of extra outputs gets those that correspond to them.
+        """
+        generator = self.generator
+        extras = generator.extras_of(images, self.labels) if isinstance(generator, ExtraOutputs) else []
+        return self._run(self.discriminator, images, extras)
 
     def _judge(self, side: str) -> Tensor:
         if isinstance(self.discriminator, FeatureDiscriminator):
             return self.compute(self.discriminator.head, getattr(self.features, side), self.labels)
-        return self.judge(getattr(self.images, side))
+        return self._see(self.discriminator, side)
+
+    def _see(self, function: Callable[..., Tensor], side: str) -> Tensor:
+        """Run the discriminator, or its features, on the augmented examples and extra outputs of a side."""
+        return self._run(function, getattr(self.images, side), [getattr(each, side) for each in self.extras])
+
+    def _run(self, function: Callable[..., Tensor], images: Tensor, extras: Sequence[Tensor]) -> Tensor:
+        inputs: list[Any] = [self.augment(images), self.labels]
+        if extras and takes_extras(function):
+            assert isinstance(self.generator, ExtraOutputs)
+            inputs += map(self.augment, extras) if self.generator.augment_extras else extras
+        return self.compute(function, *inputs)
+
+
+def takes_extras(function: Callable[..., Tensor]) -> bool:
+    """Return whether a discriminator, or its ``features``, takes more arguments than examples and labels."""
+    called = function.forward if isinstance(function, nn.Module) else function
+    return len(inspect.signature(called).parameters) > 2

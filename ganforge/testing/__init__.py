@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ganforge.contract.capabilities import Growing
+from ganforge.contract.capabilities import ExtraOutputs, Growing
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import ClassifierDiscriminator, Discriminator, FeatureDiscriminator, Generator
@@ -69,7 +69,7 @@ def check_generator(
     only_regularized: Sequence[str] = (),
     **options: Any,
 ) -> None:
-    """Check a generator: shapes, range, gradients, independence of samples, repeatability, state, export.
+    """Check a generator: shapes, range, extra outputs, gradients, independence of samples, repeatability, export.
 
     A growing generator is checked in all its phases; from the repeatability on in the last. `only_regularized` holds
     prefixes of parameters that only regularizers use.
@@ -87,7 +87,10 @@ def check_generator(
         require_finite("forward", output)
         if data.is_image:
             require(output.abs().max().item() <= 1, "images must be in [-1, 1]: end in tanh, or clip")
-        output.square().sum().backward()
+        judged = output.square().sum()
+        if isinstance(network, ExtraOutputs):
+            judged = judged + sum(each.square().sum() for each in _check_extras(network, z, labels))
+        judged.backward()
     _check_gradients(network, only_regularized)
 
     network.eval()
@@ -98,6 +101,9 @@ def check_generator(
             torch.allclose(together, alone, atol=1e-4),
             "in evaluation mode a sample depends on the others of its batch: freeze batch statistics",
         )
+        if isinstance(network, ExtraOutputs):
+            same = torch.allclose(network.outputs(z, labels)[0], together, atol=1e-4)
+            require(same, "in evaluation mode forward must return the first of outputs")
     _check_repeatability(network, factory(data, **options), z, labels)
     verify_export(network, data, TorchScriptExporter())
 
@@ -180,6 +186,18 @@ def _scores(network: Discriminator, images: Tensor, labels: Tensor | None) -> Te
         return network.classify(network.features(images, labels))
     except OptionError:
         return None
+
+
+def _check_extras(network: ExtraOutputs, z: Tensor, labels: Tensor | None) -> list[Tensor]:
+    """Return the extra outputs; require that they fit those of given examples."""
+    images, *extras = network.outputs(z, labels)
+    require(bool(extras), "outputs returned no extra outputs: derive the network from Generator")
+    found = network.extras_of(images.detach(), labels)
+    made, shapes = [tuple(each.shape) for each in extras], [tuple(each.shape) for each in found]
+    require(made == shapes, f"extra outputs are {made}, but extras_of returned {shapes}")
+    for each in (*extras, *found):
+        require_finite("an extra output", each)
+    return extras
 
 
 def _phases(network: nn.Module) -> Iterator[None]:

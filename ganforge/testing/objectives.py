@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganforge.contract.capabilities import ExtraOutputs
 from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Discriminator, Generator
 from ganforge.contract.parts import Augmentation, Loss, Regularizer
@@ -82,11 +84,13 @@ def check_regularizer(
     acted = False
     for player, network in (("discriminator", discriminator), ("generator", generator)):
         z, labels = torch.randn(8, generator.z_dim), stand_in_labels(8, data)
-        fake = generator(z, labels)
+        outputs = generator.outputs(z, labels) if isinstance(generator, ExtraOutputs) else [generator(z, labels)]
         if player == "discriminator":
-            fake = fake.detach().requires_grad_()
+            outputs = [each.detach().requires_grad_() for each in outputs]
+        fake, extras = outputs[0], outputs[1:]
         real = torch.randn(8, *data.shape, requires_grad=True)
-        step = Step(generator, discriminator, images=Pair(real, fake), latents=z, labels=labels)
+        given: Callable[[], list[Tensor]] = partial(list, extras)
+        step = Step(generator, discriminator, images=Pair(real, fake), latents=z, labels=labels, extras=given)
         value = getattr(regularizer, player)(step)
         acted = acted or value is not None or bool(step.logged) or bool(step.collected)
         if step.collected:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.config.schema import RunConfig
-from ganforge.contract.capabilities import Growing
+from ganforge.contract.capabilities import ExtraOutputs, Growing
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import GanforgeError, OptionError, PluginError
 from ganforge.contract.networks import Discriminator, Generator
 from ganforge.core.out_of_memory import is_out_of_memory
+from ganforge.plugins.part_errors import part_errors
 from ganforge.sampling import evaluation_mode, stand_in_labels
 
 
@@ -44,7 +45,11 @@ def validate_networks(
             "choose a divisor, or another batch size",
         )
     few = config.training.labels  # then most examples have no label
-    fake = _validate_generator(f"generator '{config.generator.name}'", generator, data, batch, device, few)
+    name = config.generator.name
+    fake = _validate_generator(f"generator '{name}'", generator, data, batch, device, few)
+    if isinstance(generator, ExtraOutputs):
+        with part_errors("generator", name), torch.no_grad(), evaluation_mode(generator):
+            _validate_extras(f"generator '{name}'", generator, fake, _labels_for(batch, data, device, few))
     if config.training.d_steps:
         _validate_discriminator(f"discriminator '{config.discriminator.name}'", discriminator, fake, data, few)
     for each in config.networks:
@@ -67,6 +72,15 @@ def _validate_generator(
             f"{title} returns {tuple(fake.shape)} for {batch} latent vectors, but examples are {(batch, *data.shape)}"
         )
     return fake
+
+
+def _validate_extras(title: str, network: ExtraOutputs, fake: Tensor, labels: Tensor | None) -> None:
+    outputs = network.outputs(torch.zeros(len(fake), network.z_dim, device=fake.device), labels)
+    if not isinstance(outputs, list) or not outputs or outputs[0].shape != fake.shape:
+        raise PluginError(f"{title}: outputs must return a list, the examples {tuple(fake.shape)} first")
+    made, found = ([tuple(each.shape) for each in extras] for extras in (outputs[1:], network.extras_of(fake, labels)))
+    if made != found:
+        raise PluginError(f"{title}: extra outputs are {made}, but extras_of returns {found}", "both must be equal")
 
 
 def _validate_discriminator(

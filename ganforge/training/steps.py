@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ganforge.contract.capabilities import ExtraOutputs
 from ganforge.contract.errors import PluginError
 from ganforge.contract.step import Pair, Step
 from ganforge.plugins.part_errors import part_errors
@@ -26,6 +27,10 @@ PLAYERS = ("discriminator", "generator")
 
 SKIPPED = "skipped/"  # metric prefix of a player: 1 if its step was skipped because of a non-finite gradient, else 0
 GRADIENT = "gradient/"  # metric prefix of a player: the norm of its gradient
+
+
+Generated = Tensor | list[Tensor]
+"""Output of a generator: examples ``[N, ...]``; or a list of them and extra outputs, see `ExtraOutputs`."""
 
 
 @dataclass(frozen=True)
@@ -121,25 +126,33 @@ def _take_alone(
     return [step_generator(state, pairs, index, engine, microbatches)]
 
 
-def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Tensor:
+def generate_for(state: TrainingState, batch: Batch, engine: Engine = EAGER) -> Generated:
     """Generate the examples ``[N, ...]`` of a batch; raise `PluginError` if the generator fails."""
-    name = state.name_of("generator")
+    name, generator = state.name_of("generator"), state.generator
+    generated: Generated
     with part_errors("generator", name):
-        fake = engine.compute_once(state.generator, batch.latents, batch.labels)
-    require_same_shape(f"generator '{name}'", fake, batch.real)
-    return fake
+        if isinstance(generator, ExtraOutputs):
+            generated = engine.compute_once(generator.outputs, batch.latents, batch.labels)
+        else:
+            generated = engine.compute_once(generator, batch.latents, batch.labels)
+    require_same_shape(f"generator '{name}'", _list(generated)[0], batch.real)
+    return generated
+
+
+def _list(generated: Generated) -> list[Tensor]:
+    return generated if isinstance(generated, list) else [generated]
 
 
 def step_discriminator(
     state: TrainingState,
-    pairs: Sequence[tuple[Batch, Tensor]],
+    pairs: Sequence[tuple[Batch, Generated]],
     index: int,
     engine: Engine = EAGER,
     microbatches: Microbatches | None = None,
 ) -> dict[str, Tensor]:
     """Take one discriminator step, and return scalars over all processes by name.
 
-    `pairs` holds microbatches of this process with their generated examples ``[N, ...]``. The gradient is that of the
+    `pairs` holds microbatches of this process with what was generated for them. The gradient is that of the
     mean; batch statistics are those of a microbatch. `index` counts all discriminator steps.
     """
     microbatches = microbatches or Microbatches(engine)
@@ -149,11 +162,12 @@ def step_discriminator(
         each.requires_grad_(True)
     done, logits = [], []
     for number in microbatches.each(f"discriminator {index}", *_buffered(state)):
-        batch, fake = pairs[number]
-        real, fake = batch.real.detach(), fake.detach()
+        batch, generated = pairs[number]
+        real, *fakes = (each.detach() for each in (batch.real, *_list(generated)))
         if due:  # a penalty may need gradients with respect to the examples
-            real.requires_grad_(), fake.requires_grad_()
-        step = _make_step(state, batch, real, fake, bool(due), engine)
+            for examples in (real, *fakes):
+                examples.requires_grad_()
+        step = _make_step(state, batch, real, fakes, bool(due), engine)
         terms = _backward(state, "discriminator", step, due, parameters, microbatches.total)
         logits.append((step.logits.real.detach(), step.logits.fake.detach()))
         terms.row["D(x)"], terms.row["D(G(z))"] = (each.sigmoid().mean() for each in logits[-1])
@@ -175,7 +189,7 @@ def step_discriminator(
 
 def step_generator(
     state: TrainingState,
-    pairs: Iterable[tuple[Batch, Tensor | Callable[[], Tensor]]],
+    pairs: Iterable[tuple[Batch, Generated | Callable[[], Generated]]],
     index: int,
     engine: Engine = EAGER,
     microbatches: Microbatches | None = None,
@@ -191,10 +205,10 @@ def step_generator(
         each.requires_grad_(False)
     done = []
     # Each pair is generated when its microbatch is due.
-    for _, (batch, fake) in zip(
+    for _, (batch, generated) in zip(
         microbatches.each("generator", state.generator, *_buffered(state)), pairs, strict=False
     ):
-        step = _make_step(state, batch, batch.real.detach(), fake, bool(due), engine)
+        step = _make_step(state, batch, batch.real.detach(), generated, bool(due), engine)
         done.append(_backward(state, "generator", step, due, parameters, microbatches.total))
         step.release()
     row = _optimizer_step(state, "generator", parameters, mean_rows(done), engine)
@@ -234,12 +248,16 @@ def _make_step(
     state: TrainingState,
     batch: Batch,
     real: Tensor,
-    fake: Tensor | Callable[[], Tensor],
+    generated: Generated | Callable[[], Generated],
     second_order: bool,
     engine: Engine,
 ) -> Step:
     """Construct the step for losses and penalties; with `second_order`, logits are twice differentiable."""
     run, network = engine.compute if second_order else engine.compute_once, state.discriminator
+
+    @cache
+    def outputs() -> list[Tensor]:
+        return _list(generated() if callable(generated) else generated)
 
     def compute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
         if getattr(function, "__self__", function) is not network:
@@ -253,7 +271,7 @@ def _make_step(
     return Step(
         state.generator,
         state.discriminator,
-        images=Pair(real, fake),
+        images=Pair(real, lambda: outputs()[0]),
         latents=batch.latents,
         labels=batch.labels,
         count_images=state.count_images,
@@ -261,6 +279,7 @@ def _make_step(
         labelled=batch.labelled,
         compute=compute,
         networks=state.others,
+        extras=lambda: outputs()[1:],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from ganforge.training.execution.prepared_weights import prepared_weights
 
 EngineName = Literal["eager", "compile", "graph"]
 Layout = Literal["contiguous", "channels_last"]
+
+Output = TypeVar("Output", Tensor, list[Tensor])
 
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -66,7 +68,7 @@ class Engine:
         self.log = log
         self.device = device
         self.workers = workers
-        self._compiled: dict[Hashable, Callable[..., Tensor]] = {}
+        self._compiled: dict[Hashable, Any] = {}
         if plan.threads is not None:
             torch.set_num_threads(plan.threads)
         if device.type == "cuda":  # shapes are constant, so cuDNN's benchmark pays off
@@ -85,8 +87,8 @@ class Engine:
         """Convert images ``[N, C, H, W]`` to the memory format; return other tensors unchanged."""
         return examples.contiguous(memory_format=_FORMATS[self.plan.layout]) if examples.dim() == 4 else examples
 
-    def compute(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-        """Return ``function(*inputs)`` as float32 or wider; twice differentiable."""
+    def compute(self, function: Callable[..., Output], *inputs: Any) -> Output:
+        """Return ``function(*inputs)``, a tensor or a list of tensors, as float32 or wider; twice differentiable."""
         # Compiled functions fuse scaling and casts, and activations are recomputed after the block.
         single = self.plan.engine == "compile" or self.plan.recompute
         dtype = getattr(torch, self.plan.precision)
@@ -94,16 +96,17 @@ class Engine:
         reduced = dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype) if reduced else nullcontext(), weights:
             output = function(*inputs)
-        return output.float() if output.dtype == torch.bfloat16 else output
+        return [_widen(each) for each in output] if isinstance(output, list) else _widen(output)
 
-    def compute_once(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    def compute_once(self, function: Callable[..., Output], *inputs: Any) -> Output:
         """Return ``function(*inputs)`` like `compute`, but once differentiable, so that it can be compiled."""
         if self.plan.engine != "compile":
             return self.compute(function, *inputs)
         if function not in self._compiled:
             self._compiled[function] = torch.compile(function, dynamic=False)
         try:
-            return self.compute(self._compiled[function], *inputs)
+            compiled: Callable[..., Output] = self._compiled[function]
+            return self.compute(compiled, *inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             self._compiled[function] = function
             reason = str(error).strip().splitlines()[0]
@@ -118,6 +121,10 @@ class Engine:
 EAGER = Engine(ExecutionPlan(), torch.device("cpu"))  # eager float32 execution on any device
 
 
+def _widen(output: Tensor) -> Tensor:
+    return output.float() if output.dtype == torch.bfloat16 else output
+
+
 def _checkpoint_activations(module: nn.Module) -> None:
     """Enable activation checkpointing for a module."""
     forward = module.forward
@@ -128,6 +135,6 @@ def _checkpoint_activations(module: nn.Module) -> None:
     module.forward = checkpointed
 
 
-def _name(function: Callable[..., Tensor]) -> str:
+def _name(function: Callable[..., object]) -> str:
     owner = getattr(function, "__self__", function)
     return f"{type(owner).__name__}.{getattr(function, '__name__', 'forward')}"

@@ -8,6 +8,7 @@ to the order of sums, in one process or in K.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from ganforge.core.seeding import seed_everything
 from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import Engine
+
+Result = TypeVar("Result")
 
 
 class Microbatches:
@@ -50,7 +53,7 @@ class Microbatches:
         before.apply_changes(each / self.total for each in moved)
         self._workers.broadcast_from_last(before.unaveraged())
 
-    def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Tensor]) -> Tensor:
+    def repeat(self, phase: str, part: int, before: BufferSnapshot, work: Callable[[], Result]) -> Result:
         """Repeat the work of an earlier phase with the same random numbers and buffers, without side effects."""
         here = self._at
         now = BufferSnapshot.of(before.modules)
