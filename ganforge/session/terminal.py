@@ -16,6 +16,8 @@ from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import open_cache
 from ganforge.core.console import console, heartbeat, progress_bar, say
 from ganforge.core.text import escape_controls
+from ganforge.session.notebook import describe_run
+from ganforge.session.preview import serve
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
@@ -35,21 +37,29 @@ MEANINGS = {"D(x)": "real images, judged: 1 real, 0 generated", "D(G(z))": "gene
 
 
 class Terminal:
-    """Console of a terminal; see `ganforge.session.trainer.Console`."""
+    """Console of a terminal; see `ganforge.session.trainer.Console`.
+
+    Args:
+        preview: Whether to serve a page of each run to browsers on this machine.
+    """
+
+    def __init__(self, preview: bool = False) -> None:
+        self._preview = preview
 
     say = staticmethod(say)
     progress = staticmethod(progress_bar)
     cache = staticmethod(open_cache)
 
     def watch(self, log: Path | None, training: TrainingConfig) -> Display:
-        return Display(log, training.images, training.minutes)
+        return Display(log, training.images, training.minutes, self._preview)
 
 
 class Display:
     """Observer that shows a run and writes its log; budgets in images and minutes may be None."""
 
-    def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
+    def __init__(self, log: Path | None, images: int | None, minutes: float | None, preview: bool = False) -> None:
         self._log = log
+        self._preview = preview
         self._images = images
         self._minutes = minutes
         self._row: dict[str, Any] = {}
@@ -61,6 +71,8 @@ class Display:
         self._shown = ExitStack()
 
     def __enter__(self) -> Display:
+        if self._log and self._preview:
+            say(f"preview: {self._shown.enter_context(serve(self._describe))}")
         if self._log and console.is_terminal:
             live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
             self._live = self._shown.enter_context(live)
@@ -130,6 +142,13 @@ class Display:
         rate = (images - before) / (seconds - then) if seconds > then else 0.0
         seconds += time.monotonic() - clock
         return images, seconds, self._share(images, seconds), rate
+
+    def _describe(self) -> str:
+        """Describe the run as HTML, with its newest sample grid."""
+        assert self._log is not None
+        row = self._row
+        picture = Path(row["picture"]) if row else None
+        return describe_run(self._log.parent, row, picture if picture and picture.is_file() else None)
 
     def _beat(self) -> str:
         """Describe the progress in one line, unless a line was printed a moment ago."""
