@@ -14,6 +14,7 @@ from forking import run_forked
 
 from ganforge.builtin.avatars import Avatars
 from ganforge.cli import main
+from ganforge.core import console
 from ganforge.export import subprocess_runner
 
 # Tests are small: threads cost more than they give, and one thread makes rounding the same everywhere.
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items):
 def own_folders(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def no_heartbeat(monkeypatch):
+    """What a command prints does not depend on the speed of the machine."""
+    monkeypatch.setattr(console, "HEARTBEAT_SECONDS", 1e6)
 
 
 @pytest.fixture

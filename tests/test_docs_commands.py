@@ -28,7 +28,7 @@ from ganforge.plugins import loading
 
 EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
-LONG = ("benchmarks", "many-gpus")
+LONG = ("benchmarks", "many-gpus", "tuning")
 """Pages whose commands take long, and are those of other pages with other numbers."""
 
 NAMES = {
@@ -120,7 +120,7 @@ HERE = "--device cpu --engine eager --precision float32 --set training.layout=co
 """Computed in a plain way, which is not measured first."""
 
 ALSO = {
-    r"train (?!.*--resume)": f"--batch 8 --set training.samples=4 --set training.eval_samples=8 {HERE}",
+    r"(train|tune) (?!.*--resume)": f"--batch 8 --set training.samples=4 --set training.eval_samples=8 {HERE}",
     r"train (?!.*--(resume|images|minutes))": "--images 16",
     r"train .*--resume(?!.*--(images|minutes))": "--images 24",
     r"eval .*--(all|memorization)": "--references 24",

@@ -28,6 +28,7 @@ from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.report import report
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
+from ganforge.cli.tune import tune
 from ganforge.contract.errors import GanforgeError
 from ganforge.core.console import console, print_result
 from ganforge.core.ranks import process_rank
@@ -63,6 +64,7 @@ def options(
 
 
 app.command("train")(train)
+app.command("tune")(tune)
 app.command("init")(init)
 app.command("sample")(sample)
 app.command("eval")(evaluate)

@@ -107,6 +107,9 @@ def train(
     callback: Callback = None,
     config: Config = None,
     resume: Annotated[bool, switch("--resume", "Resume a run from its last checkpoint.", RUN)] = False,
+    preview: Annotated[
+        bool, switch("--preview", "Serve the newest samples to a browser on this machine.", RUN)
+    ] = False,
     dry_run: Annotated[bool, switch("--dry-run", "Validate and print the configuration, then stop.", RUN)] = False,
     name: Annotated[str | None, option("--name", "Name of the run directory, after its number.", "NAME", RUN)] = None,
     out: Out = Path("runs"),
@@ -145,7 +148,7 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    trainer = Trainer(settled, registry, torch_device, Terminal(), workers)
+    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers)
     if (text := settled.training.init_from) is not None and not resume:
         trainer.begin_from(lambda: find_initial_weights(text, out))
     if dry_run:

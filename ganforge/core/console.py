@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -43,16 +45,52 @@ def print_result(text: str) -> None:
     sys.stdout.flush()
 
 
+HEARTBEAT_SECONDS = 5.0
+"""Longest silence of a running command, where the output is no terminal."""
+
+
+@contextmanager
+def heartbeat(describe: Callable[[], str]) -> Iterator[None]:
+    """Print `describe()` regularly while the block runs, unless it is empty; after 100 s at growing intervals.
+
+    An interval is a twentieth of the time so far, at least `HEARTBEAT_SECONDS` and at most a minute.
+    """
+    ended, start = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not ended.wait(max(HEARTBEAT_SECONDS, min((time.monotonic() - start) / 20, 60))):
+            if text := describe():
+                say(text)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar while the block runs, if there is a terminal.
+    """Show a progress bar while the block runs; lines at intervals where the output is no terminal.
 
     Yields:
         Function that updates the bar with the numbers done and in total.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    if not console.is_terminal:
+        count = ""
+
+        def note(done: int, total: int) -> None:
+            nonlocal count
+            count = f" {done} of {total}"
+
+        with heartbeat(lambda: f"{title}{count} ..."):
+            yield note
+        return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(escape_controls(title), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

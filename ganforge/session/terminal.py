@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,79 +14,104 @@ from rich.text import Text
 
 from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import open_cache
-from ganforge.core.console import console, progress_bar, say
+from ganforge.core.console import console, heartbeat, progress_bar, say
 from ganforge.core.text import escape_controls
+from ganforge.session.notebook import describe_run
+from ganforge.session.preview import serve
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
     from ganforge.training.recording.recorder import Score
 
-REFRESH_SECONDS = 0.5
+MARK_SECONDS = 0.5
+"""Interval of the measurements of speed."""
+
+FIRST = "first step ..."
+"""What is shown before the first step ends."""
+
+RECENT_SECONDS = 2.5
+"""Time after a line in which no other is due."""
+
+MEANINGS = {"D(x)": "real images, judged: 1 real, 0 generated", "D(G(z))": "generated images, judged likewise"}
+"""Explanations of rows of the display."""
 
 
 class Terminal:
-    """Console of a terminal; see `ganforge.session.trainer.Console`."""
+    """Console of a terminal; see `ganforge.session.trainer.Console`.
+
+    Args:
+        preview: Whether to serve a page of each run to browsers on this machine.
+    """
+
+    def __init__(self, preview: bool = False) -> None:
+        self._preview = preview
 
     say = staticmethod(say)
     progress = staticmethod(progress_bar)
     cache = staticmethod(open_cache)
 
     def watch(self, log: Path | None, training: TrainingConfig) -> Display:
-        return Display(log, training.images, training.minutes)
+        return Display(log, training.images, training.minutes, self._preview)
 
 
 class Display:
     """Observer that shows a run and writes its log; budgets in images and minutes may be None."""
 
-    def __init__(self, log: Path | None, images: int | None, minutes: float | None) -> None:
+    def __init__(self, log: Path | None, images: int | None, minutes: float | None, preview: bool = False) -> None:
         self._log = log
+        self._preview = preview
         self._images = images
         self._minutes = minutes
         self._row: dict[str, Any] = {}
         self._scores: dict[str, float] = {}
         self._best = ""
-        self._shown = 0.0
-        self._marks: list[tuple[float, int]] = []
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal and log else None
+        self._marks: list[tuple[float, int, float]] = []  # clock, images, seconds
+        self._said = time.monotonic()
+        self._live: Live | None = None
+        self._shown = ExitStack()
 
     def __enter__(self) -> Display:
-        if self._live:
-            self._live.start()
+        if self._log and self._preview:
+            say(f"preview: {self._shown.enter_context(serve(self._describe))}")
+        if self._log and console.is_terminal:
+            live = Live(console=console, get_renderable=self._table, refresh_per_second=2)
+            self._live = self._shown.enter_context(live)
+        elif self._log:
+            self._shown.enter_context(heartbeat(self._beat))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
-            self._live.stop()
+        self._shown.close()
 
     def step(self, images: int, seconds: float) -> None:
-        if self._live and time.perf_counter() - self._shown > REFRESH_SECONDS:
-            self._shown = time.perf_counter()
-            self._live.update(self._table(images, seconds), refresh=True)
+        now = time.monotonic()
+        if not self._marks or now - self._marks[-1][0] > MARK_SECONDS:
+            self._marks = [*self._marks[-20:], (now, images, seconds)]
 
     def tick(self, row: dict[str, Any]) -> None:
         self._row = row
-        self._show(self.line(row), row)
+        self._show(self.line(row))
         for warning in row.get("warnings", []):
             self.note(f"warning: {warning}")
 
     def note(self, text: str) -> None:
         self._write(text)
         say(text)
+        self._said = time.monotonic()
 
     def score(self, row: dict[str, Any], best: Score) -> None:
         self._scores = {name: value for name, value in row.items() if name not in ("images", "seconds")}
         self._best = describe_best(best)
         values = " ".join(f"{name} {value:.4g}" for name, value in self._scores.items())
-        self._show(f"{row['images']} images {values} ({self._best})", row)
+        self._show(f"{row['images']} images {values} ({self._best})")
 
-    def _show(self, line: str, row: dict[str, Any]) -> None:
+    def _show(self, line: str) -> None:
         self._write(line)
-        if self._live:
-            self._live.update(self._table(row["images"], row["seconds"]), refresh=True)
-        else:
+        if not self._live:
             say(line)
+            self._said = time.monotonic()
 
     def _write(self, line: str) -> None:
         if self._log:
@@ -108,17 +134,39 @@ class Display:
         spent += [seconds / 60 / self._minutes] if self._minutes else []
         return min(max(spent, default=0.0), 1.0)
 
-    def _table(self, images: int, seconds: float) -> Table:
-        share = self._share(images, seconds)
-        self._marks = [*self._marks[-20:], (seconds, images)]
-        (then, before), (now, after) = self._marks[0], self._marks[-1]
-        rate = (after - before) / (now - then) if now > then else 0.0
+    def _progress(self) -> tuple[int, float, float, float]:
+        """Return images, seconds, share of the budget, and images per second, all as of now."""
+        if not self._marks:
+            return 0, 0.0, 0.0, 0.0
+        (_, before, then), (clock, images, seconds) = self._marks[0], self._marks[-1]
+        rate = (images - before) / (seconds - then) if seconds > then else 0.0
+        seconds += time.monotonic() - clock
+        return images, seconds, self._share(images, seconds), rate
+
+    def _describe(self) -> str:
+        """Describe the run as HTML, with its newest sample grid."""
+        assert self._log is not None
+        row = self._row
+        picture = Path(row["picture"]) if row else None
+        return describe_run(self._log.parent, row, picture if picture and picture.is_file() else None)
+
+    def _beat(self) -> str:
+        """Describe the progress in one line, unless a line was printed a moment ago."""
+        if time.monotonic() - self._said < RECENT_SECONDS:
+            return ""
+        images, seconds, share, rate = self._progress()
+        left = _clock(_left(share, seconds))
+        return f"{images} images {share:4.0%} {rate:.0f} images/s eta {left}" if images else FIRST
+
+    def _table(self) -> Table:
+        images, seconds, share, rate = self._progress()
         filled = round(30 * share)
         table = Table.grid(padding=(0, 2))
         table.add_row("images", f"{images:,}  [green]{'━' * filled}[/][dim]{'━' * (30 - filled)}[/] {share:.0%}")
-        table.add_row("speed", f"{rate:,.0f} images/s, {_clock(seconds)} elapsed, {_clock(_left(share, seconds))} left")
+        speed = f"{rate:,.0f} images/s, {_clock(seconds)} elapsed, {_clock(_left(share, seconds))} left"
+        table.add_row("speed", speed if images else FIRST)
         for name, value in _metrics(self._row).items():
-            table.add_row(name, f"{value:.3f}")
+            table.add_row(name, f"{value:.3f}", MEANINGS.get(name, ""))
         for index, (name, value) in enumerate(self._scores.items()):
             table.add_row(name, f"{value:.4g}" + f"  ({self._best})" * (index == 0))
         if self._row:

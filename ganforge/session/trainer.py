@@ -163,7 +163,8 @@ class Trainer:
     def _open_engine(self) -> Engine:
         """Select the execution plan, if it is ``auto``, and create the engine."""
         say, workers = self._console.say, self._workers
-        self.config = choose_plan(self.config, self._state, self._batches, self._device, say, workers)
+        with self._console.progress("choosing an execution plan"):
+            self.config = choose_plan(self.config, self._state, self._batches, self._device, say, workers)
         return open_engine(self.config.training, self._state, self._device, say, workers)
 
     def _open_recorder(self, folder: RunFolder) -> Recorder:

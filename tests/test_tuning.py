@@ -1,0 +1,144 @@
+"""``ganforge tune``: successive halving over runs, its budget, resuming, and what it prints."""
+
+import json
+import math
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from ganforge import OptionError
+from ganforge.config.schema import resolve
+from ganforge.contract.errors import DivergenceError
+from ganforge.plugins.registry import Registry
+from ganforge.runs.folder import RunFolder
+from ganforge.session import tuning
+from ganforge.session.tuning import Axis, Search, default_axes, make_plan, parse_axis
+
+SMALL = [
+    "--arch", "mlp", "--batch", "8", "--device", "cpu", "--precision", "float32", "--set", "training.engine=eager",
+    "--set", "training.samples=4", "--set", "generator.hidden=8", "--set", "discriminator.hidden=8",
+    "--set", "training.eval_samples=16", "--set", "training.threads=1", "--set", "training.layout=contiguous",
+]  # fmt: skip
+
+
+def plan_for(axes, **training):
+    return make_plan(resolve(Registry.installed(), {"training": training}), axes)
+
+
+def test_rounds_keep_a_quarter_and_share_the_budget():
+    axes = [Axis(("a.b",), tuple("12345")), Axis(("c.d", "e.f"), tuple("678"))]
+    plan = plan_for(axes, images=1600)
+    assert plan.rounds == [15, 3, 1]
+    assert plan.trials[4] == {"a.b": "2", "c.d": "7", "e.f": "7"}
+    assert [plan.budget(index) for index in range(3)] == [{"images": 100}, {"images": 400}, {"images": 1600}]
+    plan = plan_for(axes, minutes=30)
+    totals = [plan.budget(index)["minutes"] for index in range(3)]
+    added = [totals[0], totals[1] - totals[0], totals[2] - totals[1]]
+    assert [count * each for count, each in zip(plan.rounds, added, strict=True)] == pytest.approx([10, 10, 10])
+
+
+def test_default_axes_are_gamma_and_the_rates():
+    gamma, rate = default_axes(resolve(Registry.installed(), {"recipe": "rpgan"}))
+    assert gamma == Axis(("regularizers.r1.weight", "regularizers.r2.weight"), ("0.1", "0.3", "1", "3", "10"))
+    assert rate == Axis(("optimizer.generator_lr", "optimizer.discriminator_lr"), ("0.0001", "0.0002", "0.0004"))
+
+
+@pytest.mark.parametrize("text", ["a.b", "a.b=1", "=1,2", "a.b=1,", "a.b=1,1"])
+def test_invalid_values_are_refused(text):
+    with pytest.raises(OptionError, match="is not of the form"):
+        parse_axis(text)
+
+
+def test_too_many_combinations_are_refused():
+    with pytest.raises(OptionError, match="257 combinations are too many .the most is 256"):
+        plan_for([Axis(("a.b",), tuple(map(str, range(257))))])
+
+
+def results_of(folder):
+    """Read scores by run and images."""
+    found = {}
+    for run in sorted(folder.glob("*-trial-*")):
+        rows = [json.loads(line) for line in RunFolder(run).metrics.read_text().splitlines()]
+        found[run.name] = [(row["images"], *list(row.values())[2:3]) for row in rows if "picture" not in row]
+    return found
+
+
+@pytest.mark.slow
+def test_the_best_runs_go_on_and_a_stopped_search_is_resumed(run, here, image_folder, monkeypatch):
+    rates = "0.0001,0.001,0.003,0.01"
+    search = ["tune", "--data", image_folder, "--images", "64", "--vary", f"optimizer.generator_lr={rates}", *SMALL]
+    code, out, err = run(*search)
+    assert code == 0, err
+    whole = results_of(here / "runs/tune-00000")
+    first = {name: dict(rows)[16] for name, rows in whole.items()}
+    best = min(first, key=first.get)
+    assert [name for name, rows in whole.items() if 64 in dict(rows)] == [best]
+    assert out.strip() == f"runs/tune-00000/{best}"
+    assert f"{dict(whole[best])[64]:.4g}" in err
+    assert f"ganforge train --resume runs/tune-00000/{best}" in err
+
+    train, begun = Search._train, []
+
+    def stop_after_two(self, index, trial):
+        begun.append(trial)
+        return train(self, index, trial) if len(begun) < 3 else signal.SIGINT
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "_train", stop_after_two)
+        code, _, err = run(*search)
+    assert code == 130
+    assert "ganforge tune --resume runs/tune-00001" in err
+    code, out, err = run("tune", "--resume", "runs/tune-00001")
+    assert code == 0, err
+    assert results_of(here / "runs/tune-00001") == whole
+    code, again, _ = run("tune", "--resume", "runs/tune-00001")  # finished already
+    assert (code, again) == (0, out)
+
+
+def test_a_run_that_diverges_is_the_last(here, monkeypatch):
+    plan = plan_for([Axis(("optimizer.generator_lr",), ("1", "2"))], images=8)
+
+    class Fails:
+        def __init__(self, *_arguments):
+            """Build nothing."""
+
+        def start(self, out, name):
+            raise DivergenceError("training diverged")
+
+    monkeypatch.setattr(tuning, "Trainer", Fails)
+
+    said = []
+    console = SimpleNamespace(say=said.append)
+    results, stopped = Search.create(here, plan, Registry.installed(), console).run()
+    assert stopped is None
+    assert [each.score for each in results] == [math.inf] * 3
+    assert said.count("training diverged") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--vary", "generator.widht=1,2"], "no option 'widht'"),
+        (["--vary", "generator.width=1"], "not of the form"),
+        (["--resume"], "such as --resume runs/tune-00000"),
+        (["--resume", "nowhere"], "nowhere: not a folder of a search"),
+        (["--resume", "nowhere", "--batch", "8"], "--resume keeps the settings"),
+        (["--arch", "mlp", "--set", "optimizer.generator_lr=1"], "no single gamma or rate"),
+    ],
+)
+def test_a_mistake_is_one_line(run, here, arguments, message):
+    code, out, err = run("tune", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") <= 2
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}, "trials": 3, "rounds": [], "images": null}'])
+def test_a_damaged_plan_is_one_line(run, here, content):
+    (here / "tune-00000").mkdir()
+    (here / "tune-00000/tune.json").write_text(content)
+    code, _, err = run("tune", "--resume", "tune-00000")
+    assert code == 2
+    assert "tune.json is damaged" in err
