@@ -370,6 +370,11 @@ class NoList(TwoSizes):
         return tuple(super().outputs(z, labels))
 
 
+class Whole(TwoSizes):
+    def outputs(self, z, labels=None):
+        return [super().outputs(z, labels)[0], torch.zeros(len(z), 1, dtype=torch.int64)]
+
+
 class Broken(TwoSizes):
     def extras_of(self, images, labels=None):
         raise KeyError("size")
@@ -380,6 +385,7 @@ class Broken(TwoSizes):
     [
         (Wrong, r"extra outputs are \[\(8, 3, 2, 4\)\], but extras_of returns \[\(8, 3, 4, 8\)\]"),
         (NoList, r"outputs must return a list, the examples \(8, 3, 4, 8\) first"),
+        (Whole, r"extra outputs are \[torch.int64\]"),
         (Broken, "generator 'wrong' of plugin 'wrong' failed: KeyError: 'size'"),
     ],
 )

@@ -69,7 +69,7 @@ class ExtraOutputs(Generator):
 
     @abstractmethod
     def outputs(self, z: Tensor, labels: Tensor | None = None) -> list[Tensor]:
-        """Generate examples, then extra outputs ``[N, ...]``. Must be scriptable by TorchScript.
+        """Generate examples, then floating-point extra outputs ``[N, ...]``. Must be scriptable by TorchScript.
 
         Arguments as for `forward`, which returns the first.
         """

@@ -78,6 +78,10 @@ def _validate_extras(title: str, network: ExtraOutputs, fake: Tensor, labels: Te
     outputs = network.outputs(torch.zeros(len(fake), network.z_dim, device=fake.device), labels)
     if not isinstance(outputs, list) or not outputs or outputs[0].shape != fake.shape:
         raise PluginError(f"{title}: outputs must return a list, the examples {tuple(fake.shape)} first")
+    if not all(each.is_floating_point() for each in outputs):
+        raise PluginError(
+            f"{title}: extra outputs are {[each.dtype for each in outputs[1:]]}", "use floating-point types"
+        )
     made, found = ([tuple(each.shape) for each in extras] for extras in (outputs[1:], network.extras_of(fake, labels)))
     if made != found:
         raise PluginError(f"{title}: extra outputs are {made}, but extras_of returns {found}", "both must be equal")

@@ -1,4 +1,4 @@
-"""The networks, the self-supervision, and a run that goes on and is exported."""
+"""The networks, the self-supervision, and a run that is resumed and exported."""
 
 import pytest
 import torch
