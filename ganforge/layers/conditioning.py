@@ -224,7 +224,7 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
         return scores
 
     def label_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy of classes, or the squared error of standardized vectors summed over their numbers."""
+        """Return the cross-entropy of classes, or the squared error of standardized vectors, summed over numbers."""
         if not labels.is_floating_point():
             return super().label_loss(features, labels)
         errors = self.classify(features) - require_labels(self.standardize(labels))
