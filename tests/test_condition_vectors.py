@@ -335,7 +335,7 @@ def test_an_auxiliary_loss_of_vectors_is_a_squared_error(name):
     labels = torch.tensor([[1.0, 50.0], [0.0, 40.0]])
     wanted = torch.tensor([[1.0, 1.0], [-1.0, 0.0]])
     loss = network.label_loss(features, labels)
-    assert loss.item() == pytest.approx((network.classify(features) - wanted).square().mean().item())
+    assert loss.item() == pytest.approx((network.classify(features) - wanted).square().sum(1).mean().item())
 
 
 def test_the_discriminator_learns_vectors_from_real_examples_only():

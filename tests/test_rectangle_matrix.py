@@ -57,7 +57,7 @@ class Pairs(Dataset):
 
 class Brightness(RunMetric):
     def measure(self, run, request, reporter):
-        return float(run.generate(request.count, request.seed, request.truncation).float().mean())
+        return float(torch.cat(list(run.generate(request.count, request.seed, request.truncation))).mean())
 
 @hookimpl
 def ganforge_datasets():

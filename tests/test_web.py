@@ -31,7 +31,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec
 from ganforge.sampling import default_labels, draw_latents, generate
 
-NUMBERS = (Number("smile", 0.5, 0.5, (0.0, 1.0)), Number("age", 40.0, 10.0, (20.0, 65.0)))
+NUMBERS = (Number("smile", 0.5, 0.5, (0.0, 1.0)), Number("age", 30.0, 35.0, (20.0, 65.0)))
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
 
@@ -294,8 +294,9 @@ def test_classes_are_shown_by_name_and_a_hostile_name_stays_text(open_page):
 def test_numbers_of_a_condition_have_sliders(open_page):
     page = open_page("vector")
     ends = "Array.from(document.querySelectorAll('#condition input'), (each) => [each.min, each.max, each.value])"
-    assert page.run(f"return {ends}") == [["0", "1", "0"], ["20", "65", "20"]]
+    assert page.run(f"return {ends}") == [["0", "1", "0"], ["-5", "65", "20"]]
     assert page.text("#condition .field:nth-child(2) label") == "age"
+    assert page.run("return document.querySelector('#condition .field:nth-child(2) output').value") == "20.00"
     page.set("number-1", 1)
     page.set("number-2", 52.5)
     wanted = torch.tensor([1.0, 52.5])

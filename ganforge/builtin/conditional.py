@@ -25,9 +25,9 @@ def require_classifier(step: Step, name: str, labels: Any) -> ClassifierDiscrimi
 class AuxiliaryClassifier(Regularizer):
     """Auxiliary classification loss of both players (AC-GAN, Odena 2017, arXiv:1610.09585): E[-log P(class | example)].
 
-    Of condition vectors it is the squared error of standardized numbers, which the discriminator learns from real
-    examples only (StarGAN, Choi 2018, arXiv:1711.09020). It requires labeled data and a discriminator
-    with a classifier, such as those with ``conditioning=auxiliary``.
+    Of condition vectors it is the squared error of standardized numbers, summed over the numbers, which the
+    discriminator learns from real examples only (StarGAN, Choi 2018, arXiv:1711.09020). It requires labeled data and a
+    discriminator with a classifier, such as those with ``conditioning=auxiliary``.
     """
 
     def discriminator(self, step: Step) -> Tensor:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, mse_loss, one_hot
+from torch.nn.functional import linear, one_hot
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
@@ -224,7 +224,8 @@ class ConditionalDiscriminator(ClassifierDiscriminator):
         return scores
 
     def label_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy of classes, or the mean squared error of standardized vectors."""
+        """Return the cross-entropy of classes, or the squared error of standardized vectors, summed over numbers."""
         if not labels.is_floating_point():
             return super().label_loss(features, labels)
-        return mse_loss(self.classify(features), require_labels(self.standardize(labels)))
+        errors = self.classify(features) - require_labels(self.standardize(labels))
+        return errors.square().sum(1).mean()

@@ -58,9 +58,9 @@ def describe_model(
 
 
 def _describe_number(number: Number) -> dict[str, Any]:
-    """Return the slider of a number: its range, which holds two deviations or, of attributes, 0 to 1, and its start."""
+    """Return the slider of a number: the range of the examples and of one deviation, or 0 to 1; and its start."""
     shown = number.examples or (number.mean,)
-    ends = (0.0, 1.0) if set(shown) <= {0.0, 1.0} else (number.mean - 2 * number.std, number.mean + 2 * number.std)
+    ends = (0.0, 1.0) if set(shown) <= {0.0, 1.0} else (number.mean - number.std, number.mean + number.std)
     return {"name": number.name, "low": min(*ends, *shown), "high": max(*ends, *shown), "value": shown[0]}
 
 

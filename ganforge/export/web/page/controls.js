@@ -71,7 +71,8 @@ ganforge.settings = function () {
 ganforge.label = function () {
   for (const slider of document.querySelectorAll("input[type=range]")) {
     const text = Number(slider.value).toFixed(slider.dataset.digits ?? 2);
-    slider.previousElementSibling.value = slider.min < 0 && slider.value > 0 ? `+${text}` : text;
+    const is_signed = Number(slider.min) === -Number(slider.max);
+    slider.previousElementSibling.value = is_signed && slider.value > 0 ? `+${text}` : text;
   }
 };
 
