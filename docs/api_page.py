@@ -112,8 +112,9 @@ def _name(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
 
 
-def _code(text: str) -> Iterator[str]:
-    yield from ("```python", text, "```", "")
+def _code(text: str, language: str = "") -> Iterator[str]:
+    """Yield a block, by default a signature, which no language has."""
+    yield from (f"```{language}", text, "```", "")
 
 
 def write_docstring(text: str) -> Iterator[str]:
@@ -129,7 +130,7 @@ def write_docstring(text: str) -> Iterator[str]:
         if section:
             yield from _list(section, inspect.cleandoc(block))
         elif block.startswith("    "):
-            yield from _code(inspect.cleandoc(block))
+            yield from _code(inspect.cleandoc(block), "python")
         else:
             yield from (*_flow(block), "")
 

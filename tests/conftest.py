@@ -42,7 +42,7 @@ def own_folders(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_heartbeat(monkeypatch):
-    """What a command prints does not depend on the speed of the machine."""
+    """Commands print the same on machines of any speed."""
     monkeypatch.setattr(console, "HEARTBEAT_SECONDS", 1e6)
 
 

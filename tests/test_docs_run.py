@@ -154,7 +154,7 @@ def in_small(code):
     return code.replace('"generator.width": 32', '"generator.width": 4, "discriminator.width": 4, "training.batch": 16')
 
 
-PLACEHOLDER = r"\b[A-Z]{2,}\b|\.\.\.|[\[<&$]|--plugin|--config|--gpus|--init-from|--resume|pix2pix"
+PLACEHOLDER = r"\b[A-Z]{2,}\b|\.\.\.|[\[<&$]|--plugin|--config|--gpus|--init-from|--resume|pix2pix|cyclegan"
 """Of commands that settle no run, or none without a package; test_docs_commands.py runs them."""
 
 

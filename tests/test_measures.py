@@ -328,7 +328,7 @@ class Grey(torch.nn.Module):
 def test_a_generator_is_asked_for_classes_in_the_proportions_of_the_real_images(tmp_path):
     labels = torch.arange(1000) % 10 // 9
     data = packed("two", pixels(1000, 1), labels, ("many", "few"))
-    card = {"digest": "g", "data": {"shape": [3, 4, 4], "class_names": ["many", "few"]}}
+    card = {"digest": "g", "generator": {}, "data": {"shape": [3, 4, 4], "class_names": ["many", "few"]}}
     subject = GeneratorSubject(Grey(), card, tmp_path, name="grey")
     made = Comparison(
         subject, Reference.choose(data, split="all"), Toy(), Protocol(samples=600), device=CPU, cache=tmp_path

@@ -430,7 +430,7 @@ def test_scores_are_those_of_the_evaluation_and_say_if_the_weights_are_others(re
     assert "not the published" in said[0]
     assert not any("note:" in each for each in said[1:])
     spec = labelled.spec
-    card = {"digest": "g", "data": {"shape": list(spec.shape), "class_names": list(spec.class_names)}}
+    card = {"digest": "g", "generator": {}, "data": {"shape": list(spec.shape), "class_names": list(spec.class_names)}}
     comparison = Comparison(
         GeneratorSubject(state.ema, card, tmp_path, name="x"), Reference.choose(labelled),
         InceptionExtractor(spec), Protocol(samples=70, seed=4), device=CPU, cache=tmp_path / "features",

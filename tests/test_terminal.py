@@ -1,4 +1,4 @@
-"""What a running command prints: never silent for long, with or without a terminal."""
+"""Output of running commands: never silent for long, with or without a terminal."""
 
 import io
 import threading

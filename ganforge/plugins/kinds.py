@@ -60,6 +60,7 @@ KINDS = {
 
 BUILT_IN_COMMANDS = (
     "train",
+    "tune",
     "init",
     "sample",
     "eval",

@@ -27,7 +27,7 @@ MARK_SECONDS = 0.5
 """Interval of the measurements of speed."""
 
 FIRST = "first step ..."
-"""What is shown before the first step ends."""
+"""Text before the end of the first step."""
 
 RECENT_SECONDS = 2.5
 """Time after a line in which no other is due."""

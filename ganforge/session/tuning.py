@@ -1,7 +1,7 @@
 """Search for settings by successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943).
 
 Every combination of the values is trained for a short time, the best quarter of them longer, and so on. Each is a run,
-and the runs that go on are resumed. What is finished is read from the rows of their scores.
+which later rounds resume. Finished rounds are read from the rows of scores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ganforge.runs.metric_rows import read_rows
 from ganforge.session.trainer import Console, Trainer
 
 SHARE = 4
-"""One of so many runs goes on to the next round."""
+"""Runs per run of the next round."""
 
 MOST = 256
 """Maximum number of combinations."""
