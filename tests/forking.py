@@ -130,6 +130,7 @@ def run_child(action: Callable[[], Any], folder: Path, seconds: float, memory: i
                 target = os.open(stream, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 os.dup2(target, number)
                 os.close(target)
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))  # not pytest's
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             if memory is not None:
                 size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -34,6 +34,8 @@ LONG = ("benchmarks", "many-gpus", "tuning")
 NAMES = {
     *{
         "train --data",
+        "train --metrics",
+        "tune",
         "sample --source",
         "eval",
         "eval --extractor",
@@ -168,7 +170,7 @@ def in_small(text):
     for flag, word in zip(["", *text.split()], text.split(), strict=False):
         name, mark, value = word.rpartition("=") if flag == "--set" else (flag, "", word)
         if name == "--minutes":
-            small[-1], value = "--images", str(8 + 8 * (int(value) // 60))
+            small[-1], value = "--images", str(8 + 8 * (int(float(value)) // 60))
         elif name == "--resolution" and "x" in value:  # a small rectangle of the same shape
             sides = [int(side) for side in value.split("x")]
             value = "x".join(str(8 * side // math.gcd(*sides)) for side in sides)

@@ -581,7 +581,7 @@ class Branching(Discriminator):
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize("odd", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 @pytest.mark.slow
 def test_compiled_networks_train_as_they_are(registry, images, odd):
     config, plain = build(registry, images, {**RECIPES["dcgan"], "regularizers": {"r1": {"weight": 1, "every": 2}}})

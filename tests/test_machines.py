@@ -98,6 +98,7 @@ def started(both):
     return sorted(both, key=lambda each: min(each.workers()))
 
 
+@pytest.mark.exhaustive
 def test_two_machines_compute_what_four_processes_of_one_compute(tmp_path):
     (tmp_path / "machines").mkdir()
     with machines(tmp_path, DRIVER, tmp_path / "machines", "float64", PARTS) as both:

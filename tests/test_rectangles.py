@@ -96,7 +96,7 @@ def test_a_generator_draws_any_size_and_a_discriminator_judges_it(name, size, ch
     judge(name, size, channels)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "size", "channels"), list(product(PLAYERS, SIZES, CHANNELS)))
 def test_all_sizes_and_channels_are_drawn_and_judged(name, size, channels):
     judge(name, size, channels)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import pickle
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -54,7 +56,16 @@ def run_apart(function: Callable[..., T], *arguments: Any) -> T:
 
     torch counts devices at the first backward pass of a process, so an earlier one prevents emulation in this process.
     """
-    return _open_pool().submit(function, *arguments).result()
+    task = pickle.dumps((function, arguments))
+    result: T = _open_pool().submit(_run_task, sys.path, task).result()
+    return result
+
+
+def _run_task(path: list[str], task: bytes) -> Any:
+    """Run a pickled function, whose module may be in a folder that was added to `path` later."""
+    sys.path[:] = path
+    function, arguments = pickle.loads(task)
+    return function(*arguments)
 
 
 @cache
