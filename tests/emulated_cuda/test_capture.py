@@ -1,5 +1,6 @@
 """Rules of CUDA graphs are checked without a GPU: what a step must not do is named with its line."""
 
+import importlib
 import re
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.testing import check_cuda
 from ganforge.testing.emulation.capture import explain_capture
 from ganforge.testing.emulation.cases import CHECKED, Subject, find_subjects, place_part
-from ganforge.testing.emulation.hooks import find_obstacle
+from ganforge.testing.emulation.hooks import find_obstacle, run_apart
 
 REGISTRY = Registry.installed()
 RECIPES = [each for each in find_subjects(REGISTRY) if each.name.startswith("recipe")]
@@ -152,3 +153,11 @@ def test_steps_of_every_recipe_can_be_captured(subject):
         assert "terms.py" in found
     else:
         assert found == ""
+
+
+@pytest.mark.slow
+def test_a_module_that_is_imported_after_the_process_began_is_found_in_it(tmp_path, monkeypatch):
+    assert run_apart(abs, -1) == 1
+    (tmp_path / "module_of_later.py").write_text("def answer():\n    return 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run_apart(importlib.import_module("module_of_later").answer) == 42
