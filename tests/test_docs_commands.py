@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from test_data_torchvision import write_idx
 from test_docs import PAGES, ROOT, blocks
 from test_web import unpack
-from torchvision.models import resnet50
+from torchvision.models import resnet18, resnet50
 
 from ganforge.cli import main
 from ganforge.core.accelerator import BACKENDS
@@ -58,6 +60,7 @@ NOT_RUN = {
     "bench .*--fit": "takes ever more memory; see test_bench.py",
     "hub( .*)?": "needs an account; ganforge-huggingface's tests push to a hub of this machine",
     "import FILE.*": "needs a checkpoint of another program; see test_importers.py",
+    "eval 0 1 .*": "compares runs that a page trains under other numbers",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
     "export .*--pt2.*": "compiles native code for half a minute; see test_portable.py",
 }
@@ -254,8 +257,18 @@ def place(tmp_path_factory, cache):
         for digit in range(10):
             draw(Path("digits", str(digit)), 16, 28, "L")
             draw(Path("pictures", str(digit)), 16, 32)
-        for name, folder in (("mnist-train", "digits"), ("my-digits", "digits"), ("cifar10-train", "pictures")):
+        draw(Path("small"), 24, 16)
+        for name, folder in (
+            ("mnist-train", "digits"), ("my-digits", "digits"), ("cifar10-train", "pictures"), ("digits", "small"),
+            ("inverted-and-rotated", "small"), ("cat-faces-128", "photos"),
+        ):  # fmt: skip
             shutil.make_archive(name, "zip", folder)
+        Path("drums").mkdir()
+        for number in range(8):
+            with wave.open(f"drums/{number}.wav", "wb") as sound:
+                sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16000)
+                sound.writeframes(np.random.default_rng(number).integers(-9999, 9999, 20000, np.int16).tobytes())
+        save_file(resnet18().state_dict(), "resnet18.safetensors")
         for name in ("random.pth", "resnet50-11ad3fa6.pth"):
             Path(name).symlink_to(cache / name)
         Path("plugins").symlink_to(ROOT / "plugins")
