@@ -2,8 +2,9 @@
 
 import json
 import math
+import os
 import signal
-from types import SimpleNamespace
+from contextlib import nullcontext
 
 import pytest
 
@@ -22,8 +23,17 @@ SMALL = [
 ]  # fmt: skip
 
 
-def plan_for(axes, **training):
-    return make_plan(resolve(Registry.installed(), {"training": training}), axes)
+def plan_for(axes, *layers, **training):
+    return make_plan(resolve(Registry.installed(), *layers, {"training": training}), axes)
+
+
+class Silent:
+    """Console that keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+        self.say = self.said.append
+        self.progress = lambda title: nullcontext(lambda done, total: None)
 
 
 def test_rounds_keep_a_quarter_and_share_the_budget():
@@ -97,7 +107,8 @@ def test_the_best_runs_go_on_and_a_stopped_search_is_resumed(run, here, image_fo
 
 
 def test_a_run_that_diverges_is_the_last(here, monkeypatch):
-    plan = plan_for([Axis(("optimizer.generator_lr",), ("1", "2"))], images=8)
+    axes = [Axis(("optimizer.generator_lr",), ("1", "2"))]
+    plan = plan_for(axes, {"recipe": "mlp", "data": {"source": "ring-8", "count": 8}}, images=8)
 
     class Fails:
         def __init__(self, *_arguments):
@@ -108,12 +119,11 @@ def test_a_run_that_diverges_is_the_last(here, monkeypatch):
 
     monkeypatch.setattr(tuning, "Trainer", Fails)
 
-    said = []
-    console = SimpleNamespace(say=said.append)
+    console = Silent()
     results, stopped = Search.create(here, plan, Registry.installed(), console).run()
     assert stopped is None
     assert [each.score for each in results] == [math.inf] * 3
-    assert said.count("training diverged") == 3
+    assert console.said.count("training diverged") == 3
 
 
 @pytest.mark.parametrize(
@@ -124,21 +134,39 @@ def test_a_run_that_diverges_is_the_last(here, monkeypatch):
         (["--resume"], "such as --resume runs/tune-00000"),
         (["--resume", "nowhere"], "nowhere: not a folder of a search"),
         (["--resume", "nowhere", "--batch", "8"], "--resume keeps the settings"),
+        (["--images", "8", "--minutes", "1"], "two budgets"),
+        (["--data", "photos", "--vary", "generator.z_dim=4,-1"], "z_dim=-1 must be at least 1"),
+        (["--data", "photos/cat"], "cat has no classes"),
         (["--arch", "mlp", "--set", "optimizer.generator_lr=1"], "no single gamma or rate"),
     ],
 )
-def test_a_mistake_is_one_line(run, here, arguments, message):
+def test_a_mistake_is_one_line_before_the_first_run(run, here, image_folder, arguments, message):
     code, out, err = run("tune", *arguments)
     assert (code, out) == (2, "")
     assert message in err
-    assert err.count("\n") <= 2
+    assert err.count("error: ") == 1
     assert not (here / "runs").exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"config": {}, "trials": 3, "rounds": [], "images": null}'])
+GOOD = {"config": {}, "trials": [{}], "images": 8, "minutes": None}
+
+
+@pytest.mark.parametrize("content", [
+    "", "{", "[]", json.dumps(GOOD | {"trials": 3}), json.dumps(GOOD | {"trials": []}),
+    json.dumps(GOOD | {"images": None}), json.dumps(GOOD | {"minutes": 3.0}),
+])  # fmt: skip
 def test_a_damaged_plan_is_one_line(run, here, content):
     (here / "tune-00000").mkdir()
     (here / "tune-00000/tune.json").write_text(content)
     code, _, err = run("tune", "--resume", "tune-00000")
     assert code == 2
     assert "tune.json is damaged" in err
+
+
+def test_a_search_of_another_user_is_refused(run, here, monkeypatch):
+    (here / "tune-00000").mkdir()
+    (here / "tune-00000/tune.json").write_text(json.dumps(GOOD))
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    code, _, err = run("tune", "--resume", "tune-00000")
+    assert code == 2
+    assert "tune-00000 belongs to another user" in err

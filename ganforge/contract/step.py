@@ -135,7 +135,7 @@ class Step:
         network = self.discriminator
         if not isinstance(network, FeatureDiscriminator):
             raise TypeError(f"{type(network).__name__} has no features; derive it from FeatureDiscriminator")
-        return Pair(lambda: self._see(network.features, "real"), lambda: self._see(network.features, "fake"))
+        return Pair(lambda: self._run_side(network.features, "real"), lambda: self._run_side(network.features, "fake"))
 
     def log(self, name: str, value: Tensor | float) -> None:
         """Log a scalar; metrics and loggers get its mean since the last tick, as ``PLAYER/REGULARIZER/NAME``.
@@ -190,9 +190,9 @@ class Step:
     def _judge(self, side: str) -> Tensor:
         if isinstance(self.discriminator, FeatureDiscriminator):
             return self.compute(self.discriminator.head, getattr(self.features, side), self.labels)
-        return self._see(self.discriminator, side)
+        return self._run_side(self.discriminator, side)
 
-    def _see(self, function: Callable[..., Tensor], side: str) -> Tensor:
+    def _run_side(self, function: Callable[..., Tensor], side: str) -> Tensor:
         """Run the discriminator, or its features, on the augmented examples and extra outputs of a side."""
         return self._run(function, getattr(self.images, side), [getattr(each, side) for each in self.extras])
 

@@ -21,6 +21,11 @@ from ganforge.core.text import escape_controls
 NUMBER = re.compile(r"(\d{5})-.+")
 
 
+def is_foreign(path: Path) -> bool:
+    """Return whether a file or folder belongs to another user."""
+    return path.stat().st_uid != os.geteuid()
+
+
 def is_index(text: str) -> bool:
     """Return whether a text is a number of at most 9 decimal digits."""
     return text.isdecimal() and len(text) < 10
@@ -175,12 +180,16 @@ class RunFolder:
         Another user's run may not name paths of this machine.
         """
         data = self.read_config().get("data")
-        own = data.get("source") if isinstance(data, dict) else None
+        own, sources = (data.get(key) if isinstance(data, dict) else None for key in ("source", "sources"))
+        if isinstance(sources, str) and os.path.exists(sources) and is_foreign(self.path):
+            raise OptionError(
+                f"{self.path} belongs to another user and reads {sources}", "copy the run directory to allow that"
+            )
         if not isinstance(own, str):
             return
         if given is not None and given != own and os.path.realpath(given) != os.path.realpath(own):
             raise OptionError(f"--data {given}: the run was trained on {own}", "--resume requires the same data")
-        if given is None and os.path.exists(own) and self.path.stat().st_uid != os.geteuid():
+        if given is None and os.path.exists(own) and is_foreign(self.path):
             raise OptionError(f"{self.path} belongs to another user and reads {own}", f"add --data {own} to allow that")
 
     def generator_path(self, network: str = "") -> Path:

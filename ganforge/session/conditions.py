@@ -20,7 +20,7 @@ from ganforge.sampling import default_labels
 _MOST_NAMED = 8
 
 
-def choose(classes: Sequence[str], conditions: Sequence[str], data: DataSpec, count: int) -> Tensor | None:
+def labels_from_options(classes: Sequence[str], conditions: Sequence[str], data: DataSpec, count: int) -> Tensor | None:
     """Return labels of `count` samples by the options ``--class`` or ``--condition``, see `choose_conditions`.
 
     Raises:

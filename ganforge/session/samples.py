@@ -23,7 +23,7 @@ from ganforge.core.ranks import process_count, process_rank
 from ganforge.data.conditions import SourceFiles
 from ganforge.runs.checkpoint import read_spec
 from ganforge.sampling import Precision, generate_batches
-from ganforge.session.conditions import choose
+from ganforge.session.conditions import labels_from_options
 from ganforge.training.recording.background_writer import Writer
 
 BATCH = 256
@@ -80,7 +80,7 @@ class SampleWriter:
             raise OptionError(f"--to {target}: {kind}", f"such as {target.with_suffix(suffix)}")
         if target.suffix:
             _check_memory(count, shape, is_image)
-        labels = choose(classes, conditions, read_spec(self.card), count)
+        labels = labels_from_options(classes, conditions, read_spec(self.card), count)
         seed = self.seed
         if process_count() > 1:
             if target.suffix:

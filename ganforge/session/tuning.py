@@ -16,16 +16,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ganforge.config.schema import RunConfig, resolve
 from ganforge.config.sources import nest
 from ganforge.contract.errors import CheckpointError, DivergenceError, OptionError
 from ganforge.core.atomic_files import lock_file, read_text, write_bytes
 from ganforge.core.device import choose_device
 from ganforge.core.json_schema import PositiveInt, decode, to_json
+from ganforge.data.pack import open_configured
+from ganforge.evaluation.scoring import check_scoring
 from ganforge.plugins.registry import Registry
-from ganforge.runs.folder import RunFolder
+from ganforge.runs.folder import RunFolder, is_foreign
 from ganforge.runs.metric_rows import read_rows
 from ganforge.session.trainer import Console, Trainer
+from ganforge.training.state import build_state
 
 SHARE = 4
 """Runs per run of the next round."""
@@ -58,23 +63,35 @@ class Plan:
     Attributes:
         config: Configuration of all runs, by section.
         trials: Settings of each run by path, as text.
-        rounds: Number of runs in each round.
         images: Images of a run of the last round, or None.
         minutes: Minutes of all runs together, or None.
     """
 
     config: dict[str, Any]
     trials: list[dict[str, str]]
-    rounds: list[PositiveInt]
     images: PositiveInt | None
     minutes: float | None
+
+    @property
+    def rounds(self) -> list[int]:
+        """Number of runs in each round."""
+        counts = [len(self.trials)]
+        while counts[-1] > 1:
+            counts.append(max(1, counts[-1] // SHARE))
+        return counts
 
     def budget(self, index: int) -> dict[str, Any]:
         """Return the budget of each run until the end of a round, as options of ``training``."""
         if self.images is not None:
             return {"images": max(1, self.images // SHARE ** (len(self.rounds) - 1 - index))}
         shares = (1 / count for count in self.rounds[: index + 1])
-        return {"minutes": (self.minutes or 0.0) / len(self.rounds) * sum(shares)}
+        assert self.minutes is not None
+        return {"minutes": self.minutes / len(self.rounds) * sum(shares)}
+
+    def check(self) -> None:
+        """Raise ValueError without a run, or without one budget."""
+        if not self.trials or (self.images is None) == (self.minutes is None):
+            raise ValueError("it needs runs, and a budget in images or in minutes")
 
 
 @dataclass(frozen=True)
@@ -108,8 +125,7 @@ def default_axes(config: RunConfig) -> list[Axis]:
     rates = {f"optimizer.{player}_lr": each.lr.at(0) for player, each in config.optimizer.items()}
     axes = []
     for values, factors in ((weights, GAMMA_FACTORS), (rates, RATE_FACTORS)):
-        if len(set(values.values())) == 1:
-            (value,) = set(values.values())
+        if len(set(values.values())) == 1 and (value := max(values.values())) > 0:
             axes.append(Axis(tuple(values), tuple(f"{value * factor:g}" for factor in factors)))
     if not axes:
         raise OptionError(f"recipe '{config.recipe}' has no single gamma or rate", "add --vary PART.OPTION=VALUE,VALUE")
@@ -125,10 +141,10 @@ def make_plan(config: RunConfig, axes: Sequence[Axis]) -> Plan:
         {key: value for axis, value in zip(axes, values, strict=True) for key in axis.keys}
         for values in product(*(each.values for each in axes))
     ]
-    rounds = [count]
-    while rounds[-1] > 1:
-        rounds.append(max(1, rounds[-1] // SHARE))
-    return Plan(config.tree(), trials, rounds, config.training.images, config.training.minutes)
+    images, minutes = config.training.images, config.training.minutes
+    if images is not None and minutes is not None:
+        raise OptionError(f"--images {images} and --minutes {minutes:g}: two budgets", "omit one")
+    return Plan(config.tree(), trials, images, minutes)
 
 
 class Search:
@@ -138,7 +154,10 @@ class Search:
         self.folder, self._registry, self._console = folder, registry, console
         path = folder / "tune.json"
         try:
-            self.plan = decode(read_text(path), Plan)
+            if is_foreign(folder):
+                raise OptionError(f"{folder} belongs to another user", "copy the folder to resume the search")
+            self.plan = decode(read_text(path, follow=False), Plan)
+            self.plan.check()
         except FileNotFoundError:
             raise OptionError(f"{folder}: not a folder of a search", "it has a tune.json") from None
         except (OSError, ValueError) as error:
@@ -146,9 +165,18 @@ class Search:
 
     @classmethod
     def create(cls, out: Path, plan: Plan, registry: Registry, console: Console) -> Search:
-        """Start a search in a new folder ``tune-00000`` of `out`; raise OptionError for an invalid combination."""
-        for each in plan.trials:
-            resolve(registry, plan.config, nest(each))
+        """Start a search in a new folder ``tune-00000`` of `out`; networks of each run are built first, as a check.
+
+        Raises:
+            OptionError: A combination is invalid, or the data do not fit the metric.
+        """
+        with console.progress("checking settings") as progress:
+            for index, each in enumerate(plan.trials):
+                progress(index, len(plan.trials))
+                config = resolve(registry, plan.config, nest(each))
+                data = open_configured(config.data, registry)
+                check_scoring(config.training, data)
+                build_state(config, registry, data.spec, torch.device("cpu"))
         number = 0
         while (folder := out / f"tune-{number:05d}").exists():
             number += 1

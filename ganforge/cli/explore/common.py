@@ -68,7 +68,7 @@ class Shared:
         from ganforge.explore.capabilities import require_images
         from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
         from ganforge.runs.checkpoint import read_spec
-        from ganforge.session.conditions import choose
+        from ganforge.session.conditions import labels_from_options
 
         allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
         if self.to is not None:
@@ -78,7 +78,7 @@ class Shared:
         data = read_spec(card)
         require_images(data)
         classes, conditions = ([] if each is None else [each] for each in (self.class_name, self.condition))
-        labels = choose(classes, conditions, data, 1)
+        labels = labels_from_options(classes, conditions, data, 1)
         name = str(self.context.info_name)
         return Exploration(
             generator=generator,
