@@ -208,6 +208,17 @@ def test_the_run_of_another_user_reads_only_data_that_the_user_names(resume, pla
     assert resume("--data", place / "photos")[0] == 0
 
 
+def test_the_run_of_another_user_names_no_unpaired_sources(resume, place, folder, monkeypatch):
+    config = folder.read_config()
+    folder.write_config(config | {"data": config["data"] | {"sources": str(place / "photos")}})
+    monkeypatch.setattr(os, "geteuid", lambda: folder.path.stat().st_uid + 1)
+    code, _, err = resume("--data", place / "photos")
+    assert code == 2
+    assert f"belongs to another user and reads {place}/photos" in err
+        err.split()
+    ).replace(" (", " - ")
+
+
 # Pictures.
 
 

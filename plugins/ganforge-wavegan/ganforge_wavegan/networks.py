@@ -53,16 +53,16 @@ class WaveGenerator(Generator):
     Args:
         data: Signals.
         width: Channels at a quarter of the signal's length, doubled at each shorter one; 64 in the paper.
-        noise: Number of latents.
+        z_dim: Length of a latent vector.
     """
 
-    def __init__(self, data: DataSpec, *, width: int = 64, noise: int = 100) -> None:
+    def __init__(self, data: DataSpec, *, width: int = 64, z_dim: int = 100) -> None:
         super().__init__()
-        if noise < 1:
-            raise ValueError(f"noise={noise} must be at least 1")
-        self.z_dim = noise
+        if z_dim < 1:
+            raise ValueError(f"z_dim={z_dim} must be at least 1")
+        self.z_dim = z_dim
         start, (first, *others) = map_lengths(data)[0], _channels(data, width)
-        layers: list[nn.Module] = [nn.Linear(noise, first * start), nn.Unflatten(1, (first, start))]
+        layers: list[nn.Module] = [nn.Linear(z_dim, first * start), nn.Unflatten(1, (first, start))]
         for channels in others:
             layers += [nn.ReLU(), nn.ConvTranspose1d(first, channels, KERNEL, STRIDE, padding=11, output_padding=1)]
             first = channels

@@ -19,7 +19,7 @@ from ganforge_wavegan.waves import wav_bytes
 
 def test_the_networks_pass_the_checks():
     data = DataSpec((2, 80))
-    check_generator(WaveGenerator, data, width=2, noise=5)
+    check_generator(WaveGenerator, data, width=2, z_dim=5)
     check_discriminator(WaveDiscriminator, data, width=2)
 
 
@@ -44,7 +44,7 @@ def test_the_nearest_length_is_told_and_is_valid(length, near):
     ("make", "told"),
     [
         (lambda: WaveGenerator(DataSpec((1, 8, 8))), "needs signals"),
-        (lambda: WaveGenerator(DataSpec((1, 64)), noise=0), "noise=0"),
+        (lambda: WaveGenerator(DataSpec((1, 64)), z_dim=0), "z_dim=0"),
         (lambda: WaveDiscriminator(DataSpec((1, 64)), width=0), "width=0"),
         (lambda: WaveDiscriminator(DataSpec((1, 64)), shuffle=16), "from 0 to 15"),
     ],
