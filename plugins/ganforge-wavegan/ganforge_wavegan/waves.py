@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import os
+import shlex
 import wave
 from pathlib import Path
 
@@ -94,7 +95,8 @@ class Waves(Dataset):
 
     def _conversion(self, path: Path) -> str:
         new = path.with_name(f"{path.stem}-16{path.suffix}") if path.suffix == ".wav" else path.with_suffix(".wav")
-        return f"convert it: ffmpeg -i {path} -c:a pcm_s16le -ar {self.rate} {new}"
+        words = ("ffmpeg", "-i", str(path), "-c:a", "pcm_s16le", "-ar", str(self.rate), str(new))
+        return f"convert it: {shlex.join(words)}"
 
 
 def wav_bytes(signal: NDArray[np.float32], rate: int) -> bytes:
