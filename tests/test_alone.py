@@ -97,6 +97,7 @@ def test_a_run_without_a_discriminator_learns_goes_on_bit_for_bit_draws_and_is_e
     assert run("report", "0", *plugin)[0] == 0
 
 
+@pytest.mark.slow
 def test_the_name_of_a_run_has_no_loss_and_one_discriminator_step_needs_a_discriminator(plugin, run, here):
     assert run("train", "--arch", "gauss", "--images", 64, *plugin)[0] == 0
     assert [each.name for each in (here / "runs").iterdir()] == ["00000-gauss-ring-8"]

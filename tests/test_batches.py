@@ -155,6 +155,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux tells the peak of memory")
+@pytest.mark.slow
 def test_examples_larger_than_memory_do_not_fill_it(tmp_path):
     shape = (LARGE // (3 * 512 * 512), 3, 512, 512)
     with (tmp_path / "examples.npy").open("wb") as file:  # sparse: it takes no room on the disk

@@ -444,6 +444,7 @@ def test_variants_are_compared(run, here):
     assert [row["plan"].split(", ")[2] for row in report["compare"]] == ["contiguous", "channels_last"]
 
 
+@pytest.mark.slow
 def test_the_largest_batches_are_found(run, here, monkeypatch):
     monkeypatch.setattr(fitting, "RESOLUTIONS", (8, 34))
     monkeypatch.setattr(fitting, "MOST_DOUBLINGS", 2)

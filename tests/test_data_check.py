@@ -240,6 +240,7 @@ def test_packing_writes_a_folder_that_opens(command, pets, tmp_path):
     assert PackedData.load(tmp_path / "out").spec.shape == (3, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_data_set_can_be_packed_by_name(command, tmp_path):
     assert command("pack", "ring-8", tmp_path / "out").exit_code == 0
     assert PackedData.load(tmp_path / "out").spec.shape == (2,)

@@ -324,6 +324,7 @@ def test_what_is_no_sign_is_no_warning(row):
     assert [health.check(row) for _ in range(3 * TICKS)] == [[]] * (3 * TICKS)
 
 
+@pytest.mark.slow
 def test_a_generator_that_does_not_learn_and_makes_one_thing_is_told_in_the_log(run, here):
     code, out, err = run(
         "train", "--arch", "mlp", "--data", "ring-8", "--batch", "64", "--images", "16k", "--device", "cpu",

@@ -284,6 +284,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_exit_code_2(run, here, trained):
     trained("halves")
     before = sorted(here.rglob("*"))

@@ -275,6 +275,7 @@ class RaisesWhenScripted(Small):
         (RaisesWhenScripted, "not in the mood"),
     ],
 )
+@pytest.mark.slow
 def test_a_network_that_is_another_once_compiled_is_refused_and_nothing_is_left(
     network, message, tmp_path, monkeypatch, fresh_verification
 ):
@@ -692,6 +693,7 @@ def test_the_command_writes_several_formats_at_once_a_plugins_among_them(tmp_pat
     assert torch.jit.load(tmp_path / "only.pt").like.dtype == torch.float16
 
 
+@pytest.mark.slow
 def test_the_command_writes_folders_beside_files(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torchscript, "worst_difference", lambda *arguments: 0.0)
     project = tmp_path / "viewer"

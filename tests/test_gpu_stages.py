@@ -82,6 +82,7 @@ def test_wheels_are_those_that_ganforge_and_its_tests_import(items):
     assert not found & {"torch", "torchvision", "numpy", "ganforge", "hatchling", "selenium"}
 
 
+@pytest.mark.slow
 def test_the_gpu_tests_import_only_what_is_carried(items):
     """Collecting them must not need a browser or ONNX, which such a machine may lack."""
     import subprocess

@@ -237,6 +237,7 @@ def test_an_exported_file_draws_at_its_stage(tmp_path):
 
 
 @pytest.mark.parametrize("conditioning", ["none", "input"])
+@pytest.mark.slow
 def test_growing_networks_pass_the_checks(conditioning):
     for factory in GENERATORS:
         check_generator(factory, CLASSES, **OPTIONS[factory], **STAGES, conditioning=conditioning)

@@ -574,6 +574,7 @@ def kept(folder):
     return [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_command_measures_path_lengths_in_both_spaces_and_keeps_the_result(run, here):
     folder = train(run, *FACES, *STYLES)
     code, out, err = run("eval", "--ppl", "--samples", "6", "--json")

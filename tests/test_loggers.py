@@ -136,6 +136,7 @@ def test_tensorboard_shows_curves_grids_and_the_configuration(run, here, image_f
     assert "'name': 'mlp'" in text
 
 
+@pytest.mark.slow
 def test_without_tensorboard_one_line_names_the_extra(here, image_folder):
     hide = "import sys; sys.modules['tensorboard'] = None; from ganforge.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", hide, "train", "--data", str(image_folder), *TINY, "--log", "tensorboard"]

@@ -113,6 +113,7 @@ def test_a_subject_that_copies_training_images_has_the_rate_one_and_names_the_ve
 
 
 @pytest.mark.parametrize(("holdout", "calibration"), [(0.0, OTHERS), (0.3, HELD_OUT)])
+@pytest.mark.slow
 def test_a_subject_that_draws_unseen_images_has_about_the_rate_of_the_quantile(data, tmp_path, holdout, calibration):
     row = measure(paint(1000, seed=2), data, home=tmp_path, holdout=holdout)
     assert 0.03 < row.value < 0.07
@@ -259,6 +260,7 @@ def test_neighbours_are_those_of_the_training_images_where_others_were_held_out(
         assert not torch.equal(nearest, tile(picture, row, 0))
 
 
+@pytest.mark.slow
 def test_fewer_samples_than_rows_are_all_shown(data, tmp_path):
     samples = paint(3, seed=15)
     row = measure(samples, data, home=tmp_path)

@@ -154,6 +154,7 @@ def request_completion(line):
     return {"_GANFORGE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
 
 
+@pytest.mark.slow
 def test_a_shell_completes_names(here):
     environment = {**os.environ, **request_completion("ganforge train --arch style")}
     told = subprocess.run(["ganforge"], env=environment, capture_output=True, text=True, timeout=120)

@@ -226,6 +226,7 @@ def test_doctor_names_plugins_that_end_the_process_or_hang_or_steer_the_terminal
     assert [each["name"] for each in report["broken"]] == ["colours"]
 
 
+@pytest.mark.slow
 def test_a_plugin_whose_import_never_returns_is_found(site, monkeypatch):
     install(site, "aa-sleeps", "import time; time.sleep(1000)")
     install(site, "ab-leaves", "import os; os._exit(3)")
@@ -238,6 +239,7 @@ def test_a_plugin_whose_import_never_returns_is_found(site, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_list_and_doctor_show_a_broken_plugin_and_exit_codes_tell(run, site):
     install(site, "import-error", BROKEN["import-error"][0])
     install(site, "good", GOOD % "good")

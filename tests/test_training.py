@@ -151,6 +151,7 @@ def test_the_discriminator_takes_d_steps_for_one_of_the_generator(registry, imag
     assert watcher.steps == 4
 
 
+@pytest.mark.slow
 def test_training_moves_a_gaussian_towards_the_data(registry, tmp_path):
     torch.manual_seed(0)
     data = packed(torch.randn(2000, 1) * 0.5 + 3.0)
