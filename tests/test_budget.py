@@ -1,5 +1,7 @@
 """A budget that buys too few steps is warned of: at the start, as soon as the speed is known, and at the end."""
 
+import pytest
+
 import ganforge
 from ganforge.config.schema import TrainingConfig
 from ganforge.training.budget import BudgetObserver, suggest_budget
@@ -32,12 +34,53 @@ def test_a_budget_of_minutes_is_judged_once_the_speed_is_known():
     assert during == [f"warning: about 24 steps of 10 images in 4 minutes; {NEED}: --minutes 167"]
     assert end == [f"warning: only 3 steps of 10 images; {NEED}: --resume --minutes 167"]
     assert watch(training, *steps[:1])[0] == []
-    assert watch(training, (2000, 20.0), (24_000, 240.0)) == ([], [])
+
+
+def test_a_sufficient_budget_gets_an_estimate_once():
+    for training in (TrainingConfig(batch=10, minutes=4), TrainingConfig(batch=10, images=24_000)):
+        during, end = watch(training, (2000, 20.0), (4000, 40.0), (24_000, 240.0))
+        assert (during, end) == (["at 100 images/s, samples are recognizable after about 2 minutes"], [])
 
 
 def test_earlier_sittings_count():
     training = TrainingConfig(batch=10, minutes=6)
-    assert watch(training, (4000, 320.0), before=(3990, 300.0)) == ([], [])
+    during, end = watch(training, (4000, 320.0), before=(3000, 300.0))
+    assert (during, end) == (["at 50 images/s, samples are recognizable after about 8 minutes"], [])
+    assert watch(training, (11_000, 320.0), before=(10_990, 300.0)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("images", "values", "verdict"),
+    [
+        (24_000, {"patch_distance": 0.08, "diversity": 0.9}, "samples show details"),
+        (24_000, {"patch_distance": 0.2, "diversity": 0.9}, "samples show shapes"),
+        (24_000, {"patch_distance": 0.2, "diversity": 0.3}, "samples show shapes, but too uniform: diversity 0.30, "),
+        (
+            8_000,
+            {"patch_distance": 0.6},
+            "warning: samples still show noise after 800 steps of 10 images: --resume --minutes 2",
+        ),
+        (
+            24_000,
+            {"patch_distance": 0.6},
+            "warning: samples still show noise after 2,400 steps of 10 images: --resume --minutes 8",
+        ),
+        (
+            1_000,
+            {"patch_distance": 0.6},
+            f"warning: only 100 steps of 10 images, and samples show noise; {NEED}: --resume",
+        ),
+        (24_000, {}, None),
+    ],
+)
+def test_the_end_of_a_run_judges_its_samples(images, values, verdict):
+    said = []
+    watcher = BudgetObserver(TrainingConfig(batch=10, minutes=4), 0, 0.0, said.append)
+    watcher.tick(values)
+    watcher.step(images, images / 100)
+    said.clear()
+    watcher.finish()
+    assert (said == []) if verdict is None else said[0].startswith(verdict)
 
 
 def test_a_run_that_begins_with_the_weights_of_another_is_not_judged():
@@ -53,7 +96,7 @@ def test_a_short_run_is_warned_of_in_its_log(tmp_path):
     lines = [each for each in (run.path / "log.txt").read_text().splitlines() if each.startswith("warning: ")]
     assert [each.split(";")[0] for each in lines] == [
         "warning: 16 images are 2 steps of 8 images",
-        "warning: only 2 steps of 8 images",
+        "warning: only 2 steps of 8 images, and samples show noise",
     ]
 
 

@@ -47,6 +47,12 @@ _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
         "Variation among samples relative to real examples: about 1 is good, near 0 is mode collapse.",
         lambda name: name == "diversity",
     ),
+    (
+        "Patch distance",
+        "Distance of small patches of samples from those of real images: 0 for equal ones, 1 for one color. Above 0.35 "
+        "samples are noise, below 0.15 they have details.",
+        lambda name: name == "patch_distance",
+    ),
     ("Speed", "Images per second.", lambda name: name == "images_per_second"),
     (
         "Other metrics",

@@ -1,12 +1,14 @@
-"""Warnings about training budgets that are too small."""
+"""Whether a training budget is enough: an estimate before, a verdict on the samples after."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from ganforge.config.schema import TrainingConfig
 from ganforge.training.loop import Observer
+from ganforge.training.recording.verdict import describe_samples, is_noise
 
 FEW = 300  # optimization steps; a smaller budget triggers a warning
 ENOUGH = 1000  # approximate number of steps after which samples of a small network show recognizable shapes
@@ -21,51 +23,66 @@ def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str
 
 
 class BudgetObserver(Observer):
-    """Warns when a budget yields fewer than `FEW` steps, unless the run starts from the weights of another run.
+    """Warns when a budget yields fewer than `FEW` steps, estimates when samples become recognizable, and judges them.
 
-    A budget in images is checked immediately, a budget in minutes after `SETTLED` seconds, and both at the end.
+    A budget in images is checked immediately. The estimate follows after `SETTLED` seconds, the verdict at the end.
+    Runs that start from the weights of another run only get the verdict.
     """
 
     def __init__(self, training: TrainingConfig, images: int, seconds: float, note: Callable[[str], None]) -> None:
         self._training, self._note = training, note
         self._start = self._now = (images, seconds)
         self._per_step = training.batch * training.batches
-        self._pending = training.init_from is None
+        self._enough = ENOUGH * self._per_step
+        self._pending = training.init_from is None and images < self._enough
+        self._row: dict[str, Any] = {}
         if self._pending and training.images is not None and self._is_few(training.images):
-            self._warn(
-                f"{training.images} images are {self._count(training.images)}", self._more(training.images, None)
-            )
+            self._pending = False
+            self._warn(f"{training.images} images are {self._count(training.images)}", f"--images {self._enough}")
 
     def step(self, images: int, seconds: float) -> None:
         self._now = (images, seconds)
-        minutes, elapsed = self._training.minutes, seconds - self._start[1]
-        if not self._pending or minutes is None or elapsed < SETTLED:
+        elapsed = seconds - self._start[1]
+        if not self._pending or elapsed < SETTLED:
             return
         self._pending = False
-        expected = images + int((images - self._start[0]) / elapsed * max(60 * minutes - seconds, 0))
+        rate, minutes = (images - self._start[0]) / elapsed, self._training.minutes
+        needed = math.ceil((seconds + (self._enough - images) / rate) / 60)
+        expected = images + int(rate * max(60 * minutes - seconds, 0)) if minutes is not None else self._enough
         if self._is_few(expected):
-            self._warn(f"about {self._count(expected)} in {minutes:g} minutes", self._more(expected, minutes))
+            self._warn(f"about {self._count(expected)} in {minutes:g} minutes", f"--minutes {needed}")
+        else:
+            self._note(f"at {rate:.3g} images/s, samples are recognizable after about {needed} minutes")
+
+    def tick(self, row: dict[str, Any]) -> None:
+        self._row = row
 
     def finish(self) -> None:
-        """Warn if the run ended after few steps."""
+        """Judge the samples, and warn if they are noise or the run ended after few steps."""
         images, seconds = self._now
-        if images == self._start[0] or self._training.init_from is not None or not self._is_few(images):
+        if images == self._start[0]:
             return
         by_images = self._training.images is not None and images >= self._training.images
-        self._warn(f"only {self._count(images)}", f"--resume {self._more(images, None if by_images else seconds / 60)}")
+        enough = math.ceil(seconds / 60 * self._enough / images)
+        more = f"--images {self._enough}" if by_images else f"--minutes {enough}"
+        seen = describe_samples(self._row)
+        if self._is_few(images) and self._training.init_from is None:
+            self._warn(f"only {self._count(images)}" + f", and samples show {seen}" * bool(seen), f"--resume {more}")
+        elif is_noise(self._row):
+            more = more if images < self._enough else suggest_budget(self._training, images, seconds)
+            self._note(
+                f"warning: samples still show noise after {self._count(images)}: --resume {more}, or train again "
+                "with a smaller --resolution or another --arch"
+            )
+        elif seen:
+            self._note(f"samples show {seen}")
 
     def _is_few(self, images: int) -> bool:
         return images < FEW * self._per_step
 
     def _count(self, images: int) -> str:
         steps = math.ceil(images / self._per_step)
-        return f"{steps} step{'s' * (steps != 1)} of {self._per_step} images"
-
-    def _more(self, images: int, minutes: float | None) -> str:
-        """Return the budget of `ENOUGH` steps, in images, or in minutes at the speed of `images` in `minutes`."""
-        enough = ENOUGH * self._per_step
-        return f"--images {enough}" if minutes is None else f"--minutes {math.ceil(minutes * enough / images)}"
+        return f"{steps:,} step{'s' * (steps != 1)} of {self._per_step} images"
 
     def _warn(self, found: str, more: str) -> None:
-        self._pending = False
         self._note(f"warning: {found}; recognizable results need about {ENOUGH:,} steps: {more}")

@@ -1,4 +1,4 @@
-"""Samples at each tick: their picture and their diversity."""
+"""Samples at each tick: their picture, diversity and patch distance."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.sampling import generate
 from ganforge.training.recording.health import measure_diversity
+from ganforge.training.recording.patches import PatchDistance
 from ganforge.training.recording.sample_grids import POINTS, generate_samples, paint_samples
 from ganforge.training.state import TrainingState
 
@@ -27,6 +28,8 @@ class Samples:
         self._spec, self._count, self._seed = data.spec, training.samples, training.seed
         everything = torch.arange(len(data))
         self._reals = to_float(data.examples[_spread(everything, POINTS if len(data.spec.shape) == 1 else REALS)])
+        comparable = data.spec.is_image and data.sources is None and len(self._reals) >= 4
+        self._patches = PatchDistance(self._reals) if comparable else None
         self._sources: Tensor | None = None
         self._targets: Tensor | None = None
         if data.sources is not None:  # held-out pairs show generalization
@@ -36,7 +39,7 @@ class Samples:
             self._targets = data.read_pixels(chosen) if data.is_paired else None
 
     def draw(self, state: TrainingState) -> tuple[Tensor, dict[str, float]]:
-        """Return a picture, uint8 ``[C, H, W]``, and the diversity of the samples by name if it is defined."""
+        """Return a picture, uint8 ``[C, H, W]``, and the values of the samples by name that are defined."""
         if self._sources is not None:
             examples = generate(state.ema, len(self._sources), seed=self._seed, labels=to_float(self._sources))
             picture = paint_translations(self._sources, examples, self._targets)
@@ -47,7 +50,10 @@ class Samples:
             )
         if min(len(examples), len(self._reals)) < 2:
             return picture, {}
-        return picture, {"diversity": round(measure_diversity(examples, self._reals), 4)}
+        values = {"diversity": measure_diversity(examples, self._reals)}
+        if self._patches is not None:
+            values["patch_distance"] = self._patches(examples)
+        return picture, {name: round(value, 4) for name, value in values.items()}
 
 
 def paint_translations(sources: Tensor, made: Tensor, targets: Tensor | None) -> Tensor:
