@@ -197,7 +197,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5, "beta2": 0.999},
                 "training": {"batch": 128},
             },
-            training_on_cpu={"batch": 16},
+            variants={"cpu": {"training": {"batch": 16}}},
         ),
         "rpgan": Recipe(
             summary="The default: DCGAN networks without normalization in the discriminator, trained by R3GAN's loss.",
@@ -210,6 +210,10 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.0, "beta2": 0.999},
                 "training": {"batch": 64},
             },
-            training_on_cpu={"batch": 16},
+            variants={
+                "few": {"augmentations": {"ada": {}}},
+                "classes": {"generator": {"conditioning": "norm"}, "discriminator": {"conditioning": "projection"}},
+                "cpu": {"training": {"batch": 16}},
+            },
         ),
     }

@@ -84,6 +84,8 @@ def info(
         if "source" in described:
             print_result(f"  {described['source']}")
             print_result(f"  {json.dumps(described['settings'])}")
+            for situation, settings in described.get("variants", {}).items():
+                print_result(f"  for {situation}: {json.dumps(settings)}")
         for each in described["options"]:
             print_result(f"  {each['name']}: {each['type']} = {each['default']}  {each['help']}".rstrip())
         print_result("")
@@ -142,7 +144,7 @@ def _part_tree(part: Part) -> dict[str, Any]:
     }
     if part.kind == "recipe":
         described |= {"source": part.factory.source, "settings": dict(part.factory.settings)}
-        described |= {"training_on_cpu": dict(part.factory.training_on_cpu)} if part.factory.training_on_cpu else {}
+        described |= {"variants": dict(part.factory.variants)} if part.factory.variants else {}
     if part.kind == "regularizer":
         described["options"] = [
             {"name": "weight", "type": "float", "default": part.factory.weight, "help": "factor before the penalty"},

@@ -148,7 +148,8 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers)
+    new = () if resume else layers
+    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers, new)
     if (text := settled.training.init_from) is not None and not resume:
         trainer.begin_from(lambda: find_initial_weights(text, out))
     if dry_run:

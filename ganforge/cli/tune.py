@@ -88,6 +88,8 @@ def tune(
 
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers
+    from ganforge.data.pack import open_configured
+    from ganforge.session.situations import fit_recipe
     from ganforge.session.terminal import Terminal
     from ganforge.session.tuning import Search, default_axes, make_plan, parse_axis
 
@@ -96,7 +98,11 @@ def tune(
         search = Search(folder, registry, Terminal())
     else:
         defaults = {"training": {"metrics": "fd", "eval_every": "1M", "eval_samples": 2000, "minutes": 60}}
-        resolved = resolve(registry, defaults, *load_layers(config, flags, reg or [], setting or [], augment or []))
+        layers = [defaults, *load_layers(config, flags, reg or [], setting or [], augment or [])]
+        data = open_configured(resolve(registry, *layers).data, registry)
+        resolved, chosen = fit_recipe(registry, layers, data)
+        for line in chosen:
+            say(line)
         axes = [parse_axis(each) for each in vary or []] or default_axes(resolved)
         search = Search.create(out, make_plan(resolved, axes), registry, Terminal())
     results, stopped = search.run()

@@ -16,24 +16,25 @@ All four have the same form, by section::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ganforge.config.data import DataConfig, read_data
 from ganforge.config.limits import check_range, read_settings, setting
 from ganforge.config.networks import NetworkConfig, read_network
 from ganforge.config.optimizers import OptimizerConfig, optimizer_tree, resolve_optimizers
-from ganforge.config.sources import merge
+from ganforge.config.sources import LISTS, merge
 from ganforge.contract.errors import GanforgeError, OptionError, nearest
+from ganforge.contract.parts import Recipe, Situation
 from ganforge.contract.schedules import Schedule
 from ganforge.core.device import find_accelerator
 from ganforge.plugins.kinds import KINDS
 from ganforge.plugins.options import coerce
 from ganforge.plugins.registry import Registry
 
-CPU_MINUTES = 5.0
-"""Default budget on a CPU, in minutes."""
+CPU_MINUTES = 20.0
+"""Default budget on a CPU, in minutes: enough for shapes at 64 pixels on a slow machine."""
 
 GPU_IMAGES = 5_000_000
 """Default budget on a GPU, in images."""
@@ -176,10 +177,13 @@ def read_score(name: str) -> tuple[str, str]:
     return ("classifier", CLASSIFIER_SCORES[name]) if name in CLASSIFIER_SCORES else ("inception", name)
 
 
-def resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
-    """Resolve a configuration from layers over the defaults and the recipe; later layers override earlier ones."""
+def resolve(registry: Registry, *layers: Mapping[str, Any], situations: Collection[Situation] = ()) -> RunConfig:
+    """Resolve a configuration from layers over the defaults and the recipe; later layers override earlier ones.
+
+    `situations` select variants of the recipe; that of the device is found here.
+    """
     try:
-        return _resolve(registry, *layers)
+        return _resolve(registry, *layers, situations=situations)
     except OptionError as error:
         name = merge(*layers).get("recipe")
         if isinstance(name, str) and layers != ({"recipe": name},):
@@ -200,14 +204,15 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
     except OptionError:
         return []  # unknown or ambiguous; has its own message
     try:
-        _resolve(registry, {"recipe": name})
+        for situations in ((), get_args(Situation)):
+            _resolve(registry, {"recipe": name}, situations=situations)
     except GanforgeError as error:
         return [f"recipe '{name}' of plugin '{part.plugin.name}' is invalid: {error}"]
     return []
 
 
-def _resolve(registry: Registry, *layers: Mapping[str, Any]) -> RunConfig:
-    recipe_name, tree = merge_recipe(registry, *layers)
+def _resolve(registry: Registry, *layers: Mapping[str, Any], situations: Collection[Situation] = ()) -> RunConfig:
+    recipe_name, tree = merge_recipe(registry, *layers, situations=situations)
     tree = merge({"data": {"source": "avatars"}}, tree)
     training = read_settings(TrainingConfig, tree.get("training", {}), "training")
     _check_scores(registry, training.metrics)
@@ -246,15 +251,27 @@ def _check_scores(registry: Registry, names: Sequence[str]) -> None:
             raise OptionError(f"training.metrics: {name!r} is invalid", nearest(name, known))
 
 
-def merge_recipe(registry: Registry, *layers: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def merge_recipe(
+    registry: Registry, *layers: Mapping[str, Any], situations: Collection[Situation] = ()
+) -> tuple[str, dict[str, Any]]:
     """Merge a recipe with layers that override it; return the recipe's name and the merged configuration."""
     given = merge(*layers)
     name = coerce(given.get("recipe", DEFAULT_RECIPE), str, "recipe")
     recipe = registry.part("recipe", name).factory
-    tree = merge(recipe.settings, given)
-    if recipe.training_on_cpu and _is_cpu(tree.get("training", {}).get("device", "auto")):
-        tree = merge(recipe.settings, {"training": recipe.training_on_cpu}, given)
-    return name, tree
+    if _is_cpu(merge(recipe.settings, given).get("training", {}).get("device", "auto")):
+        situations = {*situations, "cpu"}
+    variants = [_fit_variant(recipe, given, each) for each in get_args(Situation) if each in situations]
+    return name, merge(recipe.settings, *variants, given)
+
+
+def _fit_variant(recipe: Recipe, given: Mapping[str, Any], situation: Situation) -> Mapping[str, Any]:
+    """Return a recipe's settings for a situation, without those that do not go with what is given."""
+    variant = recipe.variants.get(situation, {})
+    for section in ("generator", "discriminator", "loss"):
+        own = recipe.settings.get(section, {}).get("name")
+        if section in variant and given.get(section, {}).get("name", own) != own:
+            return {}  # it is made for the recipe's own parts
+    return {key: value for key, value in variant.items() if key not in LISTS or key not in given}
 
 
 def _is_cpu(device: Any) -> bool:

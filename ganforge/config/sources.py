@@ -44,7 +44,9 @@ class ConfigTree(TypedDict, total=False):
 
 
 SECTIONS = tuple(ConfigTree.__annotations__)
-_LISTS = ("networks", "regularizers", "augmentations", "loggers", "callbacks")
+LISTS = ("networks", "regularizers", "augmentations", "loggers", "callbacks")
+"""Sections with a table for each part."""
+
 _CHOICE = {"data": "source", "generator": "name", "discriminator": "name", "loss": "name"}
 _BUDGET = {"images", "minutes"}
 
@@ -65,7 +67,7 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, Mapping):
                 raise OptionError(f"section '{section}' of the configuration must be a table, not {value!r}")
             under = tree.get(section, {})
-            if section in _LISTS:
+            if section in LISTS:
                 for name, settings in value.items():
                     if not isinstance(settings, Mapping):
                         raise OptionError(

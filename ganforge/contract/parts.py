@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -91,6 +91,10 @@ class Augmentation(nn.Module, ABC):
         """Update the state from the discriminator's logits ``[N]`` after its step."""
 
 
+Situation = Literal["cpu", "classes", "few"]
+"""Situation of a new run for which a recipe may have other settings."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Parts and hyperparameters under one name.
@@ -100,11 +104,13 @@ class Recipe:
         source: The paper, as authors, year and title.
         settings: Configuration by section, such as
             ``{"generator": {"name": "dcgan", "width": 64}, "optimizer": {"beta1": 0.5}}``.
-        training_on_cpu: Values of the section ``training`` that replace those of `settings` in new runs on a CPU, such
-            as ``{"batch": 16}``. The run stores the result, so a resume on another device keeps it.
+        variants: Further settings of new runs, by situation, such as ``{"cpu": {"training": {"batch": 16}}}``. They
+            replace those of `settings`; what a user sets replaces both, and a user's augmentations and regularizers
+            replace all of a variant. The run stores the result. Situations, later ones first: ``few``, fewer than 5,000
+            examples; ``classes``, at least 2 classes and 100 examples per class; ``cpu``, training on a CPU.
     """
 
     summary: str
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    training_on_cpu: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[Situation, Mapping[str, Any]] = field(default_factory=dict)

@@ -212,11 +212,12 @@ def train(
     loaded = load_plugins([Path(each) for each in plugins])
     registry = Registry([*loaded, Plugin("program", "this program", "", "ok", parts=own)])
     layers = load_layers(Path(config) if config else None, nest(flags), reg, [], augment, log, callback)
-    resolved = resolve(registry, *layers, nest(settings or {}))
+    layers.append(nest(settings or {}))
+    resolved = resolve(registry, *layers)
     with _open_terminal(quiet) as terminal:
         if data is None and config is None:
             terminal.say(f"no data given: {resolved.recipe} trains on {resolved.data.source}; set data=... for others")
-        trainer = Trainer(resolved, registry, choose_device(resolved.training.device), terminal, ALONE)
+        trainer = Trainer(resolved, registry, choose_device(resolved.training.device), terminal, ALONE, layers)
         return Run(_finish(trainer.start(Path(out), name)).path, registry)
 
 

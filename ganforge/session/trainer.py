@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
+from ganforge.session.situations import fit_recipe
 from ganforge.training.budget import BudgetObserver, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
@@ -75,14 +76,33 @@ class Finished:
 
 
 class Trainer:
-    """A run with open data and built players; its `config` includes budget and microbatches."""
+    """A run with open data and built players; its `config` includes budget and microbatches.
+
+    Args:
+        config: Configuration of the run.
+        registry: Available parts.
+        device: Device of the networks.
+        console: Output.
+        workers: Processes of the run.
+        layers: For a new run, the layers of `config`, which are resolved again for the situation of the data.
+    """
 
     def __init__(
-        self, config: RunConfig, registry: Registry, device: torch.device, console: Console, workers: Workers = ALONE
+        self,
+        config: RunConfig,
+        registry: Registry,
+        device: torch.device,
+        console: Console,
+        workers: Workers = ALONE,
+        layers: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._registry, self._device, self._console, self._workers = registry, device, console, workers
         with workers.main_first():
             self._data = self._open_data(config)
+        if layers:
+            config, chosen = fit_recipe(registry, layers, self._data)
+            for line in chosen:
+                console.say(line)
         self.config = split_batches(set_default_budget(config, device), workers)
         workers.check_equal(self._data.fingerprint, "data", "each machine must have the same data")
         workers.check_equal(
@@ -207,9 +227,8 @@ class Trainer:
             say(
                 f"on {engine.device.type}{f', {workers.size} processes' * (workers.size > 1)}: {engine.plan.describe()}"
             )
-            if training.images is None or training.minutes is not None:
-                length = f"for {training.minutes:g} minutes; --minutes or --images sets another length"
-                say(f"{length}, Ctrl-C stops and saves")
+            length = f"{training.images} images" if training.minutes is None else f"{training.minutes:g} minutes"
+            say(f"for {length}; --minutes or --images sets another length, Ctrl-C stops and saves")
             loggers = Loggers(self._loggers, recorder.writer, say)
             callbacks = PluginCallbacks(self._callbacks, recorder, say)
             for each in (loggers, callbacks):

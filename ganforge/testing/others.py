@@ -37,9 +37,9 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
     require("source" not in recipe.settings.get("data", {}), "settings name data: leave them to the user")
     # Without a name, settings stand on those of the default recipe.
     none = {section: {"name": NO_PART} for section in ("discriminator", "loss")} if alone else {}
-    for layers in ([recipe.settings, none], [recipe.settings, none, {"training": recipe.training_on_cpu}]):
+    for variants in ([], *([each] for each in recipe.variants.values()), list(recipe.variants.values())):
         try:
-            config = resolve(registry or Registry.installed(), *layers)
+            config = resolve(registry or Registry.installed(), recipe.settings, none, *variants)
         except GanforgeError as error:
             raise AssertionError(f"its settings are invalid: {error}") from error
         tree = config.tree()

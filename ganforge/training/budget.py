@@ -1,4 +1,4 @@
-"""Whether a training budget is enough: an estimate before, a verdict on the samples after."""
+"""Estimate and verdict for a training budget: how many steps it yields, and what samples show at its end."""
 
 from __future__ import annotations
 

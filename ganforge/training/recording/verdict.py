@@ -1,4 +1,4 @@
-"""What samples show, in words: noise, shapes, or details."""
+"""Verdict on samples in words: noise, shapes, or details."""
 
 from __future__ import annotations
 

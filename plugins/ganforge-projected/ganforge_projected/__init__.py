@@ -32,6 +32,6 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.0, "beta2": 0.99},
                 "training": {"batch": 64},
             },
-            training_on_cpu={"batch": 16},
+            variants={"cpu": {"training": {"batch": 16}}},
         )
     }
