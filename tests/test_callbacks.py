@@ -110,10 +110,20 @@ def test_one_that_fails_at_the_start_ends_the_run(train, here):
     assert "callback 'follower' of plugin 'stranger' failed: KeyError" in err
 
 
-def test_early_stop_needs_scores(train):
-    code, _, err = train("--callback", "early-stop", "--images", "32")
+def test_early_stop_by_a_score_needs_scores(train):
+    code, _, err = train("--callback", "early-stop:metric=fd", "--images", "32")
     assert code == 2
-    assert "callback 'early-stop' needs scores - add --eval-every 50k --metrics fd" in err
+    assert "callback 'early-stop' needs scores for metric=fd - add --eval-every 50k" in err
+
+
+def test_early_stop_without_scores_follows_the_patch_distance(tmp_path):
+    rows = [{"images": images, "images_per_second": 10.0, "patch_distance": 0.2} for images in (10, 20)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    (tmp_path / "config.json").write_text("{}")
+    stop = EarlyStop(patience=20)
+    stop.start(tmp_path, {"training": {"eval_every": None}}, 20)
+    assert stop.tick(25, {"generator/loss": 0.5}) is None
+    assert stop.tick(30, {"patch_distance": 0.3}) == "patch_distance did not improve on 0.2, at 10 images, in 20 images"
 
 
 def test_early_stop_waits_for_its_patience():

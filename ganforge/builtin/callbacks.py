@@ -10,10 +10,10 @@ from ganforge import Callback, OptionError, hookimpl, open_run
 
 
 class EarlyStop(Callback):
-    """Stops a run whose score stops improving; it needs ``--eval-every`` and ``--metrics``.
+    """Stops a run whose score stops improving, or without scores its patch distance.
 
     Args:
-        patience: Images without a better score.
+        patience: Images without a better value.
         metric: Name of the score, such as fid; none: the first, which selects the best generator.
         least: Smallest relative improvement that counts.
     """
@@ -24,21 +24,31 @@ class EarlyStop(Callback):
         if not 0 <= least < 1:
             raise ValueError(f"least={least:g} must be at least 0 and below 1")
         self.patience, self.metric, self.least = patience, metric, least
+        self._by_ticks = False
         self._best: tuple[float, int] | None = None
 
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
-        if not config["training"]["eval_every"]:
-            raise OptionError("callback 'early-stop' needs scores", "add --eval-every 50k --metrics fd")
+        self._by_ticks = not config["training"]["eval_every"]
+        if self._by_ticks and self.metric is not None:
+            raise OptionError(f"callback 'early-stop' needs scores for metric={self.metric}", "add --eval-every 50k")
         self._best = None
         for row in open_run(run).rows if images else []:
-            if "images_per_second" not in row:  # scores, not a tick
-                self.score(row["images"], {key: row[key] for key in row if key not in ("images", "seconds")})
+            values = {key: row[key] for key in row if key not in ("images", "seconds")}
+            (self.tick if "images_per_second" in row else self.score)(row["images"], values)
+
+    def tick(self, images: int, values: Mapping[str, float]) -> str | None:
+        if not self._by_ticks or "patch_distance" not in values:
+            return None
+        return self._follow("patch_distance", images, values["patch_distance"])
 
     def score(self, images: int, values: Mapping[str, float]) -> str | None:
         name = self.metric or next(iter(values))
         if name not in values:
             raise OptionError(f"callbacks.early-stop.metric: '{name}' is no score", f"choose from {', '.join(values)}")
-        value = values[name]
+        return self._follow(name, images, values[name])
+
+    def _follow(self, name: str, images: int, value: float) -> str | None:
+        """Return the reason to stop, if the value has not improved for long enough."""
         if self._best is None or value < self._best[0] - self.least * abs(self._best[0]):
             self._best = value, images
         best, since = self._best

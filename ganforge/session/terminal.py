@@ -18,6 +18,7 @@ from ganforge.core.console import console, heartbeat, progress_bar, say
 from ganforge.core.text import escape_controls
 from ganforge.session.notebook import describe_run
 from ganforge.session.preview import serve
+from ganforge.training.recording.verdict import describe_samples
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
@@ -123,9 +124,10 @@ class Display:
             return ""
         share = self._share(row["images"], row["seconds"])
         values = " ".join(f"{name} {value:.3f}" for name, value in _metrics(row).items())
+        stage = describe_samples(row).partition(",")[0]
         return (
             f"{row['images']} images {share:4.0%} {row['images_per_second']:.0f} images/s "
-            f"eta {_clock(_left(share, row['seconds']))} {values} {row['picture']}"
+            f"eta {_clock(_left(share, row['seconds']))} {' '.join(filter(None, (values, stage, row['picture'])))}"
         )
 
     def _share(self, images: int, seconds: float) -> float:
@@ -167,6 +169,8 @@ class Display:
         table.add_row("speed", speed if images else FIRST)
         for name, value in _metrics(self._row).items():
             table.add_row(name, f"{value:.3f}", MEANINGS.get(name, ""))
+        if seen := describe_samples(self._row):
+            table.add_row("samples", seen, "patch distance {patch_distance:.2f}".format_map(self._row))
         for index, (name, value) in enumerate(self._scores.items()):
             table.add_row(name, f"{value:.4g}" + f"  ({self._best})" * (index == 0))
         if self._row:
