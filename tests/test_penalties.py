@@ -64,6 +64,49 @@ def test_r1_and_r2_are_half_the_mean_squared_gradient_of_a_known_function():
     assert R2().discriminator(step).item() == pytest.approx(half_square(slope(discriminator, fake)).item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("factory", [R1, R2])
+def test_the_approximate_penalty_has_the_expected_value_of_a_quadratic(factory):
+    """E[(g n + s n A n / 2)^2] = |g|^2 + s^2 (tr(A)^2 + 2 tr(A A)) / 4 for normal n."""
+    discriminator, points, spread = Quadratic(), examples(1, count=3), 0.5
+    a = (discriminator.a + discriminator.a.T) / 2
+    expected = (
+        slope(discriminator, points).square().sum(1).mean() + spread**2 * (a.trace() ** 2 + 2 * (a @ a).trace()) / 4
+    )
+    many = points.detach().repeat(100_000, 1)
+    torch.manual_seed(0)
+    found = factory(spread=spread).discriminator(step_of(discriminator, many, many))
+    assert found.item() == pytest.approx(expected.item() / 2, rel=0.01)
+
+
+def test_the_approximate_penalty_teaches_as_the_exact_one():
+    discriminator, points = Smooth(), examples(2, count=7).detach()
+    weights = list(discriminator.parameters())[:-1]  # the last bias has no gradient
+    real = points.clone().requires_grad_()
+    exact = torch.autograd.grad(R1().discriminator(step_of(discriminator, real)), weights, allow_unused=True)
+    torch.manual_seed(0)
+    many = points.repeat(50_000, 1)
+    near = torch.autograd.grad(R1(spread=1e-3).discriminator(step_of(discriminator, many)), weights)
+    for mine, theirs in zip(near, exact, strict=True):
+        assert torch.nn.functional.cosine_similarity(mine.flatten(), theirs.flatten(), dim=0) > 0.999
+        assert mine.norm() / theirs.norm() == pytest.approx(1, abs=0.02)
+
+
+def test_the_approximate_penalty_judges_examples_as_they_were_augmented():
+    """Noise is added after augmentation, so a constant discriminator of moved examples has no penalty."""
+    shifts = iter(range(1, 100))
+    discriminator, points = Quadratic(), examples(3)
+    with torch.no_grad():
+        discriminator.a.zero_()
+    step = step_of(discriminator, points)
+    step.augment = lambda images: images + next(shifts)
+    torch.manual_seed(0)
+    spread = 1e-4
+    found = R1(spread=spread).discriminator(step)
+    torch.manual_seed(0)
+    noise = torch.randn(7, 5, dtype=torch.float64)
+    assert found.item() == pytest.approx((noise @ discriminator.b).square().mean().item() / 2, rel=1e-6)
+
+
 def test_gp_is_the_distance_of_the_gradients_norm_from_one_between_the_two_sides():
     discriminator, real, fake = Quadratic(), examples(1), examples(2)
     step = step_of(discriminator, real, fake)

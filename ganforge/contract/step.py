@@ -105,6 +105,11 @@ class Step:
         return [Pair(lambda index=index: real()[index], fake) for index, fake in enumerate(self._extras())]  # type: ignore[misc]
 
     @cached_property
+    def augmented(self) -> Pair:
+        """Augmented examples ``[N, ...]`` of both sides, of which `logits` and `features` are."""
+        return Pair(lambda: self.augment(self.images.real), lambda: self.augment(self.images.fake))
+
+    @cached_property
     def logits(self) -> Pair:
         """Logits ``[N]`` of both sides, computed on first access and shared."""
         return Pair(lambda: self._judge("real"), lambda: self._judge("fake"))
@@ -174,18 +179,22 @@ class Step:
         self.collected[name] = values.detach()
 
     def release(self) -> None:
-        """Drop logits and features, whose reference cycle keeps the graph until Python's garbage collector runs."""
-        self.__dict__.pop("logits", None)
-        self.__dict__.pop("features", None)
+        """Drop computed values, whose reference cycle keeps the graph until Python's garbage collector runs."""
+        for name in ("augmented", "logits", "features"):
+            self.__dict__.pop(name, None)
 
-    def judge(self, images: Tensor) -> Tensor:
+    def judge(self, images: Tensor, *, augment: bool = True) -> Tensor:
         """Return logits ``[N]`` of other examples ``[N, ...]`` with the same labels, such as interpolates.
 
         A discriminator of extra outputs gets those that correspond to them.
+
+        Args:
+            images: Examples.
+            augment: Whether to augment them; not if they are made of `augmented`.
         """
         generator = self.generator
         extras = generator.extras_of(images, self.labels) if isinstance(generator, ExtraOutputs) else []
-        return self._run(self.discriminator, images, extras)
+        return self._run(self.discriminator, self.augment(images) if augment else images, extras)
 
     def _judge(self, side: str) -> Tensor:
         if isinstance(self.discriminator, FeatureDiscriminator):
@@ -194,10 +203,10 @@ class Step:
 
     def _run_side(self, function: Callable[..., Tensor], side: str) -> Tensor:
         """Run the discriminator, or its features, on the augmented examples and extra outputs of a side."""
-        return self._run(function, getattr(self.images, side), [getattr(each, side) for each in self.extras])
+        return self._run(function, getattr(self.augmented, side), [getattr(each, side) for each in self.extras])
 
-    def _run(self, function: Callable[..., Tensor], images: Tensor, extras: Sequence[Tensor]) -> Tensor:
-        inputs: list[Any] = [self.augment(images), self.labels]
+    def _run(self, function: Callable[..., Tensor], augmented: Tensor, extras: Sequence[Tensor]) -> Tensor:
+        inputs: list[Any] = [augmented, self.labels]
         if extras and takes_extras(function):
             assert isinstance(self.generator, ExtraOutputs)
             inputs += map(self.augment, extras) if self.generator.augment_extras else extras

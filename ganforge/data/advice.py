@@ -38,7 +38,10 @@ def advise(report: DataReport, skip_bad: bool = False, sources: str | None = Non
         command.append("--skip-bad")
     if len(report.shape) < 3:
         command += ["--arch", "cgan" if report.numbers else "mlp"]
-        words.append(f"{'vectors' if len(report.shape) == 1 else 'signals'}: other networks than mlp take images")
+        kind, others = (
+            ("vectors", "") if len(report.shape) == 1 else ("signals", "; the package ganforge-wavegan has more")
+        )
+        words.append(f"{kind}: of the built-in networks only mlp takes them{others}")
         return Advice(tuple(words), shlex.join(command))
     height, width = small = _small_size(report)
     if report.resolution is not None:
