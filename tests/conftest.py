@@ -14,6 +14,7 @@ from forking import run_forked
 
 from ganforge.builtin.avatars import Avatars
 from ganforge.cli import main
+from ganforge.cli.common import global_options
 from ganforge.core import console
 from ganforge.export import subprocess_runner
 
@@ -38,6 +39,13 @@ def pytest_collection_modifyitems(items):
 def own_folders(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache."""
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def no_global_options(monkeypatch):
+    """A command without options such as --plugin gets none of an earlier test."""
+    for name in ("plugins", "disabled", "arguments"):
+        monkeypatch.setattr(global_options, name, [])
 
 
 @pytest.fixture(autouse=True)
