@@ -361,7 +361,7 @@ def test_the_quickest_plan_is_chosen_if_it_is_worth_it():
 
 
 def test_long_steps_are_measured_on_few_examples_and_never_on_one_thread():
-    _, tried, _ = measured([0.06, 0.06, 0.06], batch=48, alone=0.001)
+    _, tried, _ = measured([0.2, 0.2, 0.2], batch=48, alone=0.001)
     assert {size for _, size in tried} == {3}
     assert [plan for plan, _ in tried] == [PLANS[0], PLANS[2], PLANS[1]]
 

@@ -203,7 +203,7 @@ def ganforge_recipes() -> dict[str, Recipe]:
             summary="The default: DCGAN networks without normalization in the discriminator, trained by R3GAN's loss.",
             source="Huang, Gokaslan, Kuleshov and Tompkin 2024, The GAN is dead; long live the GAN!, arXiv:2501.05441",
             settings={
-                "generator": {"name": "dcgan"},
+                "generator": {"name": "dcgan", "upsampling": "nearest"},
                 "discriminator": {"name": "dcgan", "normalization": "none"},
                 "loss": {"name": "rpgan"},
                 "regularizers": {"r1": penalty, "r2": penalty},
@@ -213,7 +213,13 @@ def ganforge_recipes() -> dict[str, Recipe]:
             variants={
                 "few": {"augmentations": {"ada": {}}},
                 "classes": {"generator": {"conditioning": "norm"}, "discriminator": {"conditioning": "projection"}},
-                "cpu": {"training": {"batch": 16}},
+                # Steps count there, not images: narrow networks, small batches and high rates.
+                "cpu": {
+                    "generator": {"width": 32, "max_width": 256},
+                    "discriminator": {"width": 32, "max_width": 256},
+                    "optimizer": {"generator_lr": 1e-3, "discriminator_lr": 5e-4},
+                    "training": {"batch": 16},
+                },
             },
         ),
     }

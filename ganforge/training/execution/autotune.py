@@ -28,7 +28,7 @@ from ganforge.training.steps import read_batch
 
 SECONDS = 2.0  # approximate time limit of all measurements
 SMALL_BATCH = 4  # smallest number of examples in a measured step
-SMALL_STEP = 0.02  # seconds; a single CPU thread is also measured if a step is faster than this
+SMALL_STEP = 0.5  # seconds; one CPU thread is also measured if a step is faster: threads wait long on a busy machine
 WORTHWHILE = 1.1  # minimum speed-up for which a less simple plan is chosen
 THREADS = torch.get_num_threads()  # number of CPU threads before a plan changes it
 
