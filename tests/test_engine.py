@@ -1,6 +1,7 @@
 """Steps come out the same however they are computed, and a plan is chosen by what was measured."""
 
 import copy
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -340,7 +341,7 @@ PLANS = [
 ]
 
 
-def measured(times, batch=64, alone=9.0):
+def measured(times, batch=64, alone=9.0, busy=False):
     """Chosen plan for a step time per example; tried plans; messages."""
     tried, said = [], []
 
@@ -351,7 +352,9 @@ def measured(times, batch=64, alone=9.0):
             raise seconds
         return seconds * size
 
-    return autotune.measure(PLANS, trial, batch, said.append, fewer_threads=True), tried, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autotune, "is_busy", lambda threads: busy)
+        return autotune.measure(PLANS, trial, batch, said.append, fewer_threads=True), tried, said
 
 
 def test_the_quickest_plan_is_chosen_if_it_is_worth_it():
@@ -361,9 +364,25 @@ def test_the_quickest_plan_is_chosen_if_it_is_worth_it():
 
 
 def test_long_steps_are_measured_on_few_examples_and_never_on_one_thread():
-    _, tried, _ = measured([0.2, 0.2, 0.2], batch=48, alone=0.001)
+    _, tried, _ = measured([0.06, 0.06, 0.06], batch=48, alone=0.001)
     assert {size for _, size in tried} == {3}
     assert [plan for plan, _ in tried] == [PLANS[0], PLANS[2], PLANS[1]]
+
+
+def test_long_steps_are_tried_on_one_thread_of_a_busy_machine():
+    plan, tried, _ = measured([0.06, 0.06, 0.06], batch=48, alone=0.01, busy=True)
+    assert plan == ExecutionPlan(threads=1)
+    assert {each.threads for each, _ in tried[1:]} == {1}
+
+
+@pytest.mark.parametrize(("alone", "together", "busy"), [(4, 8, False), (8, 8, True), (8, 2, True)])
+def test_a_machine_is_busy_if_threads_do_not_help(monkeypatch, alone, together, busy):
+    clock, threads = itertools.count(), torch.get_num_threads()
+    speed = {1: alone, 2: together}  # products in the time of one side of the check
+    ticks = lambda: next(clock) * autotune.BUSY_SECONDS / speed[torch.get_num_threads()]  # noqa: E731
+    monkeypatch.setattr(autotune.time, "perf_counter", ticks)
+    assert autotune.is_busy(2) == busy
+    assert torch.get_num_threads() == threads
 
 
 def test_short_steps_are_tried_on_one_thread_and_the_rest_follows():

@@ -1,4 +1,4 @@
-"""A recipe has other settings for a CPU, classes and few examples; what the user sets wins."""
+"""A recipe has other settings for a CPU and for few examples; what the user sets wins."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from ganforge.config.schema import resolve
 from ganforge.data.pack import open_data
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
-from ganforge.session.situations import find_situations, fit_recipe
+from ganforge.session.situations import fit_recipe
 
 VARIED = Recipe(
     summary="Varied.",
@@ -21,8 +21,12 @@ VARIED = Recipe(
         "loss": {"name": "nonsat"},
     },
     variants={
-        "few": {"augmentations": {"flip": {}}, "optimizer": {"beta1": 0.25}},
-        "classes": {"generator": {"conditioning": "norm"}, "discriminator": {"conditioning": "projection"}},
+        "few": {
+            "generator": {"z_dim": 9},
+            "discriminator": {"minibatch": "deviation"},
+            "augmentations": {"flip": {}},
+            "optimizer": {"beta1": 0.25},
+        },
         "cpu": {"training": {"batch": 8}, "generator": {"width": 4}},
     },
 )
@@ -45,68 +49,57 @@ def test_the_device_selects_settings(registry):
 
 
 def test_situations_add_up_and_the_user_wins(registry):
-    config = varied(registry, situations=["few", "classes"])
+    config = varied(registry, situations=["few"])
     assert [each.name for each in config.augmentations] == ["flip"]
-    assert config.generator.options["conditioning"] == "norm"
-    given = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "generator": {"conditioning": "none"}}
-    config = varied(registry, given, situations=["few", "classes"])
+    assert config.generator.options["z_dim"] == 9
+    given = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "generator": {"z_dim": 7}}
+    config = varied(registry, given, situations=["few"])
     assert config.augmentations == ()
-    assert config.generator.options["conditioning"] == "none"
+    assert config.generator.options["z_dim"] == 7
     assert config.tree()["optimizer"]["beta1"] == 0.5
 
 
 def test_settings_for_a_recipes_networks_are_not_given_to_others(registry):
-    config = varied(registry, {"generator": {"name": "mlp"}}, situations=["classes"])
-    assert config.discriminator.options["conditioning"] == "none"
+    config = varied(registry, {"generator": {"name": "mlp"}}, situations=["few"])
+    assert config.discriminator.options["minibatch"] == "none"
 
 
 def test_a_stored_configuration_stays(registry):
     config = varied(registry, {"training": {"device": "cuda"}})
-    again = resolve(registry, config.tree(), {"training": {"device": "cpu"}}, situations=["few", "classes"])
+    again = resolve(registry, config.tree(), {"training": {"device": "cpu"}}, situations=["few"])
     assert again.generator == config.generator
     assert (again.augmentations, again.training.batch) == (config.augmentations, 64)
 
 
-def make_folder(folder, per_class, classes=2):
-    pixels = np.random.default_rng(0).integers(0, 255, (per_class, 8, 8, 3), dtype=np.uint8)
-    for name in range(classes):
-        (folder / str(name)).mkdir(parents=True)
-        for index, each in enumerate(pixels):
-            Image.fromarray(each).save(folder / str(name) / f"{index}.png")
+def make_folder(folder, count):
+    folder.mkdir()
+    for index, each in enumerate(np.random.default_rng(0).integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)):
+        Image.fromarray(each).save(folder / f"{index}.png")
     return folder
 
 
-@pytest.mark.parametrize(
-    ("per_class", "found"), [(99, {"few": "198 examples"}), (100, {"classes": "2 classes", "few": "200 examples"})]
-)
-def test_situations_of_data(tmp_path, per_class, found):
-    assert find_situations(open_data(str(make_folder(tmp_path / "a", per_class)), cache=tmp_path / "cache")) == found
-
-
-def test_many_examples_without_classes_are_no_situation(tmp_path):
+def test_many_examples_are_no_situation(registry, tmp_path):
     np.save(tmp_path / "many.npy", np.zeros((5000, 2), dtype=np.float32))
-    assert find_situations(open_data(str(tmp_path / "many.npy"), cache=tmp_path / "cache")) == {}
+    data = open_data(str(tmp_path / "many.npy"), cache=tmp_path / "cache")
+    assert fit_recipe(registry, [{"recipe": "varied"}], data) == (varied(registry), "")
 
 
 def test_what_was_chosen_is_said_as_flags(registry, tmp_path):
-    data = open_data(str(make_folder(tmp_path / "a", 100)), cache=tmp_path / "cache")
-    config, lines = fit_recipe(registry, [{"recipe": "varied"}], data)
-    assert lines == [
-        "for 2 classes: --set generator.conditioning=norm --set discriminator.conditioning=projection",
-        "for 200 examples: --augment flip --set optimizer.beta1=0.25",
-    ]
-    assert config == varied(registry, situations=["few", "classes"])
-    _, lines = fit_recipe(registry, [{"recipe": "varied", "optimizer": {"beta1": 0.5}, "augmentations": {}}], data)
-    assert len(lines) == 1
+    data = open_data(str(make_folder(tmp_path / "a", 200)), cache=tmp_path / "cache")
+    config, chosen = fit_recipe(registry, [{"recipe": "varied"}], data)
+    flags = "--set generator.z_dim=9 --set discriminator.minibatch=deviation --augment flip --set optimizer.beta1=0.25"
+    assert chosen == f"for 200 examples: {flags}"
+    assert config == varied(registry, situations=["few"])
+    own = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "generator": {"name": "mlp"}}
+    assert fit_recipe(registry, [{"recipe": "varied"} | own], data)[1] == ""
 
 
-def test_a_run_on_few_images_of_classes_is_fitted_and_resumes(tmp_path, capsys):
+def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
     small = {"generator.width": 4, "discriminator.width": 4, "training.samples": 4, "training.threads": 1}
     plain = {"training.engine": "eager", "training.precision": "float32", "training.layout": "contiguous"}
-    folder = make_folder(tmp_path / "photos", 100)
+    folder = make_folder(tmp_path / "photos", 200)
     run = ganforge.train(data=folder, images=32, device="cpu", settings=small | plain, out=tmp_path / "runs")
     said = capsys.readouterr().err
-    assert "for 2 classes: --set generator.conditioning=norm --set discriminator.conditioning=projection" in said
     assert "for 200 examples: --augment ada\n" in said
     assert run.config["augmentations"].keys() == {"ada"}
     resumed = run.resume(images=64)
@@ -115,9 +108,8 @@ def test_a_run_on_few_images_of_classes_is_fitted_and_resumes(tmp_path, capsys):
         data=folder,
         images=16,
         device="cpu",
-        settings=small | plain | {"generator.conditioning": "none", "discriminator.conditioning": "none"},
+        settings=small | plain,
         augment=["flip"],
         out=tmp_path / "runs",
     )
     assert own.config["augmentations"].keys() == {"flip"}
-    assert own.config["generator"]["conditioning"] == "none"

@@ -212,7 +212,6 @@ def ganforge_recipes() -> dict[str, Recipe]:
             },
             variants={
                 "few": {"augmentations": {"ada": {}}},
-                "classes": {"generator": {"conditioning": "norm"}, "discriminator": {"conditioning": "projection"}},
                 # Steps count there, not images: narrow networks, small batches and high rates.
                 "cpu": {
                     "generator": {"width": 32, "max_width": 256},

@@ -101,8 +101,8 @@ def tune(
         layers = [defaults, *load_layers(config, flags, reg or [], setting or [], augment or [])]
         data = open_configured(resolve(registry, *layers).data, registry)
         resolved, chosen = fit_recipe(registry, layers, data)
-        for line in chosen:
-            say(line)
+        if chosen:
+            say(chosen)
         axes = [parse_axis(each) for each in vary or []] or default_axes(resolved)
         search = Search.create(out, make_plan(resolved, axes), registry, Terminal())
     results, stopped = search.run()

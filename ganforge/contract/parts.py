@@ -91,7 +91,7 @@ class Augmentation(nn.Module, ABC):
         """Update the state from the discriminator's logits ``[N]`` after its step."""
 
 
-Situation = Literal["cpu", "classes", "few"]
+Situation = Literal["few", "cpu"]
 """Situation of a new run for which a recipe may have other settings."""
 
 
@@ -106,8 +106,8 @@ class Recipe:
             ``{"generator": {"name": "dcgan", "width": 64}, "optimizer": {"beta1": 0.5}}``.
         variants: Further settings of new runs, by situation, such as ``{"cpu": {"training": {"batch": 16}}}``. They
             replace those of `settings`; what a user sets replaces both, and a user's augmentations and regularizers
-            replace all of a variant. The run stores the result. Situations, later ones first: ``few``, fewer than 5,000
-            examples; ``classes``, at least 2 classes and 100 examples per class; ``cpu``, training on a CPU.
+            replace all of a variant. The run stores the result. ``few``: fewer than 5,000 examples; ``cpu``: training
+            on a CPU, which replaces both.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""Fitting a recipe to the data and the device, and saying what was chosen."""
+"""Fitting a recipe to the data, and saying what was chosen."""
 
 from __future__ import annotations
 
@@ -13,34 +13,13 @@ from ganforge.plugins.registry import Registry
 
 _PART_FLAGS = {"regularizers": "--reg", "augmentations": "--augment"}
 
-PER_CLASS = 100
-"""Mean number of examples of a class for which a recipe trains with classes."""
 
-
-def find_situations(data: PackedData) -> dict[Situation, str]:
-    """Return the situations of a run on these data, each in words."""
-    count, classes = len(data), data.spec.num_classes
-    found: dict[Situation, str] = {}
-    if classes >= 2 and count >= PER_CLASS * classes:
-        found["classes"] = f"{classes} classes"
-    if count < FEW and data.sources is None:
-        found["few"] = f"{count:,} examples"
-    return found
-
-
-def fit_recipe(
-    registry: Registry, layers: Sequence[Mapping[str, Any]], data: PackedData
-) -> tuple[RunConfig, list[str]]:
-    """Resolve a configuration with the variants of its recipe for these data; return it and a line per variant."""
-    found = find_situations(data)
-    lines = []
-    used: list[Situation] = []
-    for situation, words in found.items():
-        before, after = (merge_recipe(registry, *layers, situations=each)[1] for each in (used, [*used, situation]))
-        used.append(situation)
-        if changed := " ".join(_flags(before, after)):
-            lines.append(f"for {words}: {changed}")
-    return resolve(registry, *layers, situations=used), lines
+def fit_recipe(registry: Registry, layers: Sequence[Mapping[str, Any]], data: PackedData) -> tuple[RunConfig, str]:
+    """Resolve a configuration for these data; return it and the flags that were chosen for few examples, if any."""
+    situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
+    before, after = (merge_recipe(registry, *layers, situations=each)[1] for each in ((), situations))
+    flags = " ".join(_flags(before, after))
+    return resolve(registry, *layers, situations=situations), f"for {len(data):,} examples: {flags}" if flags else ""
 
 
 def _flags(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

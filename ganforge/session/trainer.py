@@ -101,8 +101,8 @@ class Trainer:
             self._data = self._open_data(config)
         if layers:
             config, chosen = fit_recipe(registry, layers, self._data)
-            for line in chosen:
-                console.say(line)
+            if chosen:
+                console.say(chosen)
         self.config = split_batches(set_default_budget(config, device), workers)
         workers.check_equal(self._data.fingerprint, "data", "each machine must have the same data")
         workers.check_equal(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 
@@ -28,7 +29,8 @@ from ganforge.training.steps import read_batch
 
 SECONDS = 2.0  # approximate time limit of all measurements
 SMALL_BATCH = 4  # smallest number of examples in a measured step
-SMALL_STEP = 0.5  # seconds; one CPU thread is also measured if a step is faster: threads wait long on a busy machine
+SMALL_STEP = 0.02  # seconds; a single CPU thread is also measured if a step is faster than this
+BUSY_SECONDS = 0.2  # duration of each side of the check for a busy machine
 WORTHWHILE = 1.1  # minimum speed-up for which a less simple plan is chosen
 THREADS = torch.get_num_threads()  # number of CPU threads before a plan changes it
 
@@ -123,7 +125,7 @@ def measure(
     """
     size, seconds = (batch, trial(plans[0], batch)) if whole_batch else _choose_size(plans, trial, batch)
     begin = time.perf_counter()  # the first step on an accelerator takes seconds
-    if fewer_threads and seconds < SMALL_STEP:
+    if fewer_threads and (seconds < SMALL_STEP or is_busy(plans[0].threads or 1)):
         alone = replace(plans[0], threads=1)
         needed = trial(alone, size)
         if needed * WORTHWHILE < seconds:
@@ -141,6 +143,20 @@ def measure(
         if plan in times and times[plan] * WORTHWHILE < times[best]:
             best = plan
     return best
+
+
+def is_busy(threads: int) -> bool:
+    """Return whether other programs leave too little of the CPU for threads, which wait for each other."""
+    matrix, before, rates = torch.ones(256, 256), torch.get_num_threads(), []
+    for count in (threads, 1):
+        torch.set_num_threads(count)
+        done, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < BUSY_SECONDS:
+            torch.mm(matrix, matrix)
+            done += 1
+        rates.append(done / elapsed)
+    torch.set_num_threads(before)
+    return rates[0] < WORTHWHILE * rates[1]
 
 
 def _choose_size(plans: list[ExecutionPlan], trial: Trial, batch: int) -> tuple[int, float]:
@@ -195,7 +211,7 @@ def _make_trial(
                 step(0)  # runs all lazy penalties, to detect failures
         finally:
             torch.set_num_threads(before)
-        return min(times[unready:])
+        return fmean(times[unready:])  # the fastest step of many threads is no measure on a busy machine
 
     return trial
 
