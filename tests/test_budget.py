@@ -42,6 +42,13 @@ def test_a_sufficient_budget_gets_an_estimate_once():
         assert (during, end) == (["at 100 images/s, samples are recognizable after about 2 minutes"], [])
 
 
+def test_vectors_get_no_estimate():
+    said = []
+    watcher = BudgetObserver(TrainingConfig(batch=10, minutes=4), 0, 0.0, said.append, visual=False)
+    watcher.step(2000, 20.0)
+    assert said == []
+
+
 def test_earlier_sittings_count():
     training = TrainingConfig(batch=10, minutes=6)
     during, end = watch(training, (4000, 320.0), before=(3000, 300.0))

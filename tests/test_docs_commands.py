@@ -30,7 +30,7 @@ from ganforge.plugins import loading
 
 EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
-LONG = ("benchmarks", "many-gpus", "tuning")
+LONG = ("benchmarks", "many-gpus", "speedrun", "tuning")
 """Pages whose commands take long, and are those of other pages with other numbers."""
 
 NAMES = {

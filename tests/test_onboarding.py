@@ -32,7 +32,7 @@ def test_train_alone_tells_what_can_be_done_from_here_and_does_nothing(run, here
     assert commands == [
         "ganforge train --data faces.npy",
         "ganforge train --data photos",
-        "ganforge train --arch dcgan --loss nonsat --images 10k",
+        "ganforge train --data avatars --images 8k",
     ]
     assert "images in photos: 40" in out
     assert sorted(each.name for each in here.iterdir()) == ["faces.npy", "few", "photos"]

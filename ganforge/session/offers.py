@@ -47,8 +47,8 @@ def find_offers(here: Path, out: Path) -> list[Offer]:
     ][:MAX_PLACES]
     with suppress(GanforgeError, OSError, ValueError, TypeError, KeyError):  # no run, or a damaged one
         offers.append(_offer_resume(RunFolder.find(None, out)))
-    faces = "faces that ganforge draws: no download, one or two minutes on a CPU"
-    return [*offers, Offer(faces, "ganforge train --arch dcgan --loss nonsat --images 10k")]
+    faces = "faces that ganforge draws: no download, about a minute on a CPU"
+    return [*offers, Offer(faces, "ganforge train --data avatars --images 8k")]
 
 
 def _offer_resume(folder: RunFolder) -> Offer:

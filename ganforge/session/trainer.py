@@ -235,7 +235,7 @@ class Trainer:
                 each.start(folder.path, config.tree(), state.images)
             try:
                 with self._console.watch(folder.log if workers.is_main else None, training) as display:
-                    budget = BudgetObserver(training, state.images, state.seconds, display.note)
+                    budget = BudgetObserver(training, state.images, state.seconds, display.note, spec.is_image)
                     observer = Observers(display, loggers, callbacks, budget)
                     outcome = train(
                         state,

@@ -26,11 +26,13 @@ class BudgetObserver(Observer):
     """Warns when a budget yields fewer than `FEW` steps, estimates when samples become recognizable, and judges them.
 
     A budget in images is checked immediately. The estimate follows after `SETTLED` seconds, the verdict at the end.
-    Runs that start from the weights of another run only get the verdict.
+    Runs that start from the weights of another run only get the verdict, and runs on other data than images no estimate.
     """
 
-    def __init__(self, training: TrainingConfig, images: int, seconds: float, note: Callable[[str], None]) -> None:
-        self._training, self._note = training, note
+    def __init__(
+        self, training: TrainingConfig, images: int, seconds: float, note: Callable[[str], None], visual: bool = True
+    ) -> None:
+        self._training, self._note, self._visual = training, note, visual
         self._start = self._now = (images, seconds)
         self._per_step = training.batch * training.batches
         self._enough = ENOUGH * self._per_step
@@ -51,8 +53,9 @@ class BudgetObserver(Observer):
         expected = images + int(rate * max(60 * minutes - seconds, 0)) if minutes is not None else self._enough
         if self._is_few(expected):
             self._warn(f"about {self._count(expected)} in {minutes:g} minutes", f"--minutes {needed}")
-        else:
-            self._note(f"at {rate:.3g} images/s, samples are recognizable after about {needed} minutes")
+        elif self._visual:
+            length = f"{needed} minute{'s' * (needed != 1)}"
+            self._note(f"at {rate:.3g} images/s, samples are recognizable after about {length}")
 
     def tick(self, row: dict[str, Any]) -> None:
         self._row = row
