@@ -26,7 +26,7 @@ class BudgetObserver(Observer):
     """Warns when a budget yields fewer than `FEW` steps, estimates when samples become recognizable, and judges them.
 
     A budget in images is checked immediately. The estimate follows after `SETTLED` seconds, the verdict at the end.
-    Runs that start from the weights of another run only get the verdict, and runs on other data than images no estimate.
+    Runs that start from the weights of another run only get the verdict, and runs on other data no estimate.
     """
 
     def __init__(
