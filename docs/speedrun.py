@@ -39,9 +39,9 @@ TRACKS = {
         ("--modes", "--samples", "20000"),
         goals=(("modes", ">=", 25), ("high_quality", ">=", 0.95)),
     ),
-    "digits": Track(CLASSIFIER, 600),
-    "cifar-10": Track(CLASSIFIER, 600),
-    "faces": Track(("--fid", "--prc", "--samples", "5000", "--references", "5000"), 600),
+    "digits": Track(CLASSIFIER, 720),
+    "cifar-10": Track(CLASSIFIER, 720),
+    "faces": Track(("--fid", "--prc", "--samples", "5000", "--references", "5000"), 720),
 }
 
 

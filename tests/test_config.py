@@ -79,6 +79,10 @@ def test_a_run_that_names_no_recipe_takes_the_default_one(registry):
     default = resolve(registry).tree()
     regularizers = ["r1:weight=1,every=4", "r2:weight=1,every=4"]
     settings = ["discriminator.normalization=none", "optimizer.beta1=0", "training.batch=16"]
+    settings += ["generator.upsampling=nearest", "optimizer.generator_lr=1e-3", "optimizer.discriminator_lr=5e-4"]
+    settings += [
+        f"{player}.{each}" for player in ("generator", "discriminator") for each in ("width=32", "max_width=256")
+    ]
     flags = {"recipe": "dcgan", "loss": {"name": "rpgan"}, "training": {"device": "cpu"}}
     spelled = resolve(registry, *load_layers(None, flags, regularizers, settings)).tree()
     assert default.pop("recipe") == "rpgan" != spelled.pop("recipe")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ganforge
@@ -10,7 +11,7 @@ from ganforge.config.schema import resolve
 from ganforge.data.pack import open_data
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
-from ganforge.session.situations import fit_recipe
+from ganforge.session.situations import fit_recipe, limit_resolution
 
 VARIED = Recipe(
     summary="Varied.",
@@ -113,3 +114,27 @@ def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
         out=tmp_path / "runs",
     )
     assert own.config["augmentations"].keys() == {"flip"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "settings", "resolution"),
+    [
+        ([(128, 128)], {}, 64),
+        ([(160, 120)], {}, "80x60"),
+        ([(64, 64)], {}, None),
+        ([(128, 128), (100, 128)], {}, None),
+        ([(128, 128)], {"data": {"resolution": 128}}, None),
+        ([(128, 128)], {"recipe": "dcgan"}, None),
+    ],
+)
+def test_large_images_are_made_smaller_for_the_default_recipe_on_a_cpu(tmp_path, registry, sizes, settings, resolution):
+    for index in range(8):
+        Image.new("RGB", sizes[index % len(sizes)]).save(tmp_path / f"{index}.png")
+    layers = [{"data": {"source": str(tmp_path)}}, settings]
+    assert limit_resolution(resolve(registry, *layers), registry, torch.device("cpu")) == resolution
+    assert limit_resolution(resolve(registry, *layers), registry, torch.device("cuda")) is None
+
+
+def test_data_sets_by_name_keep_their_resolution(registry):
+    config = resolve(registry, {"data": {"source": "avatars"}})
+    assert limit_resolution(config, registry, torch.device("cpu")) is None

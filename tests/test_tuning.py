@@ -14,7 +14,7 @@ from ganforge.contract.errors import DivergenceError
 from ganforge.plugins.registry import Registry
 from ganforge.runs.folder import RunFolder
 from ganforge.session import tuning
-from ganforge.session.tuning import Axis, Search, default_axes, make_plan, parse_axis
+from ganforge.session.tuning import Search, default_axes, make_plan, parse_axis
 
 SMALL = [
     "--arch", "mlp", "--batch", "8", "--device", "cpu", "--precision", "float32", "--set", "training.engine=eager",
@@ -37,7 +37,7 @@ class Silent:
 
 
 def test_rounds_keep_a_quarter_and_share_the_budget():
-    axes = [Axis(("a.b",), tuple("12345")), Axis(("c.d", "e.f"), tuple("678"))]
+    axes = [parse_axis("a.b=1,2,3,4,5"), parse_axis("c.d,e.f=6,7,8")]
     plan = plan_for(axes, images=1600)
     assert plan.rounds == [15, 3, 1]
     assert plan.trials[4] == {"a.b": "2", "c.d": "7", "e.f": "7"}
@@ -49,9 +49,11 @@ def test_rounds_keep_a_quarter_and_share_the_budget():
 
 
 def test_default_axes_are_gamma_and_the_rates():
-    gamma, rate = default_axes(resolve(Registry.installed(), {"recipe": "rpgan"}))
-    assert gamma == Axis(("regularizers.r1.weight", "regularizers.r2.weight"), ("0.1", "0.3", "1", "3", "10"))
-    assert rate == Axis(("optimizer.generator_lr", "optimizer.discriminator_lr"), ("0.0001", "0.0002", "0.0004"))
+    rates = {"optimizer": {"generator_lr": 2e-4, "discriminator_lr": 1e-4}}
+    gamma, rate = default_axes(resolve(Registry.installed(), {"recipe": "rpgan"}, rates))
+    assert gamma == parse_axis("regularizers.r1.weight,regularizers.r2.weight=0.1,0.3,1,3,10")
+    assert rate.keys == ("optimizer.generator_lr", "optimizer.discriminator_lr")
+    assert rate.values == (("0.0001", "5e-05"), ("0.0002", "0.0001"), ("0.0004", "0.0002"))
 
 
 @pytest.mark.parametrize("text", ["a.b", "a.b=1", "=1,2", "a.b=1,", "a.b=1,1"])
@@ -62,7 +64,7 @@ def test_invalid_values_are_refused(text):
 
 def test_too_many_combinations_are_refused():
     with pytest.raises(OptionError, match="257 combinations are too many .the most is 256"):
-        plan_for([Axis(("a.b",), tuple(map(str, range(257))))])
+        plan_for([parse_axis(f"a.b={','.join(map(str, range(257)))}")])
 
 
 def results_of(folder):
@@ -107,7 +109,7 @@ def test_the_best_runs_go_on_and_a_stopped_search_is_resumed(run, here, image_fo
 
 
 def test_a_run_that_diverges_is_the_last(here, monkeypatch):
-    axes = [Axis(("optimizer.generator_lr",), ("1", "2"))]
+    axes = [parse_axis("optimizer.generator_lr=1,2")]
     plan = plan_for(axes, {"recipe": "mlp", "data": {"source": "ring-8", "count": 8}}, images=8)
 
     class Fails:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from ganforge.config.resolution import write_resolution
+from ganforge.config.resolution import Resolution, size_of, write_resolution
 from ganforge.data.check import DataReport
 from ganforge.data.items import Size
 from ganforge.layers.map_sizes import nearest_size
@@ -43,12 +43,14 @@ def advise(report: DataReport, skip_bad: bool = False, sources: str | None = Non
         )
         words.append(f"{kind}: of the built-in networks only mlp takes them{others}")
         return Advice(tuple(words), shlex.join(command))
-    height, width = small = _small_size(report)
+    small = _small_size(report)
     if report.resolution is not None:
         command += ["--resolution", str(report.resolution)]
     elif small != report.shape[:2]:
         command += ["--resolution", str(write_resolution(small))]
-        words.append(f"start at {width} x {height}: larger sizes take far longer, and networks do not take every size")
+        words.append(
+            f"start at {small[1]} x {small[0]}: larger sizes take far longer, and networks do not take every size"
+        )
     if report.count < FEW and not (report.paired or sources):
         command += ["--augment", "ada"]
         words.append(f"{report.count} examples are few; --augment ada prevents overfitting of the discriminator")
@@ -70,5 +72,10 @@ def _small_size(report: DataReport) -> Size:
     sizes = [tuple(map(int, size.split(" x "))) for size in report.sizes]
     ratios = [width / height for width, height in sizes]
     width, height = sizes[0] if max(ratios) <= ALIKE * min(ratios) else (min(report.shape[:2]),) * 2
+    return size_of(shrink(height, width))
+
+
+def shrink(height: int, width: int) -> Resolution:
+    """Return a resolution of the same aspect ratio that networks take, with a shorter edge of at most about `SMALL`."""
     scale = min(1, SMALL / min(width, height))
-    return nearest_size(round(height * scale), round(width * scale))
+    return write_resolution(nearest_size(round(height * scale), round(width * scale)))

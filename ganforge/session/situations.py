@@ -1,17 +1,45 @@
-"""Fitting a recipe to the data, and saying what was chosen."""
+"""Fitting a recipe and a resolution to data and device, and saying what was chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ganforge.config.schema import RunConfig, merge_recipe, resolve
+import torch
+
+from ganforge.config.data import DataConfig
+from ganforge.config.resolution import Resolution
+from ganforge.config.schema import DEFAULT_RECIPE, RunConfig, merge_recipe, resolve
 from ganforge.contract.parts import Situation
-from ganforge.data.advice import FEW
+from ganforge.data.advice import FEW, SMALL, shrink
+from ganforge.data.files import ImageFiles
+from ganforge.data.items import Reader
+from ganforge.data.pack import find_source
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
 
 _PART_FLAGS = {"regularizers": "--reg", "augmentations": "--augment"}
+
+PROBED = 8
+"""Images whose sizes are read before the data are opened."""
+
+
+def limit_resolution(config: RunConfig, registry: Registry, device: torch.device) -> Resolution | None:
+    """Return a smaller resolution for the default recipe on a CPU, if all images are large and none was chosen."""
+    if config.recipe != DEFAULT_RECIPE or device.type != "cpu" or config.data.resolution is not None:
+        return None
+    sizes = _probe_sizes(config.data, registry)
+    return shrink(*sizes.pop()) if len(sizes) == 1 and min(min(sizes)) > SMALL else None
+
+
+def _probe_sizes(config: DataConfig, registry: Registry) -> set[tuple[int, int]]:
+    """Return heights and widths of some images; empty for other data than files."""
+    found = find_source(config.source, None, config.options, registry, config.skip_bad)
+    if not isinstance(found.dataset, ImageFiles):
+        return set()
+    reader = Reader(found.dataset, found.title, config.skip_bad)
+    chosen = sorted({index * (reader.length - 1) // PROBED for index in range(PROBED + 1)})
+    return {(example.shape[0], example.shape[1]) for example in reader.read(chosen) if len(example.shape) == 3}
 
 
 def fit_recipe(registry: Registry, layers: Sequence[Mapping[str, Any]], data: PackedData) -> tuple[RunConfig, str]:

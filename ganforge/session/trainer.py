@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ganforge.config.schema import RunConfig, TrainingConfig
+from ganforge.config.schema import RunConfig, TrainingConfig, resolve
 from ganforge.contract.errors import OptionError
 from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import clean_cache
@@ -27,7 +27,7 @@ from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.session.situations import fit_recipe
+from ganforge.session.situations import fit_recipe, limit_resolution
 from ganforge.training.budget import BudgetObserver, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
@@ -97,12 +97,16 @@ class Trainer:
         layers: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._registry, self._device, self._console, self._workers = registry, device, console, workers
+        self._chosen: list[str] = []
+        if layers and (smaller := limit_resolution(config, registry, device)) is not None:
+            self._chosen.append(f"for a CPU: --resolution {smaller}")
+            layers = [*layers, {"data": {"resolution": smaller}}]
+            config = resolve(registry, *layers)
         with workers.main_first():
             self._data = self._open_data(config)
         if layers:
             config, chosen = fit_recipe(registry, layers, self._data)
-            if chosen:
-                console.say(chosen)
+            self._chosen += [chosen] * bool(chosen)
         self.config = split_batches(set_default_budget(config, device), workers)
         workers.check_equal(self._data.fingerprint, "data", "each machine must have the same data")
         workers.check_equal(
@@ -224,6 +228,8 @@ class Trainer:
             shape = "x".join(map(str, spec.shape))
             loss = f"loss {config.loss.name}" if training.d_steps else "no discriminator"
             say(f"{config.recipe}, {loss}, on {len(self._data)} of {self._data.name} ({shape})")
+            for line in self._chosen:
+                say(line)
             say(
                 f"on {engine.device.type}{f', {workers.size} processes' * (workers.size > 1)}: {engine.plan.describe()}"
             )

@@ -50,10 +50,10 @@ PENALTIES = ("r1", "r2", "gp", "dragan")
 
 @dataclass(frozen=True)
 class Axis:
-    """Settings by path, such as ``generator.width``, that have the same value in a run, and their values as text."""
+    """Settings by path, such as ``generator.width``, that change together, and their values as text, one each."""
 
     keys: tuple[str, ...]
-    values: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ class Result:
 def parse_axis(text: str) -> Axis:
     """Parse ``regularizers.r1.weight,regularizers.r2.weight=0.1,1,10``."""
     keys, _, values = text.partition("=")
-    axis = Axis(*(tuple(each.strip() for each in side.split(",")) for side in (keys, values)))
-    if not all(axis.keys) or not all(axis.values) or len(set(axis.values)) < 2:
+    names, choices = (tuple(each.strip() for each in side.split(",")) for side in (keys, values))
+    if not all(names) or not all(choices) or len(set(choices)) < 2:
         raise OptionError(
             f"--vary {text}: is not of the form section.option=value,value",
             "such as --vary regularizers.r1.weight=0.1,1,10",
         )
-    return axis
+    return Axis(names, tuple((each,) * len(names) for each in choices))
 
 
 def default_axes(config: RunConfig) -> list[Axis]:
@@ -125,10 +125,11 @@ def default_axes(config: RunConfig) -> list[Axis]:
     rates = {f"optimizer.{player}_lr": each.lr.at(0) for player, each in config.optimizer.items()}
     axes = []
     for values, factors in ((weights, GAMMA_FACTORS), (rates, RATE_FACTORS)):
-        if len(set(values.values())) == 1 and (value := max(values.values())) > 0:
-            axes.append(Axis(tuple(values), tuple(f"{value * factor:g}" for factor in factors)))
+        if values and min(values.values()) > 0:
+            tried = tuple(tuple(f"{value * factor:g}" for value in values.values()) for factor in factors)
+            axes.append(Axis(tuple(values), tried))
     if not axes:
-        raise OptionError(f"recipe '{config.recipe}' has no single gamma or rate", "add --vary PART.OPTION=VALUE,VALUE")
+        raise OptionError(f"recipe '{config.recipe}' has no gamma or rate", "add --vary PART.OPTION=VALUE,VALUE")
     return axes
 
 
@@ -138,7 +139,11 @@ def make_plan(config: RunConfig, axes: Sequence[Axis]) -> Plan:
     if count > MOST:
         raise OptionError(f"--vary: {count} combinations are too many", f"the most is {MOST}")
     trials = [
-        {key: value for axis, value in zip(axes, values, strict=True) for key in axis.keys}
+        {
+            key: value
+            for axis, chosen in zip(axes, values, strict=True)
+            for key, value in zip(axis.keys, chosen, strict=True)
+        }
         for values in product(*(each.values for each in axes))
     ]
     images, minutes = config.training.images, config.training.minutes
