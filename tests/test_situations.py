@@ -120,7 +120,7 @@ def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
     ("sizes", "settings", "resolution"),
     [
         ([(128, 128)], {}, 64),
-        ([(160, 120)], {}, "80x60"),
+        ([(160, 120)], {}, "80x64"),
         ([(64, 64)], {}, None),
         ([(128, 128), (100, 128)], {}, None),
         ([(128, 128)], {"data": {"resolution": 128}}, None),

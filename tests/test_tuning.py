@@ -139,7 +139,7 @@ def test_a_run_that_diverges_is_the_last(here, monkeypatch):
         (["--images", "8", "--minutes", "1"], "two budgets"),
         (["--data", "photos", "--vary", "generator.z_dim=4,-1"], "z_dim=-1 must be at least 1"),
         (["--data", "photos/cat"], "cat has no classes"),
-        (["--arch", "mlp", "--set", "optimizer.generator_lr=1"], "no single gamma or rate"),
+        (["--arch", "mlp", "--set", "optimizer.generator_lr=0"], "no gamma or rate"),
     ],
 )
 def test_a_mistake_is_one_line_before_the_first_run(run, here, image_folder, arguments, message):
