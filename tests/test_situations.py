@@ -1,5 +1,7 @@
 """A recipe has other settings for a CPU and for few examples; what the user sets wins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,12 @@ from PIL import Image
 
 import ganforge
 from ganforge import Recipe
-from ganforge.config.schema import resolve
+from ganforge.config.schema import check_recipes, resolve
 from ganforge.data.pack import open_data
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.session.situations import fit_recipe, limit_resolution
+from ganforge.testing import check_recipe
 
 VARIED = Recipe(
     summary="Varied.",
@@ -138,3 +141,19 @@ def test_large_images_are_made_smaller_for_the_default_recipe_on_a_cpu(tmp_path,
 def test_data_sets_by_name_keep_their_resolution(registry):
     config = resolve(registry, {"data": {"source": "avatars"}})
     assert limit_resolution(config, registry, torch.device("cpu")) is None
+
+
+def test_an_unknown_situation_is_named():
+    recipe = replace(VARIED, variants={"fwe": {}})
+    with pytest.raises(AssertionError, match="variants name no situation: fwe"):
+        check_recipe(recipe)
+    registry = Registry([*load_plugins(), Plugin("test", "test", "", "ok", parts={"recipe": {"odd": recipe}})])
+    assert check_recipes(registry) == [
+        "recipe 'odd' of plugin 'test' is invalid: unknown situation 'fwe' (did you mean 'few'?)"
+    ]
+
+
+def test_variants_of_a_recipe_are_checked():
+    with pytest.raises(AssertionError, match="settings are invalid: .*wdith"):
+        check_recipe(replace(VARIED, variants={"cpu": {"generator": {"wdith": 4}}}))
+    check_recipe(VARIED)

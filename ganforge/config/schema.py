@@ -204,6 +204,8 @@ def _check_recipe(registry: Registry, name: str) -> list[str]:
     except OptionError:
         return []  # unknown or ambiguous; has its own message
     try:
+        for situation in part.factory.variants.keys() - set(get_args(Situation)):
+            raise OptionError(f"unknown situation '{situation}'", nearest(situation, get_args(Situation)))
         for situations in ((), get_args(Situation)):
             _resolve(registry, {"recipe": name}, situations=situations)
     except GanforgeError as error:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -17,7 +17,7 @@ from ganforge.contract.errors import GanforgeError
 from ganforge.contract.exporter import Exporter, ExportReport
 from ganforge.contract.logger import Logger
 from ganforge.contract.networks import Generator
-from ganforge.contract.parts import Recipe
+from ganforge.contract.parts import Recipe, Situation
 from ganforge.core.images import png_bytes
 from ganforge.plugins.registry import Registry
 from ganforge.testing.networks import SmallGenerator
@@ -37,6 +37,8 @@ def check_recipe(recipe: Recipe, registry: Registry | None = None) -> None:
     require("source" not in recipe.settings.get("data", {}), "settings name data: leave them to the user")
     # Without a name, settings stand on those of the default recipe.
     none = {section: {"name": NO_PART} for section in ("discriminator", "loss")} if alone else {}
+    unknown = recipe.variants.keys() - set(get_args(Situation))
+    require(not unknown, f"variants name no situation: {', '.join(sorted(unknown))}")
     for variants in ([], *([each] for each in recipe.variants.values()), list(recipe.variants.values())):
         try:
             config = resolve(registry or Registry.installed(), recipe.settings, none, *variants)
