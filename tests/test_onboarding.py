@@ -77,7 +77,7 @@ def test_at_a_terminal_the_user_chooses(here, monkeypatch):
     seen = read_until(ours, b"Enter for none")
     assert b"1  faces" in seen
     os.write(ours, b"1\n")
-    read_until(ours, b"dcgan, loss nonsat, on ")
+    read_until(ours, b"rpgan, loss rpgan, on ")
     process.kill()
     process.wait()
     os.close(ours)
