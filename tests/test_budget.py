@@ -42,6 +42,14 @@ def test_a_sufficient_budget_gets_an_estimate_once():
         assert (during, end) == (["at 100 images/s, samples are recognizable after about 2 minutes"], [])
 
 
+def test_samples_that_are_recognizable_already_get_no_estimate():
+    said = []
+    watcher = BudgetObserver(TrainingConfig(batch=10, minutes=4), 0, 0.0, said.append)
+    watcher.tick({"patch_distance": 0.2, "diversity": 0.9})
+    watcher.step(2000, 20.0)
+    assert said == []
+
+
 def test_vectors_get_no_estimate():
     said = []
     watcher = BudgetObserver(TrainingConfig(batch=10, minutes=4), 0, 0.0, said.append, visual=False)

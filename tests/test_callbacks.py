@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ganforge import Callback
+from ganforge import Callback, OptionError
 from ganforge.builtin.callbacks import EarlyStop
 from ganforge.testing import check_callback
 
@@ -113,7 +113,7 @@ def test_one_that_fails_at_the_start_ends_the_run(train, here):
 def test_early_stop_by_a_score_needs_scores(train):
     code, _, err = train("--callback", "early-stop:metric=fd", "--images", "32")
     assert code == 2
-    assert "callback 'early-stop' needs scores for metric=fd - add --eval-every 50k" in err
+    assert "metric=fd: there are no scores - add --eval-every 50k --metrics fd" in err
 
 
 def test_early_stop_without_scores_follows_the_patch_distance(tmp_path):
@@ -122,8 +122,15 @@ def test_early_stop_without_scores_follows_the_patch_distance(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     stop = EarlyStop(patience=20)
     stop.start(tmp_path, {"training": {"eval_every": None}}, 20)
-    assert stop.tick(25, {"generator/loss": 0.5}) is None
     assert stop.tick(30, {"patch_distance": 0.3}) == "patch_distance did not improve on 0.2, at 10 images, in 20 images"
+
+
+def test_early_stop_of_other_data_than_images_is_told_to_need_scores(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    stop = EarlyStop(patience=20)
+    stop.start(tmp_path, {"training": {"eval_every": None}}, 0)
+    with pytest.raises(OptionError, match="only images have a patch distance .* --metrics fd"):
+        stop.tick(10, {"generator/loss": 0.5})
 
 
 def test_early_stop_waits_for_its_patience():

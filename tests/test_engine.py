@@ -341,7 +341,7 @@ PLANS = [
 ]
 
 
-def measured(times, batch=64, alone=9.0, busy=False):
+def measured(times, batch=64, alone=9.0):
     """Chosen plan for a step time per example; tried plans; messages."""
     tried, said = [], []
 
@@ -352,9 +352,7 @@ def measured(times, batch=64, alone=9.0, busy=False):
             raise seconds
         return seconds * size
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autotune, "is_busy", lambda threads: busy)
-        return autotune.measure(PLANS, trial, batch, said.append, fewer_threads=True), tried, said
+    return autotune.measure(PLANS, trial, batch, said.append, fewer_threads=True), tried, said
 
 
 def test_the_quickest_plan_is_chosen_if_it_is_worth_it():
@@ -369,10 +367,24 @@ def test_long_steps_are_measured_on_few_examples_and_never_on_one_thread():
     assert [plan for plan, _ in tried] == [PLANS[0], PLANS[2], PLANS[1]]
 
 
-def test_long_steps_are_tried_on_one_thread_of_a_busy_machine():
-    plan, tried, _ = measured([0.06, 0.06, 0.06], batch=48, alone=0.01, busy=True)
-    assert plan == ExecutionPlan(threads=1)
-    assert {each.threads for each, _ in tried[1:]} == {1}
+@pytest.mark.parametrize(
+    ("given", "device", "busy", "threads"),
+    [(None, "cpu", True, 1), (None, "cpu", False, 2), (2, "cpu", True, 2), (None, "mps", True, 2)],
+)
+def test_plans_of_a_busy_machine_have_one_thread_and_are_cached_apart(monkeypatch, given, device, busy, threads):
+    monkeypatch.setattr(autotune, "THREADS", 2)
+    monkeypatch.setattr(autotune, "is_busy", lambda threads: busy)
+    found = autotune.count_threads(TrainingConfig(threads=given), torch.device(device))
+    assert found == threads
+    config = resolve(Registry.installed(), {"recipe": "dcgan"})
+    assert autotune._cache_key(config, CPU, 1, 1) != autotune._cache_key(config, CPU, 1, 2)
+    assert {plan.threads for plan in autotune.candidates(TrainingConfig(), CPU, found)} == {found}
+
+
+def test_a_machine_with_one_thread_is_not_asked(monkeypatch):
+    monkeypatch.setattr(autotune, "THREADS", 1)
+    monkeypatch.setattr(autotune, "is_busy", None)
+    assert autotune.count_threads(TrainingConfig(), CPU) == 1
 
 
 @pytest.mark.parametrize(("alone", "together", "busy"), [(4, 8, False), (8, 8, True), (8, 2, True)])

@@ -43,6 +43,10 @@ def test_the_distance_grows_with_blur_and_with_noise(faces, distance):
     assert noisy[-1] > 1
 
 
+def test_samples_that_are_no_numbers_have_no_distance(faces, distance):
+    assert torch.tensor(distance(torch.full_like(faces[:8], torch.nan))).isnan()
+
+
 def test_the_same_images_have_the_same_distance(faces, distance):
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -68,6 +72,7 @@ def test_any_size_and_number_of_channels(shape):
             {"patch_distance": 0.1, "diversity": 0.2},
             "details, but too uniform: diversity 0.20, 1 is that of real images",
         ),
+        ({"patch_distance": float("nan"), "diversity": float("nan")}, "noise"),
         ({"diversity": 0.1}, ""),
     ],
 )

@@ -30,15 +30,20 @@ class EarlyStop(Callback):
     def start(self, run: Path, config: Mapping[str, Any], images: int) -> None:
         self._by_ticks = not config["training"]["eval_every"]
         if self._by_ticks and self.metric is not None:
-            raise OptionError(f"callback 'early-stop' needs scores for metric={self.metric}", "add --eval-every 50k")
+            raise OptionError(f"metric={self.metric}: there are no scores", "add --eval-every 50k --metrics fd")
         self._best = None
         for row in open_run(run).rows if images else []:
             values = {key: row[key] for key in row if key not in ("images", "seconds")}
-            (self.tick if "images_per_second" in row else self.score)(row["images"], values)
+            if "images_per_second" not in row:
+                self.score(row["images"], values)
+            elif "patch_distance" in values:  # runs of earlier versions have none
+                self.tick(row["images"], values)
 
     def tick(self, images: int, values: Mapping[str, float]) -> str | None:
-        if not self._by_ticks or "patch_distance" not in values:
+        if not self._by_ticks:
             return None
+        if "patch_distance" not in values:
+            raise OptionError("only images have a patch distance", "add --eval-every 50k --metrics fd")
         return self._follow("patch_distance", images, values["patch_distance"])
 
     def score(self, images: int, values: Mapping[str, float]) -> str | None:

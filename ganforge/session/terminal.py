@@ -18,7 +18,7 @@ from ganforge.core.console import console, heartbeat, progress_bar, say
 from ganforge.core.text import escape_controls
 from ganforge.session.notebook import describe_run
 from ganforge.session.preview import serve
-from ganforge.training.recording.verdict import describe_samples
+from ganforge.training.recording.verdict import describe_samples, find_stage
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
@@ -124,10 +124,10 @@ class Display:
             return ""
         share = self._share(row["images"], row["seconds"])
         values = " ".join(f"{name} {value:.3f}" for name, value in _metrics(row).items())
-        stage = describe_samples(row).partition(",")[0]
+        words = " ".join(filter(None, (values, find_stage(row), row["picture"])))
         return (
             f"{row['images']} images {share:4.0%} {row['images_per_second']:.0f} images/s "
-            f"eta {_clock(_left(share, row['seconds']))} {' '.join(filter(None, (values, stage, row['picture'])))}"
+            f"eta {_clock(_left(share, row['seconds']))} {words}"
         )
 
     def _share(self, images: int, seconds: float) -> float:

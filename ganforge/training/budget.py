@@ -8,7 +8,7 @@ from typing import Any
 
 from ganforge.config.schema import TrainingConfig
 from ganforge.training.loop import Observer
-from ganforge.training.recording.verdict import describe_samples, is_noise
+from ganforge.training.recording.verdict import describe_samples, find_stage
 
 FEW = 300  # optimization steps; a smaller budget triggers a warning
 ENOUGH = 1000  # approximate number of steps after which samples of a small network show recognizable shapes
@@ -53,7 +53,7 @@ class BudgetObserver(Observer):
         expected = images + int(rate * max(60 * minutes - seconds, 0)) if minutes is not None else self._enough
         if self._is_few(expected):
             self._warn(f"about {self._count(expected)} in {minutes:g} minutes", f"--minutes {needed}")
-        elif self._visual:
+        elif self._visual and find_stage(self._row) in ("", "noise"):
             length = f"{needed} minute{'s' * (needed != 1)}"
             self._note(f"at {rate:.3g} images/s, samples are recognizable after about {length}")
 
@@ -71,7 +71,7 @@ class BudgetObserver(Observer):
         seen = describe_samples(self._row)
         if self._is_few(images) and self._training.init_from is None:
             self._warn(f"only {self._count(images)}" + f", and samples show {seen}" * bool(seen), f"--resume {more}")
-        elif is_noise(self._row):
+        elif find_stage(self._row) == "noise":
             more = more if images < self._enough else suggest_budget(self._training, images, seconds)
             self._note(
                 f"warning: samples still show noise after {self._count(images)}: --resume {more}, or train again "

@@ -59,14 +59,15 @@ def choose_plan(
         _check_compiler(device)
     if config.training.precision == "bfloat16" and not supports_bfloat16(device):
         raise OptionError(f"--precision bfloat16: {name_device(device)} does not support it", "use float32")
-    plan, *others = plans = candidates(config.training, device)
 
     def choose() -> bytes:
-        cached = cache_folder() / "plans" / f"{_cache_key(config, device, workers.size)}.json"
+        threads = count_threads(config.training, device)
+        plan, *others = plans = candidates(config.training, device, threads)
+        cached = cache_folder() / "plans" / f"{_cache_key(config, device, workers.size, threads)}.json"
         found = _read_plan(cached) if others else plan
         if found is None:
             trial = _make_trial(config, state, batches, device, workers.size)
-            fewer = config.training.threads is None and device.type == "cpu"
+            fewer = config.training.threads is None and device.type == "cpu" and threads > 1
             batch = config.training.batch // workers.size
             found = measure(plans, trial, batch, log, fewer_threads=fewer, whole_batch=device.type != "cpu")
             try:
@@ -91,17 +92,23 @@ def _check_compiler(device: torch.device) -> None:
         ) from error
 
 
-def candidates(training: TrainingConfig, device: torch.device) -> list[ExecutionPlan]:
-    """Return the plans that a configuration allows, the simplest first."""
+def count_threads(training: TrainingConfig, device: torch.device) -> int:
+    """Return the number of CPU threads for plans, unless the configuration has one: 1 on a busy machine."""
+    is_open = device.type == "cpu" and training.threads is None and THREADS > 1
+    return 1 if is_open and is_busy(THREADS) else THREADS
+
+
+def candidates(training: TrainingConfig, device: torch.device, threads: int = THREADS) -> list[ExecutionPlan]:
+    """Return the plans that a configuration allows, the simplest first; those of a CPU with this number of threads."""
     backend = backend_of(device)
     # Each microbatch has its own seed, which a CUDA graph cannot capture.
     quick: EngineName = "graph" if backend.graphs and training.accumulate == 1 else "eager"
-    threads = THREADS if device.type == "cpu" else None
+    own = threads if device.type == "cpu" else None
     layout: Layout = "channels_last" if backend.channels_last else "contiguous"
     plans = [
-        ExecutionPlan("eager", "float32", "contiguous", threads),
-        ExecutionPlan(quick, "float32", layout, threads),
-        *([ExecutionPlan(quick, "bfloat16", layout, threads)] if supports_bfloat16(device) else []),
+        ExecutionPlan("eager", "float32", "contiguous", own),
+        ExecutionPlan(quick, "float32", layout, own),
+        *([ExecutionPlan(quick, "bfloat16", layout, own)] if supports_bfloat16(device) else []),
     ]
     given = {each.name: getattr(training, each.name) for each in fields(ExecutionPlan)}
     given = {name: value for name, value in given.items() if value not in ("auto", None)}
@@ -125,7 +132,7 @@ def measure(
     """
     size, seconds = (batch, trial(plans[0], batch)) if whole_batch else _choose_size(plans, trial, batch)
     begin = time.perf_counter()  # the first step on an accelerator takes seconds
-    if fewer_threads and (seconds < SMALL_STEP or is_busy(plans[0].threads or 1)):
+    if fewer_threads and seconds < SMALL_STEP:
         alone = replace(plans[0], threads=1)
         needed = trial(alone, size)
         if needed * WORTHWHILE < seconds:
@@ -216,12 +223,12 @@ def _make_trial(
     return trial
 
 
-def _cache_key(config: RunConfig, device: torch.device, processes: int) -> str:
+def _cache_key(config: RunConfig, device: torch.device, processes: int, threads: int = THREADS) -> str:
     """Hash the configuration, machine and version of torch."""
     tree = config.tree()
     for setting in ("images", "minutes", "seed", "checkpoint_images", "keep_checkpoints", "keep_images", "init_from"):
         tree["training"].pop(setting)
-    work = [tree, device.type, name_device(device), THREADS, torch.__version__, processes]
+    work = [tree, device.type, name_device(device), threads, torch.__version__, processes]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -29,7 +29,7 @@ class PatchDistance:
 
     def __init__(self, reals: Tensor) -> None:
         halves = reals[0::2], reals[1::2]
-        self._expected = [_project(level) for level in _pyramid(halves[0])]
+        self._expected = _project(halves[0])
         self._least = self._distances(halves[1])
         self._most = self._distances(reals.mean((0, 2, 3), keepdim=True).expand_as(halves[1]))
 
@@ -40,11 +40,11 @@ class PatchDistance:
         """
         found = self._distances(samples)
         scales = zip(found, self._least, self._most, strict=True)
-        return max(0.0, *((each - least) / max(most - least, 1e-6) for each, least, most in scales))
+        return max(*((each - least) / max(most - least, 1e-6) for each, least, most in scales), 0.0)
 
     def _distances(self, images: Tensor) -> list[float]:
-        levels = zip(self._expected, _pyramid(images), strict=True)
-        return [float((expected - _project(level)).abs().mean() / expected.std()) for expected, level in levels]
+        scales = zip(self._expected, _project(images), strict=True)
+        return [float((expected - found).abs().mean() / expected.std()) for expected, found in scales]
 
 
 def _pyramid(images: Tensor) -> list[Tensor]:
@@ -56,16 +56,22 @@ def _pyramid(images: Tensor) -> list[Tensor]:
     return [*levels, coarse]
 
 
-def _project(images: Tensor) -> Tensor:
-    """Return quantiles of random projections of patches, ``[QUANTILES, DIRECTIONS]``; the same draws for any images."""
+def _project(images: Tensor) -> list[Tensor]:
+    """Return quantiles of random projections of patches at each scale, ``[QUANTILES, DIRECTIONS]``."""
     generator = torch.Generator().manual_seed(0)
     size = min(PATCH, *images.shape[2:])
     length = images.shape[1] * size**2
     directions = torch.randn(length, DIRECTIONS, generator=generator) / math.sqrt(length)
+    parts = []
+    for few in torch.split(images, 16):  # those of 1024 x 1024 pixels are large
+        parts.append([_take_patches(level, size, generator) @ directions for level in _pyramid(few)])
+    ordered = [torch.cat(each).sort(0).values for each in zip(*parts, strict=True)]
+    return [each[torch.linspace(0, len(each) - 1, QUANTILES).round().long()] for each in ordered]
+
+
+def _take_patches(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Return `PER_IMAGE` patches of each image at random places, ``[N * PER_IMAGE, C * size * size]``."""
     views = images.unfold(2, size, 1).unfold(3, size, 1)  # [N, C, rows, columns, size, size]
     rows, columns = (torch.randint(n, (PER_IMAGE * len(images),), generator=generator) for n in views.shape[2:4])
     owners = torch.arange(len(images)).repeat_interleave(PER_IMAGE)
-    patches = views[owners, :, rows, columns].flatten(1)
-    ordered = (patches @ directions).sort(0).values
-    at = torch.linspace(0, len(ordered) - 1, QUANTILES).round().long()
-    return ordered[at]
+    return views[owners, :, rows, columns].flatten(1)

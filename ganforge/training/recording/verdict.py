@@ -15,17 +15,19 @@ UNIFORM = 0.5
 """Diversity below which samples are too much alike."""
 
 
-def is_noise(row: Mapping[str, Any]) -> bool:
-    """Return whether a row of metrics is one of samples that are still noise."""
-    return bool(row.get("patch_distance", 0.0) > NOISE)
+def find_stage(row: Mapping[str, Any]) -> str:
+    """Return the word for the samples of a row of metrics: noise, shapes or details; empty without patch distance."""
+    distance = row.get("patch_distance")
+    if distance is None:
+        return ""
+    if not distance <= NOISE:  # also where it is not a number
+        return "noise"
+    return "shapes" if distance > DETAILED else "details"
 
 
 def describe_samples(row: Mapping[str, Any]) -> str:
     """Describe the samples of a row of metrics in a few words; empty if it has no patch distance."""
-    distance, diversity = row.get("patch_distance"), row.get("diversity", 1.0)
-    if distance is None:
-        return ""
-    stage = "noise" if distance > NOISE else "shapes" if distance > DETAILED else "details"
-    if distance <= NOISE and diversity < UNIFORM:
+    stage, diversity = find_stage(row), row.get("diversity", 1.0)
+    if stage in ("shapes", "details") and diversity < UNIFORM:
         stage += f", but too uniform: diversity {diversity:.2f}, 1 is that of real images"
     return stage
