@@ -10,10 +10,10 @@ from PIL import Image
 import ganforge
 from ganforge import Recipe
 from ganforge.config.schema import check_recipes, resolve
-from ganforge.data.pack import open_data
+from ganforge.data.pack import open_configured
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
-from ganforge.session.situations import fit_recipe, limit_resolution
+from ganforge.session.situations import fit, limit_resolution
 from ganforge.testing import check_recipe
 
 VARIED = Recipe(
@@ -82,20 +82,26 @@ def make_folder(folder, count):
     return folder
 
 
+def fit_varied(registry, source, *layers):
+    given = [{"recipe": "varied", "data": {"source": str(source)}}, *layers]
+    return fit(registry, given, torch.device("cpu"), lambda config: open_configured(config, registry))
+
+
 def test_many_examples_are_no_situation(registry, tmp_path):
     np.save(tmp_path / "many.npy", np.zeros((5000, 2), dtype=np.float32))
-    data = open_data(str(tmp_path / "many.npy"), cache=tmp_path / "cache")
-    assert fit_recipe(registry, [{"recipe": "varied"}], data) == (varied(registry), "")
+    config, _, chosen = fit_varied(registry, tmp_path / "many.npy")
+    assert (config.augmentations, chosen) == ((), [])
 
 
 def test_what_was_chosen_is_said_as_flags(registry, tmp_path):
-    data = open_data(str(make_folder(tmp_path / "a", 200)), cache=tmp_path / "cache")
-    config, chosen = fit_recipe(registry, [{"recipe": "varied"}], data)
+    folder = make_folder(tmp_path / "a", 200)
+    config, data, chosen = fit_varied(registry, folder)
     flags = "--set generator.z_dim=9 --set discriminator.minibatch=deviation --augment flip --set optimizer.beta1=0.25"
-    assert chosen == f"for 200 examples: {flags}"
-    assert config == varied(registry, situations=["few"])
+    assert chosen == [f"for 200 examples: {flags}"]
+    assert config == varied(registry, {"data": {"source": str(folder)}}, situations=["few"])
+    assert len(data) == 200
     own = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "generator": {"name": "mlp"}}
-    assert fit_recipe(registry, [{"recipe": "varied"} | own], data)[1] == ""
+    assert fit_varied(registry, folder, own).chosen == []
 
 
 def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):

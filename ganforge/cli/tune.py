@@ -33,6 +33,7 @@ from ganforge.cli.options import (
 )
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
+from ganforge.core.device import choose_device
 
 if TYPE_CHECKING:
     from ganforge.session.tuning import Result, Search
@@ -89,7 +90,7 @@ def tune(
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers
     from ganforge.data.pack import open_configured
-    from ganforge.session.situations import fit_recipe
+    from ganforge.session.situations import fit
     from ganforge.session.terminal import Terminal
     from ganforge.session.tuning import Search, default_axes, make_plan, parse_axis
 
@@ -99,10 +100,10 @@ def tune(
     else:
         defaults = {"training": {"metrics": "fd", "eval_every": "1M", "eval_samples": 2000, "minutes": 60}}
         layers = [defaults, *load_layers(config, flags, reg or [], setting or [], augment or [])]
-        data = open_configured(resolve(registry, *layers).data, registry)
-        resolved, chosen = fit_recipe(registry, layers, data)
-        if chosen:
-            say(chosen)
+        device = choose_device(resolve(registry, *layers).training.device)
+        resolved, _, chosen = fit(registry, layers, device, lambda config: open_configured(config, registry))
+        for line in chosen:
+            say(line)
         axes = [parse_axis(each) for each in vary or []] or default_axes(resolved)
         search = Search.create(out, make_plan(resolved, axes), registry, Terminal())
     results, stopped = search.run()

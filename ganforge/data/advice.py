@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from ganforge.config.resolution import Resolution, size_of, write_resolution
+from ganforge.config.resolution import write_resolution
 from ganforge.data.check import DataReport
 from ganforge.data.items import Size
 from ganforge.layers.map_sizes import nearest_size
@@ -38,19 +38,17 @@ def advise(report: DataReport, skip_bad: bool = False, sources: str | None = Non
         command.append("--skip-bad")
     if len(report.shape) < 3:
         command += ["--arch", "cgan" if report.numbers else "mlp"]
-        kind, others = (
-            ("vectors", "") if len(report.shape) == 1 else ("signals", "; the package ganforge-wavegan has more")
-        )
-        words.append(f"{kind}: of the built-in networks only mlp takes them{others}")
+        kind = "vectors" if len(report.shape) == 1 else "signals"
+        words.append(f"{kind}: of the built-in networks only mlp takes them")
+        if kind == "signals":
+            words.append("the package ganforge-wavegan has networks for signals")
         return Advice(tuple(words), shlex.join(command))
-    small = _small_size(report)
+    height, width = small = _small_size(report)
     if report.resolution is not None:
         command += ["--resolution", str(report.resolution)]
     elif small != report.shape[:2]:
         command += ["--resolution", str(write_resolution(small))]
-        words.append(
-            f"start at {small[1]} x {small[0]}: larger sizes take far longer, and networks do not take every size"
-        )
+        words.append(f"start at {width} x {height}: larger sizes take far longer, and networks do not take every size")
     if report.count < FEW and not (report.paired or sources):
         command += ["--augment", "ada"]
         words.append(f"{report.count} examples are few; --augment ada prevents overfitting of the discriminator")
@@ -72,10 +70,10 @@ def _small_size(report: DataReport) -> Size:
     sizes = [tuple(map(int, size.split(" x "))) for size in report.sizes]
     ratios = [width / height for width, height in sizes]
     width, height = sizes[0] if max(ratios) <= ALIKE * min(ratios) else (min(report.shape[:2]),) * 2
-    return size_of(shrink(height, width))
+    return shrink(height, width)
 
 
-def shrink(height: int, width: int) -> Resolution:
-    """Return a resolution of the same aspect ratio that networks take, with a shorter edge of at most about `SMALL`."""
+def shrink(height: int, width: int) -> Size:
+    """Return a size of about the same aspect ratio that networks take, with a shorter edge of about `SMALL` or less."""
     scale = min(1, SMALL / min(width, height))
-    return write_resolution(nearest_size(round(height * scale), round(width * scale)))
+    return nearest_size(round(height * scale), round(width * scale))

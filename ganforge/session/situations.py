@@ -1,19 +1,20 @@
-"""Fitting a recipe and a resolution to data and device, and saying what was chosen."""
+"""Fitting resolution and recipe to data and device, and saying what was chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 from ganforge.config.data import DataConfig
-from ganforge.config.resolution import Resolution
+from ganforge.config.resolution import Resolution, write_resolution
 from ganforge.config.schema import DEFAULT_RECIPE, RunConfig, merge_recipe, resolve
 from ganforge.contract.parts import Situation
 from ganforge.data.advice import FEW, SMALL, shrink
+from ganforge.data.decode import strict_decoding
 from ganforge.data.files import ImageFiles
-from ganforge.data.items import Reader
+from ganforge.data.items import Reader, Size
 from ganforge.data.pack import find_source
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
@@ -24,30 +25,54 @@ PROBED = 8
 """Images whose sizes are read before the data are opened."""
 
 
+class Fitted(NamedTuple):
+    """Configuration of a new run, its data, and lines that tell what was chosen, as flags that override it."""
+
+    config: RunConfig
+    data: PackedData
+    chosen: list[str]
+
+
+def fit(
+    registry: Registry,
+    layers: Sequence[Mapping[str, Any]],
+    device: torch.device,
+    open_data: Callable[[DataConfig], PackedData],
+) -> Fitted:
+    """Resolve the configuration of a new run for its device and its data, which are opened."""
+    config, chosen = resolve(registry, *layers), []
+    if (smaller := limit_resolution(config, registry, device)) is not None:
+        chosen.append(f"for a CPU: --resolution {smaller}")
+        layers = [*layers, {"data": {"resolution": smaller}}]
+        config = resolve(registry, *layers)
+    data = open_data(config.data)
+    situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
+    before, after = (merge_recipe(registry, *layers, situations=each)[1] for each in ((), situations))
+    if flags := " ".join(_flags(before, after)):
+        chosen.append(f"for {len(data):,} examples: {flags}")
+    return Fitted(resolve(registry, *layers, situations=situations), data, chosen)
+
+
 def limit_resolution(config: RunConfig, registry: Registry, device: torch.device) -> Resolution | None:
     """Return a smaller resolution for the default recipe on a CPU, if all images are large and none was chosen."""
     if config.recipe != DEFAULT_RECIPE or device.type != "cpu" or config.data.resolution is not None:
         return None
     sizes = _probe_sizes(config.data, registry)
-    return shrink(*sizes.pop()) if len(sizes) == 1 and min(min(sizes)) > SMALL else None
+    if len(sizes) != 1:
+        return None
+    (size,) = sizes
+    return write_resolution(shrink(*size)) if min(size) > SMALL else None
 
 
-def _probe_sizes(config: DataConfig, registry: Registry) -> set[tuple[int, int]]:
+def _probe_sizes(config: DataConfig, registry: Registry) -> set[Size]:
     """Return heights and widths of some images; empty for other data than files."""
     found = find_source(config.source, None, config.options, registry, config.skip_bad)
     if not isinstance(found.dataset, ImageFiles):
         return set()
     reader = Reader(found.dataset, found.title, config.skip_bad)
     chosen = sorted({index * (reader.length - 1) // PROBED for index in range(PROBED + 1)})
-    return {(example.shape[0], example.shape[1]) for example in reader.read(chosen) if len(example.shape) == 3}
-
-
-def fit_recipe(registry: Registry, layers: Sequence[Mapping[str, Any]], data: PackedData) -> tuple[RunConfig, str]:
-    """Resolve a configuration for these data; return it and the flags that were chosen for few examples, if any."""
-    situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
-    before, after = (merge_recipe(registry, *layers, situations=each)[1] for each in ((), situations))
-    flags = " ".join(_flags(before, after))
-    return resolve(registry, *layers, situations=situations), f"for {len(data):,} examples: {flags}" if flags else ""
+    with strict_decoding():
+        return {(example.shape[0], example.shape[1]) for example in reader.read(chosen) if len(example.shape) == 3}
 
 
 def _flags(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import torch
 
-from ganforge.config.schema import RunConfig, TrainingConfig, resolve
+from ganforge.config.data import DataConfig
+from ganforge.config.schema import RunConfig, TrainingConfig
 from ganforge.contract.errors import OptionError
 from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import clean_cache
@@ -27,7 +28,7 @@ from ganforge.evaluation.scoring import build_scorer, check_scoring
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.session.situations import fit_recipe, limit_resolution
+from ganforge.session.situations import fit
 from ganforge.training.budget import BudgetObserver, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
@@ -98,15 +99,11 @@ class Trainer:
     ) -> None:
         self._registry, self._device, self._console, self._workers = registry, device, console, workers
         self._chosen: list[str] = []
-        if layers and (smaller := limit_resolution(config, registry, device)) is not None:
-            self._chosen.append(f"for a CPU: --resolution {smaller}")
-            layers = [*layers, {"data": {"resolution": smaller}}]
-            config = resolve(registry, *layers)
         with workers.main_first():
-            self._data = self._open_data(config)
-        if layers:
-            config, chosen = fit_recipe(registry, layers, self._data)
-            self._chosen += [chosen] * bool(chosen)
+            if layers:
+                config, self._data, self._chosen = fit(registry, layers, device, self._open_data)
+            else:
+                self._data = self._open_data(config.data)
         self.config = split_batches(set_default_budget(config, device), workers)
         workers.check_equal(self._data.fingerprint, "data", "each machine must have the same data")
         workers.check_equal(
@@ -162,10 +159,10 @@ class Trainer:
             self._workers.on_main(lambda: stack.enter_context(folder.hold()))
             yield
 
-    def _open_data(self, config: RunConfig) -> PackedData:
+    def _open_data(self, config: DataConfig) -> PackedData:
         clean_cache()
         with self._console.progress("preparing data") as progress:
-            data = open_configured(config.data, self._registry, progress=progress)
+            data = open_configured(config, self._registry, progress=progress)
         if data.note:
             self._console.say(data.note)
         return data
