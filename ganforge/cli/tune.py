@@ -100,8 +100,8 @@ def tune(
     else:
         defaults = {"training": {"metrics": "fd", "eval_every": "1M", "eval_samples": 2000, "minutes": 60}}
         layers = [defaults, *load_layers(config, flags, reg or [], setting or [], augment or [])]
-        device = choose_device(resolve(registry, *layers).training.device)
-        resolved, _, chosen = fit(registry, layers, device, lambda config: open_configured(config, registry))
+        torch_device = choose_device(resolve(registry, *layers).training.device)
+        resolved, _, chosen = fit(registry, layers, torch_device, lambda config: open_configured(config, registry))
         for line in chosen:
             say(line)
         axes = [parse_axis(each) for each in vary or []] or default_axes(resolved)
