@@ -8,6 +8,7 @@ from ganforge.core.text import escape_html as escape
 from ganforge.report.curves import Line, draw_chart, has_points
 from ganforge.report.markup import section, table
 from ganforge.report.reading import RunData, numbers_in
+from ganforge.training.recording.verdict import DETAILED, NOISE
 
 _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (
@@ -49,8 +50,8 @@ _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ),
     (
         "Patch distance",
-        "Distance of small patches of samples from those of real images: 0 for equal ones, 1 for one color. Above 0.35 "
-        "samples are noise, below 0.15 they have details.",
+        "Distance of small patches of samples from those of real images: 0 for equal ones, 1 for one color. Above "
+        f"{NOISE} samples are noise, below {DETAILED} they have details.",
         lambda name: name == "patch_distance",
     ),
     ("Speed", "Images per second.", lambda name: name == "images_per_second"),
