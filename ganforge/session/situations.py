@@ -26,7 +26,7 @@ PROBED = 8
 
 
 class Fitted(NamedTuple):
-    """Configuration of a new run, its data, and lines that tell what was chosen, as flags that override it."""
+    """Configuration of a new run, its data, and a line for each choice, with flags that override it."""
 
     config: RunConfig
     data: PackedData
