@@ -34,7 +34,7 @@ IMAGES = DataSpec((3, 16, 16), ("cat", "dog", "owl"))
 VECTORS = DataSpec((5,), ("cat", "dog", "owl"))
 SMALL = {
     "mlp": {"hidden": (8, 8)},
-    **{name: {"width": 4, "max_width": 16} for name in ("dcgan", "pggan", "stylegan", "stylegan2")},
+    **{name: {"width": 4, "max_width": 16} for name in ("dcgan", "resnet", "pggan", "stylegan", "stylegan2")},
 }
 
 

@@ -22,7 +22,7 @@ REGISTRY = Registry.installed()
 SMALL = {
     "dcgan": {"width": 4},
     "mlp": {"hidden": (8, 8)},
-    **{name: {"width": 4, "max_width": 16} for name in ("pggan", "stylegan", "stylegan2")},
+    **{name: {"width": 4, "max_width": 16} for name in ("resnet", "pggan", "stylegan", "stylegan2")},
     "dcgan-packed": {"width": 4},
     "mlp-packed": {"hidden": (8, 8)},
 }
