@@ -411,7 +411,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--set", "generator.width=8"], "its generator differs from this run's in layers."),
+        (["--arch", "stylegan2"], "no layer agrees with this run's networks"),
         (["--init-from", "nowhere"], "nowhere: run not found"),
         (["--init-from", "."], "run not found"),
     ],

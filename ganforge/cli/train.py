@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganforge.cli.common import find_initial_weights, global_options, open_registry, share_run
+from ganforge.cli.common import global_options, open_registry, share_run
 from ganforge.cli.completion import complete_run
 from ganforge.cli.options import (
     COMPUTING,
@@ -98,7 +98,10 @@ def train(
     ] = None,
     gpus: Gpus = None,
     init_from: Annotated[
-        str | None, option("--init-from", "Initialize a new run from the weights of another.", "RUN|FILE", RUN)
+        str | None,
+        option(
+            "--init-from", "Start from the networks and settings of another run, where layers agree.", "RUN|FILE", RUN
+        ),
     ] = None,
     log: Annotated[
         list[str] | None,
@@ -128,8 +131,9 @@ def train(
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers
     from ganforge.core.distributed import is_launched, join_workers
+    from ganforge.session.transfer import inherit
 
-    registry = open_registry()
+    registry, said = open_registry(), list[str]()
     workers = join_workers(None if flags.get("training", {}).get("device") == "cpu" else find_accelerator())
     if resume:
         folder, kept = share_run(workers, run, out, flags.pop("data", {}).get("source"))
@@ -137,6 +141,7 @@ def train(
         say(f"resuming {folder.path}")
     else:
         layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [], callback or [])
+        layers = inherit(layers, registry, out, said.append, workers)
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     if gpus is not None and gpus > 1 and not is_launched() and not dry_run:
@@ -148,11 +153,12 @@ def train(
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    new = () if resume else layers
-    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers, new)
-    if (text := settled.training.init_from) is not None and not resume:
-        trainer.begin_from(lambda: find_initial_weights(text, out))
+    for line in said:
+        say(line)
+    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers, () if resume else layers)
     if dry_run:
+        if not resume:
+            trainer.initialize(out)
         print_result(json.dumps(trainer.config.tree(), indent=2))
         return
     finished = trainer.resume(folder) if resume else trainer.start(out, name)

@@ -47,10 +47,20 @@ def fit(
         config = resolve(registry, *layers)
     data = open_data(config.data)
     situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
-    before, after = (merge_recipe(registry, *layers, situations=each)[1] for each in ((), situations))
+    before = merge_recipe(registry, *layers)[1]
+    if situations and _overfits(registry, config, data):
+        layers = [*layers, {"augmentations": {"ada": {}}}]
+    after = merge_recipe(registry, *layers, situations=situations)[1]
     if flags := " ".join(_flags(before, after)):
         chosen.append(f"for {len(data):,} examples: {flags}")
     return Fitted(resolve(registry, *layers, situations=situations), data, chosen)
+
+
+def _overfits(registry: Registry, config: RunConfig, data: PackedData) -> bool:
+    """Return whether a run from the weights of another needs augmentation that its recipe does not choose for few."""
+    adversarial = data.spec.is_image and config.training.init_from is not None and config.training.d_steps > 0
+    chooses = "few" in registry.part("recipe", config.recipe).factory.variants
+    return adversarial and not chooses and not config.augmentations
 
 
 def limit_resolution(config: RunConfig, registry: Registry, device: torch.device) -> Resolution | None:
