@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from ganforge.cli.completion import complete_run
 from ganforge.cli.options import (
     COMPUTING,
     LENGTH,
+    NETWORK,
     RUN,
     Arch,
     Augment,
@@ -39,10 +40,6 @@ from ganforge.cli.options import (
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
 from ganforge.core.device import choose_device, find_accelerator
-
-if TYPE_CHECKING:
-    from ganforge.config.schema import TrainingConfig
-    from ganforge.session.trainer import Finished
 
 
 def train(
@@ -103,6 +100,10 @@ def train(
             "--init-from", "Start from the networks and settings of another run, where layers agree.", "RUN|FILE", RUN
         ),
     ] = None,
+    freeze: Annotated[
+        str | None,
+        option("--freeze", "Keep the first N layers of a network, e.g. discriminator:3.", "NETWORK:N[,...]", NETWORK),
+    ] = None,
     log: Annotated[
         list[str] | None,
         part_option("--log", "logger", "Log to a dashboard, e.g. tensorboard. Repeatable.", "NAME[:option=value]", RUN),
@@ -150,6 +151,7 @@ def train(
         advice = f"resume with: ganforge train --resume --gpus {gpus}"
         raise typer.Exit(launch(gpus, torch_device, global_options.arguments, advice))
 
+    from ganforge.cli.outcome import print_outcome
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
@@ -163,7 +165,7 @@ def train(
         return
     finished = trainer.resume(folder) if resume else trainer.start(out, name)
     if workers.is_main:  # the run directory may not be visible to others
-        _print_outcome(finished, trainer.config.training)
+        print_outcome(finished, trainer.config.training)
     if finished.outcome.stopped:
         raise typer.Exit(128 + finished.outcome.stopped)
 
@@ -183,27 +185,3 @@ def _check_resumable(flags: dict[str, Any], others: list[Any]) -> None:
         raise OptionError(
             "--resume keeps the configuration of the run", "only --images, --minutes, --device and --log may change"
         )
-
-
-def _print_outcome(finished: Finished, training: TrainingConfig) -> None:
-    """Print the results of a run and the next commands."""
-    from ganforge.runs.checkpoint import read_card, read_spec
-    from ganforge.session.terminal import describe_scores
-    from ganforge.training.budget import suggest_budget
-
-    folder, outcome = finished.folder, finished.outcome
-    say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
-    if finished.best and finished.last:
-        say(describe_scores(finished.best, finished.last, folder.best_generator.name))
-    if outcome.stopped:
-        say(f"stopped by {outcome.stopped.name}; resume with: ganforge train --resume {folder.path}")
-        return
-    say(f"samples:    {folder.sample_path(outcome.images)}")
-    say(f"animation:  {folder.animation}\nweights:    {folder.generator}")
-    paired = read_spec(read_card(folder.generator)).source_shape
-    say(
-        f"next:       ganforge sample {'--source FOLDER' if paired else '--count 16'}\n"
-        f"            ganforge train --resume {suggest_budget(training, outcome.images, outcome.seconds)}\n"
-        "            ganforge report, explore, eval or export --torchscript"
-    )
-    print_result(str(folder.path))

@@ -224,7 +224,7 @@ class Trainer:
             shape = "x".join(map(str, spec.shape))
             loss = f"loss {config.loss.name}" if training.d_steps else "no discriminator"
             say(f"{config.recipe}, {loss}, on {len(self._data)} of {self._data.name} ({shape})")
-            for line in self._chosen:
+            for line in [*self._chosen, *state.notes]:
                 say(line)
             say(
                 f"on {engine.device.type}{f', {workers.size} processes' * (workers.size > 1)}: {engine.plan.describe()}"
