@@ -214,6 +214,18 @@ def test_what_is_given_wins_and_widths_follow_the_resolution(run, source, image_
     )
 
 
+def test_a_network_that_has_grown_starts_at_full_size(run, here, image_folder):
+    widths = ["--set", "generator.width=4", "--set", "discriminator.width=4"]
+    code, out, err = run("train", "--data", image_folder, "--arch", "pggan", "--images", "16", *widths, *PLAIN)
+    assert code == 0, err
+    code, out, err = run("train", "--data", image_folder, "--init-from", "0", "--images", "16", *PLAIN)
+    assert code == 0, err
+    assert "new:" not in err
+    after = RunFolder(here / out.strip()).read_config()
+    assert not after["generator"]["growing"]
+    assert not after["discriminator"]["growing"]
+
+
 def test_another_recipe_keeps_its_own_settings(run, source, image_folder):
     arguments = ["train", "--data", image_folder, "--init-from", source, "--arch", "rpgan", "--dry-run", *PLAIN]
     code, _, err = run(*arguments)

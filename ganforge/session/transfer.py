@@ -56,9 +56,9 @@ def inherit(
     if given.get("recipe", recipe := tree.get("recipe")) == recipe:
         own = {section: tree[section] for section in SECTIONS if section in tree}
         own["training"] = {name: value for name, value in tree.get("training", {}).items() if name in TRAINING}
-        size = given.get("data", {}).get("resolution")
-        if size is not None and len(shape) == 3:
-            _fit_width(own, tuple(shape), size)
+        doublings = _count_doublings(tuple(shape), given.get("data", {}).get("resolution"))
+        for section in own.keys() & {"generator", "discriminator"}:
+            own[section] = _fit_options(own[section], 0.5**doublings)
         before.append(own)
         said.append(f"recipe {recipe}" if recipe else "its generator")
     if len(shape) == 3 and _takes_resolution(given.get("data", {}), registry):
@@ -73,13 +73,13 @@ def inherit(
 def _read(path: Path) -> tuple[dict[str, Any], list[int]]:
     """Return the configuration behind a file of weights, as far as it is known, and the shape of an example."""
     card = read_generator_card(path)
+    generator = {"name": card["generator"]["name"], **card["generator"]["options"]}
     for folder in (path.parent, path.parent.parent):
         with suppress(CheckpointError):
-            if "recipe" in (tree := RunFolder(folder).read_config()):  # else it is of other software
+            if (tree := RunFolder(folder).read_config()).get("generator") == generator:  # else it is of other software
                 return tree, card["data"]["shape"]
-    part = card["generator"]
     recipe = {"recipe": card["recipe"]} if card.get("recipe") else {}
-    return {**recipe, "generator": {"name": part["name"], **part["options"]}}, card["data"]["shape"]
+    return {**recipe, "generator": generator}, card["data"]["shape"]
 
 
 def _takes_resolution(data: Mapping[str, Any], registry: Registry) -> bool:
@@ -89,15 +89,21 @@ def _takes_resolution(data: Mapping[str, Any], registry: Registry) -> bool:
     return data.get("resolution") is None and known
 
 
-def _fit_width(tree: dict[str, Any], shape: tuple[int, ...], given: Any) -> None:
-    """Change the width of networks whose channels double at each smaller size, up to ``max_width``."""
+def _count_doublings(shape: tuple[int, ...], given: Any) -> int:
+    """Return the number of doublings from the resolution of images to a given one; 0 if none is given."""
     resolution = read_resolution(given, "data.resolution")
-    if resolution is None:
-        return
-    with suppress(ValueError):  # sizes that no convolutional network takes
-        doublings = [len(map_sizes(DataSpec(each))) for each in (shape, (shape[0], *size_of(resolution)))]
-        factor = 2.0 ** (doublings[0] - doublings[1])
-        for section in ("generator", "discriminator"):
-            options = tree.get(section, {})
-            if "max_width" in options and isinstance(options.get("width"), int):
-                tree[section] = {**options, "width": max(1, round(options["width"] * factor))}
+    if resolution is None or len(shape) != 3:
+        return 0
+    try:
+        before, after = (len(map_sizes(DataSpec(each))) for each in (shape, (shape[0], *size_of(resolution))))
+    except ValueError:  # sizes that no convolutional network takes
+        return 0
+    return after - before
+
+
+def _fit_options(options: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Multiply the width of a network whose channels double up to ``max_width``, and let it start at full size."""
+    fitted = dict(options)
+    if "max_width" in options and isinstance(options.get("width"), int):
+        fitted["width"] = max(1, round(options["width"] * factor))
+    return fitted | ({"growing": False} if "growing" in options else {})
