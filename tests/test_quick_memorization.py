@@ -14,6 +14,7 @@ from ganforge.data.advice import FEW
 from ganforge.data.store import PackedData
 from ganforge.report.numbers import curves_section
 from ganforge.report.reading import read_run
+from ganforge.report.sections import facts_section
 from ganforge.runs.folder import RunFolder
 from ganforge.training.budget import BudgetObserver
 from ganforge.training.recording.memorization import LEAST, Memorization
@@ -120,8 +121,9 @@ def test_a_run_on_few_images_reports_it_in_rows_at_the_end_and_in_the_report(run
     assert 0 <= row["memorization"] <= 1
     assert re.search(r" memorization \d\.\d\d runs/", err)
     assert f"\nmemorization {row['memorization']:.2f}: few or no copies\n" in err
-    page = curves_section([read_run(RunFolder(here / out.strip()))])
-    assert "<h3>Memorization</h3>" in page
+    read = [read_run(RunFolder(here / out.strip()))]
+    assert "<h3>Memorization</h3>" in curves_section(read)
+    assert f"<dt>memorization</dt><dd>{row['memorization']:.2f}</dd>" in facts_section(read)
 
 
 def test_each_score_has_it_and_the_first_metric_still_selects(run, here, image_folder):

@@ -168,6 +168,19 @@ def test_a_checkpoint_without_an_average_starts_it_at_the_generator(registry, tm
         assert torch.equal(target.ema.state_dict()[name], value)
 
 
+def test_further_networks_and_their_averages_start_from_theirs(registry, tmp_path):
+    networks = {"second": {"player": "generator", "name": "dcgan", "width": 4, "max_width": 8}}
+    source, target = (vary(state_of(registry, networks=networks)) for _ in range(2))
+    for name in ("network.second", "average.second"):
+        for tensor in source.modules()[name].state_dict().values():
+            tensor.fill_(7 if name == "network.second" else 8)
+    said = init_from(target, tmp_path / "x", source.tensors(), {"kind": "checkpoint"})
+    assert said.endswith("network.second 5 of 5 layers")
+    for name in ("network.second", "average.second"):
+        for key, tensor in target.modules()[name].state_dict().items():
+            assert torch.equal(tensor, source.modules()[name].state_dict()[key]), (name, key)
+
+
 @pytest.fixture
 def source(run, here, image_folder):
     """A run of StyleGAN2 with settings of its own, on images of 16 pixels."""
