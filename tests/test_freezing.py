@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from ganforge import OptionError
+from ganforge import DataSpec, OptionError
 from ganforge.config.schema import resolve
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
@@ -14,6 +14,7 @@ from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.training import loop
 from ganforge.training.execution.engine import EAGER, Engine, ExecutionPlan
+from ganforge.training.freezing import find_layers
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
 from ganforge.training.start import open_recorder
@@ -94,6 +95,15 @@ def test_the_layers_nearest_to_the_image_never_change_and_all_others_do(registry
     frozen = sum(count for name, count in parameters.items() if is_below(f"/{name}", FIRST[recipe]))
     total = sum(parameters.values())
     assert line.endswith(f"; {total - frozen:,} of its {total:,} parameters still train")
+
+
+def test_layers_of_an_inner_network_count(registry):
+    network = registry.build("discriminator", "dcgan-packed", SMALL, DataSpec((3, 16, 16)))
+    assert find_layers(network, torch.zeros(4, 3, 16, 16), None) == [
+        ["inner.layers.0"],
+        ["inner.layers.2", "inner.layers.3"],
+        ["inner.judge"],
+    ]
 
 
 def test_a_frozen_normalization_keeps_its_statistics(registry, data, tmp_path):

@@ -61,7 +61,7 @@ def freeze(
 def find_layers(network: nn.Module, *inputs: torch.Tensor | None) -> list[list[str]]:
     """Return the names of the modules of each trainable layer, in the order in which the network runs them.
 
-    A layer is a direct part of the network, or of its sequences and lists. Parts without a matrix or kernel, such as
+    A layer is a direct part of the network, or of its sequences, lists and inner networks. Parts without a matrix or kernel, such as
     normalizations, belong to the layer before them. Layers for stages of a growing network do not count.
     """
     parts = {module: name for name, module in _find_parts(network)}
@@ -90,7 +90,7 @@ def find_layers(network: nn.Module, *inputs: torch.Tensor | None) -> list[list[s
 
 def _find_parts(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     for name, module in network.named_children():
-        if isinstance(module, (nn.Sequential, nn.ModuleList)):
+        if isinstance(module, (nn.Sequential, nn.ModuleList, Generator, Discriminator)):
             yield from _find_parts(module, f"{prefix}{name}.")
         elif _count(module):
             yield prefix + name, module
