@@ -61,8 +61,8 @@ def freeze(
 def find_layers(network: nn.Module, *inputs: torch.Tensor | None) -> list[list[str]]:
     """Return the names of the modules of each trainable layer, in the order in which the network runs them.
 
-    A layer is a direct part of the network, or of its sequences, lists and inner networks. Parts without a matrix or kernel, such as
-    normalizations, belong to the layer before them. Layers for stages of a growing network do not count.
+    A layer is a direct part of the network, or of its sequences, lists and inner networks. Parts without a matrix or
+    kernel, such as normalizations, belong to the layer before them. Layers for stages of growing do not count.
     """
     parts = {module: name for name, module in _find_parts(network)}
     used: dict[nn.Module, None] = {}
