@@ -177,6 +177,15 @@ def test_an_objective_without_a_discriminator_has_none_to_freeze(registry, data)
         build_state(config, registry, data.spec, CPU)
 
 
+def test_layers_with_random_weights_are_not_frozen(run, here, image_folder):
+    code, _, err = run(
+        "train", "--data", image_folder, "--freeze", "discriminator:1", "--images", "8", "--device", "cpu"
+    )
+    assert code == 2
+    assert "--freeze discriminator:1: these layers would keep random weights - add --init-from RUN" in err
+    assert not (here / "runs").exists()
+
+
 def test_the_command_says_what_it_froze_and_keeps_it(run, here, image_folder):
     options = ["--device", "cpu", "--engine", "eager", "--precision", "float32", "--batch", "8"]
     options += ["--set", "training.layout=contiguous", "--set", "training.threads=1", "--set", "training.samples=4"]

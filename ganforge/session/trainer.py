@@ -107,6 +107,11 @@ class Trainer:
             "start the same command on each machine",
         )
         check_scoring(config.training, self._data)
+        if config.training.freeze and config.training.init_from is None:
+            raise OptionError(
+                f"--freeze {','.join(config.training.freeze)}: these layers would keep random weights",
+                "add --init-from RUN",
+            )
         self._loggers, self._callbacks = (
             {each.name: registry.build(kind, each.name, each.options) for each in parts if workers.is_main}
             for kind, parts in (("logger", config.loggers), ("callback", config.callbacks))
