@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 import ganforge
-from ganforge import CheckpointError, DataSpec
+from ganforge import CheckpointError, DataSpec, Recipe
 from ganforge.config.schema import resolve
+from ganforge.data.pack import open_configured
 from ganforge.data.store import PackedData
+from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
+from ganforge.session.situations import fit
 from ganforge.training.state import build_state
 from ganforge.training.transfer import init_from, match_layers
 
@@ -200,7 +203,7 @@ def test_a_new_run_has_the_settings_of_the_run_that_it_starts_from(run, source, 
     assert "as 0: recipe stylegan2, --resolution 16\n" in err
     assert "initialized from" in err
     assert "new:" not in err
-    assert "for 40 examples: --augment ada\n" in err  # its recipe has no settings for few examples
+    assert "for 40 examples: --augment ada:images=100000\n" in err  # its recipe has no settings for few examples
     before, after = (RunFolder(each).read_config() for each in (source, here / out.strip()))
     for section in ("recipe", "generator", "discriminator", "loss", "regularizers", "optimizer"):
         assert after[section] == before[section], section
@@ -244,6 +247,28 @@ def test_another_recipe_keeps_its_own_settings(run, source, image_folder):
     code, _, err = run(*arguments)
     assert code == 2
     assert "no layer agrees with this run's networks" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "expected"),
+    [
+        ({}, {}, {"ada": {"images": 100_000}}),
+        ({"variants": {"few": {"augmentations": {"ada": {}}}}}, {}, {"ada": {"images": 100_000}}),
+        ({"variants": {"few": {"augmentations": {"flip": {}}}}}, {}, {"flip": {}}),
+        ({"settings": {"augmentations": {"diffaugment": {}}}}, {}, {"diffaugment": {}}),
+        ({}, {"augmentations": {"flip": {}}}, {"flip": {}}),
+        ({}, {"training": {"init_from": None}}, {}),
+    ],
+)
+def test_few_examples_are_augmented_by_ada_unless_something_else_is_chosen(image_folder, own, given, expected):
+    parts = {name: {"name": "dcgan"} for name in ("generator", "discriminator")} | {"loss": {"name": "nonsat"}}
+    recipe = Recipe("Some.", "None", parts | own.get("settings", {}), own.get("variants", {}))
+    registry = Registry([*Registry.installed().plugins, Plugin("t", "t", "", "ok", parts={"recipe": {"some": recipe}})])
+    layers = [{"recipe": "some", "data": {"source": str(image_folder)}, "training": {"init_from": "x"}}, given]
+    config, _, _ = fit(registry, layers, CPU, lambda config: open_configured(config, registry))
+    assert {each.name for each in config.augmentations} == expected.keys()
+    for each in config.augmentations:
+        assert each.options.items() >= expected[each.name].items()
 
 
 def test_a_file_alone_gives_its_recipe_and_generator(run, source, here, image_folder):
