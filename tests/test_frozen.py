@@ -22,9 +22,10 @@ from ganforge.training.execution.buffers import BufferSnapshot
 from ganforge.training.execution.engine import EAGER
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording import recovery
-from ganforge.training.start import init_from, open_recorder
+from ganforge.training.start import open_recorder
 from ganforge.training.state import build_state
 from ganforge.training.steps import read_batch, take_step
+from ganforge.training.transfer import init_from
 
 CPU = torch.device("cpu")
 LARGE = 100_000

@@ -116,16 +116,6 @@ def share_run(workers: Workers, run: str | None, out: Path, data: str | None) ->
     return RunFolder(Path(path)), config
 
 
-def find_initial_weights(text: str, out: Path) -> Path:
-    """Return the file of ``--init-from``: the file itself, or the newest checkpoint of a run."""
-    from ganforge.runs.folder import RunFolder
-
-    if Path(text).is_file():
-        return Path(text)
-    folder = RunFolder.find(text, out)
-    return (folder.checkpoint_paths() or [folder.find_generator()])[-1]
-
-
 def open_generator(weights: Path, device: torch.device) -> tuple[Generator, dict[str, Any]]:
     """Return a generator on a device, and its card."""
     from ganforge.runs.checkpoint import load_generator

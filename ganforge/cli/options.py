@@ -36,6 +36,7 @@ CONFIG_KEYS = {
     "--metrics": "training.metrics",
     "--on-divergence": "training.on_divergence",
     "--init-from": "training.init_from",
+    "--freeze": "training.freeze",
 }
 """Configuration keys that flags of ``train``, ``init`` and ``bench`` set."""
 

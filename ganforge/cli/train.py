@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ganforge.cli.common import find_initial_weights, global_options, open_registry, share_run
+from ganforge.cli.common import global_options, open_registry, share_run
 from ganforge.cli.completion import complete_run
 from ganforge.cli.options import (
     COMPUTING,
     LENGTH,
+    NETWORK,
     RUN,
     Arch,
     Augment,
@@ -39,10 +40,6 @@ from ganforge.cli.options import (
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
 from ganforge.core.device import choose_device, find_accelerator
-
-if TYPE_CHECKING:
-    from ganforge.config.schema import TrainingConfig
-    from ganforge.session.trainer import Finished
 
 
 def train(
@@ -98,7 +95,14 @@ def train(
     ] = None,
     gpus: Gpus = None,
     init_from: Annotated[
-        str | None, option("--init-from", "Initialize a new run from the weights of another.", "RUN|FILE", RUN)
+        str | None,
+        option(
+            "--init-from", "Start from the networks and settings of another run, where layers agree.", "RUN|FILE", RUN
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        option("--freeze", "Keep the first N layers of a network, e.g. discriminator:3.", "NETWORK:N[,...]", NETWORK),
     ] = None,
     log: Annotated[
         list[str] | None,
@@ -128,8 +132,9 @@ def train(
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers
     from ganforge.core.distributed import is_launched, join_workers
+    from ganforge.session.transfer import inherit
 
-    registry = open_registry()
+    registry, said = open_registry(), list[str]()
     workers = join_workers(None if flags.get("training", {}).get("device") == "cpu" else find_accelerator())
     if resume:
         folder, kept = share_run(workers, run, out, flags.pop("data", {}).get("source"))
@@ -137,6 +142,7 @@ def train(
         say(f"resuming {folder.path}")
     else:
         layers = load_layers(config, flags, reg or [], setting or [], augment or [], log or [], callback or [])
+        layers = inherit(layers, registry, out, said.append, workers)
     settled = resolve(registry, *layers)
     torch_device = choose_device(settled.training.device)
     if gpus is not None and gpus > 1 and not is_launched() and not dry_run:
@@ -145,19 +151,21 @@ def train(
         advice = f"resume with: ganforge train --resume --gpus {gpus}"
         raise typer.Exit(launch(gpus, torch_device, global_options.arguments, advice))
 
+    from ganforge.cli.outcome import print_outcome
     from ganforge.session.terminal import Terminal
     from ganforge.session.trainer import Trainer
 
-    new = () if resume else layers
-    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers, new)
-    if (text := settled.training.init_from) is not None and not resume:
-        trainer.begin_from(lambda: find_initial_weights(text, out))
+    for line in said:
+        say(line)
+    trainer = Trainer(settled, registry, torch_device, Terminal(preview), workers, () if resume else layers)
     if dry_run:
+        if not resume:
+            trainer.initialize(out)
         print_result(json.dumps(trainer.config.tree(), indent=2))
         return
     finished = trainer.resume(folder) if resume else trainer.start(out, name)
     if workers.is_main:  # the run directory may not be visible to others
-        _print_outcome(finished, trainer.config.training)
+        print_outcome(finished, trainer.config.training)
     if finished.outcome.stopped:
         raise typer.Exit(128 + finished.outcome.stopped)
 
@@ -177,27 +185,3 @@ def _check_resumable(flags: dict[str, Any], others: list[Any]) -> None:
         raise OptionError(
             "--resume keeps the configuration of the run", "only --images, --minutes, --device and --log may change"
         )
-
-
-def _print_outcome(finished: Finished, training: TrainingConfig) -> None:
-    """Print the results of a run and the next commands."""
-    from ganforge.runs.checkpoint import read_card, read_spec
-    from ganforge.session.terminal import describe_scores
-    from ganforge.training.budget import suggest_budget
-
-    folder, outcome = finished.folder, finished.outcome
-    say(f"{outcome.images} images in {outcome.seconds / 60:.1f} minutes")
-    if finished.best and finished.last:
-        say(describe_scores(finished.best, finished.last, folder.best_generator.name))
-    if outcome.stopped:
-        say(f"stopped by {outcome.stopped.name}; resume with: ganforge train --resume {folder.path}")
-        return
-    say(f"samples:    {folder.sample_path(outcome.images)}")
-    say(f"animation:  {folder.animation}\nweights:    {folder.generator}")
-    paired = read_spec(read_card(folder.generator)).source_shape
-    say(
-        f"next:       ganforge sample {'--source FOLDER' if paired else '--count 16'}\n"
-        f"            ganforge train --resume {suggest_budget(training, outcome.images, outcome.seconds)}\n"
-        "            ganforge report, explore, eval or export --torchscript"
-    )
-    print_result(str(folder.path))

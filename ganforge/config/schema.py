@@ -82,6 +82,7 @@ class TrainingConfig:
         "rollback", "when gradients become non-finite: resume a checkpoint with half the learning rates, or stop"
     )
     init_from: str | None = setting(None, "run or file of initial weights")
+    freeze: tuple[str, ...] = setting((), "networks and numbers of first layers that stay as they are")
     eval_every: int | None = setting(None, "images between two evaluations of the EMA generator", least=1)
     metrics: tuple[str, ...] = setting(
         (), "fd, kd, fid, kid or a plugin's: metrics of the evaluations; the first selects the best generator"

@@ -8,7 +8,7 @@ from ganforge.core.text import escape_html as escape
 from ganforge.report.curves import Line, draw_chart, has_points
 from ganforge.report.markup import section, table
 from ganforge.report.reading import RunData, numbers_in
-from ganforge.training.recording.verdict import DETAILED, NOISE
+from ganforge.training.recording.verdict import COPIED, DETAILED, NOISE
 
 _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (
@@ -53,6 +53,12 @@ _CURVES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
         "Distance of small patches of samples from those of real images: 0 for equal ones, 1 for one color. Above "
         f"{NOISE} samples are noise, below {DETAILED} they have details.",
         lambda name: name == "patch_distance",
+    ),
+    (
+        "Memorization",
+        "Share of samples that are far nearer to one training image than to the others: 1 for copies, 0.05 or less for "
+        f"unseen images. Above {COPIED} the generator copies. Measured if there are few images.",
+        lambda name: name == "memorization",
     ),
     ("Speed", "Images per second.", lambda name: name == "images_per_second"),
     (

@@ -38,6 +38,8 @@ def facts_section(runs: Sequence[RunData]) -> str:
             "time": _clock(last.seconds if last else 0.0),
             "speed": describe_speed(last),
         }
+        if last and last.numbers.get("memorization") is not None:
+            facts["memorization"] = f"{last.numbers['memorization']:.2f}"
         if run.best:
             metric, row = run.best
             facts[f"best {metric}"] = f"{row.numbers[metric]:.4g} after {row.images:,} images"

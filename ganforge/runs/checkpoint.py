@@ -239,6 +239,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, card
 
 
+def read_generator_card(path: Path) -> dict[str, Any]:
+    """Read the card of a generator, from its file or from a checkpoint."""
+    card = read_card(path)
+    is_checkpoint = card.get("kind") == "checkpoint"
+    require_card(path, card, _CheckpointCard if is_checkpoint else _GeneratorCard)
+    of_generator: dict[str, Any] = card["generator"] if is_checkpoint else card
+    return of_generator
+
+
 def frozen_path(checkpoint: Path, digest: str) -> Path:
     """Return the file beside a checkpoint with the frozen tensors of its run."""
     return checkpoint.with_name(f"frozen-{digest[:16]}.safetensors")

@@ -31,6 +31,7 @@ from ganforge.sampling import default_labels, generate, refuse_sources
 from ganforge.session.notebook import describe_generator, describe_run
 from ganforge.session.terminal import Terminal
 from ganforge.session.trainer import Finished, Trainer
+from ganforge.session.transfer import inherit
 
 
 class Run:
@@ -155,6 +156,7 @@ def train(
     batch: int | None = None,
     seed: int | None = None,
     device: str | None = None,
+    init_from: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
     plugins: Sequence[str | Path] = (),
@@ -180,6 +182,7 @@ def train(
         batch: Images per step; None for the recipe's value, which may depend on the device.
         seed: Random seed.
         device: ``auto``, ``cpu``, ``cuda``, ``mps`` or ``xpu``.
+        init_from: Run, or file of weights, that initializes the networks.
         settings: Options by path: ``{"generator.width": 96}``.
         config: TOML file, or a run's ``config.json``.
         plugins: Paths of one-file plugins.
@@ -207,14 +210,16 @@ def train(
             "training.batch": batch,
             "training.seed": seed,
             "training.device": device,
+            "training.init_from": None if init_from is None else str(init_from),
         }
     )
     loaded = load_plugins([Path(each) for each in plugins])
     registry = Registry([*loaded, Plugin("program", "this program", "", "ok", parts=own)])
     layers = load_layers(Path(config) if config else None, nest(flags), reg, [], augment, log, callback)
     layers.append(nest(settings or {}))
-    resolved = resolve(registry, *layers)
     with _open_terminal(quiet) as terminal:
+        layers = inherit(layers, registry, Path(out), terminal.say)
+        resolved = resolve(registry, *layers)
         if data is None and config is None:
             terminal.say(f"no data given: {resolved.recipe} trains on {resolved.data.source}; set data=... for others")
         trainer = Trainer(resolved, registry, choose_device(resolved.training.device), terminal, ALONE, layers)

@@ -21,6 +21,9 @@ from ganforge.plugins.registry import Registry
 
 _PART_FLAGS = {"regularizers": "--reg", "augmentations": "--augment"}
 
+FAST_ADA = 100_000
+"""Images in which ADA reaches its maximum, where the discriminator starts trained: it overfits at once."""
+
 PROBED = 8
 """Images whose sizes are read before the data are opened."""
 
@@ -47,10 +50,20 @@ def fit(
         config = resolve(registry, *layers)
     data = open_data(config.data)
     situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
-    before, after = (merge_recipe(registry, *layers, situations=each)[1] for each in ((), situations))
+    before = merge_recipe(registry, *layers)[1]
+    if situations and _overfits(registry, config, data):
+        layers = [*layers, {"augmentations": {"ada": {"images": FAST_ADA}}}]
+    after = merge_recipe(registry, *layers, situations=situations)[1]
     if flags := " ".join(_flags(before, after)):
         chosen.append(f"for {len(data):,} examples: {flags}")
     return Fitted(resolve(registry, *layers, situations=situations), data, chosen)
+
+
+def _overfits(registry: Registry, config: RunConfig, data: PackedData) -> bool:
+    """Return whether a run from the weights of another needs ADA: no other augmentation is given or its recipe's."""
+    adversarial = data.spec.is_image and config.training.init_from is not None and config.training.d_steps > 0
+    few = registry.part("recipe", config.recipe).factory.variants.get("few", {})
+    return adversarial and not config.augmentations and few.get("augmentations", {}).keys() <= {"ada"}
 
 
 def limit_resolution(config: RunConfig, registry: Registry, device: torch.device) -> Resolution | None:

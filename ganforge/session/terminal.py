@@ -18,7 +18,7 @@ from ganforge.core.console import console, heartbeat, progress_bar, say
 from ganforge.core.text import escape_controls
 from ganforge.session.notebook import describe_run
 from ganforge.session.preview import serve
-from ganforge.training.recording.verdict import describe_samples, find_stage
+from ganforge.training.recording.verdict import describe_memorization, describe_samples, find_stage
 
 if TYPE_CHECKING:
     from ganforge.config.schema import TrainingConfig
@@ -124,7 +124,8 @@ class Display:
             return ""
         share = self._share(row["images"], row["seconds"])
         values = " ".join(f"{name} {value:.3f}" for name, value in _metrics(row).items())
-        words = " ".join(filter(None, (values, find_stage(row), row["picture"])))
+        copied = f"memorization {row['memorization']:.2f}" if "memorization" in row else ""
+        words = " ".join(filter(None, (values, find_stage(row), copied, row["picture"])))
         return (
             f"{row['images']} images {share:4.0%} {row['images_per_second']:.0f} images/s "
             f"eta {_clock(_left(share, row['seconds']))} {words}"
@@ -171,6 +172,8 @@ class Display:
             table.add_row(name, f"{value:.3f}", MEANINGS.get(name, ""))
         if seen := describe_samples(self._row):
             table.add_row("samples", seen, "patch distance {patch_distance:.2f}".format_map(self._row))
+        if copied := describe_memorization(self._row):
+            table.add_row("copying", copied)
         for index, (name, value) in enumerate(self._scores.items()):
             table.add_row(name, f"{value:.4g}" + f"  ({self._best})" * (index == 0))
         if self._row:

@@ -29,6 +29,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_tensors
 from ganforge.runs.folder import RunFolder
 from ganforge.session.situations import fit
+from ganforge.session.transfer import find_initial_weights
 from ganforge.training.budget import BudgetObserver, suggest_budget
 from ganforge.training.execution.autotune import choose_plan
 from ganforge.training.execution.engine import Engine
@@ -39,15 +40,9 @@ from ganforge.training.recording.checkpoints import share_checkpoint
 from ganforge.training.recording.loggers import Loggers
 from ganforge.training.recording.recorder import Recorder, Score, Scorer
 from ganforge.training.recording.recovery import resume
-from ganforge.training.start import (
-    init_from,
-    open_batches,
-    open_engine,
-    open_recorder,
-    set_default_budget,
-    split_batches,
-)
+from ganforge.training.start import open_batches, open_engine, open_recorder, set_default_budget, split_batches
 from ganforge.training.state import build_state
+from ganforge.training.transfer import init_from
 
 
 class Console(Protocol):
@@ -112,6 +107,11 @@ class Trainer:
             "start the same command on each machine",
         )
         check_scoring(config.training, self._data)
+        if config.training.freeze and config.training.init_from is None:
+            raise OptionError(
+                f"--freeze {','.join(config.training.freeze)}: these layers would keep random weights",
+                "add --init-from RUN",
+            )
         self._loggers, self._callbacks = (
             {each.name: registry.build(kind, each.name, each.options) for each in parts if workers.is_main}
             for kind, parts in (("logger", config.loggers), ("callback", config.callbacks))
@@ -120,15 +120,19 @@ class Trainer:
             self._state = build_state(self.config, registry, self._data.spec, device)
         self._batches = open_batches(self.config.training, self._data, device)
 
-    def begin_from(self, find: Callable[[], Path]) -> None:
-        """Load initial weights from a checkpoint or a saved generator, which the main process finds and reads."""
-        path = Path(os.fsdecode(self._workers.on_main(lambda: os.fsencode(find().resolve()))))
-        tensors, card = share_checkpoint(self._workers, lambda: read_tensors(path))
+    def initialize(self, out: Path) -> None:
+        """Load the initial weights of a new run, if any, which the main process finds and reads."""
+        text, workers = self.config.training.init_from, self._workers
+        if text is None:
+            return
+        path = Path(os.fsdecode(workers.on_main(lambda: os.fsencode(find_initial_weights(text, out).resolve()))))
+        tensors, card = share_checkpoint(workers, lambda: read_tensors(path))
         self.config = replace(self.config, training=replace(self.config.training, init_from=str(path)))
         self._console.say(init_from(self._state, path, tensors, card))
 
     def start(self, out: Path, name: str | None = None) -> Finished:
         """Train a new run in the directory of all runs; the default name is recipe, loss and data."""
+        self.initialize(out)
         workers, config = self._workers, self.config
         scorer, engine = self._open_scorer(), self._open_engine()
         loss = [config.loss.name] if config.training.d_steps else []
@@ -225,7 +229,7 @@ class Trainer:
             shape = "x".join(map(str, spec.shape))
             loss = f"loss {config.loss.name}" if training.d_steps else "no discriminator"
             say(f"{config.recipe}, {loss}, on {len(self._data)} of {self._data.name} ({shape})")
-            for line in self._chosen:
+            for line in [*self._chosen, *state.notes]:
                 say(line)
             say(
                 f"on {engine.device.type}{f', {workers.size} processes' * (workers.size > 1)}: {engine.plan.describe()}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganforge.config.schema import TrainingConfig
 from ganforge.training.loop import Observer
-from ganforge.training.recording.verdict import describe_samples, find_stage
+from ganforge.training.recording.verdict import COPIED, describe_memorization, describe_samples, find_stage
 
 FEW = 300  # optimization steps; a smaller budget triggers a warning
 ENOUGH = 1000  # approximate number of steps after which samples of a small network show recognizable shapes
@@ -79,6 +79,11 @@ class BudgetObserver(Observer):
             )
         elif seen:
             self._note(f"samples show {seen}")
+        if self._row.get("memorization", 0) > COPIED:
+            more = "more images, or --init-from a run on similar images, help"
+            self._note(f"warning: {describe_memorization(self._row)}; {more}")
+        elif copied := describe_memorization(self._row):
+            self._note(copied)
 
     def _is_few(self, images: int) -> bool:
         return images < FEW * self._per_step

@@ -49,7 +49,7 @@ def validate_networks(
     fake = _validate_generator(f"generator '{name}'", generator, data, batch, device, few)
     if isinstance(generator, ExtraOutputs):
         with part_errors("generator", name), torch.no_grad(), evaluation_mode(generator):
-            _validate_extras(f"generator '{name}'", generator, fake, _labels_for(batch, data, device, few))
+            _validate_extras(f"generator '{name}'", generator, fake, labels_for(batch, data, device, few))
     if config.training.d_steps:
         _validate_discriminator(f"discriminator '{config.discriminator.name}'", discriminator, fake, data, few)
     for each in config.networks:
@@ -66,7 +66,7 @@ def _validate_generator(
 ) -> Tensor:
     """Return examples of a generator after validation."""
     latents = torch.zeros(batch, network.z_dim, device=device)
-    fake = _probe(title, network, latents, _labels_for(batch, data, device, few), few)
+    fake = _probe(title, network, latents, labels_for(batch, data, device, few), few)
     if tuple(fake.shape) != (batch, *data.shape):
         raise OptionError(
             f"{title} returns {tuple(fake.shape)} for {batch} latent vectors, but examples are {(batch, *data.shape)}"
@@ -91,7 +91,7 @@ def _validate_discriminator(
     title: str, network: Discriminator, examples: Tensor, data: DataSpec, few: int | None
 ) -> None:
     batch = len(examples)
-    logits = _probe(title, network, examples, _labels_for(batch, data, examples.device, few), few)
+    logits = _probe(title, network, examples, labels_for(batch, data, examples.device, few), few)
     if logits.dim() != 1 or not is_valid_count(len(logits), batch):
         raise OptionError(
             f"{title} returns {tuple(logits.shape)} for {batch} examples, "
@@ -105,7 +105,8 @@ def _validate_discriminator(
         )
 
 
-def _labels_for(batch: int, data: DataSpec, device: torch.device, few: int | None) -> Tensor | None:
+def labels_for(batch: int, data: DataSpec, device: torch.device, few: int | None) -> Tensor | None:
+    """Return labels to try a network; None where most examples have none, with `few` labels."""
     labels = stand_in_labels(batch, data) if few is None else None
     return None if labels is None else labels.to(device)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ganforge.config.schema import CPU_MINUTES, GPU_IMAGES, RunConfig, TrainingConfig
 from ganforge.contract.data import DataSpec
-from ganforge.contract.errors import CheckpointError, OptionError
+from ganforge.contract.errors import OptionError
 from ganforge.core.distributed import ALONE, Workers
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
@@ -22,7 +20,7 @@ from ganforge.runs.folder import RunFolder
 from ganforge.training.execution.engine import Engine, ExecutionPlan
 from ganforge.training.loading.sampler import Batches
 from ganforge.training.recording.recorder import Recorder
-from ganforge.training.state import TrainingState, select
+from ganforge.training.state import TrainingState
 from ganforge.version import __version__
 
 
@@ -45,28 +43,6 @@ def split_batches(config: RunConfig, workers: Workers) -> RunConfig:
             f"use --batch {max(parts, batch // parts * parts)}, or another number of processes",
         )
     return replace(config, training=replace(config.training, accumulate=parts))
-
-
-def init_from(state: TrainingState, path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
-    """Load a checkpoint's networks, or a saved generator, into a new run; return a message."""
-    modules = state.modules()
-    if card.get("kind") == "generator":
-        found: dict[str, Mapping[str, Tensor]] = {"generator": tensors, "average": tensors}
-    else:
-        kinds = ("generator", "discriminator", "network", "average")
-        found = {name: select(tensors, name) for name in modules if name.partition(".")[0] in kinds}
-    for name, weights in found.items():
-        own = modules[name].state_dict()
-        differing = [key for key in own.keys() | weights if key not in own or key not in weights]
-        differing += [key for key in own.keys() & weights if own[key].shape != weights[key].shape]
-        if differing:
-            raise CheckpointError(
-                f"{path}: its {name} differs from this run's in {', '.join(sorted(differing)[:3])}"
-                + f" and {len(differing) - 3} more" * (len(differing) > 3),
-                "use the --arch, options and resolution of that run",
-            )
-        modules[name].load_state_dict(weights)
-    return f"initialized from {path}, which has seen {card.get('images', 'unknown')} images"
 
 
 def open_batches(training: TrainingConfig, data: PackedData, device: torch.device) -> Batches:

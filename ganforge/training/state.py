@@ -23,6 +23,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.training.alone import NoDiscriminator, NoLoss
 from ganforge.training.ema import update_ema
 from ganforge.training.execution.buffers import find_frozen
+from ganforge.training.freezing import freeze
 from ganforge.training.optimizers import apply_schedule, build_optimizer, load_state, state_tensors
 from ganforge.training.players import require_same_shape, validate_networks
 
@@ -60,6 +61,7 @@ class TrainingState:
         others: Further networks by name.
         averages: EMAs of the generators among them, by name.
         clip: Maximum norm of the gradient of a player, by player.
+        notes: Messages about the construction.
         trained: Parameters by player, and by prefix of their optimizer's entries in a checkpoint.
         frozen: Keys of `tensors` that never change, without those of the EMA.
         built: Keys of `tensors` at construction, without optimizers.
@@ -82,6 +84,7 @@ class TrainingState:
     others: dict[str, Generator | Discriminator] = field(default_factory=dict)
     averages: dict[str, Generator] = field(default_factory=dict)
     clip: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
     frozen: frozenset[str] = field(init=False)
     built: frozenset[str] = field(init=False)
@@ -238,6 +241,10 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         for each in config.networks
     }
     validate_networks(generator, discriminator, others, config, data, device)
+    networks: dict[str, tuple[Generator | Discriminator, DataSpec]] = {"generator": (generator, data)}
+    networks |= {"discriminator": (discriminator, data)} if config.training.d_steps else {}
+    networks |= {each.key: (others[each.key], each.spec(data)) for each in config.networks}
+    notes = freeze(config.training.freeze, networks, config.training.batch, config.training.labels, device)
     if config.augmentations and data.source_shape:
         raise OptionError(
             f"augmentation '{config.augmentations[0].name}' does not support paired data: it changes one image",
@@ -283,6 +290,7 @@ def build_state(config: RunConfig, registry: Registry, data: DataSpec, device: t
         names={kind: getattr(config, kind).name for kind in ("generator", "discriminator", "loss")}
         | {f"{player}_optimizer": each.name for player, each in config.optimizer.items()},
         clip={player: each.clip for player, each in config.optimizer.items() if each.clip is not None},
+        notes=notes,
         others=others,
         averages={
             name: copy.deepcopy(each).requires_grad_(False)

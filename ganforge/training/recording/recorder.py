@@ -140,7 +140,8 @@ class Recorder:
         state = self.state
         values = scorer(state.ema)
         self._check_finite(values)
-        row = {"images": state.images, "seconds": round(state.seconds, 3), **values}
+        copied = self._samples.score(state) if self.workers.is_main else {}
+        row = {"images": state.images, "seconds": round(state.seconds, 3), **values, **copied}
         self._write(row)
         metric, value = next(iter(values.items()))
         self.last = Score(metric, value, state.images)

@@ -1,4 +1,4 @@
-"""Samples at each tick: their picture, diversity and patch distance."""
+"""Samples at each tick: their picture, diversity, patch distance and memorization."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.sampling import generate
 from ganforge.training.recording.health import measure_diversity
+from ganforge.training.recording.memorization import Memorization
 from ganforge.training.recording.patches import PatchDistance
 from ganforge.training.recording.sample_grids import POINTS, generate_samples, paint_samples
 from ganforge.training.state import TrainingState
 
+SCORED = 256  # number of samples whose memorization is measured at a score
 REALS = 256  # number of real images used as the reference of diversity
 
 
@@ -30,6 +32,7 @@ class Samples:
         self._reals = to_float(data.examples[_spread(everything, POINTS if len(data.spec.shape) == 1 else REALS)])
         comparable = data.spec.is_image and data.sources is None and len(self._reals) >= 4
         self._patches = PatchDistance(self._reals) if comparable else None
+        self._memorization = Memorization.of(data, training)
         self._sources: Tensor | None = None
         self._targets: Tensor | None = None
         if data.sources is not None:  # held-out pairs show generalization
@@ -53,7 +56,16 @@ class Samples:
         values = {"diversity": measure_diversity(examples, self._reals)}
         if self._patches is not None:
             values["patch_distance"] = self._patches(examples)
+        if self._memorization is not None:
+            values["memorization"] = self._memorization(examples)
         return picture, {name: round(value, 4) for name, value in values.items()}
+
+    def score(self, state: TrainingState) -> dict[str, float]:
+        """Return the memorization of many samples for a row of scores; empty unless there are few examples."""
+        if self._memorization is None:
+            return {}
+        samples = generate_samples(state.ema, self._spec, SCORED, self._seed)
+        return {"memorization": round(self._memorization(samples), 4)}
 
 
 def paint_translations(sources: Tensor, made: Tensor, targets: Tensor | None) -> Tensor:

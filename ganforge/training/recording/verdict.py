@@ -1,4 +1,4 @@
-"""Verdict on samples in words: noise, shapes, or details."""
+"""Verdict on samples in words: noise, shapes, or details; and whether they are copies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ DETAILED = 0.15
 
 UNIFORM = 0.5
 """Diversity below which samples are too much alike."""
+
+COPIED = 0.2
+"""Memorization above which samples are copies; unseen images have 0.05 or less."""
 
 
 def find_stage(row: Mapping[str, Any]) -> str:
@@ -31,3 +34,11 @@ def describe_samples(row: Mapping[str, Any]) -> str:
     if stage in ("shapes", "details") and diversity < UNIFORM:
         stage += f", but too uniform: diversity {diversity:.2f}, 1 is that of real images"
     return stage
+
+
+def describe_memorization(row: Mapping[str, Any]) -> str:
+    """Describe the memorization of a row of metrics in a few words; empty if it has none."""
+    share = row.get("memorization")
+    if share is None:
+        return ""
+    return f"memorization {share:.2f}: " + ("samples copy training images" if share > COPIED else "few or no copies")
