@@ -77,13 +77,14 @@ def test_the_batch_of_a_recipe_may_depend_on_the_device(registry, monkeypatch, r
 
 def test_a_run_that_names_no_recipe_takes_the_default_one(registry):
     default = resolve(registry).tree()
-    regularizers = ["r1:weight=1,every=4", "r2:weight=1,every=4"]
+    regularizers = ["r1:weight=0.1,every=4", "r2:weight=0.1,every=4"]
     settings = ["discriminator.normalization=none", "optimizer.beta1=0", "training.batch=16"]
-    settings += ["generator.upsampling=nearest", "optimizer.generator_lr=1e-3", "optimizer.discriminator_lr=5e-4"]
+    settings += ["optimizer.generator_lr=1e-3", "optimizer.discriminator_lr=5e-4"]
     settings += [
         f"{player}.{each}" for player in ("generator", "discriminator") for each in ("width=32", "max_width=256")
     ]
     flags = {"recipe": "dcgan", "loss": {"name": "rpgan"}, "training": {"device": "cpu"}}
+    flags["generator"] = {"name": "resnet"}
     spelled = resolve(registry, *load_layers(None, flags, regularizers, settings)).tree()
     assert default.pop("recipe") == "rpgan" != spelled.pop("recipe")
     assert resolve(registry, {"training": {"device": "cpu"}}).tree() == {"recipe": "rpgan", **spelled}
@@ -123,8 +124,8 @@ def test_a_budget_replaces_the_whole_budget_below_it():
         ({"optimizer": {"beta1": 1.0}}, "beta1=1 must be .*below 1"),
         ({"optimizer": {"generator_lr": "nan"}}, "optimizer.generator_lr: 'nan' is not a number or schedule"),
         ({"generator": {"name": "dcgna"}}, "unknown generator 'dcgna' .*'dcgan'"),
-        ({"generator": {"widht": 3}}, "generator 'dcgan' has no option 'widht' .*'width'"),
-        ({"generator": {"upsampling": "bicubic"}}, "option 'upsampling': 'bicubic' is invalid"),
+        ({"generator": {"widht": 3}}, "generator 'resnet' has no option 'widht' .*'width'"),
+        ({"generator": {"conditioning": "labels"}}, "option 'conditioning': 'labels' is invalid"),
         ({"loss": {"name": "nonsatt"}}, "unknown loss 'nonsatt' .*'nonsat'"),
         ({"regularizers": {"r3": {}}}, "unknown regularizer 'r3' .*gp, .*lecam, .*r1"),
         ({"regularizers": {"r1": {"weight": -1}}}, "regularizers.r1.weight: -1 is too small"),

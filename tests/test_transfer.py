@@ -23,8 +23,9 @@ from ganforge.training.transfer import init_from, match_layers
 CPU = torch.device("cpu")
 
 NETWORKS = {
-    "rpgan": ("dcgan", {"upsampling": "nearest"}, {"normalization": "none"}),
+    "rpgan": ("resnet dcgan", {}, {"normalization": "none"}),
     "dcgan": ("dcgan", {}, {}),
+    "nearest": ("dcgan", {"upsampling": "nearest"}, {}),
     "spectral": ("dcgan", {}, {"normalization": "spectral", "minibatch": "deviation"}),
     "stylegan": ("stylegan", {}, {"minibatch": "deviation"}),
     "stylegan2": ("stylegan2", {}, {"minibatch": "deviation"}),
@@ -43,7 +44,8 @@ def registry():
 
 
 def build(registry, kind, networks, size, width, classes=()):
-    name, *options = NETWORKS[networks]
+    names, *options = NETWORKS[networks]
+    name = names.split()[0 if kind == "generator" else -1]
     given = options[kind == "discriminator"] | {"width": width, "max_width": 16}
     torch.manual_seed(size)
     return registry.build(kind, name, given, DataSpec((3, size, size), classes))

@@ -191,7 +191,6 @@ def ganforge_discriminators() -> dict[str, type[Discriminator]]:
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    penalty = {"weight": 1, "every": 4}
     return {
         "dcgan": Recipe(
             summary="Convolutional networks as in the DCGAN paper.",
@@ -204,27 +203,5 @@ def ganforge_recipes() -> dict[str, Recipe]:
                 "training": {"batch": 128},
             },
             variants={"cpu": {"training": {"batch": 16}}},
-        ),
-        "rpgan": Recipe(
-            summary="The default: DCGAN networks without normalization in the discriminator, trained by R3GAN's loss.",
-            source="Huang, Gokaslan, Kuleshov and Tompkin 2024, The GAN is dead; long live the GAN!, arXiv:2501.05441",
-            settings={
-                "generator": {"name": "dcgan", "upsampling": "nearest"},
-                "discriminator": {"name": "dcgan", "normalization": "none"},
-                "loss": {"name": "rpgan"},
-                "regularizers": {"r1": penalty, "r2": penalty},
-                "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.0, "beta2": 0.999},
-                "training": {"batch": 64},
-            },
-            variants={
-                "few": {"augmentations": {"ada": {}}},
-                # Steps count there, not images: narrow networks, small batches and high rates.
-                "cpu": {
-                    "generator": {"width": 32, "max_width": 256},
-                    "discriminator": {"width": 32, "max_width": 256},
-                    "optimizer": {"generator_lr": 1e-3, "discriminator_lr": 5e-4},
-                    "training": {"batch": 16},
-                },
-            },
         ),
     }

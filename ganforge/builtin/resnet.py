@@ -12,6 +12,7 @@ from ganforge import (
     ConditionalSequential,
     DataSpec,
     Generator,
+    Recipe,
     RepeatPixels,
     StandardizeLabels,
     hookimpl,
@@ -106,3 +107,32 @@ class ResidualGenerator(Generator):
 @hookimpl
 def ganforge_generators() -> dict[str, type[Generator]]:
     return {"resnet": ResidualGenerator}
+
+
+@hookimpl
+def ganforge_recipes() -> dict[str, Recipe]:
+    penalty = {"weight": 0.1, "every": 4}
+    return {
+        "rpgan": Recipe(
+            summary="The default: a residual generator, a discriminator without normalization, and R3GAN's loss.",
+            source="Huang, Gokaslan, Kuleshov and Tompkin 2024, The GAN is dead; long live the GAN!, arXiv:2501.05441",
+            settings={
+                "generator": {"name": "resnet"},
+                "discriminator": {"name": "dcgan", "normalization": "none"},
+                "loss": {"name": "rpgan"},
+                "regularizers": {"r1": penalty, "r2": penalty},
+                "optimizer": {"generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.0, "beta2": 0.999},
+                "training": {"batch": 64},
+            },
+            variants={
+                "few": {"augmentations": {"ada": {}}},
+                # Steps count there, not images: narrow networks, small batches and high rates.
+                "cpu": {
+                    "generator": {"width": 32, "max_width": 256},
+                    "discriminator": {"width": 32, "max_width": 256},
+                    "optimizer": {"generator_lr": 1e-3, "discriminator_lr": 5e-4},
+                    "training": {"batch": 16},
+                },
+            },
+        ),
+    }
