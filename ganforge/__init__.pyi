@@ -38,6 +38,10 @@ from ganforge.contract.schedules import Schedule as Schedule
 from ganforge.contract.step import Pair as Pair
 from ganforge.contract.step import Step as Step
 from ganforge.core.cache import cache_folder as cache_folder
+from ganforge.core.pickle_data import Record as Record
+from ganforge.core.torch_files import PickledFile as PickledFile
+from ganforge.core.torch_files import StoredTensor as StoredTensor
+from ganforge.core.torch_files import read_pickle as read_pickle
 from ganforge.data.decode import open_picture as open_picture
 from ganforge.data.decode import picture_shape as picture_shape
 from ganforge.data.sources import open_source as open_source
