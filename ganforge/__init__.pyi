@@ -59,6 +59,8 @@ from ganforge.layers.equalized import EqualizedLinear as EqualizedLinear
 from ganforge.layers.growing import Growth as Growth
 from ganforge.layers.growing import ProgressiveGenerator as ProgressiveGenerator
 from ganforge.layers.growing import ProgressiveNetwork as ProgressiveNetwork
+from ganforge.layers.low_pass import LowPass as LowPass
+from ganforge.layers.low_pass import LowPassUpsample as LowPassUpsample
 from ganforge.layers.map_sizes import map_sizes as map_sizes
 from ganforge.layers.mapping import MappingNetwork as MappingNetwork
 from ganforge.layers.minibatch import MinibatchDeviation as MinibatchDeviation

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ganforge import CheckpointError, DataSpec, Imported, Importer, hookimpl, read_state_dict
+from ganforge.builtin.stylegan2_ada import StyleGAN2ADA
 
 
 class TorchDCGAN(Importer):
@@ -67,4 +68,4 @@ def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 @hookimpl
 def ganforge_importers() -> dict[str, type[Importer]]:
-    return {"pytorch-dcgan": TorchDCGAN}
+    return {"pytorch-dcgan": TorchDCGAN, "stylegan2-ada": StyleGAN2ADA}
