@@ -68,6 +68,11 @@ class PickledModule:
         found = {**self._section("_buffers"), **self._section("_parameters")}.get(name)
         return found.shape if isinstance(found, StoredTensor) else ()
 
+    def require_shape(self, name: str, *expected: int) -> None:
+        """Raise CheckpointError unless a parameter or a buffer has a shape."""
+        if self.shape(name) != expected:
+            raise CheckpointError(f"{self.name}.{name} has shape {self.shape(name)}, but {expected} fits the rest")
+
     def attributes(self) -> set[str]:
         """Return the names of all attributes."""
         return {name for name in self._state if isinstance(name, str)}
@@ -105,7 +110,7 @@ def is_module(value: Any) -> bool:
 
 
 class WeightsFor:
-    """Collects a ``state_dict`` for a network on the meta device.
+    """Collects a ``state_dict`` for a network.
 
     Attributes:
         tensors: Tensors by name.

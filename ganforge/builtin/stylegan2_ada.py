@@ -14,13 +14,19 @@ import torch
 from torch import Tensor
 
 from ganforge import CheckpointError, DataSpec, GanforgeError, Imported, Importer, PickledFile, read_pickle
-from ganforge.builtin.pickled_modules import PickledModule, WeightsFor, find_taps, is_module
+from ganforge.builtin.pickled_modules import PickledModule, WeightsFor, find_taps
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.builtin.stylegan_layers import NOISE_SPEED
 
 _GAIN = 2**0.5
 _EXPECTED = ("torch.", "numpy.", "collections.", "torch_utils.", "dnnlib.", "training.", "builtins.", "_codecs.")
 """Beginnings of names that such a file has."""
+
+_START = 1 << 16
+"""Bytes at the start of a file, in which its first network begins."""
+
+_MODULES = (b"torch_utils.persistence", b"dnnlib.tflib")
+"""Modules of the functions that rebuild networks."""
 
 _TENSORFLOW = "dnnlib.tflib.network.Network"
 
@@ -29,11 +35,11 @@ class StyleGAN2ADA(Importer):
     """Networks of StyleGAN2-ADA's PyTorch version, as a pickle: generator, discriminator and EMA."""
 
     def recognizes(self, path: Path) -> bool:
-        try:
-            found = read_pickle(path)
-        except CheckpointError:
+        if not path.is_file():
             return False
-        return _TENSORFLOW in found.names or (isinstance(found.content, dict) and is_module(found.content.get("G_ema")))
+        with path.open("rb") as file:
+            start = file.read(_START)
+        return any(each in start for each in _MODULES)
 
     def read(self, path: Path) -> Imported:
         found = read_pickle(path)
@@ -50,6 +56,8 @@ def _convert(found: PickledFile) -> Imported:
             "networks of TensorFlow are unsupported", "convert the file to StyleGAN2-ADA's PyTorch form"
         )
     content = found.content if isinstance(found.content, dict) else {}
+    if "G_ema" not in content:
+        raise CheckpointError("no network G_ema in this pickle")
     ema = PickledModule(content.get("G_ema"), "G_ema")
     data, options = _describe_generator(ema)
     weights = _generator_weights(ema, data, options)
@@ -103,22 +111,23 @@ def _describe_generator(module: PickledModule) -> tuple[DataSpec, dict[str, Any]
     resolution, num_classes = synthesis.count("img_resolution"), module.count("c_dim")
     sizes = _sizes(resolution)
     blocks = [synthesis.child(f"b{size}") for size in sizes]
-    channels = [block.child("conv1").shape("weight")[:1] for block in blocks]
-    width, max_width = _find_widths([sum(each) for each in channels][::-1])
-    z_dim = module.count("z_dim")
+    width, max_width = _find_widths([_count_channels(each.child("conv1")) for each in blocks[::-1]])
+    z_dim, w_dim, num_layers = module.count("z_dim"), module.count("w_dim"), mapping.count("num_layers")
     if z_dim < 1:
         raise CheckpointError("a generator without latents is unsupported")
-    embedding = sum(mapping.child("embed").shape("weight")[:1]) if num_classes else z_dim
+    embedding = _require_mapping(mapping, z_dim, num_classes, w_dim, num_layers)
+    colors = synthesis.count("img_channels")
+    blocks[-1].child("torgb").require_shape("weight", colors, width, 1, 1)
     names = tuple(map(str, range(num_classes)))
-    data = DataSpec((synthesis.count("img_channels"), resolution, resolution), names)
+    data = DataSpec((colors, resolution, resolution), names)
     return data, {
         "z_dim": z_dim,
-        "w_dim": module.count("w_dim"),
+        "w_dim": w_dim,
         "width": width,
         "max_width": max_width,
-        "mapping_layers": mapping.count("num_layers"),
+        "mapping_layers": num_layers,
         "conditioning": "input" if num_classes else "none",
-        "embedding": 0 if embedding == z_dim else embedding,
+        "embedding": 0 if embedding in (0, z_dim) else embedding,
         "architecture": _same(blocks[1:], "architecture", ("orig", "skip", "resnet")),
         **_find_filter_and_clamp(synthesis),
         "output": "linear",
@@ -131,8 +140,13 @@ def _describe_discriminator(module: PickledModule, data: DataSpec) -> dict[str, 
     if module.count("img_resolution") != sizes[-1] or module.count("c_dim") != data.num_classes:
         raise CheckpointError("D judges other images than G_ema generates")
     blocks = [module.child(f"b{size}") for size in sizes]
-    channels = [sum(each.child("conv0").shape("weight")[1:2]) for each in blocks[:0:-1]]
-    width, max_width = _find_widths([*channels, blocks[0].count("in_channels")])
+    width, max_width = _find_widths(
+        [
+            *(_count_channels(each.child("conv0")) for each in blocks[:0:-1]),
+            sum(blocks[0].child("conv").shape("weight")[:1]),
+        ]
+    )
+    smallest = min(width << len(sizes) - 1, max_width)
     described: dict[str, Any] = {
         "width": width,
         "max_width": max_width,
@@ -147,13 +161,34 @@ def _describe_discriminator(module: PickledModule, data: DataSpec) -> dict[str, 
         described |= {"minibatch": "deviation", "group": group}
     if data.num_classes:
         mapping = module.child("mapping")
-        width = mapping.count("w_dim")
+        num_layers = mapping.count("num_layers")
+        vector = _require_mapping(mapping, 0, data.num_classes, mapping.count("w_dim"), num_layers)
         described |= {
             "conditioning": "mapping",
-            "mapping_layers": mapping.count("num_layers"),
-            "mapping_width": 0 if width == blocks[0].count("in_channels") else width,
+            "mapping_layers": num_layers,
+            "mapping_width": 0 if vector == smallest else vector,
         }
     return described
+
+
+def _require_mapping(mapping: PickledModule, z_dim: int, num_classes: int, w_dim: int, num_layers: int) -> int:
+    """Raise CheckpointError unless the layers of a mapping network fit; return the length of embeddings, or 0.
+
+    Networks are built only of sizes that the tensors of the file have.
+    """
+    embedding = sum(mapping.child("embed").shape("weight")[:1]) if num_classes else 0
+    if num_classes:
+        mapping.child("embed").require_shape("weight", embedding, num_classes)
+    for index in range(num_layers):
+        mapping.child(f"fc{index}").require_shape("weight", w_dim, w_dim if index else z_dim + embedding)
+    return embedding
+
+
+def _count_channels(layer: PickledModule) -> int:
+    """Return the channels of a convolution between as many maps."""
+    channels = sum(layer.shape("weight")[:1])
+    layer.require_shape("weight", channels, channels, 3, 3)
+    return channels
 
 
 def _sizes(resolution: int) -> list[int]:
@@ -203,8 +238,7 @@ def _find_filter_and_clamp(module: PickledModule) -> dict[str, Any]:
 
 
 def _generator_weights(module: PickledModule, data: DataSpec, options: dict[str, Any]) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        weights = WeightsFor(StyleGAN2Generator(data, **options))
+    weights = WeightsFor(StyleGAN2Generator(data, **options))
     mapping, synthesis = module.child("mapping"), module.child("synthesis")
     _put_mapping(weights, "mapper", mapping, options["mapping_layers"], data.num_classes)
     weights.put("mapper.mean", mapping.tensor("w_avg"), "G.mapping.w_avg")
@@ -291,8 +325,7 @@ def _effective(layer: PickledModule) -> Tensor:
 
 
 def _discriminator_weights(module: PickledModule, data: DataSpec, options: dict[str, Any]) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        weights = WeightsFor(StyleGAN2Discriminator(data, **options))
+    weights = WeightsFor(StyleGAN2Discriminator(data, **options))
     sizes, architecture = _sizes(data.shape[1])[::-1], options["architecture"]
     _put_convolution(weights, "layers.0", module.child(f"b{sizes[0]}").child("fromrgb"))
     for level, size in enumerate(sizes[:-1]):
