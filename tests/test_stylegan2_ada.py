@@ -8,7 +8,7 @@ import torch
 
 import ganforge
 from ganforge import CheckpointError
-from ganforge.builtin.stylegan2 import StyleGAN2Discriminator
+from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.builtin.stylegan2_ada import StyleGAN2ADA
 from ganforge.runs.checkpoint import read_card, read_tensors
 from ganforge.testing import check_importer
@@ -55,14 +55,20 @@ def imported(run, here):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_images_styles_and_logits_are_those_of_the_file(imported, variant):
+def test_images_styles_and_logits_are_those_of_the_file(tmp_path, variant):
     options, judged = VARIANTS[variant]
-    folder, networks, _ = imported(generator=options, discriminator=judged)
+    path, networks = write(tmp_path / "theirs.pkl", options, judged)
     theirs, count = networks["G_ema"], options.get("c_dim", 0)
     z = torch.randn(4, 5)
     labels = torch.arange(4) % count if count else None
     c = torch.eye(count, dtype=torch.float64)[labels] if count else None
-    network = ganforge.load(folder)
+    found = StyleGAN2ADA().read(path)
+    network = StyleGAN2Generator(found.data, **found.options).eval()
+    network.load_state_dict(found.weights)
+    own = dict(found.settings["discriminator"])
+    assert own.pop("name") == found.generator == "stylegan2"
+    judge = StyleGAN2Discriminator(found.data, **own).eval()
+    judge.load_state_dict(found.players["discriminator"])
     with torch.no_grad():
         for truncation, cutoff in ((1.0, None), (0.5, None), (0.7, 3)):
             expected = files.styles_of(theirs.mapping, z.double(), c, truncation, cutoff)
@@ -71,19 +77,20 @@ def test_images_styles_and_logits_are_those_of_the_file(imported, variant):
             for noise in ("fixed", "none"):
                 images = files.draw(theirs.synthesis, expected, noise == "fixed")
                 assert (network.synthesis(styles, noise) - images).abs().max() < 1e-5 * images.abs().max().clamp(min=1)
-    tensors, card = read_tensors(folder / "checkpoints/000000000.safetensors")
-    config = json.loads((folder / "config.json").read_text())["discriminator"]
-    assert config.pop("name") == "stylegan2"
-    judge = StyleGAN2Discriminator(network_spec(card), **config).eval()
-    judge.load_state_dict(select(tensors, "discriminator"))
-    expected = files.judge(networks["D"], images, c)
-    with torch.no_grad():
+        expected = files.judge(networks["D"], images, c)
         assert (judge(images.float(), labels) - expected).abs().max() < 1e-5 * expected.abs().max().clamp(min=1)
 
 
-def network_spec(card):
-    data = card["generator"]["data"]
-    return ganforge.DataSpec(tuple(data["shape"]), tuple(data["class_names"]))
+def test_a_run_computes_what_the_file_does(imported):
+    folder, networks, _ = imported(generator={"c_dim": 3}, discriminator={"c_dim": 3})
+    z, labels = torch.randn(4, 5), torch.arange(4) % 3
+    styles = files.styles_of(networks["G_ema"].mapping, z.double(), torch.eye(3, dtype=torch.float64)[labels])
+    images = files.draw(networks["G_ema"].synthesis, styles)
+    with torch.no_grad():
+        assert torch.allclose(ganforge.load(folder)(z, labels).double(), images, atol=1e-4)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["discriminator"]["conditioning"] == "mapping"
+    assert config["generator"]["filter"] == [0.125, 0.375, 0.375, 0.125]
 
 
 def test_all_three_networks_are_kept_for_training_on(imported):
