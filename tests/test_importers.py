@@ -52,6 +52,21 @@ def test_an_imported_generator_gives_the_same_images(run, here, prefix):
         assert torch.equal(ganforge.load(here / out.strip())(z), network(z))
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_save_is_read_as_well(run, here, zipped):
+    network = foreign()
+    torch.save(network.state_dict(), "netG.pth", _use_new_zipfile_serialization=zipped)
+    code, out, err = run("import", "netG.pth")
+    assert code == 0, err
+    z = torch.randn(5, 6)
+    with torch.no_grad():
+        assert torch.equal(ganforge.load(here / out.strip())(z), network(z))
+    torch.save({"epoch": 3, **network.state_dict()}, "netG.pth")
+    code, _, err = run("import", "netG.pth", "--format", "pytorch-dcgan")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no state dictionary: it has more than tensors" in err
+
+
 def test_a_run_tells_where_its_weights_come_from(run, file):
     assert run("import", file, "--name", "mine", "--format", "pytorch-dcgan")[0] == 0
     card = read_card(ganforge.open_run().path / "generator.safetensors")

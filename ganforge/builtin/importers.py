@@ -9,26 +9,31 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganforge import CheckpointError, DataSpec, Imported, Importer, hookimpl, read_state_dict
+from ganforge import (
+    CheckpointError,
+    DataSpec,
+    Imported,
+    Importer,
+    StoredTensor,
+    hookimpl,
+    read_pickle,
+    read_state_dict,
+)
+from ganforge.builtin.rosinality import Rosinality
 from ganforge.builtin.stylegan2_ada import StyleGAN2ADA
 
 
 class TorchDCGAN(Importer):
-    """DCGAN generators of pytorch/examples, as a state dictionary in a safetensors file.
+    """DCGAN generators of pytorch/examples: a state dictionary in a file of ``torch.save`` or safetensors.
 
     Names and shapes of the tensors give the architecture: length of latents, width, resolution and channels.
     """
 
     def recognizes(self, path: Path) -> bool:
-        if path.suffix != ".safetensors":
-            return False
-        try:
-            return bool(_convolutions(read_state_dict(path)))
-        except CheckpointError:
-            return False
+        return bool(_convolutions(find_tensors(path)))
 
     def read(self, path: Path) -> Imported:
-        tensors = _without_prefix(read_state_dict(path))
+        tensors = _without_prefix(read_tensors(path))
         kernels = _convolutions(tensors)
         if not kernels:
             raise CheckpointError(
@@ -47,6 +52,27 @@ class TorchDCGAN(Importer):
             settings={"recipe": "dcgan", "discriminator": {"name": "dcgan", "width": width}},
             source={"format": "state dictionary of pytorch/examples' DCGAN"},
         )
+
+
+def find_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state dictionary; empty for any other file."""
+    try:
+        return read_tensors(path)
+    except CheckpointError:
+        return {}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a state dictionary from a file of ``torch.save`` or safetensors, as data."""
+    if path.suffix == ".safetensors":
+        return read_state_dict(path)
+    content = read_pickle(path).content
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: no state dictionary")
+    tensors = {str(name): each.load() for name, each in content.items() if isinstance(each, StoredTensor)}
+    if len(tensors) < len(content):
+        raise CheckpointError(f"{path}: no state dictionary: it has more than tensors")
+    return tensors
 
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,4 +94,4 @@ def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 @hookimpl
 def ganforge_importers() -> dict[str, type[Importer]]:
-    return {"pytorch-dcgan": TorchDCGAN, "stylegan2-ada": StyleGAN2ADA}
+    return {"pytorch-dcgan": TorchDCGAN, "rosinality": Rosinality, "stylegan2-ada": StyleGAN2ADA}

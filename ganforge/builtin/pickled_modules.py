@@ -147,11 +147,23 @@ class WeightsFor:
 
 def find_taps(module: PickledModule) -> tuple[float, ...]:
     """Return the taps along one axis of a module's low-pass filter."""
-    taps = module.tensor("resample_filter")
+    return separate_taps(module.tensor("resample_filter"), module.name)
+
+
+def separate_taps(taps: Tensor, name: str) -> tuple[float, ...]:
+    """Return the taps along one axis of a filter of sum 1; raise CheckpointError if axes differ."""
     if taps.dim() not in (1, 2) or not 2 <= len(taps) <= 64:
-        raise CheckpointError(f"{module.name}: a filter of shape {tuple(taps.shape)} is unsupported")
+        raise CheckpointError(f"{name}: a filter of shape {tuple(taps.shape)} is unsupported")
     if taps.dim() == 2:
         whole, taps = taps, taps.sum(1)
         if whole.shape[0] != whole.shape[1] or not torch.allclose(torch.outer(taps, taps), whole, atol=1e-6):
-            raise CheckpointError(f"{module.name}: a filter that is not the same along both axes is unsupported")
+            raise CheckpointError(f"{name}: a filter that is not the same along both axes is unsupported")
     return tuple(taps.tolist())
+
+
+def find_widths(channels: list[int]) -> tuple[int, int]:
+    """Return the options ``width`` and ``max_width`` of channels from the full size down."""
+    width, most = channels[0], max(channels)
+    if [min(width << level, most) for level in range(len(channels))] != channels:
+        raise CheckpointError(f"channels {channels} are unsupported: each size must double them up to a maximum")
+    return width, most

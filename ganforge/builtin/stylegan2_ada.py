@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ganforge import CheckpointError, DataSpec, GanforgeError, Imported, Importer, PickledFile, read_pickle
-from ganforge.builtin.pickled_modules import PickledModule, WeightsFor, find_taps
+from ganforge.builtin.pickled_modules import PickledModule, WeightsFor, find_taps, find_widths
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.builtin.stylegan_layers import NOISE_SPEED
 
@@ -111,7 +111,7 @@ def _describe_generator(module: PickledModule) -> tuple[DataSpec, dict[str, Any]
     resolution, num_classes = synthesis.count("img_resolution"), module.count("c_dim")
     sizes = _sizes(resolution)
     blocks = [synthesis.child(f"b{size}") for size in sizes]
-    width, max_width = _find_widths([_count_channels(each.child("conv1")) for each in blocks[::-1]])
+    width, max_width = find_widths([_count_channels(each.child("conv1")) for each in blocks[::-1]])
     z_dim, w_dim, num_layers = module.count("z_dim"), module.count("w_dim"), mapping.count("num_layers")
     if z_dim < 1:
         raise CheckpointError("a generator without latents is unsupported")
@@ -140,7 +140,7 @@ def _describe_discriminator(module: PickledModule, data: DataSpec) -> dict[str, 
     if module.count("img_resolution") != sizes[-1] or module.count("c_dim") != data.num_classes:
         raise CheckpointError("D judges other images than G_ema generates")
     blocks = [module.child(f"b{size}") for size in sizes]
-    width, max_width = _find_widths(
+    width, max_width = find_widths(
         [
             *(_count_channels(each.child("conv0")) for each in blocks[:0:-1]),
             sum(blocks[0].child("conv").shape("weight")[:1]),
@@ -197,14 +197,6 @@ def _sizes(resolution: int) -> list[int]:
     if resolution not in sizes[1:]:
         raise CheckpointError(f"images of {resolution} pixels are unsupported", "the resolutions are 8, 16, ... 1024")
     return sizes[: sizes.index(resolution) + 1]
-
-
-def _find_widths(channels: list[int]) -> tuple[int, int]:
-    """Return the options ``width`` and ``max_width`` of channels from the full size down."""
-    width, most = channels[0], max(channels)
-    if [min(width << level, most) for level in range(len(channels))] != channels:
-        raise CheckpointError(f"channels {channels} are unsupported: each size must double them up to a maximum")
-    return width, most
 
 
 def _same(modules: list[PickledModule], name: str, known: tuple[str, ...]) -> str:
