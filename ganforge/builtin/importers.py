@@ -9,17 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganforge import (
-    CheckpointError,
-    DataSpec,
-    Imported,
-    Importer,
-    StoredTensor,
-    hookimpl,
-    read_pickle,
-    read_state_dict,
-)
+from ganforge import CheckpointError, DataSpec, Generator, Imported, Importer, hookimpl
+from ganforge.builtin.pytorch_gan import PyTorchGAN, UpsamplingGenerator
 from ganforge.builtin.rosinality import Rosinality
+from ganforge.builtin.state_dicts import find_tensors, read_tensors
 from ganforge.builtin.stylegan2_ada import StyleGAN2ADA
 
 
@@ -33,7 +26,7 @@ class TorchDCGAN(Importer):
         return bool(_convolutions(find_tensors(path)))
 
     def read(self, path: Path) -> Imported:
-        tensors = _without_prefix(read_tensors(path))
+        tensors = read_tensors(path)
         kernels = _convolutions(tensors)
         if not kernels:
             raise CheckpointError(
@@ -54,35 +47,8 @@ class TorchDCGAN(Importer):
         )
 
 
-def find_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a state dictionary; empty for any other file."""
-    try:
-        return read_tensors(path)
-    except CheckpointError:
-        return {}
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a state dictionary from a file of ``torch.save`` or safetensors, as data."""
-    if path.suffix == ".safetensors":
-        return read_state_dict(path)
-    content = read_pickle(path).content
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: no state dictionary")
-    tensors = {str(name): each.load() for name, each in content.items() if isinstance(each, StoredTensor)}
-    if len(tensors) < len(content):
-        raise CheckpointError(f"{path}: no state dictionary: it has more than tensors")
-    return tensors
-
-
-def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefix that ``DataParallel`` adds."""
-    return {name.removeprefix("module."): each for name, each in tensors.items()}
-
-
 def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the kernels of all layers in order; empty for another architecture."""
-    tensors = _without_prefix(tensors)
     if not tensors or not all(re.fullmatch(r"main\.\d+\.\w+", name) for name in tensors):
         return []
     kernels = {int(name.split(".")[1]): each for name, each in tensors.items() if each.dim() == 4}
@@ -93,5 +59,15 @@ def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 @hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    return {"pytorch-gan": UpsamplingGenerator}
+
+
+@hookimpl
 def ganforge_importers() -> dict[str, type[Importer]]:
-    return {"pytorch-dcgan": TorchDCGAN, "rosinality": Rosinality, "stylegan2-ada": StyleGAN2ADA}
+    return {
+        "pytorch-dcgan": TorchDCGAN,
+        "pytorch-gan": PyTorchGAN,
+        "rosinality": Rosinality,
+        "stylegan2-ada": StyleGAN2ADA,
+    }
