@@ -161,6 +161,7 @@ def import_variant(content, folder, registry, warming=False):
     finally:
         shutil.rmtree(folder / "runs", ignore_errors=True)
     assert "\n" not in told and len(told) < 5000, f"not one line: {told[:300]}"  # noqa: PT018
+    assert "correct the plugin" not in told, f"an error of the importer: {told[:300]}"
     if warming:
         _own.update(args[0] for event, args in _seen if event == "exec")
     assert not _seen or warming, f"executed: {str(_seen)[:300]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ganforge import CheckpointError, DataSpec, Generator, Imported, Importer, RepeatPixels
-from ganforge.builtin.state_dicts import find_tensors, read_tensors
+from ganforge.builtin.state_dicts import find_tensors, read_tensors, reading
 
 _EPS = 0.8
 """Number that batch norm adds to the variance in all of its networks."""
@@ -75,7 +75,8 @@ class PyTorchGAN(Importer):
     def read(self, path: Path) -> Imported:
         tensors = read_tensors(path)
         if _is_connected(tensors):
-            return _read_connected(path, tensors)
+            with reading(path):
+                return _read_connected(tensors)
         if not _is_convolutional(tensors):
             raise CheckpointError(
                 f"{path}: no generator of PyTorch-GAN", "its tensors are l1.0.weight or model.0.weight"
@@ -108,13 +109,13 @@ def _is_convolutional(tensors: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _read_connected(path: Path, tensors: Mapping[str, Tensor]) -> Imported:
+def _read_connected(tensors: Mapping[str, Tensor]) -> Imported:
     places = sorted({int(name.split(".")[1]) for name in tensors if tensors[name].dim() == 2})
     weights: dict[str, Tensor] = {}
     for index, place in enumerate(places):
         weight, bias = tensors[f"model.{place}.weight"].double(), tensors.get(f"model.{place}.bias")
         if bias is None or (index and weight.shape[1] != weights[f"layers.{2 * index - 2}.weight"].shape[0]):
-            raise CheckpointError(f"{path}: model.{place} does not follow the layer before it")
+            raise CheckpointError(f"model.{place} does not follow the layer before it")
         bias = bias.double()
         norm = {
             name: tensors.get(f"model.{place + 1}.{name}") for name in ("weight", "bias", "running_mean", "running_var")
@@ -129,7 +130,7 @@ def _read_connected(path: Path, tensors: Mapping[str, Tensor]) -> Imported:
     edges = {colors: math.isqrt(numbers // colors) for colors in (1, 3)}
     shapes = [(colors, edge, edge) for colors, edge in edges.items() if colors * edge**2 == numbers]
     if len(sizes) < 2 or not shapes:
-        raise CheckpointError(f"{path}: {numbers} outputs are no square image of 1 or 3 channels")
+        raise CheckpointError(f"{numbers} outputs are no square image of 1 or 3 channels")
     return Imported(
         generator="mlp",
         options={"z_dim": sizes[0][1], "hidden": tuple(size[0] for size in sizes[:-1])},

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge import CheckpointError, DataSpec, GanforgeError, Imported, Importer, StoredTensor, read_pickle
+from ganforge import CheckpointError, DataSpec, Imported, Importer, StoredTensor, read_pickle
 from ganforge.builtin.pickled_modules import WeightsFor, find_widths, separate_taps
+from ganforge.builtin.state_dicts import reading
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.builtin.stylegan_layers import NOISE_SPEED
 
@@ -40,10 +41,8 @@ class Rosinality(Importer):
 
     def read(self, path: Path) -> Imported:
         content = read_pickle(path).content
-        try:
+        with reading(path):
             return _convert(content if isinstance(content, dict) else {})
-        except (GanforgeError, ValueError) as error:
-            raise CheckpointError(f"{path}: {getattr(error, 'message', error)}") from None
 
 
 class _Tensors:

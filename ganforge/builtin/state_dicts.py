@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
 
-from ganforge import CheckpointError, StoredTensor, read_pickle, read_state_dict
+from ganforge import CheckpointError, GanforgeError, StoredTensor, read_pickle, read_state_dict
 
 
 def find_tensors(path: Path) -> dict[str, Tensor]:
@@ -34,3 +36,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"{path}: no state dictionary: it has more than tensors")
         tensors = {name: each.load() for name, each in stored.items()}
     return {name.removeprefix("module."): each for name, each in tensors.items()}
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what tensors and values of a wrong form raise in the block into a CheckpointError that names the file."""
+    try:
+        yield
+    except GanforgeError as error:
+        raise CheckpointError(f"{path}: {error.message}", error.hint) from None
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path}: its content does not fit together: {' '.join(str(error).split())}") from None

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganforge import CheckpointError, DataSpec, GanforgeError, Imported, Importer, PickledFile, read_pickle
+from ganforge import CheckpointError, DataSpec, Imported, Importer, PickledFile, read_pickle
 from ganforge.builtin.pickled_modules import PickledModule, WeightsFor, find_taps, find_widths
+from ganforge.builtin.state_dicts import reading
 from ganforge.builtin.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 from ganforge.builtin.stylegan_layers import NOISE_SPEED
 
@@ -43,11 +44,8 @@ class StyleGAN2ADA(Importer):
 
     def read(self, path: Path) -> Imported:
         found = read_pickle(path)
-        try:
+        with reading(path):
             return _convert(found)
-        except (GanforgeError, ValueError) as error:
-            message, hint = (error.message, error.hint) if isinstance(error, GanforgeError) else (str(error), "")
-            raise CheckpointError(f"{path}: {message}", hint) from None
 
 
 def _convert(found: PickledFile) -> Imported:
@@ -87,7 +85,8 @@ def _convert(found: PickledFile) -> Imported:
         notes.append(f"labels are classes 0 to {len(data.class_names) - 1}; the file has no names of them")
     foreign = sorted(each for each in found.names if not each.startswith(_EXPECTED))
     if foreign:
-        notes.append(f"the file names {', '.join(foreign[:3])}, which its form does not need; nothing was called")
+        told = ", ".join(foreign[:3]).encode("unicode_escape").decode()
+        notes.append(f"the file names {told}, which its form does not need; nothing was called")
     return Imported(
         generator="stylegan2",
         options=options,
@@ -203,7 +202,7 @@ def _same(modules: list[PickledModule], name: str, known: tuple[str, ...]) -> st
     """Return an attribute that all modules share."""
     found = str(modules[0].value(name))[:40]
     if found not in known:
-        raise CheckpointError(f"{modules[0].name}: {name} '{found}' is unsupported", f"known: {', '.join(known)}")
+        raise CheckpointError(f"{modules[0].name}: {name} {found!r} is unsupported", f"known: {', '.join(known)}")
     for each in modules:
         each.require(name, found)
     return found
