@@ -38,6 +38,10 @@ from ganforge.contract.schedules import Schedule as Schedule
 from ganforge.contract.step import Pair as Pair
 from ganforge.contract.step import Step as Step
 from ganforge.core.cache import cache_folder as cache_folder
+from ganforge.core.pickle_data import Record as Record
+from ganforge.core.torch_files import PickledFile as PickledFile
+from ganforge.core.torch_files import StoredTensor as StoredTensor
+from ganforge.core.torch_files import read_pickle as read_pickle
 from ganforge.data.decode import open_picture as open_picture
 from ganforge.data.decode import picture_shape as picture_shape
 from ganforge.data.sources import open_source as open_source
@@ -55,6 +59,8 @@ from ganforge.layers.equalized import EqualizedLinear as EqualizedLinear
 from ganforge.layers.growing import Growth as Growth
 from ganforge.layers.growing import ProgressiveGenerator as ProgressiveGenerator
 from ganforge.layers.growing import ProgressiveNetwork as ProgressiveNetwork
+from ganforge.layers.low_pass import LowPass as LowPass
+from ganforge.layers.low_pass import LowPassUpsample as LowPassUpsample
 from ganforge.layers.map_sizes import map_sizes as map_sizes
 from ganforge.layers.mapping import MappingNetwork as MappingNetwork
 from ganforge.layers.minibatch import MinibatchDeviation as MinibatchDeviation

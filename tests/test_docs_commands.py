@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stylegan2_files
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -272,6 +273,10 @@ def place(tmp_path_factory, cache):
         for name in ("random.pth", "resnet50-11ad3fa6.pth"):
             Path(name).symlink_to(cache / name)
         Path("plugins").symlink_to(ROOT / "plugins")
+        torch.manual_seed(0)
+        small = {"resolution": 64, "width": 2, "most": 4}
+        players = {name: stylegan2_files.generator(**small) for name in ("G", "G_ema")}
+        stylegan2_files.write(Path("network.pkl"), **players, D=stylegan2_files.discriminator(**small))
         Path("given.toml").write_text('recipe = "mlp"\n')
         torch.jit.script(torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())).save("xray.pt")
         train_classifier(open_data("my-digits.zip", resolution=32), seed=0, epochs=1).save(Path("digits.safetensors"))

@@ -52,6 +52,21 @@ def test_an_imported_generator_gives_the_same_images(run, here, prefix):
         assert torch.equal(ganforge.load(here / out.strip())(z), network(z))
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_save_is_read_as_well(run, here, zipped):
+    network = foreign()
+    torch.save(network.state_dict(), "netG.pth", _use_new_zipfile_serialization=zipped)
+    code, out, err = run("import", "netG.pth")
+    assert code == 0, err
+    z = torch.randn(5, 6)
+    with torch.no_grad():
+        assert torch.equal(ganforge.load(here / out.strip())(z), network(z))
+    torch.save({"epoch": 3, **network.state_dict()}, "netG.pth")
+    code, _, err = run("import", "netG.pth", "--format", "pytorch-dcgan")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no state dictionary: it has more than tensors" in err
+
+
 def test_a_run_tells_where_its_weights_come_from(run, file):
     assert run("import", file, "--name", "mine", "--format", "pytorch-dcgan")[0] == 0
     card = read_card(ganforge.open_run().path / "generator.safetensors")
@@ -60,6 +75,8 @@ def test_a_run_tells_where_its_weights_come_from(run, file):
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "importer": "pytorch-dcgan",
         "format": "state dictionary of pytorch/examples' DCGAN",
+        "license": "unknown",
+        "source": "unknown",
     }
     assert card["data"]["shape"] == [3, 16, 16]
     config = json.loads((ganforge.open_run().path / "config.json").read_text())
@@ -91,7 +108,10 @@ def test_an_imported_run_is_sampled_and_trained_on(run, file, here, image_folder
         (lambda tensors: {"other": torch.zeros(1)}, "no importer recognizes it - importers: pytorch-dcgan"),
         (lambda tensors: {**tensors, "main.1.weight": torch.zeros(3)}, "its weights do not fit generator 'dcgan'"),
         (lambda tensors: {**tensors, "main.0.weight": torch.zeros(6, 9, 4, 4)}, "no importer recognizes it"),
-        (lambda tensors: {**tensors, "main.1.bias": torch.full((8,), torch.nan)}, "weights are not finite"),
+        (
+            lambda tensors: {**tensors, "main.1.bias": torch.full((8,), torch.nan)},
+            "weights of the generator are not finite",
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_is_one_line(run, here, change, said):

@@ -16,6 +16,18 @@ def test_deviation_is_the_mean_over_features_of_their_deviation_over_the_batch()
     assert MinibatchDeviation()(features[:1].expand(6, 5)).max() < 1e-3  # no variety
 
 
+def test_each_group_has_a_deviation_of_its_own():
+    torch.manual_seed(0)
+    features = torch.randn(8, 5, dtype=torch.float64)
+    found = MinibatchDeviation(4)(features)
+    for index in range(8):
+        alone = MinibatchDeviation()(features[index % 2 :: 2])
+        assert found[index].item() == pytest.approx(alone[0].item(), rel=1e-12)
+    for count, group in ((6, 4), (2, 4), (3, 8), (5, 1)):
+        assert MinibatchDeviation(group)(features[:count]).shape == (count, 1)
+    assert torch.equal(MinibatchDeviation(8)(features[:3]), MinibatchDeviation()(features[:3]))
+
+
 def test_discrimination_sums_the_nearness_to_every_example():
     torch.manual_seed(0)
     layer = MinibatchDiscrimination(5, num_statistics=3, dim=2).double()

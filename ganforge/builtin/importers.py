@@ -9,25 +9,24 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ganforge import CheckpointError, DataSpec, Imported, Importer, hookimpl, read_state_dict
+from ganforge import CheckpointError, DataSpec, Generator, Imported, Importer, hookimpl
+from ganforge.builtin.pytorch_gan import PyTorchGAN, UpsamplingGenerator
+from ganforge.builtin.rosinality import Rosinality
+from ganforge.builtin.state_dicts import find_tensors, read_tensors
+from ganforge.builtin.stylegan2_ada import StyleGAN2ADA
 
 
 class TorchDCGAN(Importer):
-    """DCGAN generators of pytorch/examples, as a state dictionary in a safetensors file.
+    """DCGAN generators of pytorch/examples: a state dictionary in a file of ``torch.save`` or safetensors.
 
     Names and shapes of the tensors give the architecture: length of latents, width, resolution and channels.
     """
 
     def recognizes(self, path: Path) -> bool:
-        if path.suffix != ".safetensors":
-            return False
-        try:
-            return bool(_convolutions(read_state_dict(path)))
-        except CheckpointError:
-            return False
+        return bool(_convolutions(find_tensors(path)))
 
     def read(self, path: Path) -> Imported:
-        tensors = _without_prefix(read_state_dict(path))
+        tensors = read_tensors(path)
         kernels = _convolutions(tensors)
         if not kernels:
             raise CheckpointError(
@@ -48,14 +47,8 @@ class TorchDCGAN(Importer):
         )
 
 
-def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefix that ``DataParallel`` adds."""
-    return {name.removeprefix("module."): each for name, each in tensors.items()}
-
-
 def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the kernels of all layers in order; empty for another architecture."""
-    tensors = _without_prefix(tensors)
     if not tensors or not all(re.fullmatch(r"main\.\d+\.\w+", name) for name in tensors):
         return []
     kernels = {int(name.split(".")[1]): each for name, each in tensors.items() if each.dim() == 4}
@@ -66,5 +59,15 @@ def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 @hookimpl
+def ganforge_generators() -> dict[str, type[Generator]]:
+    return {"pytorch-gan": UpsamplingGenerator}
+
+
+@hookimpl
 def ganforge_importers() -> dict[str, type[Importer]]:
-    return {"pytorch-dcgan": TorchDCGAN}
+    return {
+        "pytorch-dcgan": TorchDCGAN,
+        "pytorch-gan": PyTorchGAN,
+        "rosinality": Rosinality,
+        "stylegan2-ada": StyleGAN2ADA,
+    }

@@ -21,6 +21,7 @@ class MixingGenerator(StyleGenerator, Recomputable):
         mapping_layers: Layers of the mapping network, at most 100.
         mixing: Share of training examples with mixed styles, in [0, 1].
         conditioning: Conditioning: none, or an embedding joined to the latents of the mapping network.
+        embedding: Length of the embedding of a label; 0 for `z_dim`.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class MixingGenerator(StyleGenerator, Recomputable):
         mapping_layers: int,
         mixing: float,
         conditioning: str,
+        embedding: int = 0,
     ) -> None:
         super().__init__()
         if mapping_layers > 100:
@@ -45,8 +47,8 @@ class MixingGenerator(StyleGenerator, Recomputable):
         self.w_dim = w_dim
         self.mixing = mixing
         self.num_styles = num_styles
-        embedding = embed_labels(data, z_dim) if label_dim(data, conditioning) else None
-        self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, embedding=embedding)
+        embed = embed_labels(data, embedding or z_dim) if label_dim(data, conditioning) else None
+        self.mapper = MappingNetwork(z_dim, w_dim, num_layers=mapping_layers, embedding=embed, embedding_dim=embedding)
 
     def recomputable(self) -> list[nn.Module]:
         return list(self.get_submodule("layers").children())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -54,6 +55,9 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         conditioning: Class conditioning: none, labels as maps beside the image, projection, auxiliary or joint
             classifier.
         minibatch: Minibatch statistics: none, deviation as in the paper, or discrimination.
+        group: Examples of a group of the deviation, 4 in StyleGAN2's published networks; 0 for the whole batch.
+        num_outputs: Numbers that `logits` returns for an example; 1 for the logit.
+        activation: Creates the activation after each convolution; default: leaky ReLU 0.2.
     """
 
     def __init__(
@@ -65,10 +69,14 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         *,
         conditioning: str,
         minibatch: str,
+        group: int = 0,
+        num_outputs: int = 1,
+        activation: Callable[[], nn.Module] | None = None,
     ) -> None:
         last, self.smallest = channels[-1], map_sizes(data)[0]
         num_features = last * math.prod(self.smallest)
         super().__init__(data, conditioning, num_features, minibatch)
+        self._activation = activation or partial(nn.LeakyReLU, 0.2, inplace=True)
         layers = self._from_pixels(data, channels[0])
         starts = []  # of the blocks
         for channels_in, channels_out in pairwise(channels):
@@ -77,26 +85,23 @@ class PyramidDiscriminator(ConditionalDiscriminator, ProgressiveNetwork, Recompu
         self.layers = nn.Sequential(*layers)
         # Slices of `layers`, not submodules: from pixels, then each block.
         self.parts = [self.layers[first:last] for first, last in pairwise([0, *starts, len(layers)])]
-        self.minibatch = make_minibatch_statistics(minibatch, num_features)
+        self.minibatch = make_minibatch_statistics(minibatch, num_features, group)
         if not self.joint:
             num_statistics = self.minibatch.num_statistics if self.minibatch else 0
             self.judge = nn.Sequential(
                 EqualizedConv2d(last + num_statistics, last, 3, gain=RELU_GAIN),
-                nn.LeakyReLU(0.2, inplace=True),
+                self._activation(),
                 nn.Flatten(),
                 EqualizedLinear(num_features, last, gain=RELU_GAIN),
                 nn.LeakyReLU(0.2, inplace=True),
-                EqualizedLinear(last, 1),
+                EqualizedLinear(last, num_outputs),
             )
         self.growth = growth
         smaller = channels[1 : (growth.full_resolution // growth.start_resolution).bit_length()]
         self.small_pixels = nn.ModuleList(nn.Sequential(*self._from_pixels(data, each)) for each in smaller)
 
     def _from_pixels(self, data: DataSpec, channels: int) -> list[nn.Module]:
-        return [
-            EqualizedConv2d(data.shape[0] + self.label_dim, channels, 1, gain=RELU_GAIN),
-            nn.LeakyReLU(0.2, inplace=True),
-        ]
+        return [EqualizedConv2d(data.shape[0] + self.label_dim, channels, 1, gain=RELU_GAIN), self._activation()]
 
     def hidden(self, examples: Tensor) -> Tensor:
         from_pixels, *blocks = self.parts

@@ -22,6 +22,8 @@ class Imported:
         options: Options of the generator.
         data: Specification of its examples.
         weights: ``state_dict`` of the generator; the averaged one if there are several.
+        players: ``state_dict`` of ``generator`` and ``discriminator`` as trained, for ``--init-from``; options of the
+            discriminator are in `settings`.
         settings: Other sections of the configuration, such as ``{"recipe": "dcgan"}``.
         images: Real images that it has seen; 0 if unknown.
         source: Facts about the origin, JSON-serializable, such as a license; recorded in the run.
@@ -32,6 +34,7 @@ class Imported:
     options: Mapping[str, Any]
     data: DataSpec
     weights: Mapping[str, Tensor]
+    players: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     images: int = 0
     source: Mapping[str, Any] = field(default_factory=dict)

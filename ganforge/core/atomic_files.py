@@ -154,9 +154,12 @@ def read_text(path: Path, most: int = 1 << 24, *, follow: bool = True) -> str:
 def read_bytes(path: Path, most: int | None = None, *, follow: bool = True) -> bytes:
     """Read a file; arguments and errors as `read_text` and `open_regular`."""
     with open_regular(path, follow=follow) as file:
-        if most is not None and os.fstat(file.fileno()).st_size > most:
+        if most is None:
+            return file.read()
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
             raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MB")
-        return file.read() if most is None else file.read(most)
+        return file.read(min(most, max(size, 1 << 20)))  # a read allocates what it may return
 
 
 def open_regular(path: Path, *, follow: bool = True) -> IO[bytes]:

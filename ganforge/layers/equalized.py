@@ -68,14 +68,16 @@ class EqualizedConv2d(RuntimeScaled):
 
     Zero padding keeps the size of maps. With `resample`, ``up`` repeats each pixel twice along both axes before the
     convolution, ``down`` averages 2 x 2 pixels after it. Both are fused into one strided convolution with a kernel
-    larger by one, which takes less than half of the multiplications.
+    larger by one, which takes less than half of the multiplications. ``insert`` inserts zeros between pixels, as a
+    transposed convolution without padding, for a `LowPass` after it. ``stride`` keeps every second pixel of a
+    convolution without padding, for a `LowPass` before it.
 
     Args:
         channels_in: Number of input channels.
         channels_out: Number of output channels.
         kernel_size: Edge of the kernel; odd.
         gain: Standard deviation of outputs for inputs of deviation 1; sqrt(2) before a ReLU.
-        resample: ``none``, ``up`` or ``down``.
+        resample: ``none``, ``up``, ``down``, ``insert`` or ``stride``.
         bias: Whether to add a learned bias.
     """
 
@@ -86,7 +88,7 @@ class EqualizedConv2d(RuntimeScaled):
         kernel_size: int,
         *,
         gain: float = 1.0,
-        resample: Literal["none", "up", "down"] = "none",
+        resample: Literal["none", "up", "down", "insert", "stride"] = "none",
         bias: bool = True,
     ) -> None:
         weight = torch.randn(channels_out, channels_in, kernel_size, kernel_size)
@@ -99,10 +101,17 @@ class EqualizedConv2d(RuntimeScaled):
         self.register_buffer("widen", _widening(kernel_size, resample), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2."""
+        """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2.
+
+        ``insert`` returns 2H + kernel_size - 2 rows, and as many columns.
+        """
         weight, bias = self.scaled_weight(), self.scaled_bias()
         if self.resample == "none":
             return conv2d(x, weight, bias, padding=self.padding)
+        if self.resample == "stride":
+            return conv2d(x, weight, bias, stride=2)
+        if self.resample == "insert":
+            return conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2)
         channels_out, channels_in, size, _ = weight.shape
         kernels = weight.permute(0, 2, 3, 1).reshape(channels_out, size * size, channels_in)
         wide = torch.matmul(self.widen.to(kernels.dtype), kernels)

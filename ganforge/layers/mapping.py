@@ -25,7 +25,8 @@ class MappingNetwork(nn.Module):
         num_classes: Number of classes; 0 for unconditional, or with `embedding`.
         lr_multiplier: Relative learning rate; the paper's 0.01 stabilizes training.
         decay: Decay of the mean per batch.
-        embedding: Module from labels to ``[N, z_dim]``, such as of `embed_labels`; None for one of `num_classes`.
+        embedding: Module from labels to ``[N, embedding_dim]``, as of `embed_labels`; None for one of `num_classes`.
+        embedding_dim: Length of an embedding; 0 for `z_dim`.
 
     Attributes:
         mean: Mean of w, ``[w_dim]``.
@@ -41,12 +42,13 @@ class MappingNetwork(nn.Module):
         lr_multiplier: float = 0.01,
         decay: float = 0.995,
         embedding: nn.Module | None = None,
+        embedding_dim: int = 0,
     ) -> None:
         super().__init__()
         self.decay = decay
         self.normalize = PixelNorm()
-        self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else embedding
-        sizes = [z_dim if self.embedding is None else 2 * z_dim] + [w_dim] * num_layers
+        self.embedding = nn.Embedding(num_classes, embedding_dim or z_dim) if num_classes else embedding
+        sizes = [z_dim if self.embedding is None else z_dim + (embedding_dim or z_dim)] + [w_dim] * num_layers
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise(sizes):
             layers += [EqualizedLinear(size_in, size_out, gain=2**0.5, lr_multiplier=lr_multiplier), nn.LeakyReLU(0.2)]

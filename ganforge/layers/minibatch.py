@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -12,14 +13,27 @@ MinibatchStatistics = Literal["none", "deviation", "discrimination"]
 
 
 class MinibatchDeviation(nn.Module):
-    """Mean standard deviation of features over the batch (Karras 2018, arXiv:1710.10196, section 3); one statistic."""
+    """Mean standard deviation of features over the batch (Karras 2018, arXiv:1710.10196, section 3); one statistic.
+
+    Args:
+        group: Examples of a group, each with a statistic of its own; 0 for the batch. Example i is in group
+            i mod N / group. If the batch has no such groups, they have the greatest common divisor of both numbers.
+    """
 
     num_statistics = 1
 
+    def __init__(self, group: int = 0) -> None:
+        super().__init__()
+        self.group = group
+
     def forward(self, features: Tensor) -> Tensor:
-        """Map features ``[N, F]`` to ``[N, 1]``, equal for all examples."""
-        deviations = (features.var(0, unbiased=False) + 1e-8).sqrt()
-        return deviations.mean().expand(len(features), 1)
+        """Map features ``[N, F]`` to ``[N, 1]``, equal for all examples of a group."""
+        count = len(features)
+        size = math.gcd(min(self.group, count), count) if self.group else count
+        deviations = (features.view(size, -1, features.shape[1]).var(0, unbiased=False) + 1e-8).sqrt()
+        if size == count:
+            return deviations.mean().expand(count, 1)
+        return deviations.mean(1).repeat(size)[:, None]
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -45,8 +59,10 @@ class MinibatchDiscrimination(nn.Module):
         return torch.exp(-distances).sum(1)
 
 
-def make_minibatch_statistics(kind: str, num_features: int) -> MinibatchDeviation | MinibatchDiscrimination | None:
-    """Create the layer of a network's option ``minibatch``; None for ``none``."""
+def make_minibatch_statistics(
+    kind: str, num_features: int, group: int = 0
+) -> MinibatchDeviation | MinibatchDiscrimination | None:
+    """Create the layer of a network's option ``minibatch``; None for ``none``. `group` is of `MinibatchDeviation`."""
     if kind == "deviation":
-        return MinibatchDeviation()
+        return MinibatchDeviation(group)
     return MinibatchDiscrimination(num_features) if kind == "discrimination" else None

@@ -26,7 +26,8 @@ class ModulatedConv2d(nn.Module):
         w_dim: Length of a style vector.
         gain: Factor on the output.
         demodulate: Whether to divide by the norms, equation 3; false for layers to pixels.
-        resample: ``none``, or ``up`` to repeat each pixel twice along both axes first, as `EqualizedConv2d`.
+        resample: ``none``; ``up`` to repeat each pixel twice along both axes first; or ``insert``. See
+            `EqualizedConv2d`.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class ModulatedConv2d(nn.Module):
         *,
         gain: float = 1.0,
         demodulate: bool = True,
-        resample: Literal["none", "up"] = "none",
+        resample: Literal["none", "up", "insert"] = "none",
     ) -> None:
         super().__init__()
         self.affine = EqualizedLinear(w_dim, channels_in)

@@ -7,21 +7,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganforge.config.schema import resolve
+from ganforge.config.schema import RunConfig, resolve
 from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError
 from ganforge.contract.importer import Imported, Importer
 from ganforge.core.atomic_files import open_regular
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import describe_spec, save_generator
+from ganforge.runs.checkpoint import describe_spec, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
 
 SOURCE = "imported"
 """Name of the data of an imported run, which are unknown."""
 
+_UNKNOWN = {"license": "unknown", "source": "unknown"}
+"""Facts that every card of an imported run has."""
+
 
 def import_file(
-    path: Path, out: Path, registry: Registry, *, form: str | None, options: Mapping[str, Any], name: str | None
+    path: Path,
+    out: Path,
+    registry: Registry,
+    *,
+    form: str | None,
+    options: Mapping[str, Any],
+    name: str | None,
+    origin: Mapping[str, str] | None = None,
 ) -> tuple[RunFolder, Imported]:
     """Read a foreign checkpoint into a new run in `out`.
 
@@ -32,6 +42,7 @@ def import_file(
         form: Name of an importer; None for the first that recognizes the file.
         options: Options of the importer.
         name: Suffix of the run directory; None for the name of the file.
+        origin: Facts that the user knows, such as ``license`` and ``source``; they replace those of the file.
     """
     digest = _digest(path)
     form, importer = _choose(path, registry, form, options)
@@ -39,18 +50,35 @@ def import_file(
         found = importer.read(path)
     settings = {"data": {"source": SOURCE}, **found.settings, "generator": {"name": found.generator, **found.options}}
     config = resolve(registry, settings)
-    _require_fit(path, registry, found)
+    _require_fit(path, registry, found, config)
     folder = RunFolder.create(out, name or path.stem)
     card = {
         "generator": registry.part("generator", found.generator).describe(config.generator.options),
         "data": {"name": SOURCE, **describe_spec(found.data)},
         "recipe": config.recipe,
         "images": found.images,
-        "imported": {"file": path.name, "sha256": digest, "importer": form, **found.source},
+        "imported": {
+            "file": path.name,
+            "sha256": digest,
+            "importer": form,
+            **_UNKNOWN,
+            **found.source,
+            **(origin or {}),
+        },
     }
     save_generator(folder.generator, found.weights, card)
+    if found.players:
+        _save_checkpoint(folder, found, card)
     folder.write_config(config.tree())
     return folder, found
+
+
+def _save_checkpoint(folder: RunFolder, found: Imported, card: Mapping[str, Any]) -> None:
+    """Write all networks for ``--init-from``, without optimizers."""
+    networks = {**found.players, "average": found.weights}
+    tensors = {f"{name}/{key}": each for name, weights in networks.items() for key, each in weights.items()}
+    state = {"images": found.images, "seconds": 0.0, "ticked": 0, "seconds_ticked": 0.0, "fingerprint": SOURCE}
+    save_tensors(folder.checkpoint_path(found.images), tensors, {"kind": "checkpoint", **state, "generator": card})
 
 
 def _digest(path: Path) -> str:
@@ -76,16 +104,21 @@ def _choose(path: Path, registry: Registry, form: str | None, options: Mapping[s
     raise OptionError(f"{path}: no importer recognizes it", f"importers: {', '.join(names)}; see --format")
 
 
-def _require_fit(path: Path, registry: Registry, found: Imported) -> None:
-    """Raise CheckpointError unless the weights fit the generator and are finite."""
-    generator = registry.build("generator", found.generator, found.options, found.data)
-    try:
-        generator.load_state_dict(dict(found.weights))
-    except GanforgeError:
-        raise
-    except RuntimeError as error:
-        text = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: its weights do not fit generator '{found.generator}': {text[:500]}") from error
-    for name, each in found.weights.items():
-        if each.is_floating_point() and not each.isfinite().all():
-            raise CheckpointError(f"{path}: weights are not finite (NaN or infinite) in '{name}'", "use another file")
+def _require_fit(path: Path, registry: Registry, found: Imported, config: RunConfig) -> None:
+    """Raise CheckpointError unless all weights fit their networks and are finite."""
+    parts = {"generator": config.generator, "discriminator": config.discriminator}
+    for kind, weights in (("generator", found.weights), *found.players.items()):
+        part = parts[kind]
+        network = registry.build(kind, part.name, part.options, found.data)
+        try:
+            network.load_state_dict(dict(weights))
+        except GanforgeError:
+            raise
+        except RuntimeError as error:
+            text = " ".join(str(error).split())
+            raise CheckpointError(f"{path}: its weights do not fit {kind} '{part.name}': {text[:500]}") from error
+        for name, each in weights.items():
+            if each.is_floating_point() and not each.isfinite().all():
+                raise CheckpointError(
+                    f"{path}: weights of the {kind} are not finite (NaN or infinite) in '{name}'", "use another file"
+                )
