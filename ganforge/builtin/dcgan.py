@@ -41,14 +41,11 @@ def _normalize(kind: str, channels: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(1, channels)]
 
 
-def _initialize(network: nn.Module, initialization: str = "dcgan") -> None:
-    """Initialize convolutions with N(0, 0.02) or by He, scales of batch norm with N(1, 0.02), biases with 0."""
+def _initialize(network: nn.Module) -> None:
+    """Initialize convolutions with N(0, 0.02), scales of batch norm with N(1, 0.02), biases with 0."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            if initialization == "he":
-                nn.init.kaiming_normal_(module.weight, 0.2)
-            else:
-                nn.init.normal_(module.weight, 0.0, 0.02)
+            nn.init.normal_(module.weight, 0.0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d) and module.affine:
@@ -131,8 +128,6 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         conditioning: Conditioning: none, labels as maps beside the image, projection, auxiliary or joint
             classifier.
         minibatch: Minibatch statistics: none, deviation, or discrimination.
-        initialization: ``dcgan``, N(0, 0.02), as in the paper; ``he`` keeps the variance of features without
-            normalization (He 2015, arXiv:1502.01852).
     """
 
     def __init__(
@@ -144,7 +139,6 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         normalization: Literal["batch", "layer", "spectral", "none"] = "batch",
         conditioning: Literal["none", "input", "projection", "auxiliary", "joint"] = "none",
         minibatch: MinibatchStatistics = "none",
-        initialization: Literal["dcgan", "he"] = "dcgan",
     ) -> None:
         sizes = _channels(data, width, max_width)
         height, wide = self.smallest = map_sizes(data)[0]
@@ -161,7 +155,7 @@ class DCGANDiscriminator(ConditionalDiscriminator):
         if not self.joint:
             num_statistics = self.minibatch.num_statistics if self.minibatch else 0
             self.judge = nn.Conv2d(sizes[-1] + num_statistics, 1, self.smallest)
-        _initialize(self, initialization)
+        _initialize(self)
         if normalization == "spectral":
             for module in [each for each in self.modules() if isinstance(each, nn.Conv2d)]:
                 spectral_norm(module)
