@@ -230,7 +230,7 @@ MISTAKES = {
     "no such plugin file": (["train", "--plugin", "absent.py"], "no such Python file"),
     "broken plugin file": (["train", "--plugin", "broken.py"], "SyntaxError"),
     "disable an unknown plugin": (["train", "--disable", "dcgna"], "did you mean 'dcgan'"),
-    "disable what is needed": (["train", "--disable", "dcgan"], "unknown recipe 'rpgan'"),
+    "disable what is needed": (["train", "--disable", "resnet"], "unknown recipe 'rpgan'"),
     "out is a file": (["train", "--out", "broken.py", "--data", "photos", "--resolution", "16"], "broken.py"),
     "sample without a run": (["sample"], "train one first"),
     "sample an unknown run": (["sample", "nonsense"], "run not found"),
@@ -399,7 +399,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
         for name, value in start.items():
             if name.split("/")[0] in parts and not source.endswith("generator.safetensors"):
                 assert torch.equal(value, before[name]), name
-        assert torch.equal(start["average/layers.0.weight"], before["average/layers.0.weight"])
+        assert torch.equal(start["average/first.weight"], before["average/first.weight"])
         assert not any("optimizer/" in name for name in start)  # only weights are taken over
         assert (card["images"], card["rollbacks"]) == (0, 0)
         assert Path(folder.read_config()["training"]["init_from"]).is_absolute()
