@@ -92,7 +92,7 @@ def tune(
     from ganforge.data.pack import open_configured
     from ganforge.session.situations import fit
     from ganforge.session.terminal import Terminal
-    from ganforge.session.tuning import Search, default_axes, make_plan, parse_axis
+    from ganforge.session.tuning import Search, check_plan, default_axes, make_plan, parse_axis
 
     registry = open_registry()
     if folder is not None:
@@ -100,12 +100,14 @@ def tune(
     else:
         defaults = {"training": {"metrics": "fd", "eval_every": "1M", "eval_samples": 2000, "minutes": 60}}
         layers = [defaults, *load_layers(config, flags, reg or [], setting or [], augment or [])]
-        torch_device = choose_device(resolve(registry, *layers).training.device)
+        values = [parse_axis(each) for each in vary or []]
+        given = resolve(registry, *layers)
+        check_plan(make_plan(given, values or default_axes(given)), registry)
+        torch_device = choose_device(given.training.device)
         resolved, _, chosen = fit(registry, layers, torch_device, lambda config: open_configured(config, registry))
         for line in chosen:
             say(line)
-        axes = [parse_axis(each) for each in vary or []] or default_axes(resolved)
-        search = Search.create(out, make_plan(resolved, axes), registry, Terminal())
+        search = Search.create(out, make_plan(resolved, values or default_axes(resolved)), registry, Terminal())
     results, stopped = search.run()
     if stopped:
         say(f"stopped; resume with: ganforge tune --resume {search.folder}")

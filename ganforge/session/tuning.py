@@ -152,6 +152,16 @@ def make_plan(config: RunConfig, axes: Sequence[Axis]) -> Plan:
     return Plan(config.tree(), trials, images, minutes)
 
 
+def check_plan(plan: Plan, registry: Registry) -> None:
+    """Resolve the settings of all runs, before data are opened.
+
+    Raises:
+        OptionError: A combination is invalid.
+    """
+    for each in plan.trials:
+        resolve(registry, plan.config, nest(each))
+
+
 class Search:
     """A search in a folder of its own, with ``tune.json`` and the runs."""
 

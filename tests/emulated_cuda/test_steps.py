@@ -13,11 +13,11 @@ pytestmark = pytest.mark.skipif(bool(obstacle), reason=obstacle)
 
 
 def cover():
-    """Yield all cases; of each part, those beyond a third of the situations in one plan each are exhaustive."""
+    """Yield all cases; of each part, those beyond a sixth of the situations in one plan each are exhaustive."""
     for number, subject in enumerate(SUBJECTS):
         for index, situation in enumerate(SITUATIONS):
             for place, plan in enumerate(PLANS):
-                chosen = place == (number + index) % len(PLANS) and (number + index) % 3 == 0
+                chosen = place == (number + index) % len(PLANS) and (number + index) % 6 == 0
                 chosen |= situation == "fade"
                 marks = [] if chosen else [pytest.mark.exhaustive]
                 marks += [pytest.mark.slow] if chosen and (number + index) % 12 else []
