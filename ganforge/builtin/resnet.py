@@ -99,7 +99,7 @@ class ResidualGenerator(Generator):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         joined = join_labels(z, self.standardize(labels), self.label_dim, strength=self.z_dim**0.5)
-        maps = self.first(joined).view(len(z), -1, self.smallest[0], self.smallest[1])
+        maps = self.first(joined).unflatten(1, (-1, self.smallest[0], self.smallest[1]))
         images: Tensor = self.layers(maps, labels)
         return images
 
