@@ -73,7 +73,7 @@ def test_earlier_sittings_count():
         (
             8_000,
             {"patch_distance": 0.6},
-            "warning: samples still show noise after 800 steps of 10 images: --resume --minutes 2",
+            "warning: samples still show noise after 800 steps of 10 images: --resume --minutes 5",
         ),
         (
             24_000,
@@ -115,6 +115,8 @@ def test_a_short_run_is_warned_of_in_its_log(tmp_path):
     ]
 
 
-def test_a_larger_budget_is_of_the_same_kind():
-    assert suggest_budget(TrainingConfig(minutes=1), 3584, 240.1) == "--minutes 5"
-    assert suggest_budget(TrainingConfig(images=100), 112, 240.1) == "--images 224"
+def test_a_larger_budget_is_of_the_same_kind_and_reaches_recognizable_samples():
+    assert suggest_budget(TrainingConfig(batch=10, minutes=1), 12_000, 240.1) == "--minutes 5"
+    assert suggest_budget(TrainingConfig(batch=10, minutes=4), 2_000, 240.1) == "--minutes 21"
+    assert suggest_budget(TrainingConfig(batch=10, images=12_000), 12_010, 240.1) == "--images 24020"
+    assert suggest_budget(TrainingConfig(batch=10, images=100), 110, 240.1) == "--images 10000"

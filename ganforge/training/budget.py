@@ -16,10 +16,12 @@ SETTLED = 20.0  # seconds of training after which the speed estimate is reliable
 
 
 def suggest_budget(training: TrainingConfig, images: int, seconds: float) -> str:
-    """Return a flag that extends a spent budget, given images and seconds so far."""
-    if training.minutes is not None:
-        return f"--minutes {math.ceil(training.minutes) + round(seconds / 60)}"
-    return f"--images {2 * images}"
+    """Return a flag that extends a spent budget, given images and seconds so far: at least to `ENOUGH` steps."""
+    enough = ENOUGH * training.batch * training.batches
+    if training.minutes is None or (training.images is not None and images >= training.images):
+        return f"--images {max(2 * images, enough)}"
+    minutes = math.ceil(training.minutes) + round(seconds / 60)
+    return f"--minutes {max(minutes, math.ceil(seconds / 60 * enough / max(images, 1)))}"
 
 
 class BudgetObserver(Observer):
@@ -65,14 +67,11 @@ class BudgetObserver(Observer):
         images, seconds = self._now
         if images == self._start[0]:
             return
-        by_images = self._training.images is not None and images >= self._training.images
-        enough = math.ceil(seconds / 60 * self._enough / images)
-        more = f"--images {self._enough}" if by_images else f"--minutes {enough}"
+        more = suggest_budget(self._training, images, seconds)
         seen = describe_samples(self._row)
         if self._is_few(images) and self._training.init_from is None:
             self._warn(f"only {self._count(images)}" + f", and samples show {seen}" * bool(seen), f"--resume {more}")
         elif find_stage(self._row) == "noise":
-            more = more if images < self._enough else suggest_budget(self._training, images, seconds)
             self._note(
                 f"warning: samples still show noise after {self._count(images)}: --resume {more}, or train again "
                 "with a smaller --resolution or another --arch"
