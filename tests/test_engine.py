@@ -481,6 +481,20 @@ def test_measuring_leaves_the_players_as_they_are(registry, images, cache):
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+def test_steps_of_a_slow_machine_are_measured_once(registry, images, cache, monkeypatch):
+    config, state = build(registry, images, {**RECIPES["dcgan"], "training": {"threads": 1, "precision": "float32"}})
+    clock, sizes = [0.0], []
+
+    def step(players, shown, index):
+        clock[0] += 3.0
+        sizes.append(len(shown[0].real))
+
+    monkeypatch.setattr(autotune.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(autotune, "make_stepper", lambda _: step)
+    autotune.choose_plan(config, state, Batches(images, 0, CPU), CPU, print)
+    assert sizes == [autotune.SMALL_BATCH] * 2  # one for each layout
+
+
 def test_packs_are_measured_whole(registry, images, cache):
     config, state = build(
         registry, images, {**RECIPES["dcgan"], "discriminator": {"name": "dcgan-packed", "pack": "8", "width": "8"}}
