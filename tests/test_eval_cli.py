@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+import ganforge
 from ganforge import FeatureMetric
 from ganforge.builtin.metrics import Memorization
+from ganforge.data.patches import PatchDistance
 from ganforge.evaluation.extractors import inception
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
 from ganforge.evaluation.results.result import read_rows
@@ -159,9 +161,9 @@ def test_all_leaves_out_with_a_word_what_cannot_be_had(place, run):
     code, out, err = run("eval", "fakes", "--data", "reals", "--all", "--extractor", "plain.pt")
     assert code == 0, err
     label, told = label_of(place / "plain.pt"), " ".join(err.split())
-    assert f"--is is left out: --is: extractor '{label}' is no classifier" in told
-    assert "--ppl is left out: --ppl is a metric of runs" in told
-    assert "--modes is left out" in told
+    assert f"without --is: --is: extractor '{label}' is no classifier" in told
+    assert "without --ppl: --ppl is a metric of runs" in told
+    assert "without --modes: " in told
     found = {row["metric"] for row in rows_in(place)}
     assert {f"{each}_{label}" for each in ("fd", "fd-infinity", "kd", "precision", "coverage")} <= found
     assert all(metric in out for metric in found)
@@ -178,8 +180,26 @@ def test_what_all_metrics_lack_is_looked_for_once(place, run, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(place / "torch"))
     monkeypatch.delenv(inception.VARIABLE, raising=False)
     code, out, err = run("eval", "fakes", "--data", "reals", "--all")
-    assert (code, out, asked) == (0, "", [inception.URL])
-    assert " ".join(err.split()).count("FID needs weights-inception-2015-12-05-6726825d.pth") == 6
+    assert (code, out, asked) == (2, "", [inception.URL])
+    told = " ".join(err.split())
+    assert told.count("FID needs weights-inception-2015-12-05-6726825d.pth") == 1
+    assert "without --fid, --fid-infinity, --kid, --is, --prc, --memorization: FID needs" in told
+    assert "error: no metric could be computed" in told
+
+
+def test_a_run_on_photographs_is_measured_without_pretrained_weights(place, run):
+    small = ["--set", "generator.width=4", "--set", "discriminator.width=4", "--batch", "4", "--device", "cpu"]
+    code, _, err = run("train", "--data", "reals", "--images", "8", "--arch", "dcgan", *small)
+    assert code == 0, err
+    (row,) = evaluate(run, "0", "--patch-distance", "--samples", "20")
+    assert (row["metric"], row["better"]) == ("patch_distance", "lower")
+    assert (row["protocol"]["num_samples"], row["protocol"]["references"]) == (20, 20)
+    generator, images = ganforge.load(next((place / "runs").iterdir())), torch.from_numpy(np.stack(
+        [np.asarray(Image.open(place / "reals" / f"{index:03}.png")) for index in range(40)]
+    ))  # fmt: skip
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:20].sort().values
+    reals = images[order].permute(0, 3, 1, 2) / 127.5 - 1
+    assert row["value"] == PatchDistance(reals)(ganforge.generate(generator, 20, seed=0))
 
 
 def test_a_mistake_in_the_last_shows_before_the_first_is_evaluated(place, run, shown):

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 from ganforge.builtin.avatars import Avatars
-from ganforge.training.recording.patches import PatchDistance
+from ganforge.data.patches import PatchDistance
 from ganforge.training.recording.verdict import DETAILED, NOISE, describe_samples
 
 

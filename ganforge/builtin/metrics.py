@@ -142,6 +142,15 @@ class LinearProbe(RunMetric):
         return _module("linear_probe").measure(run, request, reporter, strength=self.strength)
 
 
+class PatchDistance(RunMetric):
+    """Distance of image patches at several scales, which needs no pretrained network (Karras 2018)."""
+
+    samples = 1_000
+
+    def measure(self, run: Any, request: Any, reporter: Any) -> Any:
+        return _module("patches").measure(run, request, self.samples)
+
+
 class Separability(RunMetric):
     """Linear separability of the data's attributes in latent space (Karras et al. 2019)."""
 
@@ -176,4 +185,5 @@ def ganforge_metrics() -> dict[str, type[Metric]]:
         "discriminator-accuracy": DiscriminatorAccuracy,
         "linear-probe": LinearProbe,
         "separability": Separability,
+        "patch-distance": PatchDistance,
     }

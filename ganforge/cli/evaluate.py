@@ -22,6 +22,7 @@ from ganforge.cli.options import (
     part_option,
     switch,
 )
+from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, say
 from ganforge.core.device import choose_device
 
@@ -46,6 +47,9 @@ def evaluate(
     kid: Annotated[bool, switch("--kid", "Kernel inception distance, unbiased for few images.", METRICS)] = False,
     inception_score: Annotated[bool, switch("--is", "Inception score, without real images.", METRICS)] = False,
     prc: Annotated[bool, switch("--prc", "Precision, recall, density and coverage.", METRICS)] = False,
+    patch_distance: Annotated[
+        bool, switch("--patch-distance", "Distance of image patches; needs no pretrained weights.", METRICS)
+    ] = False,
     memorization: Annotated[
         bool, switch("--memorization", "Memorization: nearest training images, and a test for copies.", METRICS)
     ] = False,
@@ -182,5 +186,7 @@ def evaluate(
                 say(note)
             say(f"({subject.home / FILE})")
             found += own
+    if not found:
+        raise OptionError("no metric could be computed", "the lines above say why")
     if as_json:
         print_result(json.dumps([row.to_json() for row in found], indent=2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,21 +55,32 @@ class Evaluator:
             (metric.samples for metric in wanted.values() if isinstance(metric, FeatureMetric)), default=0
         )
         self.metrics: dict[str, Metric] = {}
+        left_out: dict[str, list[str]] = {}
         for name, metric in wanted.items():
-            with self._skipping_errors(name):
+            try:
                 self._check(name, metric)
                 self.metrics[name] = metric
+            except GanforgeError as error:
+                if not lenient:
+                    raise
+                left_out.setdefault(error.message, []).append(flag_of(name))
+        for reason, flags in left_out.items():
+            say(f"without {', '.join(flags)}: {reason}")
 
     def run(self) -> Iterator[tuple[list[Evaluation], str]]:
         """Compute metrics, append their rows to ``evaluations.jsonl``, and yield rows and text of each metric."""
         from ganforge.evaluation.results.result import FILE, append_rows
 
         for name, metric in self.metrics.items():
-            with self._skipping_errors(name):
+            try:
                 rows, text = self._measure(name, metric)
                 if removed := append_rows(self.target.subject.home / FILE, rows):
                     say(removed)
                 yield rows, text
+            except GanforgeError as error:
+                if not self.lenient:
+                    raise
+                say(f"without {flag_of(name)}: {error.message}")
 
     def extract_together(self, workers: Workers) -> None:
         """Compute all required features by several processes, into the cache."""
@@ -174,15 +184,6 @@ class Evaluator:
             for each in found.values
         ]
         return rows, found.text or describe_rows(rows)
-
-    @contextmanager
-    def _skipping_errors(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except GanforgeError as error:
-            if not self.lenient:
-                raise
-            say(f"{flag_of(name)} is left out: {error.message}")
 
 
 def build_metrics(

@@ -7,6 +7,7 @@ FLAGGED = (
     "is",
     "prc",
     "memorization",
+    "patch-distance",
     "ppl",
     "modes",
     "conditional-accuracy",

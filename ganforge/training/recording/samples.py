@@ -10,12 +10,12 @@ from torch.nn.functional import interpolate
 
 from ganforge.config.schema import TrainingConfig
 from ganforge.core.images import grid, to_float, to_uint8
+from ganforge.data.patches import PatchDistance
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
 from ganforge.sampling import generate
 from ganforge.training.recording.health import measure_diversity
 from ganforge.training.recording.memorization import Memorization
-from ganforge.training.recording.patches import PatchDistance
 from ganforge.training.recording.sample_grids import POINTS, generate_samples, paint_samples
 from ganforge.training.state import TrainingState
 
