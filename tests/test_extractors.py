@@ -771,3 +771,25 @@ def test_the_guide_names_every_extractor_and_no_other(registry):
     asked = re.findall(r"--extractor ([\w.]+)", PAGE)
     known = named | {"thumbnail", "symbols.safetensors", "xray.pt"}
     assert set(asked) <= known
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_the_random_network_equals_an_independent_computation_in_float64(build, channels):
+    images = torch.randint(0, 256, (3, channels, 16, 32), dtype=torch.uint8)
+    extractor = build("random", DataSpec((channels, 16, 32)))
+    maps, means = images.double() / 127.5 - 1, []
+    for weight in extractor.weights:
+        columns = nn.functional.unfold(maps, 3, padding=1)  # [N, C * 9, H * W]
+        maps = (weight.double().flatten(1) @ columns).clamp(min=0).unflatten(2, maps.shape[2:])
+        means.append(maps.mean((2, 3)))
+        maps = maps.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5))
+    found, logits = look(extractor, images)
+    assert (found.shape, logits) == ((3, 448), None)
+    assert torch.allclose(found.double(), torch.cat(means[1:], 1), atol=1e-5)
+    again = build("random", DataSpec((channels, 16, 32)))
+    assert all(torch.equal(*each) for each in zip(extractor.weights, again.weights, strict=True))
+
+
+def test_the_random_network_refuses_small_images(build):
+    with pytest.raises(OptionError, match="at least 8 pixels"):
+        build("random", DataSpec((1, 4, 16)))

@@ -7,6 +7,7 @@ from ganforge.evaluation.extractors.classifier import ClassifierExtractor
 from ganforge.evaluation.extractors.clip import ClipExtractor
 from ganforge.evaluation.extractors.dinov2 import DinoV2Extractor
 from ganforge.evaluation.extractors.inception import InceptionExtractor
+from ganforge.evaluation.extractors.random import RandomExtractor
 from ganforge.evaluation.extractors.torchvision import TorchvisionExtractor
 from ganforge.evaluation.extractors.user import TorchScriptExtractor
 
@@ -20,4 +21,5 @@ def ganforge_extractors() -> dict[str, type[Extractor]]:
         "clip": ClipExtractor,
         "torchvision": TorchvisionExtractor,
         "torchscript": TorchScriptExtractor,
+        "random": RandomExtractor,
     }

@@ -110,16 +110,17 @@ def check_scoring(training: TrainingConfig, data: PackedData) -> None:
             raise OptionError(
                 f"--metrics {metric}: {data.name} holds no images", f"{metric} compares images; leave it out"
             )
-        extractor, statistic = read_score(metric)
-        if extractor == "classifier" and data.spec.num_classes < 2:
-            raise OptionError(
-                f"--metrics {metric}: {data.name} has no classes, and the features of {metric} are a classifier's",
-                f"use labeled images of at least 2 classes, or --metrics {statistic}",
-            )
+        extractor, _ = _choose_extractor(metric, data)
         if extractor == "inception" and data.spec.shape[0] not in (1, 3):
             raise OptionError(
                 f"--metrics {metric}: images of {data.name} have {data.spec.shape[0]} channels", "it needs 1 or 3"
             )
+
+
+def _choose_extractor(metric: str, data: PackedData) -> tuple[str, str]:
+    """Return extractor and statistic of a metric of training; without classes, an untrained network's features."""
+    extractor, statistic = read_score(metric)
+    return "random" if extractor == "classifier" and data.spec.num_classes < 2 else extractor, statistic
 
 
 def build_scorer(
@@ -141,7 +142,7 @@ def build_scorer(
     scores: list[FeatureScore] = []
     opened: dict[str, tuple[Extractor, Callable[[Tensor], tuple[Tensor, Tensor | None]], Tensor]] = {}
     for metric in training.metrics:
-        name, statistic = read_score(metric)
+        name, statistic = _choose_extractor(metric, data)
         if name not in opened:
             try:
                 if name == "classifier" and workers.size > 1:
