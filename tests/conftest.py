@@ -70,7 +70,10 @@ def few_avatars(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="session")
 def constants_once():
-    """Build the parser and collect the built-in parts once, not for each command; new processes build them anew."""
+    """Build the parser and collect the built-in parts once, not for each command; new processes build them anew.
+
+    Where no execution plan is given, take the simplest without measuring others.
+    """
     build, collect = typer.main.get_command, loading.collect_parts
     parser, collected = build(app), functools.cache(collect)
 
@@ -81,6 +84,7 @@ def constants_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", lambda each: parser if each is app else build(each))
         patch.setattr(loading, "collect_parts", collect_parts)
+        patch.setattr("ganforge.training.execution.autotune.SECONDS", 0.0)
         yield
 
 
