@@ -226,6 +226,19 @@ axe.run(document, { runOnly, rules: { "target-size": { enabled: true } }, preloa
 """
 
 
+@pytest.fixture(
+    params=[
+        ("light", 360),
+        ("dark", 1280),
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (("dark", 360), ("light", 1280))),
+    ],
+    ids=lambda view: f"{view[0]}-{view[1]}",
+)
+def view(request):
+    """A color scheme and the width of a window."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def find_barriers():
     """Gives what axe-core finds on the page of a browser, by all rules of WCAG 2.2 A and AA and of good practice."""
