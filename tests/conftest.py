@@ -1,5 +1,4 @@
 import functools
-import gc
 import itertools
 import os
 import shutil
@@ -39,12 +38,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "driver" in item.fixturenames:
             item.add_marker("slow")
-
-
-def pytest_collection_finish():
-    """Spare the garbage collector all that is imported now; it took a tenth of the time to look at it."""
-    gc.collect()
-    gc.freeze()
 
 
 NUMBERS = itertools.count()
