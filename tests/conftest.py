@@ -1,4 +1,7 @@
+import functools
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import urllib.error
@@ -10,13 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import typer
 from forking import run_forked
 
 from ganforge.builtin.avatars import Avatars
-from ganforge.cli import main
+from ganforge.cli import app, main
 from ganforge.cli.common import global_options
 from ganforge.core import console
 from ganforge.export import subprocess_runner
+from ganforge.plugins import loading
 
 # Tests are small: threads cost more than they give, and one thread makes rounding the same everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -35,10 +40,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
 
 
+NUMBERS = itertools.count()
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache."""
-    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path_factory.getbasetemp() / "caches" / str(next(NUMBERS))))
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +69,26 @@ def few_avatars(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
+def constants_once():
+    """Build the parser and collect the built-in parts once, not for each command; new processes build them anew.
+
+    Where no execution plan is given, take the simplest without measuring others.
+    """
+    build, collect = typer.main.get_command, loading.collect_parts
+    parser, collected = build(app), functools.cache(collect)
+
+    def collect_parts(module):
+        built_in = getattr(module, "__name__", "").startswith("ganforge.builtin.")
+        return (collected if built_in else collect)(module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", lambda each: parser if each is app else build(each))
+        patch.setattr(loading, "collect_parts", collect_parts)
+        patch.setattr("ganforge.training.execution.autotune.SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def forked_verification():
     """Verify exported files in a fork, which has imported torch already; `fresh_verification` undoes it."""
     with pytest.MonkeyPatch.context() as patch:
@@ -74,18 +102,25 @@ def fresh_verification(monkeypatch):
     monkeypatch.setattr(subprocess_runner, "subprocess", subprocess)
 
 
-@pytest.fixture
-def image_folder(tmp_path) -> Path:
-    """Forty gray-blue 16 x 16 PNGs in two classes."""
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """Forty gray-blue 16 x 16 PNGs in two classes, which no test changes."""
     from PIL import Image
 
+    folder = tmp_path_factory.mktemp("images") / "photos"
     source = np.random.default_rng(0)
     for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for index in range(20):
             pixels = source.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
-    return tmp_path / "photos"
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def image_folder(photos, tmp_path) -> Path:
+    """A copy of the photos."""
+    return shutil.copytree(photos, tmp_path / "photos")
 
 
 @pytest.fixture
@@ -189,6 +224,19 @@ axe.run(document, { runOnly, rules: { "target-size": { enabled: true } }, preloa
   (error) => done({ ran: 0, found: [String(error)] }),
 );
 """
+
+
+@pytest.fixture(
+    params=[
+        ("light", 360),
+        ("dark", 1280),
+        *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (("dark", 360), ("light", 1280))),
+    ],
+    ids=lambda view: f"{view[0]}-{view[1]}",
+)
+def view(request):
+    """A color scheme and the width of a window."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

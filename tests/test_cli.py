@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,11 +26,20 @@ SMALL = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    """A folder of one run."""
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--data", str(photos), "--images", "48", "--out", str(runs), *SMALL])
+    assert not stop.value.code
+    return runs
+
+
 @pytest.fixture
-def trained(run, here, image_folder):
-    code, out, err = run("train", "--data", image_folder, "--images", "48", *SMALL)
-    assert code == 0, err
-    return here / out.strip()
+def trained(finished, here):
+    shutil.copytree(finished, here / "runs")
+    return here / "runs/00000-rpgan-photos"
 
 
 def test_train_then_sample_export_and_load(run, trained):
@@ -63,11 +73,11 @@ def test_a_run_repeats_from_its_own_configuration(run, trained, here):
     ).read_bytes()
 
 
-def test_resume_extends_a_run_and_equals_a_longer_one(run, trained, here, image_folder):
+def test_resume_extends_a_run_and_equals_a_longer_one(run, trained, here, photos):
     code, out, _ = run("train", "--resume", "--images", "96")
     assert (code, here / out.strip()) == (0, trained)
     assert json.loads((trained / "metrics.jsonl").read_text().splitlines()[-1])["images"] == 96
-    code, out, _ = run("train", "--data", image_folder, "--images", "96", *SMALL)
+    code, out, _ = run("train", "--data", photos, "--images", "96", *SMALL)
     longer = here / out.strip()
     assert (longer / "generator.safetensors").read_bytes() == (trained / "generator.safetensors").read_bytes()
 
@@ -195,7 +205,7 @@ MISTAKES = {
     "negative resolution": (["train", "--resolution", "-8"], "too small"),
     "resolution that does not fit": (["train", "--resolution", "50x70", "--data", "photos"], "--resolution 48x64"),
     "resolution without a height": (["train", "--resolution", "64x", "--data", "photos"], "such as 64, or 256x192"),
-    "vectors for images": (["train", "--data", "ring-8"], "--arch mlp"),
+    "vectors for images": (["train", "--data", "ring-8", "--set", "data.count=300"], "--arch mlp"),
     "no such device": (["train", "--device", "tpu"], "tpu"),
     "set without a section": (["train", "--set", "width=3"], "section.option=value"),
     "set without a value": (["train", "--set", "generator.width"], "section.option=value"),
@@ -302,7 +312,8 @@ def test_a_generator_for_another_directory_is_refused_by_export(run, trained):
     assert "ends in .pt" in err
 
 
-def test_data_that_changed_stop_a_resume(run, trained, image_folder):
+def test_data_that_changed_stop_a_resume(run, here, image_folder):
+    assert run("train", "--data", image_folder, "--images", "8", *SMALL)[0] == 0
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(image_folder / "cat" / "0.png")
     code, _, err = run("train", "--resume", "--images", "96")
     assert code == 2

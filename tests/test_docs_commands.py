@@ -231,6 +231,7 @@ def cache(tmp_path_factory, random_inception):
         write_idx(cache / f"downloads/MNIST/raw/{prefix}-labels-idx1-ubyte", np.arange(160, dtype=np.uint8) % 10)
     torch.save(random_inception.state_dict(), cache / "random.pth")
     torch.save(resnet50().state_dict(), cache / "resnet50-11ad3fa6.pth")
+    save_file(resnet18().state_dict(), cache / "resnet18.safetensors")
     return cache
 
 
@@ -269,8 +270,7 @@ def place(tmp_path_factory, cache):
             with wave.open(f"drums/{number}.wav", "wb") as sound:
                 sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(16000)
                 sound.writeframes(np.random.default_rng(number).integers(-9999, 9999, 20000, np.int16).tobytes())
-        save_file(resnet18().state_dict(), "resnet18.safetensors")
-        for name in ("random.pth", "resnet50-11ad3fa6.pth"):
+        for name in ("random.pth", "resnet50-11ad3fa6.pth", "resnet18.safetensors"):
             Path(name).symlink_to(cache / name)
         Path("plugins").symlink_to(ROOT / "plugins")
         torch.manual_seed(0)

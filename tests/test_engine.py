@@ -28,6 +28,17 @@ from ganforge.training.steps import read_batch, take_step
 CPU = torch.device("cpu")
 
 
+SECONDS = autotune.SECONDS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def measuring():
+    """Measure plans for as long as a user's runs do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autotune, "SECONDS", SECONDS)
+        yield
+
+
 @pytest.fixture(scope="module")
 def registry():
     return Registry(load_plugins())

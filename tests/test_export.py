@@ -177,6 +177,7 @@ save_file(outputs, f"{folder}/outputs.safetensors")
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_ganforge_computes_what_the_original_does(exported):
     folder = exported["noisy"].path.parent
     done = subprocess.run(

@@ -44,8 +44,14 @@ def test_kernels_equal_separate_operations():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", [80, 90])
-@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize(
+    ("dtype", "architecture"),
+    [
+        ("bf16", 80),
+        ("fp32", 90),
+        *(pytest.param(*each, marks=pytest.mark.exhaustive) for each in (("bf16", 90), ("fp32", 80))),
+    ],
+)
 @pytest.mark.parametrize("kernel", ["statistics", "apply", "reduce", "gradient"])
 def test_kernels_compile_for_gpus(kernel, dtype, architecture, tmp_path, monkeypatch):
     from triton.backends.compiler import GPUTarget

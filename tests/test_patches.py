@@ -11,8 +11,8 @@ from ganforge.training.recording.verdict import DETAILED, NOISE, describe_sample
 
 @pytest.fixture(scope="module")
 def faces():
-    drawn = Avatars(count=320, resolution=32)
-    return torch.stack([torch.as_tensor(drawn[index][0]) for index in range(320)]).permute(0, 3, 1, 2) / 127.5 - 1
+    drawn = Avatars(count=320, resolution=32).__getitems__(list(range(320)))
+    return torch.stack([image for image, _ in drawn]).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 @pytest.fixture(scope="module")

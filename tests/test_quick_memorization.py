@@ -33,8 +33,8 @@ def pack(images, **more):
 
 @pytest.fixture(scope="module")
 def faces():
-    drawn = Avatars(count=160, resolution=32)
-    return torch.stack([torch.as_tensor(drawn[index][0]) for index in range(160)]).permute(0, 3, 1, 2).contiguous()
+    drawn = Avatars(count=160, resolution=32).__getitems__(list(range(160)))
+    return torch.stack([image for image, _ in drawn]).permute(0, 3, 1, 2).contiguous()
 
 
 @pytest.fixture(scope="module")

@@ -448,10 +448,8 @@ def test_words_stand_out_from_what_is_behind_them(browser, scheme):
     assert browser.execute_script(CONTRAST) == []
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("browser", ["both", "styles", "plain"], indirect=True)
-def test_axe_finds_no_barrier(browser, find_barriers, scheme, width):
-    assert find_barriers(browser, scheme, width) == []
+def test_axe_finds_no_barrier(browser, find_barriers, view):
+    assert find_barriers(browser, *view) == []
     browser.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
-    assert find_barriers(browser, scheme, width) == []
+    assert find_barriers(browser, *view) == []

@@ -32,6 +32,9 @@ def main(about: str, arguments: list[str]) -> int:
     unpack()
     from items import Context, run_stage
 
+    if given.rehearse:
+        import torch._dynamo  # noqa: F401 - each item, a fork of this process, would import it for seconds
+
     context = Context(given.device, given.rehearse, given.out.resolve())
     context.out.mkdir(parents=True, exist_ok=True)
     stages = STAGES if given.stage == "all" else (given.stage,)

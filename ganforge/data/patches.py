@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -65,7 +66,8 @@ def _project(images: Tensor) -> list[Tensor]:
     parts = []
     for few in torch.split(images, 16):  # those of 1024 x 1024 pixels are large
         parts.append([_take_patches(level, size, generator) @ directions for level in _pyramid(few)])
-    ordered = [torch.cat(each).sort(0).values for each in zip(*parts, strict=True)]
+    # numpy sorts several times as fast as torch.
+    ordered = [torch.from_numpy(np.sort(torch.cat(each).numpy(), 0)) for each in zip(*parts, strict=True)]
     return [each[torch.linspace(0, len(each) - 1, QUANTILES).round().long()] for each in ordered]
 
 
