@@ -184,6 +184,17 @@ def test_what_is_unsupported_is_refused_by_name(tmp_path, changes, said):
     assert "\n" not in str(caught.value)
 
 
+def test_modules_that_occur_many_times_are_refused(tmp_path):
+    path, networks = write(tmp_path / "theirs.pkl")
+    bomb = files.Module("Leaf")
+    for _ in range(5):
+        bomb = files.Module("Bomb", **{f"m{index}": bomb for index in range(100)})
+    networks["G_ema"].synthesis.modules["bomb"] = bomb
+    files.write(path, **networks)
+    with pytest.raises(CheckpointError, match=r"G_ema\.synthesis\.bomb\.m0.* occurs twice"):
+        StyleGAN2ADA().read(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
