@@ -39,6 +39,7 @@ from ganforge.contract.step import Pair as Pair
 from ganforge.contract.step import Step as Step
 from ganforge.core.cache import cache_folder as cache_folder
 from ganforge.core.pickle_data import Record as Record
+from ganforge.core.pickled_tensors import module_tensors as module_tensors
 from ganforge.core.torch_files import PickledFile as PickledFile
 from ganforge.core.torch_files import StoredTensor as StoredTensor
 from ganforge.core.torch_files import read_pickle as read_pickle
