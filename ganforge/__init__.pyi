@@ -80,6 +80,7 @@ from ganforge.layers.resample import Blur as Blur
 from ganforge.layers.resample import RepeatPixels as RepeatPixels
 from ganforge.runs.checkpoint import read_state_dict as read_state_dict
 from ganforge.runs.checkpoint import save_generator as save_generator
+from ganforge.runs.origin import describe_origin as describe_origin
 from ganforge.sampling import generate as generate
 from ganforge.session.api import Run as Run
 from ganforge.session.api import load as load

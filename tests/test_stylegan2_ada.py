@@ -248,6 +248,16 @@ def test_the_importer_keeps_the_contract(here):
     assert found.data.shape == (3, 16, 16)
 
 
+def test_exported_files_say_where_the_weights_come_from(imported, run, here):
+    folder, _, _ = imported("--license", "CC0", "--source", "https://example.org/a.pkl")
+    code, _, err = run("export", "--safetensors", "--to", here / "out")
+    assert code == 0, err
+    assert "license: CC0, origin: theirs.pkl from https://example.org/a.pkl, sha256: " in err
+    told = json.loads((here / "out/generator.origin.json").read_text())
+    assert told["license"] == told["imported"]["license"] == "CC0"
+    assert told["imported"] == read_card(folder / "generator.safetensors")["imported"]
+
+
 @pytest.mark.slow
 def test_an_imported_run_is_sampled_exported_and_trained_on(run, here):
     path, _ = write(here / "theirs.pkl", generator={"c_dim": 2}, discriminator={"c_dim": 2})
@@ -263,7 +273,7 @@ def test_an_imported_run_is_sampled_exported_and_trained_on(run, here):
 @pytest.mark.slow
 def test_training_goes_on_from_the_losses_of_the_file(run, here, image_folder):
     path, _ = write(here / "theirs.pkl")
-    assert run("import", path)[0] == 0
+    assert run("import", path, "--license", "CC0")[0] == 0
     code, out, err = run(
         "train", "--config", "runs/00000-theirs/config.json", "--data", image_folder, "--resolution", "16", "--images",
         "8", "--init-from", "00000-theirs", "--batch", "4", "--device", "cpu", "--engine", "eager",
@@ -271,5 +281,14 @@ def test_training_goes_on_from_the_losses_of_the_file(run, here, image_folder):
         "--set", "training.threads=1",
     )  # fmt: skip
     assert code == 0, err
+    assert "images, license CC0: generator" in err
     row = json.loads((here / out.strip() / "metrics.jsonl").read_text().splitlines()[0])
     assert row["images"] == 8
+    first = read_card(here / "runs/00000-theirs/generator.safetensors")
+    assert run("train", "--resume", "--images", "16")[0] == 0
+    card = read_card(here / out.strip() / "generator.safetensors")
+    assert (card["images"], card["imported"]) == (16, first["imported"])
+    start = read_card(here / "runs/00000-theirs/checkpoints/000000000.safetensors")
+    assert card["initialized_from"] == {
+        "digest": start["digest"], "generator": "stylegan2", "data": "imported", "images": 0
+    }  # fmt: skip

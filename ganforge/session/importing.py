@@ -16,11 +16,12 @@ from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.origin import UNKNOWN
 
 SOURCE = "imported"
 """Name of the data of an imported run, which are unknown."""
 
-_UNKNOWN = {"license": "unknown", "source": "unknown"}
+_UNKNOWN = {"license": UNKNOWN, "source": UNKNOWN}
 """Facts that every card of an imported run has."""
 
 
