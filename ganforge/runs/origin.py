@@ -26,11 +26,11 @@ def derive_origin(card: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         card: Card of a checkpoint or a generator. What is known of an imported file is kept, with its license.
     """
-    of_generator = card["generator"] if card.get("kind") == "checkpoint" else card
+    of_generator = _fields(card, "generator") if card.get("kind") == "checkpoint" else card
     start = {
-        "digest": card["digest"],
-        "generator": of_generator["generator"]["name"],
-        "data": of_generator["data"].get("name"),
+        "digest": card.get("digest"),
+        "generator": _fields(of_generator, "generator").get("name"),
+        "data": _fields(of_generator, "data").get("name"),
         "images": card.get("images"),
     }
     return {"initialized_from": start, **({"imported": of_generator["imported"]} if "imported" in of_generator else {})}
