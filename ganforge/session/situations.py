@@ -83,7 +83,7 @@ def _expect(config: RunConfig, count: int) -> str:
         more = "--init-from a run on similar images gives better samples"
     elif training.freeze:
         more = "the first layers of a network are frozen"
-    return f"expect variations of {count:,} images, not new kinds; memorization above {COPIED:g} are copies; {more}"
+    return f"expect variations of {count:,} images, not new kinds; memorization above {COPIED:g} means copies; {more}"
 
 
 def _overfits(registry: Registry, config: RunConfig, data: PackedData) -> bool:
