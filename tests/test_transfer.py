@@ -260,6 +260,7 @@ def test_another_recipe_keeps_its_own_settings(run, source, image_folder):
         ({"variants": {"few": {"augmentations": {"ada": {}}}}}, {}, {"ada": {"images": 100_000}}),
         ({"variants": {"few": {"augmentations": {"flip": {}}}}}, {}, {"flip": {}}),
         ({"settings": {"augmentations": {"diffaugment": {}}}}, {}, {"diffaugment": {}}),
+        ({"settings": {"augmentations": {"flip": {}}}}, {}, {"flip": {}, "ada": {"images": 100_000}}),
         ({}, {"augmentations": {"flip": {}}}, {"flip": {}}),
         ({}, {"training": {"init_from": None}}, {}),
     ],

@@ -10,6 +10,7 @@ import torch
 from ganforge.config.data import DataConfig
 from ganforge.config.resolution import Resolution, write_resolution
 from ganforge.config.schema import DEFAULT_RECIPE, RunConfig, merge_recipe, resolve
+from ganforge.config.sources import merge
 from ganforge.contract.parts import Situation
 from ganforge.data.advice import FEW, SMALL, shrink
 from ganforge.data.decode import strict_decoding
@@ -57,7 +58,7 @@ def fit(
     data = open_data(config.data)
     situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
     before = merge_recipe(registry, *layers)[1]
-    if situations and _overfits(registry, config, data):
+    if situations and "augmentations" not in merge(*layers) and _overfits(registry, config, data):
         layers = [*layers, {"augmentations": {"ada": {"images": FAST_ADA}}}]
     scarce = bool(situations) and len(data) <= SCARCE and _is_for_few(registry, config, data)
     if scarce and "callbacks" not in before:
@@ -87,10 +88,11 @@ def _expect(config: RunConfig, count: int) -> str:
 
 
 def _overfits(registry: Registry, config: RunConfig, data: PackedData) -> bool:
-    """Return whether a run from the weights of another needs ADA: no other augmentation is given or its recipe's."""
+    """Return whether a run from the weights of another needs ADA: its recipe has no augmentation but flips."""
     adversarial = data.spec.is_image and config.training.init_from is not None and config.training.d_steps > 0
     few = registry.part("recipe", config.recipe).factory.variants.get("few", {})
-    return adversarial and not config.augmentations and few.get("augmentations", {}).keys() <= {"ada"}
+    flips = {each.name for each in config.augmentations} <= {"flip"}
+    return adversarial and flips and few.get("augmentations", {}).keys() <= {"ada"}
 
 
 def limit_resolution(config: RunConfig, registry: Registry, device: torch.device) -> Resolution | None:
