@@ -39,6 +39,7 @@ from ganforge.contract.step import Pair as Pair
 from ganforge.contract.step import Step as Step
 from ganforge.core.cache import cache_folder as cache_folder
 from ganforge.core.pickle_data import Record as Record
+from ganforge.core.pickled_tensors import module_tensors as module_tensors
 from ganforge.core.torch_files import PickledFile as PickledFile
 from ganforge.core.torch_files import StoredTensor as StoredTensor
 from ganforge.core.torch_files import read_pickle as read_pickle
@@ -79,6 +80,7 @@ from ganforge.layers.resample import Blur as Blur
 from ganforge.layers.resample import RepeatPixels as RepeatPixels
 from ganforge.runs.checkpoint import read_state_dict as read_state_dict
 from ganforge.runs.checkpoint import save_generator as save_generator
+from ganforge.runs.origin import describe_origin as describe_origin
 from ganforge.sampling import generate as generate
 from ganforge.session.api import Run as Run
 from ganforge.session.api import load as load

@@ -139,6 +139,15 @@ def test_early_stop_waits_for_its_patience():
     assert found == [None, None, None, "fd did not improve on 4, at 20 images, in 20 images"]
 
 
+def test_early_stop_ends_a_run_whose_samples_are_copies_twice():
+    stop = EarlyStop(patience=200, memorization=0.2)
+    shares = (0.3, 0.1, 0.2, 0.25, 0.3)
+    found = [stop.score(images, {"fd": 1.0, "memorization": share}) for images, share in enumerate(shares)]
+    assert found == [None, None, None, None, "memorization 0.30: samples copy training images"]
+    with pytest.raises(ValueError, match=r"memorization=2 must be from 0 to 1"):
+        EarlyStop(memorization=2)
+
+
 def test_early_stop_of_a_resumed_run_knows_earlier_scores(tmp_path):
     lines = [
         {"images": 10, "seconds": 1.0, "images_per_second": 10.0, "generator/loss": 0.5},

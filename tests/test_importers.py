@@ -11,6 +11,7 @@ from torch import nn
 import ganforge
 from ganforge import CheckpointError, DataSpec, Imported, Importer
 from ganforge.builtin.importers import TorchDCGAN
+from ganforge.core import torch_files
 from ganforge.runs.checkpoint import read_card
 from ganforge.testing import check_importer
 
@@ -65,6 +66,17 @@ def test_a_file_of_torch_save_is_read_as_well(run, here, zipped):
     code, _, err = run("import", "netG.pth", "--format", "pytorch-dcgan")
     assert (code, err.count("\n")) == (2, 1)
     assert "no state dictionary: it has more than tensors" in err
+
+
+@pytest.mark.parametrize(("content", "code"), [({"other": 1}, 2), (foreign().state_dict(), 0)])
+def test_a_file_is_parsed_once_for_all_importers(run, here, monkeypatch, content, code):
+    torch.save(content, "netG.pth")
+    parsed, parse = [], torch_files._parse
+    monkeypatch.setattr(torch_files, "_parse", lambda path: parsed.append(path) or parse(path))
+    assert run("import", "netG.pth")[0] == code
+    assert len(parsed) == 1
+    torch.save(foreign(z_dim=8).state_dict(), "netG.pth")
+    assert torch_files.read_pickle(here / "netG.pth").content["main.0.weight"].shape[0] == 8
 
 
 def test_a_run_tells_where_its_weights_come_from(run, file):

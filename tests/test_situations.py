@@ -97,11 +97,20 @@ def test_what_was_chosen_is_said_as_flags(registry, tmp_path):
     folder = make_folder(tmp_path / "a", 200)
     config, data, chosen = fit_varied(registry, folder)
     flags = "--set generator.z_dim=9 --set discriminator.minibatch=deviation --augment flip --set optimizer.beta1=0.25"
-    assert chosen == [f"for 200 examples: {flags}"]
-    assert config == varied(registry, {"data": {"source": str(folder)}}, situations=["few"])
+    stop = {"early-stop": {"patience": 200_000, "memorization": 0.2}}
+    assert chosen[0] == f"for 200 examples: {flags} --callback early-stop:patience=200000,memorization=0.2"
+    assert chosen[1].startswith("expect variations of 200 images")
+    assert config == varied(registry, {"data": {"source": str(folder)}, "callbacks": stop}, situations=["few"])
     assert len(data) == 200
-    own = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "generator": {"name": "mlp"}}
-    assert fit_varied(registry, folder, own).chosen == []
+    own = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "callbacks": {}, "generator": {"name": "mlp"}}
+    assert fit_varied(registry, folder, own).chosen == chosen[1:]
+
+
+def test_a_run_stops_early_on_a_thousand_images_of_recipes_for_few(registry, tmp_path):
+    for count, recipe, stops in ((1001, "varied", False), (1000, "varied", True), (1000, "dcgan", False)):
+        np.save(tmp_path / "images.npy", np.zeros((count, 8, 8, 3), dtype=np.uint8))
+        fitted = fit_varied(registry, tmp_path / "images.npy", {"recipe": recipe})
+        assert [bool(fitted.config.callbacks), len(fitted.chosen) > 1] == [stops, stops]
 
 
 def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
@@ -110,8 +119,11 @@ def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
     folder = make_folder(tmp_path / "photos", 200)
     run = ganforge.train(data=folder, images=32, device="cpu", settings=small | plain, out=tmp_path / "runs")
     said = capsys.readouterr().err
-    assert "for 200 examples: --augment ada\n" in said
+    assert "for 200 examples: --augment ada --callback early-stop:patience=200000,memorization=0.2\n" in said
+    assert "expect variations of 200 images" in said
+    assert "--init-from a run on similar images" in said
     assert run.config["augmentations"].keys() == {"ada"}
+    assert run.config["callbacks"].keys() == {"early-stop"}
     resumed = run.resume(images=64)
     assert resumed.config["generator"] == run.config["generator"]
     own = ganforge.train(
@@ -120,9 +132,11 @@ def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
         device="cpu",
         settings=small | plain,
         augment=["flip"],
+        callback=["early-stop:patience=5"],
         out=tmp_path / "runs",
     )
     assert own.config["augmentations"].keys() == {"flip"}
+    assert own.config["callbacks"]["early-stop"]["patience"] == 5
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy
 import pytest
 import stylegan2_files as files
 import torch
+from PIL import Image
+from torch.nn.functional import softplus
 
 import ganforge
 from ganforge import CheckpointError
@@ -184,6 +187,17 @@ def test_what_is_unsupported_is_refused_by_name(tmp_path, changes, said):
     assert "\n" not in str(caught.value)
 
 
+def test_modules_that_occur_many_times_are_refused(tmp_path):
+    path, networks = write(tmp_path / "theirs.pkl")
+    bomb = files.Module("Leaf")
+    for _ in range(5):
+        bomb = files.Module("Bomb", **{f"m{index}": bomb for index in range(100)})
+    networks["G_ema"].synthesis.modules["bomb"] = bomb
+    files.write(path, **networks)
+    with pytest.raises(CheckpointError, match=r"G_ema\.synthesis\.bomb\.m0.* occurs twice"):
+        StyleGAN2ADA().read(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -237,6 +251,16 @@ def test_the_importer_keeps_the_contract(here):
     assert found.data.shape == (3, 16, 16)
 
 
+def test_exported_files_say_where_the_weights_come_from(imported, run, here):
+    folder, _, _ = imported("--license", "CC0", "--source", "https://example.org/a.pkl")
+    code, _, err = run("export", "--safetensors", "--to", here / "out")
+    assert code == 0, err
+    assert "license: CC0, origin: theirs.pkl from https://example.org/a.pkl, sha256: " in err
+    told = json.loads((here / "out/generator.origin.json").read_text())
+    assert told["license"] == told["imported"]["license"] == "CC0"
+    assert told["imported"] == read_card(folder / "generator.safetensors")["imported"]
+
+
 @pytest.mark.slow
 def test_an_imported_run_is_sampled_exported_and_trained_on(run, here):
     path, _ = write(here / "theirs.pkl", generator={"c_dim": 2}, discriminator={"c_dim": 2})
@@ -249,16 +273,76 @@ def test_an_imported_run_is_sampled_exported_and_trained_on(run, here):
     assert "imported" in err
 
 
+TRAINING = [
+    "--init-from", "00000-theirs", "--resolution", "16", "--augment", "flip", "--batch", "4", "--device", "cpu",
+    "--engine", "eager", "--precision", "float32", "--set", "training.samples=4", "--set", "training.threads=1",
+    "--set", "training.layout=contiguous",
+]  # fmt: skip
+
+
 @pytest.mark.slow
-def test_training_goes_on_from_the_losses_of_the_file(run, here, image_folder):
+def test_a_run_that_starts_from_a_file_keeps_its_license(run, here, image_folder):
     path, _ = write(here / "theirs.pkl")
-    assert run("import", path)[0] == 0
-    code, out, err = run(
-        "train", "--config", "runs/00000-theirs/config.json", "--data", image_folder, "--resolution", "16", "--images",
-        "8", "--init-from", "00000-theirs", "--batch", "4", "--device", "cpu", "--engine", "eager",
-        "--precision", "float32", "--set", "training.samples=4", "--set", "training.layout=contiguous",
-        "--set", "training.threads=1",
-    )  # fmt: skip
+    assert run("import", path, "--license", "CC0")[0] == 0
+    code, out, err = run("train", "--data", image_folder, *TRAINING, "--images", "8")
     assert code == 0, err
-    row = json.loads((here / out.strip() / "metrics.jsonl").read_text().splitlines()[0])
-    assert row["images"] == 8
+    assert "images, license CC0: generator" in err
+    assert run("train", "--resume", "--images", "16")[0] == 0
+    first = read_card(here / "runs/00000-theirs/generator.safetensors")
+    card = read_card(here / out.strip() / "generator.safetensors")
+    assert (card["images"], card["imported"]) == (16, first["imported"])
+    start = read_card(here / "runs/00000-theirs/checkpoints/000000000.safetensors")
+    assert card["initialized_from"] == {
+        "digest": start["digest"], "generator": "stylegan2", "data": "imported", "images": 0
+    }  # fmt: skip
+
+
+def reference_losses(networks, images, count):
+    """Losses of both players on batches of 4 with flips, in float64, without training; ``[count, 2]``."""
+    drawn = torch.Generator().manual_seed(1)
+    found = []
+    for _ in range(count):
+        z = torch.randn(4, 5, generator=drawn).double()
+        fake = files.draw(networks["G"].synthesis, files.styles_of(networks["G"].mapping, z), noise=False)
+        real = images[torch.randint(len(images), (4,), generator=drawn)]
+        flipped = (
+            torch.where(torch.rand(4, 1, 1, 1, generator=drawn) < 0.5, each, each.flip(3)) for each in (real, fake)
+        )
+        real_logits, fake_logits = (files.judge(networks["D"], each) for each in flipped)
+        of_discriminator = softplus(-real_logits).mean() + softplus(fake_logits).mean()
+        found.append(torch.stack([of_discriminator, softplus(-fake_logits).mean()]))
+    return torch.stack(found)
+
+
+@pytest.mark.slow
+def test_fine_tuning_begins_with_the_losses_of_the_file(run, here, image_folder):
+    path, networks = write(here / "theirs.pkl")
+    for each in ("G", "G_ema"):
+        for block in networks[each].synthesis.modules.values():
+            for name in {"conv0", "conv1"} & block.modules.keys():
+                block.modules[name].parameters["noise_strength"] = torch.zeros(())
+    for parameter in networks["D"].b4.out.parameters.values():
+        parameter /= 8  # logits of size 1
+    files.write(path, **networks)
+    assert run("import", path)[0] == 0
+    images = torch.stack([
+        torch.from_numpy(numpy.array(Image.open(each).convert("RGB"))).permute(2, 0, 1).double() / 127.5 - 1
+        for each in sorted(image_folder.rglob("*.png"))
+    ])  # fmt: skip
+    expected = reference_losses(networks, images, 100)
+    losses = {}
+    for speed in ("1e-12", "0.002"):
+        code, out, err = run(
+            "train", "--data", image_folder, *TRAINING, "--images", "80", "--set", "generator.mixing=0", "--set",
+            "training.tick_images=4", "--set", f"optimizer.generator_lr={speed}", "--set",
+            f"optimizer.discriminator_lr={speed}",
+        )  # fmt: skip
+        assert code == 0, err
+        rows = [json.loads(line) for line in (here / out.strip() / "metrics.jsonl").read_text().splitlines()]
+        losses[speed] = torch.tensor([[row[f"{of}/loss"] for of in ("discriminator", "generator")] for row in rows])
+    still, trained = losses["1e-12"].double(), losses["0.002"].double()
+    spread = expected.std(0)
+    assert len(still) == 20
+    assert ((still.mean(0) - expected.mean(0)).abs() < 4 * spread * (1 / 20 + 1 / 100) ** 0.5).all()
+    assert trained[0, 0] == still[0, 0]  # of the discriminator, before its first step
+    assert (torch.cat([still[:1], trained]).diff(dim=0).abs() < 5 * spread).all()

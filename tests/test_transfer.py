@@ -205,7 +205,9 @@ def test_a_new_run_has_the_settings_of_the_run_that_it_starts_from(run, source, 
     assert "as 0: recipe stylegan2, --resolution 16\n" in err
     assert "initialized from" in err
     assert "new:" not in err
-    assert "for 40 examples: --augment ada:images=100000\n" in err  # its recipe has no settings for few examples
+    chosen = "--augment ada:images=100000 --callback early-stop:patience=200000,memorization=0.2\n"
+    assert f"for 40 examples: {chosen}" in err  # its recipe has no settings for few examples
+    assert "--freeze discriminator:2 keeps layers that overfit" in err
     before, after = (RunFolder(each).read_config() for each in (source, here / out.strip()))
     for section in ("recipe", "generator", "discriminator", "loss", "regularizers", "optimizer"):
         assert after[section] == before[section], section
@@ -258,6 +260,7 @@ def test_another_recipe_keeps_its_own_settings(run, source, image_folder):
         ({"variants": {"few": {"augmentations": {"ada": {}}}}}, {}, {"ada": {"images": 100_000}}),
         ({"variants": {"few": {"augmentations": {"flip": {}}}}}, {}, {"flip": {}}),
         ({"settings": {"augmentations": {"diffaugment": {}}}}, {}, {"diffaugment": {}}),
+        ({"settings": {"augmentations": {"flip": {}}}}, {}, {"flip": {}, "ada": {"images": 100_000}}),
         ({}, {"augmentations": {"flip": {}}}, {"flip": {}}),
         ({}, {"training": {"init_from": None}}, {}),
     ],

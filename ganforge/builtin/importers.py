@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from torch import Tensor
+import torch
 
 from ganforge import CheckpointError, DataSpec, Generator, Imported, Importer, hookimpl
 from ganforge.builtin.pytorch_gan import PyTorchGAN, UpsamplingGenerator
 from ganforge.builtin.rosinality import Rosinality
-from ganforge.builtin.state_dicts import find_tensors, read_tensors
+from ganforge.builtin.state_dicts import find_shapes, read_tensors
 from ganforge.builtin.stylegan2_ada import StyleGAN2ADA
 
 
@@ -23,23 +23,23 @@ class TorchDCGAN(Importer):
     """
 
     def recognizes(self, path: Path) -> bool:
-        return bool(_convolutions(find_tensors(path)))
+        return bool(_convolutions(find_shapes(path)))
 
     def read(self, path: Path) -> Imported:
         tensors = read_tensors(path)
-        kernels = _convolutions(tensors)
+        kernels = _convolutions({name: tuple(each.shape) for name, each in tensors.items()})
         if not kernels:
             raise CheckpointError(
                 f"{path}: no generator of pytorch/examples' DCGAN", "its tensors are main.0.weight ..."
             )
-        resolution, channels = 4 << (len(kernels) - 1), kernels[-1].shape[1]
+        resolution, channels = 4 << (len(kernels) - 1), kernels[-1][1]
         weights = {name.replace("main.", "layers.", 1): each for name, each in tensors.items()}
         # The last layer of ganforge's DCGAN has a bias.
-        weights.setdefault(f"layers.{3 * len(kernels) - 3}.bias", kernels[-1].new_zeros(channels))
-        width = kernels[-1].shape[0]
+        weights.setdefault(f"layers.{3 * len(kernels) - 3}.bias", torch.zeros(channels))
+        width = kernels[-1][0]
         return Imported(
             generator="dcgan",
-            options={"z_dim": kernels[0].shape[0], "width": width, "max_width": kernels[0].shape[1]},
+            options={"z_dim": kernels[0][0], "width": width, "max_width": kernels[0][1]},
             data=DataSpec((channels, resolution, resolution)),
             weights=weights,
             settings={"recipe": "dcgan", "discriminator": {"name": "dcgan", "width": width}},
@@ -47,14 +47,14 @@ class TorchDCGAN(Importer):
         )
 
 
-def _convolutions(tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return the kernels of all layers in order; empty for another architecture."""
-    if not tensors or not all(re.fullmatch(r"main\.\d+\.\w+", name) for name in tensors):
+def _convolutions(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return the shapes of the kernels of all layers in order; empty for another architecture."""
+    if not shapes or not all(re.fullmatch(r"main\.\d+\.\w+", name) for name in shapes):
         return []
-    kernels = {int(name.split(".")[1]): each for name, each in tensors.items() if each.dim() == 4}
+    kernels = {int(name.split(".")[1]): shape for name, shape in shapes.items() if shape[3:]}
     ordered = [kernels[index] for index in sorted(kernels)]
-    chained = all(first.shape[1] == second.shape[0] for first, second in pairwise(ordered))
-    square = all(tuple(each.shape[2:]) == (4, 4) for each in ordered)
+    chained = all(first[1] == second[0] for first, second in pairwise(ordered))
+    square = all(each[2:] == (4, 4) for each in ordered)
     return ordered if sorted(kernels) == list(range(0, 3 * len(kernels), 3)) and chained and square else []
 
 

@@ -45,16 +45,21 @@ class PickledModule:
 
     def child(self, name: str) -> PickledModule:
         """Return one of its modules."""
-        if self._depth >= _DEEPEST or name not in self.names():
+        found = self._section("_modules").get(name)
+        if self._depth >= _DEEPEST or found is None:
             raise CheckpointError(f"{self.name} has no module '{name}'")
-        return PickledModule(self._section("_modules")[name], f"{self.name}.{name}", self._depth + 1)
+        return PickledModule(found, f"{self.name}.{name}", self._depth + 1)
 
-    def children(self) -> Iterator[PickledModule]:
-        """Yield its modules, and theirs."""
+    def children(self, seen: set[int] | None = None) -> Iterator[PickledModule]:
+        """Yield its modules, and theirs; raise CheckpointError if one occurs twice, as the walk could take years."""
+        seen = set() if seen is None else seen
         for name in self.names():
             child = self.child(name)
+            if id(child._state) in seen:
+                raise CheckpointError(f"{child.name} occurs twice")
+            seen.add(id(child._state))
             yield child
-            yield from child.children()
+            yield from child.children(seen)
 
     def tensor(self, name: str) -> Tensor:
         """Return a parameter or a buffer in float64."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ganforge import CheckpointError, DataSpec, Generator, Imported, Importer, RepeatPixels
-from ganforge.builtin.state_dicts import find_tensors, read_tensors, reading
+from ganforge.builtin.state_dicts import find_shapes, read_tensors, reading
 
 _EPS = 0.8
 """Number that batch norm adds to the variance in all of its networks."""
@@ -69,15 +69,16 @@ class PyTorchGAN(Importer):
     """
 
     def recognizes(self, path: Path) -> bool:
-        tensors = find_tensors(path)
-        return _is_connected(tensors) or _is_convolutional(tensors)
+        shapes = find_shapes(path)
+        return _is_connected(shapes) or _is_convolutional(shapes)
 
     def read(self, path: Path) -> Imported:
         tensors = read_tensors(path)
-        if _is_connected(tensors):
+        shapes = {name: tuple(each.shape) for name, each in tensors.items()}
+        if _is_connected(shapes):
             with reading(path):
                 return _read_connected(tensors)
-        if not _is_convolutional(tensors):
+        if not _is_convolutional(shapes):
             raise CheckpointError(
                 f"{path}: no generator of PyTorch-GAN", "its tensors are l1.0.weight or model.0.weight"
             )
@@ -98,14 +99,14 @@ class PyTorchGAN(Importer):
         )
 
 
-def _is_connected(tensors: Mapping[str, Tensor]) -> bool:
-    return "model.0.weight" in tensors and all(re.fullmatch(r"model\.\d+\.\w+", name) for name in tensors)
+def _is_connected(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    return "model.0.weight" in shapes and all(re.fullmatch(r"model\.\d+\.\w+", name) for name in shapes)
 
 
-def _is_convolutional(tensors: Mapping[str, Tensor]) -> bool:
+def _is_convolutional(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     needed = {"l1.0.weight": 2, "conv_blocks.6.weight": 4, "conv_blocks.9.weight": 4}
-    return all(name in tensors and tensors[name].dim() == dim for name, dim in needed.items()) and all(
-        re.fullmatch(r"(l1|conv_blocks)\.\d+\.\w+", name) for name in tensors
+    return all(len(shapes.get(name, ())) == dim for name, dim in needed.items()) and all(
+        re.fullmatch(r"(l1|conv_blocks)\.\d+\.\w+", name) for name in shapes
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from ganforge import CheckpointError, GanforgeError, StoredTensor, read_pickle, read_state_dict
 
 
-def find_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a state dictionary; empty for any other file."""
+def find_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a state dictionary; empty for any other file."""
     try:
-        return read_tensors(path)
+        return {name: tuple(each.shape) for name, each in _read(path).items()}
     except CheckpointError:
         return {}
 
@@ -25,16 +25,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: Not found, damaged, or with other content than tensors.
     """
+    return {name: each.load() if isinstance(each, StoredTensor) else each for name, each in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, Tensor | StoredTensor]:
+    tensors: Mapping[str, Tensor | StoredTensor]
     if path.suffix == ".safetensors":
         tensors = read_state_dict(path)
     else:
         content = read_pickle(path).content
         if not isinstance(content, dict):
             raise CheckpointError(f"{path}: no state dictionary")
-        stored = {str(name): each for name, each in content.items() if isinstance(each, StoredTensor)}
-        if len(stored) < len(content):
+        tensors = {str(name): each for name, each in content.items() if isinstance(each, StoredTensor)}
+        if len(tensors) < len(content):
             raise CheckpointError(f"{path}: no state dictionary: it has more than tensors")
-        tensors = {name: each.load() for name, each in stored.items()}
     return {name.removeprefix("module."): each for name, each in tensors.items()}
 
 

@@ -85,7 +85,7 @@ def _convert(found: PickledFile) -> Imported:
         notes.append(f"labels are classes 0 to {len(data.class_names) - 1}; the file has no names of them")
     foreign = sorted(each for each in found.names if not each.startswith(_EXPECTED))
     if foreign:
-        told = ", ".join(foreign[:3]).encode("unicode_escape").decode()
+        told = ascii(", ".join(foreign[:3]))[1:-1]
         notes.append(f"the file names {told}, which its form does not need; nothing was called")
     return Imported(
         generator="stylegan2",

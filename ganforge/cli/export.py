@@ -59,6 +59,7 @@ def export(
     import torch
 
     from ganforge.plugins.part_errors import part_errors
+    from ganforge.runs.origin import describe_origin, write_origin
 
     generator, card = open_generator(weights, torch.device("cpu"))
     for name, exporter in exporters.items():
@@ -68,4 +69,6 @@ def export(
             f"{name}: equal to the network within {report.worst_difference:.1e} on {report.num_examples} "
             f"{report.compared}"
         )
+        write_origin(report.path, card)
         print_result(str(report.path))
+    say(", ".join(f"{name}: {text}" for name, text in describe_origin(card).items()))

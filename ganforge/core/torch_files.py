@@ -9,6 +9,9 @@ import codecs
 import math
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -87,21 +90,44 @@ class PickledFile:
     names: frozenset[str]
 
 
+_parsed: ContextVar[dict[Path, PickledFile | CheckpointError]] = ContextVar("parsed")
+
+
+@contextmanager
+def parsing_once() -> Iterator[None]:
+    """Keep what `read_pickle` returns or raises for a file until the end of the block, for all importers."""
+    token = _parsed.set({})
+    try:
+        yield
+    finally:
+        _parsed.reset(token)
+
+
 def read_pickle(path: Path) -> PickledFile:
     """Read a file of ``pickle.dump`` or ``torch.save`` as data: nothing that it names is imported or called.
 
     Raises:
         CheckpointError: Not found, damaged, or beyond the limits of size and depth.
     """
+    parsed = _parsed.get({})
+    if path not in parsed:
+        parsed[path] = _parse(path)
+    found = parsed[path]
+    if isinstance(found, CheckpointError):
+        raise found.with_traceback(None)
+    return found
+
+
+def _parse(path: Path) -> PickledFile | CheckpointError:
     try:
         data = read_bytes(path, min(MOST_BYTES, machine_memory() // 4))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+        return CheckpointError(f"{path}: cannot be read: {error.strerror or error}")
     reader = _Reader(len(data))
     try:
         return PickledFile(reader.read(data), frozenset(reader.names))
     except PickleError as error:
-        raise CheckpointError(f"{path}: not a readable pickle: {error}") from None
+        return CheckpointError(f"{path}: not a readable pickle: {error}")
 
 
 class _Reader:

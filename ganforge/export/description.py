@@ -13,6 +13,7 @@ from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
 from ganforge.export.portable import Portable
 from ganforge.layers.noise import NOISE_MODES
+from ganforge.runs.origin import describe_origin
 from ganforge.sampling import can_truncate
 from ganforge.version import __version__
 
@@ -119,6 +120,7 @@ def summarize(description: Mapping[str, Any]) -> str:
         "conditions": " ".join(repr(each) for row in labels["defaults"] for each in row) if numbers else None,
         "truncation": "yes" if "truncation" in inputs else "no",
         "trained": f"{card.get('images', 'unknown')} images",
+        **describe_origin(card),
         "format": description["format"],
         "precision": description["precision"],
         "exported": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),

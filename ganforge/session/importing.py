@@ -11,15 +11,17 @@ from ganforge.config.schema import RunConfig, resolve
 from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError
 from ganforge.contract.importer import Imported, Importer
 from ganforge.core.atomic_files import open_regular
+from ganforge.core.torch_files import parsing_once
 from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.origin import UNKNOWN
 
 SOURCE = "imported"
 """Name of the data of an imported run, which are unknown."""
 
-_UNKNOWN = {"license": "unknown", "source": "unknown"}
+_UNKNOWN = {"license": UNKNOWN, "source": UNKNOWN}
 """Facts that every card of an imported run has."""
 
 
@@ -45,9 +47,10 @@ def import_file(
         origin: Facts that the user knows, such as ``license`` and ``source``; they replace those of the file.
     """
     digest = _digest(path)
-    form, importer = _choose(path, registry, form, options)
-    with part_errors("importer", form):
-        found = importer.read(path)
+    with parsing_once():
+        form, importer = _choose(path, registry, form, options)
+        with part_errors("importer", form):
+            found = importer.read(path)
     settings = {"data": {"source": SOURCE}, **found.settings, "generator": {"name": found.generator, **found.options}}
     config = resolve(registry, settings)
     _require_fit(path, registry, found, config)

@@ -10,6 +10,7 @@ import torch
 from ganforge.config.data import DataConfig
 from ganforge.config.resolution import Resolution, write_resolution
 from ganforge.config.schema import DEFAULT_RECIPE, RunConfig, merge_recipe, resolve
+from ganforge.config.sources import merge
 from ganforge.contract.parts import Situation
 from ganforge.data.advice import FEW, SMALL, shrink
 from ganforge.data.decode import strict_decoding
@@ -18,11 +19,17 @@ from ganforge.data.items import Reader, Size
 from ganforge.data.pack import find_source
 from ganforge.data.store import PackedData
 from ganforge.plugins.registry import Registry
+from ganforge.training.recording.verdict import COPIED
 
-_PART_FLAGS = {"regularizers": "--reg", "augmentations": "--augment"}
+_PART_FLAGS = {"regularizers": "--reg", "augmentations": "--augment", "callbacks": "--callback"}
 
 FAST_ADA = 100_000
 """Images in which ADA reaches its maximum, where the discriminator starts trained: it overfits at once."""
+
+SCARCE = 1_000
+"""Images up to which a run stops when samples copy them or no longer improve."""
+
+EARLY_STOP = {"early-stop": {"patience": 200_000, "memorization": COPIED}}
 
 PROBED = 8
 """Images whose sizes are read before the data are opened."""
@@ -51,19 +58,41 @@ def fit(
     data = open_data(config.data)
     situations: tuple[Situation, ...] = ("few",) if len(data) < FEW and data.sources is None else ()
     before = merge_recipe(registry, *layers)[1]
-    if situations and _overfits(registry, config, data):
+    if situations and "augmentations" not in merge(*layers) and _overfits(registry, config, data):
         layers = [*layers, {"augmentations": {"ada": {"images": FAST_ADA}}}]
+    scarce = bool(situations) and len(data) <= SCARCE and _is_for_few(registry, config, data)
+    if scarce and "callbacks" not in before:
+        layers = [*layers, {"callbacks": EARLY_STOP}]
     after = merge_recipe(registry, *layers, situations=situations)[1]
     if flags := " ".join(_flags(before, after)):
         chosen.append(f"for {len(data):,} examples: {flags}")
+    if scarce:
+        chosen.append(_expect(config, len(data)))
     return Fitted(resolve(registry, *layers, situations=situations), data, chosen)
 
 
+def _is_for_few(registry: Registry, config: RunConfig, data: PackedData) -> bool:
+    """Return whether a run has a recipe for few images, or starts from the weights of another."""
+    few = "few" in registry.part("recipe", config.recipe).factory.variants
+    return data.spec.is_image and config.training.d_steps > 0 and (few or config.training.init_from is not None)
+
+
+def _expect(config: RunConfig, count: int) -> str:
+    """Return what to expect of few images, and what helps."""
+    training, more = config.training, "--freeze discriminator:2 keeps layers that overfit"
+    if training.init_from is None:
+        more = "--init-from a run on similar images gives better samples"
+    elif training.freeze:
+        more = "the first layers of a network are frozen"
+    return f"expect variations of {count:,} images, not new kinds; memorization above {COPIED:g} means copies; {more}"
+
+
 def _overfits(registry: Registry, config: RunConfig, data: PackedData) -> bool:
-    """Return whether a run from the weights of another needs ADA: no other augmentation is given or its recipe's."""
+    """Return whether a run from the weights of another needs ADA: its recipe has no augmentation but flips."""
     adversarial = data.spec.is_image and config.training.init_from is not None and config.training.d_steps > 0
     few = registry.part("recipe", config.recipe).factory.variants.get("few", {})
-    return adversarial and not config.augmentations and few.get("augmentations", {}).keys() <= {"ada"}
+    flips = {each.name for each in config.augmentations} <= {"flip"}
+    return adversarial and flips and few.get("augmentations", {}).keys() <= {"ada"}
 
 
 def limit_resolution(config: RunConfig, registry: Registry, device: torch.device) -> Resolution | None:

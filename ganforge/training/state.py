@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,7 @@ class TrainingState:
         averages: EMAs of the generators among them, by name.
         clip: Maximum norm of the gradient of a player, by player.
         notes: Messages about the construction.
+        origin: Fields of the card about initial weights, see `derive_origin`.
         trained: Parameters by player, and by prefix of their optimizer's entries in a checkpoint.
         frozen: Keys of `tensors` that never change, without those of the EMA.
         built: Keys of `tensors` at construction, without optimizers.
@@ -85,6 +87,7 @@ class TrainingState:
     averages: dict[str, Generator] = field(default_factory=dict)
     clip: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
     trained: dict[str, dict[str, nn.Parameter]] = field(init=False)
     frozen: frozenset[str] = field(init=False)
     built: frozenset[str] = field(init=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import CheckpointError
 from ganforge.contract.networks import Discriminator
+from ganforge.runs.origin import derive_origin, describe_origin
 from ganforge.training.state import TrainingState, select
 
 MOST_NAMES = 6
@@ -84,7 +85,10 @@ def init_from(state: TrainingState, path: Path, tensors: Mapping[str, Tensor], c
             f"{path}: no layer agrees with this run's networks in name and shape",
             "use the --arch, options and resolution of that run",
         )
-    return f"initialized from {path}, which has seen {card.get('images', 'unknown')} images: {_describe(matches)}"
+    state.origin = derive_origin(card)
+    seen = f"{card.get('images', 'unknown')} images"
+    terms = f", license {describe_origin(state.origin)['license']}" if "imported" in state.origin else ""
+    return f"initialized from {path}, which has seen {seen}{terms}: {_describe(matches)}"
 
 
 def _group(tensors: Mapping[str, Tensor], from_end: bool) -> dict[str, dict[str, str]]:

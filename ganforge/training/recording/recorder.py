@@ -27,6 +27,7 @@ from ganforge.core.json_schema import convert, to_json
 from ganforge.data.store import PackedData
 from ganforge.runs.checkpoint import copy_tensors, digest_tensors, save_generator
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.origin import ORIGIN
 from ganforge.training.frozen import Frozen
 from ganforge.training.recording.background_writer import Writer
 from ganforge.training.recording.checkpoints import write_checkpoint, write_frozen
@@ -65,10 +66,10 @@ class Recorder:
         folder: RunFolder,
         state: TrainingState,
         data: PackedData,
-        card: Mapping[str, Any],
+        card: dict[str, Any],
         training: TrainingConfig,
         workers: Workers = ALONE,
-        networks: Mapping[str, Mapping[str, Any]] | None = None,
+        networks: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self.writer = Writer()
         self.statistics = Statistics()
@@ -148,7 +149,8 @@ class Recorder:
         if self.best is None or value < self.best.value:
             self.best = self.last
             if self.workers.is_main:
-                card = {**self._card, "images": state.images, "score": {"metric": metric, "value": value}}
+                score = {"metric": metric, "value": value}
+                card = {**self._card, **state.origin, "images": state.images, "score": score}
                 weights = self._copy(state.ema.state_dict())
                 self._copied = self._submit(save_generator, self.folder.best_generator, weights, card)
         return row, self.best
@@ -162,6 +164,7 @@ class Recorder:
         statistics = {f"statistics/{name}": pair for name, pair in self.statistics.tensors().items()}
         changing = {name: each for name, each in state.tensors().items() if name not in state.frozen}
         tensors = self._copy(changing | statistics)
+        networks = {name: card | state.origin for name, card in self._networks.items()}
         card = {
             "kind": "checkpoint",
             "images": state.images,
@@ -173,8 +176,8 @@ class Recorder:
             "rows": self.rows,
             "score": None if self.last is None else asdict(self.last),
             "fingerprint": self.data.fingerprint,
-            "generator": self._card,
-            **({"networks": self._networks} if self._networks else {}),
+            "generator": self._card | state.origin,
+            **({"networks": networks} if networks else {}),
             **({"frozen": frozen.digest} if frozen.digest else {}),
         }
         best = None if self.best is None else self.best.images
@@ -186,6 +189,7 @@ class Recorder:
         state.load({name: tensor for name, tensor in tensors.items() if not name.startswith("statistics/")})
         self.statistics.load(select(tensors, "statistics"), device)
         state.images, state.seconds = card["images"], card["seconds"]
+        state.origin = {name: card["generator"][name] for name in ORIGIN if name in card["generator"]}
         state.streak.fill_(card.get("streak", 0))
         state.rollbacks = card.get("rollbacks", 0)
         self._ticked, self._seconds_ticked = card["ticked"], card["seconds_ticked"]

@@ -19,12 +19,15 @@ from ganforge_huggingface.samples import draw_samples
 WEIGHTS, CARD, SAMPLES, DESCRIPTION = "generator.safetensors", "README.md", "samples.png", "config.json"
 """Files of the layout: weights, model card, samples, description."""
 
+LAYOUT = [WEIGHTS, CARD, SAMPLES, DESCRIPTION, "origin.json"]
+"""All files of the layout, with the origin that `ganforge export` adds."""
+
 
 class HubExporter(Exporter):
     """Exporter of a folder in the Hugging Face Hub's layout: weights, description, samples and a model card.
 
     Args:
-        license: License of the weights, by the hub's name, such as ``mit``; empty to omit it.
+        license: License of the weights, by the hub's name, such as ``mit``; empty for the one recorded at import.
         dataset: Name of the training data on the hub; empty to omit it.
         repo: Name on the hub, such as ``user/name``, for the commands in the model card.
         title: Heading of the model card; empty for the default.

@@ -8,7 +8,7 @@ import ganforge
 from ganforge import GanforgeError, Generator, OptionError
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-from ganforge_huggingface.exporter import CARD, DESCRIPTION, SAMPLES, WEIGHTS
+from ganforge_huggingface.exporter import CARD, LAYOUT, WEIGHTS
 
 
 def push(folder: str | Path, repo: str, *, private: bool = False) -> str:
@@ -39,7 +39,7 @@ def push(folder: str | Path, repo: str, *, private: bool = False) -> str:
         done = api.upload_folder(
             repo_id=repo,
             folder_path=folder,
-            allow_patterns=[WEIGHTS, CARD, SAMPLES, DESCRIPTION],
+            allow_patterns=LAYOUT,
             commit_message="Upload a generator of ganforge",
         )
     except Exception as error:  # of the network and the hub
@@ -64,9 +64,7 @@ def pull(repo: str, folder: str | Path, *, revision: str | None = None) -> Path:
         GanforgeError: The repository is not found, or the hub is unreachable.
     """
     try:
-        snapshot_download(
-            repo, revision=revision, local_dir=folder, allow_patterns=[WEIGHTS, CARD, SAMPLES, DESCRIPTION]
-        )
+        snapshot_download(repo, revision=revision, local_dir=folder, allow_patterns=LAYOUT)
     except Exception as error:  # of the network and the hub
         raise _refused(repo, "downloaded", error) from error
     ganforge.load(folder)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from ganforge import OptionError, describe_origin
 from huggingface_hub import ModelCardData
+
+_LICENSES = [
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "unlicense"),
+    *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+]
+"""Names of licenses on the hub that recorded ones are compared with."""
 
 _USE = """\
 ```sh
@@ -32,17 +40,22 @@ def write_card(
     Args:
         card: Card of the generator's checkpoint.
         title: Heading; empty for the default.
-        license_name: License by the hub's name; empty to omit it.
+        license_name: License by the hub's name; empty for the one that is recorded for an imported file.
         dataset: Name on the hub; empty to omit it.
         repo: Repository, ``user/name``.
         samples: File of the samples, or None.
+
+    Raises:
+        OptionError: The weights have another license than `license_name`.
     """
     part, data = card["generator"], card["data"]
     is_image, is_paired = len(data["shape"]) == 3, bool(data.get("source_shape"))
     task = "image-to-image" if is_paired else "unconditional-image-generation" if is_image else None
+    known, other = _find_license(card, license_name)
     head = ModelCardData(
         library_name="ganforge",
-        license=license_name or None,
+        license=known,
+        license_name=other,
         datasets=[dataset] if dataset else None,
         pipeline_tag=task if not data["class_names"] else None,
         tags=list(dict.fromkeys(filter(None, ["gan", "ganforge", part["name"], card.get("recipe")]))),
@@ -50,8 +63,9 @@ def write_card(
     text = [f"---\n{head}\n---\n", f"# {title or _title(card)}\n"]
     if samples:
         text.append(f"![Samples, not hand-picked]({samples})\n")
-    text.append(f"A generative adversarial network, trained with ganforge{_seen(card)}.\n")
+    text.append(f"A generative adversarial network, {_made(card)}.\n")
     text.append("\n".join(f"- {name}: {words}" for name, words in _facts(card)) + "\n")
+    text.append(_origin(card, license_name))
     if is_image and not is_paired:
         packages = ["ganforge-huggingface"]
         if (distribution := part.get("distribution")) not in (None, "", "ganforge"):
@@ -68,8 +82,44 @@ def _title(card: Mapping[str, Any]) -> str:
     return f"{card.get('recipe') or card['generator']['name']} of {card['data'].get('name', 'data')}"
 
 
-def _seen(card: Mapping[str, Any]) -> str:
-    return f" on {card['images']:,} images" if isinstance(card.get("images"), int) else ""
+def _made(card: Mapping[str, Any]) -> str:
+    if "imported" in card and "initialized_from" not in card:
+        return "imported by ganforge from another program"
+    return "trained with ganforge" + (f" on {card['images']:,} images" if isinstance(card.get("images"), int) else "")
+
+
+def _find_license(card: Mapping[str, Any], given: str) -> tuple[str | None, str | None]:
+    """Return the license for the header by the hub's name, or ``other`` and its own name."""
+    recorded = describe_origin(card)["license"]
+    if "imported" not in card or recorded == "unknown":
+        return given or ("unknown" if "imported" in card else None), None
+    name = recorded.lower()
+    if given and given.lower() not in (name, "other"):
+        raise OptionError(
+            f"huggingface.license={given}: the imported weights have license {recorded}",
+            "omit it, or record another license by `ganforge import --license`",
+        )
+    if name in _LICENSES:
+        return name, None
+    return "other", re.sub(r"[^a-z0-9.]+", "-", name).strip("-") or None
+
+
+def _origin(card: Mapping[str, Any], license_name: str) -> str:
+    """Return a section about license, source and digest of the weights."""
+    facts = describe_origin(card)
+    if license_name:
+        facts["license"] = license_name
+    if facts["license"] == "unknown":
+        facts["license"] += "; ask the authors of the weights before you use them or pass them on"
+    facts["digest"] = f"{card.get('digest')}, of the tensors in the file"
+    names = {"sha256": "SHA-256 of the source", "initialized_from": "initialized from"}
+    lines = "\n".join(f"- {names.get(name, name)}: {_escape(text)}" for name, text in facts.items())
+    return f"## Origin of the weights\n\n{lines}\n"
+
+
+def _escape(text: str) -> str:
+    """Escape what Markdown and HTML interpret in text of a file."""
+    return re.sub(r"([\\`*\[\]<>&|#!])", r"\\\1", text)
 
 
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:

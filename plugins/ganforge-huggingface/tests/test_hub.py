@@ -1,15 +1,22 @@
 """Generators in the hub's layout: written, pushed to a hub of this machine, and pulled."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 
 import ganforge
+import numpy as np
 import pytest
 import torch
 import yaml
 from fake_hub import COMMIT, fake_hub
+from ganforge import OptionError
+from ganforge.plugins.registry import Registry
+from ganforge.runs.checkpoint import load_generator
+from ganforge.runs.folder import RunFolder
+from ganforge.session.importing import import_file
 from ganforge.testing import check_exporter
 from PIL import Image
 
@@ -71,6 +78,7 @@ def test_the_model_card_tells_what_it_is(exported, run):
         "README.md",
         "config.json",
         "generator.safetensors",
+        "origin.json",
         "samples.png",
     }
     _, head, text = (exported / "README.md").read_text().split("---\n", 2)
@@ -165,3 +173,81 @@ def test_only_what_the_exporter_wrote_is_pushed(run, home):
     told = command("ganforge", "hub", "push", run.path, "me/x", code=2)[1]
     assert "holds no README.md" in told
     assert "--format huggingface" in told
+
+
+# ---- origin of the weights ----
+
+
+class Weights(ganforge.Importer):
+    """Weights of another program, for two classes of networks."""
+
+    def recognizes(self, path):
+        return path.suffix == ".weights"
+
+    def read(self, path):
+        torch.manual_seed(0)
+        data = ganforge.DataSpec((3, 16, 16))
+        options = {"z_dim": 8, "width": 4}
+        network = Registry.installed().build("generator", "dcgan", options, data)
+        settings = {"recipe": "dcgan", "discriminator": {"name": "dcgan", "width": 4}}
+        return ganforge.Imported(
+            generator="dcgan", options=options, data=data, weights=network.state_dict(), settings=settings
+        )
+
+
+def imported(folder, **origin):
+    """A run of a file of another program."""
+    (folder / "theirs.weights").write_bytes(b"weights")
+    registry = Registry.installed()
+    registry.build = lambda kind, name, *rest, **options: (
+        Weights() if kind == "importer" else Registry.build(registry, kind, name, *rest, **options)
+    )
+    path = folder / "theirs.weights"
+    return import_file(path, folder / "runs", registry, form="weights", options={}, name=None, origin=origin)[0]
+
+
+def publish(folder, run, **options):
+    """Header and text of the model card of a run."""
+    generator, card = load_generator(run.generator)
+    HubExporter(**options).export(generator, card, folder / "hub")
+    _, head, text = (folder / "hub/README.md").read_text().split("---\n", 2)
+    return yaml.safe_load(head), text
+
+
+def test_license_source_and_digest_are_published_also_after_fine_tuning(tmp_path):
+    run = imported(tmp_path, license="CC-BY-NC-4.0", source="https://example.org/<b>a</b>")
+    head, text = publish(tmp_path, run)
+    assert head["license"] == "cc-by-nc-4.0"
+    assert "imported by ganforge from another program" in text
+    images = tmp_path / "images.npy"
+    np.save(images, np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), np.uint8))
+    tuned = ganforge.train(
+        data=images, init_from=run.path, images=16, device="cpu", quiet=True, out=tmp_path / "runs", augment=["flip"],
+        settings={key: value for key, value in TINY.items() if "width" not in key},
+    )  # fmt: skip
+    head, tuned_text = publish(tmp_path, RunFolder(tuned.path))
+    assert head["license"] == "cc-by-nc-4.0"
+    assert "trained with ganforge on 16 images" in tuned_text
+    assert "initialized from: dcgan of imported after 0 images" in tuned_text
+    for each in (text, tuned_text):
+        assert f"SHA-256 of the source: {hashlib.sha256(b'weights').hexdigest()}" in each
+        assert r"theirs.weights from https://example.org/\<b\>a\</b\>" in each
+    with pytest.raises(OptionError, match="the imported weights have license CC-BY-NC-4.0"):
+        publish(tmp_path, RunFolder(tuned.path), license="mit")
+
+
+def test_an_unknown_license_is_published_as_such_unless_one_is_given(tmp_path):
+    run = imported(tmp_path)
+    head, text = publish(tmp_path, run)
+    assert head["license"] == "unknown"
+    assert "license: unknown; ask the authors" in text
+    assert "theirs.weights, from an unknown source" in text
+    head, text = publish(tmp_path, run, license="mit")
+    assert head["license"] == "mit"
+    assert "license: mit" in text
+
+
+def test_a_license_that_the_hub_does_not_know_has_its_name(tmp_path):
+    head, text = publish(tmp_path, imported(tmp_path, license="NVIDIA Source Code License"))
+    assert (head["license"], head["license_name"]) == ("other", "nvidia-source-code-license")
+    assert "license: NVIDIA Source Code License" in text

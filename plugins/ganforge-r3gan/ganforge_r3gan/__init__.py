@@ -6,12 +6,13 @@ Loss and penalties (``rpgan``, ``r1``, ``r2``) are part of ganforge; this packag
 
 from __future__ import annotations
 
-from ganforge import Discriminator, Generator, Recipe, hookimpl
+from ganforge import Discriminator, Generator, Importer, Recipe, hookimpl
 
+from ganforge_r3gan.importer import R3GANImporter
 from ganforge_r3gan.networks import R3GANDiscriminator, R3GANGenerator
 from ganforge_r3gan.recipes import RECIPES
 
-__all__ = ["R3GANDiscriminator", "R3GANGenerator"]
+__all__ = ["R3GANDiscriminator", "R3GANGenerator", "R3GANImporter"]
 
 
 @hookimpl
@@ -30,3 +31,9 @@ def ganforge_discriminators() -> dict[str, type[Discriminator]]:
 def ganforge_recipes() -> dict[str, Recipe]:
     """Return the recipes."""
     return RECIPES
+
+
+@hookimpl
+def ganforge_importers() -> dict[str, type[Importer]]:
+    """Return the importer."""
+    return {"r3gan": R3GANImporter}

@@ -21,7 +21,7 @@ LABELLED = DataSpec((3, 8, 8), ("cat", "dog", "owl"))
 
 @pytest.mark.parametrize(("shape", "options"), [
     ((3, 16, 16), {"width": 16}), ((1, 64, 64), {"width": 8, "group_width": 4, "expansion": 3, "blocks": 1}),
-    ((3, 12, 20), {"width": 16}),
+    ((3, 12, 20), {"width": 32, "border": "zero", "wide_sizes": 1}),
 ])  # fmt: skip
 def test_the_networks_keep_the_contract(shape, options):
     check_generator(R3GANGenerator, DataSpec(shape), **options)
