@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,20 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.data.decode import fit, normalize, open_image, strict_decoding
+from ganforge.data.decode import SUFFIXES, fit, normalize, open_image, strict_decoding
+
+
+def list_images(paths: Sequence[Path]) -> list[Path]:
+    """Return image files: those given, and those of given folders by name; raise `DataError` for an empty folder."""
+    found: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise DataError(f"{path} holds no images", f"images are files named {' '.join(SUFFIXES)}")
+        found += inside
+    return found
 
 
 def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
