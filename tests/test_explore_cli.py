@@ -26,12 +26,14 @@ class Stripes(StyleGenerator):
         self.z_dim, self.w_dim, self.num_styles = z_dim, 3, 4
         self.to_w = nn.Linear(z_dim, 3)
         self.rows = nn.ModuleList(nn.Linear(3, 4) for _ in range(4))
+        self.maps = nn.Conv2d(1, 2, 3, padding=1, stride=2)
 
     def mapping(self, z, labels=None, truncation: float = 1.0, cutoff: int = -1):
         return truncation * self.to_w(z)[:, None].repeat(1, 4, 1)
 
     def synthesis(self, w, noise: str = "fixed"):
         images = torch.stack([row(w[:, index]) for index, row in enumerate(self.rows)], dim=1)[:, None] * 0.3
+        images = images + 0 * self.maps(images).mean()
         return images + 0.1 * torch.randn(images.shape) * (noise == "random")
 
 
@@ -132,12 +134,14 @@ COMMANDS = {
     "project a file": ["--image", "photo.png", "--steps", "4", "--rate", "0.1", "--to", "found.gif"],
     "directions": ["--count", "2", "--strengths", "-2,0,2"],
     "directions by pca": ["--method", "pca", "--count", "3"],
+    "drag": ["--point", "1,0:2,0", "--steps", "2", "--seed", "4"],
     "project files": ["--image", "photo.png", "--image", "photos", "--space", "w+", "--steps", "2"],
     "directions of a code": ["--code", "CODE", "--count", "2"],
     "directions of attributes": ["--code", "CODE", "--attributes", "bottom,top", "--candidates", "200"],
     "mix a code": ["--rows", "CODE", "--columns", "3,CODE", "--layers", "0"],
     "walk to a code": ["--from-seeds", "1,CODE", "--steps", "2"],
     "truncation of codes": ["--code", "CODE", "--code", "CODE"],
+    "drag a code": ["--code", "CODE", "--point=1,1:1,3", "--point=0,0:0,1", "--steps=2", "--to", "drag.gif"],
     "noise of a code": ["--code", "CODE", "--draws", "2"],
     "arith with a code": ["--attribute", "bottom", "--c", "CODE", "--candidates", "200"],
 }
@@ -327,6 +331,9 @@ MISTAKES = {
     "nothing to project": (["project"], "--image PATH"),
     "two things to project": (["project", "--image", "a.png", "--index", "1"], "--image PATH"),
     "an image that is not there": (["project", "--image", "absent.png"], "absent.png"),
+    "a drag of nothing": (["drag"], "--point is missing"),
+    "a drag without a target": (["drag", "--point", "1,2"], "not a handle and its target"),
+    "a drag without styles": (["drag", "--point", "1,2:1,3"], "--arch striped"),
     "an empty folder to project": (["project", "--image", "runs"], "runs holds no images"),
     "a weight of no features": (["project", "--index", "1", "--feature-weight", "2"], "give --features NAME"),
     "weights of no LPIPS": (["project", "--index", "1", "--lpips-weights", "."], "give --features lpips"),

@@ -14,6 +14,7 @@ from ganforge.explore.attributes import (
 )
 from ganforge.explore.codes import read_code, save_code
 from ganforge.explore.directions import Directions, factorise, move, principal_components
+from ganforge.explore.dragging import Drag, drag
 from ganforge.explore.features import Distance, FeatureDistance
 from ganforge.explore.layer_attribution import Following, follow_layers, layout, mean_colour
 from ganforge.explore.mixing import direction_in_layers, mix, mix_styles, read_layers
@@ -30,6 +31,7 @@ __all__ = [
     "DirectionScore",
     "Directions",
     "Distance",
+    "Drag",
     "FeatureDistance",
     "Following",
     "LatentSpace",
@@ -43,6 +45,7 @@ __all__ = [
     "attribute_means",
     "calculate",
     "direction_in_layers",
+    "drag",
     "draw_table",
     "factorise",
     "follow_layers",

@@ -94,7 +94,8 @@ class Shared:
             if value is True:
                 words.append(parameter.opts[0])
             else:
-                words += [f"{parameter.opts[0]}={each}" for each in (value if isinstance(value, list) else [value])]
+                values = value if isinstance(value, list | tuple) else [value]
+                words += [f"{parameter.opts[0]}={each}" for each in values]
         return words
 
 
