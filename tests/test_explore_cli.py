@@ -221,6 +221,42 @@ def test_features_of_an_extractor_add_to_the_loss_of_a_projection(run, here, tra
     assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-3)
 
 
+def test_a_plugin_aligns_photographs(run, here, trained):
+    folder = trained("halves")
+    (here / "corner.py").write_text(ALIGNER)
+    picture = Image.new("L", (8, 12), 60)
+    picture.paste(200, (0, 0, 3, 3))
+    picture.save(here / "photo.png")
+    command = ["--plugin", "tiny.py", "--plugin", "corner.py", "explore", "project", "--image=photo.png", "--steps=40"]
+    shades = {}
+    for aligner in ("center", "corner:edge=3"):
+        code, _, err = run(*command, "--rate=0.2", "--align", aligner)
+        assert code == 0, err
+        with Image.open(folder / "explore/project.png") as shown:
+            shades[aligner] = shown.getpixel((20, 40))[0]  # the target is the first column
+    assert shades == {"center": 60, "corner:edge=3": 200}
+    code, _, err = run(*command, "--align", "corner:edge=99")
+    assert code == 2
+    assert "aligner 'corner' of plugin 'corner' failed: ZeroDivisionError" in err
+
+
+ALIGNER = """
+from ganforge import Aligner, hookimpl
+
+
+class Corner(Aligner):
+    def __init__(self, *, edge: int = 1):
+        self.edge = edge
+
+    def align(self, image, size):
+        return image.crop((0, 0, self.edge, self.edge)) if self.edge < 99 else 1 / 0
+
+
+@hookimpl
+def ganforge_aligners():
+    return {"corner": Corner}
+"""
+
 EXTRACTOR = """
 from ganforge import Extractor, hookimpl
 

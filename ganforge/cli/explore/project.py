@@ -26,6 +26,9 @@ def project(
         list[Path] | None, option("--image", "Image to project, or folder of images. Repeatable.", "PATH")
     ] = None,
     index: Annotated[int | None, number("--index", "Project this image of the run's data instead.", least=0)] = None,
+    align: Annotated[
+        str, part_option("--align", "aligner", "Aligner of image files, with options.", "NAME", "Options")
+    ] = "center",
     steps: Annotated[int, number("--steps", "Optimization steps.", least=1)] = 300,
     rate: Annotated[float, number("--rate", "Learning rate of Adam.", "X", kind=float)] = 0.05,
     space: Annotated[
@@ -65,7 +68,7 @@ def project(
     from ganforge.explore.pictures import encode_animation
 
     where = here.space(space)
-    targets = _read_targets(here, image, index)
+    targets = _read_targets(here, image, index, align)
     distance = None if features is None else _open_features(here, features, lpips_weights)
     still = here.suffix == ".png"
     rows, found = [], []
@@ -101,13 +104,18 @@ def project(
         here.save(encode_animation(frames, here.suffix), told)
 
 
-def _read_targets(here: Exploration, paths: list[Path] | None, index: int | None) -> dict[str, Tensor]:
+def _read_targets(here: Exploration, paths: list[Path] | None, index: int | None, align: str) -> dict[str, Tensor]:
     """Return images uint8 ``[C, H, W]`` by name: files in the generator's size, or one of the data."""
+    from ganforge.config.sources import parse_part
     from ganforge.explore.targets import list_images, read_target
+    from ganforge.plugins.part_errors import part_errors
 
     if paths is not None:
         shape = tuple(here.card["data"]["shape"])
-        return {str(path): read_target(path, shape) for path in list_images(paths)}
+        ((name, options),) = parse_part(align, "aligner", "--align")["aligner"].items()
+        aligner = open_registry().build("aligner", name, options)
+        with part_errors("aligner", name):
+            return {str(path): read_target(path, shape, aligner.align) for path in list_images(paths)}
     assert index is not None
     data = here.open_run().data
     if index >= len(data):
