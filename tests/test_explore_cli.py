@@ -225,16 +225,16 @@ def test_a_plugin_aligns_photographs(run, here, trained):
     folder = trained("halves")
     (here / "corner.py").write_text(ALIGNER)
     picture = Image.new("L", (8, 12), 60)
-    picture.paste(200, (0, 0, 3, 3))
+    picture.paste(200, (0, 0, 2, 2))
     picture.save(here / "photo.png")
     command = ["--plugin", "tiny.py", "--plugin", "corner.py", "explore", "project", "--image=photo.png", "--steps=40"]
     shades = {}
-    for aligner in ("center", "corner:edge=3"):
+    for aligner in ("center", "corner:edge=2"):
         code, _, err = run(*command, "--rate=0.2", "--align", aligner)
         assert code == 0, err
         with Image.open(folder / "explore/project.png") as shown:
             shades[aligner] = shown.getpixel((20, 40))[0]  # the target is the first column
-    assert shades == {"center": 60, "corner:edge=3": 200}
+    assert shades == {"center": 60, "corner:edge=2": 200}
     code, _, err = run(*command, "--align", "corner:edge=99")
     assert code == 2
     assert "aligner 'corner' of plugin 'corner' failed: ZeroDivisionError" in err

@@ -44,6 +44,7 @@ def drag(
     steps: int = 200,
     rate: float = 0.01,
     edge: int | None = None,
+    radius: int = 2,
     tolerance: float = 0.5,
     frames: int = 60,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -63,6 +64,7 @@ def drag(
         steps: Maximum number of steps.
         rate: Learning rate, in standard deviations of styles.
         edge: Maximum edge of the feature map; None for half of the image's.
+        radius: Radius in pixels of the patch around a handle; the paper has 3 for images of 512 pixels.
         tolerance: Distance in pixels at which a handle has arrived; the drag ends when all have.
         frames: Number of frames.
         progress: Called after each step with the number done and the maximum.
@@ -76,7 +78,7 @@ def drag(
     for x, y in (*handles, *targets):
         if not (0 <= x < width and 0 <= y < height):
             raise OptionError(f"point {x:g},{y:g} is outside of the image", f"x to {width - 1}, y to {height - 1}")
-    radius, search = max(1, round(3 * height / 512)), max(1, round(12 * height / 512))
+    search = max(1, round(12 * height / 512))
     latent = start.clone().requires_grad_()
     deviation = float(space.from_seeds(range(1000)).std(0).mean())
     optimizer = torch.optim.Adam([latent], lr=rate * deviation)
