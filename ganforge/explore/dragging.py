@@ -42,7 +42,7 @@ def drag(
     targets: Sequence[Point],
     *,
     steps: int = 200,
-    rate: float = 0.01,
+    rate: float = 0.003,
     edge: int | None = None,
     radius: int = 2,
     tolerance: float = 0.5,

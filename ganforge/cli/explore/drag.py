@@ -20,7 +20,7 @@ def drag(
     steps: Annotated[int, number("--steps", "Maximum number of optimization steps.", least=1)] = 200,
     rate: Annotated[
         float, number("--rate", "Learning rate of Adam, in standard deviations of styles.", "X", kind=float)
-    ] = 0.01,
+    ] = 0.003,
     map_size: Annotated[
         int | None,
         number("--map-size", "Maximum edge of the feature map. Default: half of the image's.", least=4),
@@ -34,7 +34,7 @@ def drag(
     if not point:
         raise OptionError("--point is missing", "give a handle and its target in pixels, such as --point 16,8:16,4")
     if rate <= 0:
-        raise OptionError(f"--rate {rate}: the learning rate must be positive", "such as 0.01")
+        raise OptionError(f"--rate {rate}: the learning rate must be positive", "such as 0.003")
     handles, targets = zip(*map(_read_point, point), strict=True)
     given = shared.seed if code is None else code
     here = shared.open(moves=True)
