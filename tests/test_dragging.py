@@ -1,4 +1,4 @@
-"""Dragging, on a generator whose image is a spot at a place that the styles tell."""
+"""Dragging, on a generator whose image is a spot at a place in its styles."""
 
 import pytest
 import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ganforge.cli.explore.common import Shared, Space, declared_attributes, open_reader
-from ganforge.cli.explore.sources import Given, open_sources, read_sources, sources_option, tell_sources
+from ganforge.cli.explore.sources import Given, describe_sources, open_sources, read_sources, sources_option
 from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result
@@ -99,7 +99,7 @@ def arith(
     found |= {
         "space": where.name,
         "strength": strength,
-        "seeds": {flag.strip("-"): tell_sources(each) for flag, each in seeds.items()},
+        "seeds": {flag.strip("-"): describe_sources(each) for flag, each in seeds.items()},
     }
     if chosen is not None:
         found["layers"] = list(chosen)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ganforge.cli.explore.arith import check_attribute
 from ganforge.cli.explore.common import Shared, Space, count_option, open_reader, read_numbers
-from ganforge.cli.explore.sources import Code, open_sources, tell_sources
+from ganforge.cli.explore.sources import Code, describe_sources, open_sources
 from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError, nearest
 
@@ -48,7 +48,7 @@ def directions(
     from ganforge.explore import attribute_directions, factorise, move, principal_components
 
     where: LatentSpace = here.styles() if method == "pca" else here.space(space)
-    numbers: dict[str, Any] = {"space": where.name, "seed": tell_sources([given])[0], "strengths": amounts}
+    numbers: dict[str, Any] = {"space": where.name, "seed": describe_sources([given])[0], "strengths": amounts}
     if attributes is not None:
         names = attributes.split(",")
         trained = here.open_run()

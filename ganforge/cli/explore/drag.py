@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ganforge.cli.explore.common import Shared, read_numbers
-from ganforge.cli.explore.sources import Code, open_sources, tell_sources
+from ganforge.cli.explore.sources import Code, describe_sources, open_sources
 from ganforge.cli.options import number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import print_result, progress_bar
@@ -65,7 +65,7 @@ def drag(
     noise = [] if code is None else [each.detach() for each in find_noise(here.generator)]
     save_code(moved, where, found.latent, noise, here.card["digest"])
     numbers = {
-        "seed": tell_sources([given])[0],
+        "seed": describe_sources([given])[0],
         "handles": handles,
         "targets": targets,
         "ends": ends,

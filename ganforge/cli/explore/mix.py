@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ganforge.cli.explore.common import Shared, declared_attributes, open_reader
 from ganforge.cli.explore.exploration import Exploration
-from ganforge.cli.explore.sources import name_source, open_sources, read_sources, sources_option, tell_sources
+from ganforge.cli.explore.sources import describe_sources, name_source, open_sources, read_sources, sources_option
 from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import progress_bar
@@ -46,8 +46,8 @@ def mix(
     where = here.styles()
     chosen = read_layers(layers, where.styles.num_styles)
     found = {
-        "rows": tell_sources(sources_a),
-        "columns": tell_sources(sources_b),
+        "rows": describe_sources(sources_a),
+        "columns": describe_sources(sources_b),
         "layers_from_b": list(chosen),
         "num_layers": where.styles.num_styles,
     }

@@ -95,13 +95,13 @@ def project(
         numbers = {"image": name, "latent": code.name, "psnr": result.psnr, "loss": best, "losses": result.losses}
         rows.append([target, *result.frames, result.image])
         found.append(numbers)
-    told = {"space": where.name, "projections": found}
+    record = {"space": where.name, "projections": found}
     if still:
         columns = ["image", *(f"step {step}" for step in result.frame_steps), "best"]
-        here.save_table(rows, columns, told)
+        here.save_table(rows, columns, record)
     else:
         frames = [draw_table([[row[0], row[time]] for row in rows]) for time in range(1, len(rows[0]) - 1)]
-        here.save(encode_animation(frames, here.suffix), told)
+        here.save(encode_animation(frames, here.suffix), record)
 
 
 def _read_targets(here: Exploration, paths: list[Path] | None, index: int | None, align: str) -> dict[str, Tensor]:

@@ -69,6 +69,6 @@ def name_source(source: Given) -> str:
     return str(source) if isinstance(source, int) else short(printable(source.stem), 20)
 
 
-def tell_sources(given: Sequence[Given]) -> list[int | str]:
+def describe_sources(given: Sequence[Given]) -> list[int | str]:
     """Return seeds and paths for the JSON file."""
     return [each if isinstance(each, int) else str(each) for each in given]

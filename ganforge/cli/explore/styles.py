@@ -6,7 +6,7 @@ from typing import Annotated
 
 from ganforge.cli.common import open_registry
 from ganforge.cli.explore.common import Shared, count_option, read_numbers
-from ganforge.cli.explore.sources import Codes, name_source, open_sources, seeds_unless, tell_sources
+from ganforge.cli.explore.sources import Codes, describe_sources, name_source, open_sources, seeds_unless
 from ganforge.cli.options import MAX_DRAWN, number, option
 
 
@@ -28,7 +28,9 @@ def truncation(
     where = here.space(None)
     images = truncation_sweep(where, open_sources(here, where, given), psis)
     columns = [f"psi {each:g}" for each in psis]
-    here.save_table(images, columns, {"seeds": tell_sources(given), "psi": psis}, [name_source(each) for each in given])
+    here.save_table(
+        images, columns, {"seeds": describe_sources(given), "psi": psis}, [name_source(each) for each in given]
+    )
 
 
 def noise(
@@ -48,7 +50,7 @@ def noise(
     study = study_noise(where, open_sources(here, where, given), draws=draws, noise_seed=shared.seed)
     table = [[*panels, moved] for panels, moved in zip(study.panels, study.maps(), strict=True)]
     found = {
-        "seeds": tell_sources(given),
+        "seeds": describe_sources(given),
         "noise_seeds": [shared.seed, shared.seed + draws - 1],
         "mean_deviations": study.deviation.mean(dim=(1, 2)).tolist(),
         "white": float(study.deviation.max()),

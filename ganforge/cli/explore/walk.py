@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ganforge.cli.explore.common import Shared, Space
-from ganforge.cli.explore.sources import open_sources, read_sources, sources_option, tell_sources
+from ganforge.cli.explore.sources import describe_sources, open_sources, read_sources, sources_option
 from ganforge.cli.options import MAX_DRAWN, number, option
 
 
@@ -30,4 +30,4 @@ def walk(
     where = here.space(space)
     frames = walk(where, open_sources(here, where, stops), steps=steps, interpolation=interpolation)
     content = encode_animation([enlarge(each) for each in frames], here.suffix)
-    here.save(content, {"space": where.name, "seeds": tell_sources(stops), "frames": len(frames)})
+    here.save(content, {"space": where.name, "seeds": describe_sources(stops), "frames": len(frames)})
