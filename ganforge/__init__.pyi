@@ -1,3 +1,4 @@
+from ganforge.contract.aligner import Aligner as Aligner
 from ganforge.contract.callback import Callback as Callback
 from ganforge.contract.capabilities import ExtraOutputs as ExtraOutputs
 from ganforge.contract.capabilities import Growing as Growing

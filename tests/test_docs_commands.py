@@ -63,6 +63,7 @@ NOT_RUN = {
     "import FILE.*": "needs a checkpoint of another program; see test_importers.py",
     "eval 0 1 .*": "compares runs that a page trains under other numbers",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
+    "explore project .*--features lpips.*": "needs 528 MiB of weights; test_latent_metrics.py has random ones",
     "export .*--pt2.*": "compiles native code for half a minute; see test_portable.py",
 }
 """Commands that are not run, as patterns of the whole of each, and why."""
@@ -134,7 +135,7 @@ ALSO = {
     r"eval .*--(?!compare|discriminator|linear|data|extractor|split)": "--samples 8",
     r"bench(?!.*--compare)": f"--seconds 0.01 {HERE}",
     r"bench .*--compare": "--seconds 0.01 --batch 8 --device cpu",
-    r"explore arith .*--attribute": "--candidates 512",
+    r"explore (arith|directions) .*--attribute": "--candidates 512",
     r"explore project": "--steps 3",
     r"(eval|sample|explore|extractor) (?!compare)": "--device cpu",
     r"export .*--web": "--set web.runtime=onnxruntime-web",

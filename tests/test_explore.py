@@ -623,6 +623,8 @@ def test_an_image_file_is_brought_to_what_the_generator_makes(tmp_path):
     assert read_target(tmp_path / "wide.png", (1, 8, 8)).shape == (1, 8, 8)
     assert read_target(tmp_path / "wide.png", (3, 20, 30)).shape == (3, 20, 30)
     assert read_target(tmp_path / "wide.png", (3, 16, 8)).shape == (3, 16, 8)
+    corner = read_target(tmp_path / "wide.png", (3, 8, 8), lambda image, size: Image.new("L", (30, 5), sum(size)))
+    assert corner.flatten().tolist() == [16] * 192
     with pytest.raises(DataError, match="absent.png"):
         read_target(tmp_path / "absent.png", (3, 8, 8))
     (tmp_path / "text.png").write_text("hello")

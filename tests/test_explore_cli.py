@@ -26,12 +26,14 @@ class Stripes(StyleGenerator):
         self.z_dim, self.w_dim, self.num_styles = z_dim, 3, 4
         self.to_w = nn.Linear(z_dim, 3)
         self.rows = nn.ModuleList(nn.Linear(3, 4) for _ in range(4))
+        self.maps = nn.Conv2d(1, 2, 3, padding=1, stride=2)
 
     def mapping(self, z, labels=None, truncation: float = 1.0, cutoff: int = -1):
         return truncation * self.to_w(z)[:, None].repeat(1, 4, 1)
 
     def synthesis(self, w, noise: str = "fixed"):
         images = torch.stack([row(w[:, index]) for index, row in enumerate(self.rows)], dim=1)[:, None] * 0.3
+        images = images + 0 * self.maps(images).mean()
         return images + 0.1 * torch.randn(images.shape) * (noise == "random")
 
 
@@ -132,6 +134,16 @@ COMMANDS = {
     "project a file": ["--image", "photo.png", "--steps", "4", "--rate", "0.1", "--to", "found.gif"],
     "directions": ["--count", "2", "--strengths", "-2,0,2"],
     "directions by pca": ["--method", "pca", "--count", "3"],
+    "drag": ["--point", "1,0:2,0", "--steps", "2", "--seed", "4"],
+    "project files": ["--image", "photo.png", "--image", "photos", "--space", "w+", "--steps", "2"],
+    "directions of a code": ["--code", "CODE", "--count", "2"],
+    "directions of attributes": ["--code", "CODE", "--attributes", "bottom,top", "--candidates", "200"],
+    "mix a code": ["--rows", "CODE", "--columns", "3,CODE", "--layers", "0"],
+    "walk to a code": ["--from-seeds", "1,CODE", "--steps", "2"],
+    "truncation of codes": ["--code", "CODE", "--code", "CODE"],
+    "drag a code": ["--code", "CODE", "--point=1,1:1,3", "--point=0,0:0,1", "--steps=2", "--to", "drag.gif"],
+    "noise of a code": ["--code", "CODE", "--draws", "2"],
+    "arith with a code": ["--attribute", "bottom", "--c", "CODE", "--candidates", "200"],
 }
 
 
@@ -139,7 +151,11 @@ COMMANDS = {
 def test_every_command_repeats_itself_from_its_json(run, here, trained, judged):
     folder = trained("stripes")
     Image.new("RGB", (9, 7), (120, 130, 140)).save(here / "photo.png")
+    (here / "photos").mkdir()
+    Image.new("L", (4, 6), 99).save(here / "photos/gray.png")
+    second = str(folder / "explore/project-2.safetensors")  # the code of the second image
     for name, options in COMMANDS.items():
+        options = [each.replace("CODE", second) for each in options]
         command = ["--plugin", "tiny.py", "explore", name.split()[0], folder, *options]
         code, out, err = run(*command)
         assert code == 0, f"{name}: {err}"
@@ -177,12 +193,89 @@ def test_the_json_says_what_the_picture_shows(run, trained):
     assert explore("truncation", "--seed", "5", "--count", "2")["seeds"] == [5, 6]
     noise = explore("noise", "--draws", "50", "--count", "1")
     assert noise["mean_deviations"][0] == pytest.approx(0.1, rel=0.2)
-    found = explore("project", "--index", "1", "--steps", "20")
-    assert len(found["losses"]) == 21
+    projected = explore("project", "--index", "1", "--steps", "20", "--space", "w+")
+    (found,) = projected["projections"]
+    assert (found["image"], found["latent"], len(found["losses"])) == ("image 1", "project.safetensors", 21)
     assert found["loss"] == min(found["losses"])
-    tensors, card = read_tensors(folder / "explore" / "project.safetensors")
+    code = folder / "explore" / "project.safetensors"
+    tensors, card = read_tensors(code)
     assert tensors["latent"].shape == (4, 3)
-    assert (card["kind"], card["space"], card["generator"]) == ("latent", "w", found["generator"]["fingerprint"])
+    assert (card["kind"], card["space"], card["generator"]) == ("latent", "w+", projected["generator"]["fingerprint"])
+    assert explore("mix", "--rows", f"3,{code}", "--columns", "1")["rows"] == [3, str(code)]
+    assert explore("truncation", "--code", code)["seeds"] == [str(code)]
+
+
+def test_features_of_an_extractor_add_to_the_loss_of_a_projection(run, here, trained):
+    folder = trained("halves")
+    (here / "mean.py").write_text(EXTRACTOR)
+    command = ["--plugin", "tiny.py", "--plugin", "mean.py", "explore", "project", "--index=1", "--steps=2"]
+    losses = []
+    for options in ([], ["--features", "mean:scale=2"], ["--features", "mean", "--feature-weight", "3"]):
+        code, out, err = run(*command, *options)
+        assert code == 0, err
+        assert out.startswith("image 1: "), out
+        record = json.loads((folder / "explore" / "project.json").read_text())
+        losses.append(record["projections"][0]["losses"][0])
+    # The distance is relative: the scale of the features does not count.
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-3)
+
+
+def test_a_plugin_aligns_photographs(run, here, trained):
+    folder = trained("halves")
+    (here / "corner.py").write_text(ALIGNER)
+    picture = Image.new("L", (8, 12), 60)
+    picture.paste(200, (0, 0, 2, 2))
+    picture.save(here / "photo.png")
+    command = ["--plugin", "tiny.py", "--plugin", "corner.py", "explore", "project", "--image=photo.png", "--steps=40"]
+    shades = {}
+    for aligner in ("center", "corner:edge=2"):
+        code, _, err = run(*command, "--rate=0.2", "--align", aligner)
+        assert code == 0, err
+        with Image.open(folder / "explore/project.png") as shown:
+            shades[aligner] = shown.getpixel((20, 40))[0]  # the target is the first column
+    assert shades == {"center": 60, "corner:edge=2": 200}
+    code, _, err = run(*command, "--align", "corner:edge=99")
+    assert code == 2
+    assert "aligner 'corner' of plugin 'corner' failed: ZeroDivisionError" in err
+
+
+ALIGNER = """
+from ganforge import Aligner, hookimpl
+
+
+class Corner(Aligner):
+    def __init__(self, *, edge: int = 1):
+        self.edge = edge
+
+    def align(self, image, size):
+        return image.crop((0, 0, self.edge, self.edge)) if self.edge < 99 else 1 / 0
+
+
+@hookimpl
+def ganforge_aligners():
+    return {"corner": Corner}
+"""
+
+EXTRACTOR = """
+from ganforge import Extractor, hookimpl
+
+
+class Mean(Extractor):
+    label, preprocessing = "mean", "none"
+
+    def __init__(self, data, *, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, images):
+        return self.scale * images.float().mean((1, 3)), None
+
+
+@hookimpl
+def ganforge_extractors():
+    return {"mean": Mean}
+"""
 
 
 def test_arithmetic_by_attribute_is_measured(run, trained, judged):
@@ -252,7 +345,7 @@ MISTAKES = {
     "a negative seed": (["walk", "--from-seeds=-1,2"], "too small"),
     "no steps": (["walk", "--steps", "0"], "the least is 1"),
     "an unknown interpolation": (["walk", "--interpolation", "slrp"], "did you mean 'slerp'"),
-    "an unknown space": (["walk", "--space", "x"], "choose z or w"),
+    "an unknown space": (["walk", "--space", "x"], "choose z, w or w+"),
     "w without styles": (["walk", "--space", "w"], "--arch striped"),
     "a video": (["walk", "--to", "walk.mp4"], "ffmpeg -i walk.gif"),
     "a still walk": (["walk", "--to", "walk.png"], "use .gif or .webp"),
@@ -268,12 +361,28 @@ MISTAKES = {
     "psi that is none": (["truncation", "--psi", "1,,0"], "'' is not a finite number"),
     "arithmetic with nothing": (["arith"], "--a is missing"),
     "arithmetic with too little": (["arith", "--a", "1", "--c", "2"], "--b is missing"),
-    "seeds and attribute": (["arith", "--a", "1", "--attribute", "top"], "are mutually exclusive"),
+    "seeds and attribute": (["arith", "--a", "1", "--attribute", "top"], "those of the attribute"),
     "an unknown attribute": (["arith", "--attribute", "tpo"], "did you mean 'top'"),
     "a measure without attribute": (["arith", "--a", "1", "--b", "2", "--c", "3", "--measure", "9"], "--attribute"),
-    "nothing to project": (["project"], "--image FILE"),
-    "two things to project": (["project", "--image", "a.png", "--index", "1"], "--image FILE"),
+    "nothing to project": (["project"], "--image PATH"),
+    "two things to project": (["project", "--image", "a.png", "--index", "1"], "--image PATH"),
     "an image that is not there": (["project", "--image", "absent.png"], "absent.png"),
+    "a drag of nothing": (["drag"], "--point is missing"),
+    "a drag without a target": (["drag", "--point", "1,2"], "not a handle and its target"),
+    "a drag without styles": (["drag", "--point", "1,2:1,3"], "--arch striped"),
+    "an empty folder to project": (["project", "--image", "runs"], "runs holds no images"),
+    "a weight of no features": (["project", "--index", "1", "--feature-weight", "2"], "give --features NAME"),
+    "weights of no LPIPS": (["project", "--index", "1", "--lpips-weights", "."], "give --features lpips"),
+    "LPIPS of small images": (["project", "--index", "1", "--features", "lpips"], "images are 4x4"),
+    "unknown features": (["project", "--index", "1", "--features", "lpisp"], "unknown extractor 'lpisp'"),
+    "noise without noise maps": (["project", "--index", "1", "--noise"], "has no noise maps"),
+    "a code that is not there": (["walk", "--from-seeds", "1,absent.safetensors"], "absent.safetensors: no such file"),
+    "a generator as a code": (
+        ["directions", "--count", "2", "--code", "runs/00000-mlp-nonsat-quarters/generator.safetensors"],
+        "not the code of an image",
+    ),
+    "a classifier of no attributes": (["directions", "--classifier", "a.safetensors"], "give --attributes too"),
+    "directions of unknown attributes": (["directions", "--attributes", "tpo"], "did you mean 'top'"),
     "an image beyond the last": (["project", "--index", "64"], "the last is 63"),
     "a rate of nothing": (["project", "--index", "1", "--rate", "0"], "must be positive"),
     "more directions than there are": (["directions"], "from 1 to 2"),

@@ -256,7 +256,7 @@ def test_a_distance_that_cannot_be_had_is_refused_before_anything_is_loaded(tmp_
     for said, name, files in (
         ("--distance lpip: not found", "lpip", {}),
         ("toys has no classes", "classifier", {}),
-        ("images of toys are 2x2", "lpips", {}),
+        ("images are 2x2", "lpips", {}),
         ("--classifier .*: unused by --distance lpips", "lpips", {"classifier": tmp_path}),
         ("--inception-weights .*: unused by --distance lpips", "lpips", {"inception_weights": tmp_path}),
         ("--lpips-weights .*: unused by --distance inception", "inception", {"lpips_weights": tmp_path}),
@@ -593,7 +593,7 @@ def test_the_command_measures_path_lengths_in_both_spaces_and_keeps_the_result(r
     assert f"w           full {rows[1]['value']:.5g}" in words
     assert "  z" not in words
     for said, flags in (
-        ("images of avatars are 8x8", ["--ppl", "--distance", "lpips"]),
+        ("images are 8x8", ["--ppl", "--distance", "lpips"]),
         ("--distance vgg: not found", ["--ppl", "--distance", "vgg"]),
         ("latent space not found", ["--ppl", "--space", "x"]),
         ("--space w: --modes does not use it", ["--modes", "--space", "w"]),

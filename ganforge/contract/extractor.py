@@ -36,7 +36,7 @@ class Extractor(nn.Module, ABC):
         """Compute features of each image independently and deterministically.
 
         Args:
-            images: uint8 ``[N, C, H, W]`` in [0, 255].
+            images: uint8 ``[N, C, H, W]`` in [0, 255]. A projection passes the same values as float32 for gradients.
 
         Returns:
             Features float32 ``[N, D]`` with D of at least 2; and logits ``[N, K]`` of a classifier, else None.

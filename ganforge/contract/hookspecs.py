@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from ganforge.contract.aligner import Aligner
     from ganforge.contract.callback import Callback
     from ganforge.contract.data import Dataset
     from ganforge.contract.exporter import Exporter
@@ -76,6 +77,11 @@ def ganforge_exporters() -> Mapping[str, type[Exporter]]:  # type: ignore[empty-
 @hookspec
 def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empty-body]
     """Extractors by name; ``ganforge eval --extractor NAME`` selects one."""
+
+
+@hookspec
+def ganforge_aligners() -> Mapping[str, type[Aligner]]:  # type: ignore[empty-body]
+    """Aligners by name; ``ganforge explore project --align NAME`` selects one."""
 
 
 @hookspec

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import OptionError
 from ganforge.explore.mixing import direction_in_layers
-from ganforge.explore.spaces import LatentSpace, WSpace
+from ganforge.explore.spaces import LatentSpace, Source, WSpace
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Arithmetic:
 
 def calculate(
     space: LatentSpace,
-    a: Sequence[int],
-    b: Sequence[int],
-    c: Sequence[int],
+    a: Sequence[Source],
+    b: Sequence[Source],
+    c: Sequence[Source],
     *,
     means: tuple[Tensor, Tensor] | None = None,
     strength: float = 1.0,
@@ -53,16 +53,16 @@ def calculate(
 
     Args:
         space: Latent space.
-        a: Seeds of images with a feature.
-        b: Seeds of images without it.
-        c: Seeds of images that receive it.
-        means: Mean latents of A and B; None for those of the seeds.
+        a: Seeds or latents of images with a feature.
+        b: Those of images without it.
+        c: Those of images that receive it.
+        means: Mean latents of A and B; None for those of the sources.
         strength: Factor of the direction ``mean(A) - mean(B)``.
         layers: Layers that receive the direction, from `read_layers`; None for all. Only in w.
     """
     if layers is not None and not isinstance(space, WSpace):
         raise OptionError(f"latents in {space.name} have no layers", "use w, or omit the layers")
-    latents = [space.from_seeds(seeds) for seeds in (a, b, c)]
+    latents = [space.latents(sources) for sources in (a, b, c)]
     mean_a, mean_b = means or (latents[0].mean(0), latents[1].mean(0))
     mean_c = latents[2].mean(0)
     direction = strength * (mean_a - mean_b)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import OptionError
+from ganforge.explore.directions import Directions, measure_deviations
 from ganforge.explore.spaces import LatentSpace
 
 Read = Callable[[Tensor], Tensor]  # reads attributes: images uint8 ``[N, C, H, W]`` to bool ``[N, A]``
@@ -57,9 +58,31 @@ def attribute_means(
         seed: First seed.
         count: Number of images.
     """
-    seeds = range(seed, seed + count)
-    latents = space.from_seeds(seeds)
+    latents = space.from_seeds(range(seed, seed + count))
+    return _balance(latents, read(space.render(latents)), attribute, seed)
+
+
+def attribute_directions(
+    space: LatentSpace, read: Read, attributes: Sequence[int], *, seed: int = 0, count: int = 1000
+) -> Directions:
+    """Return the direction between the means of `attribute_means`, for each of several attributes.
+
+    Arguments as of `attribute_means`. `Directions.values` are the distances of the means; directions need not be
+    orthogonal. Raises `OptionError` as `attribute_means`.
+    """
+    latents = space.from_seeds(range(seed, seed + count))
     shown = read(space.render(latents))
+    means = [_balance(latents, shown, attribute, seed) for attribute in attributes]
+    steps = torch.stack([each.with_it - each.without_it for each in means]).cpu().double()
+    steps = steps[:, 0] if steps.dim() == 3 else steps  # in w all layers have the same
+    distances = steps.norm(dim=1)
+    vectors = steps / distances[:, None]
+    return Directions(vectors, distances, measure_deviations(space, vectors, seed))
+
+
+def _balance(latents: Tensor, shown: Tensor, attribute: int, seed: int) -> AttributeMeans:
+    """Return the means of latents ``[N, ...]`` of seeds from `seed` on, whose images have attributes ``[N, A]``."""
+    count = len(latents)
     has = shown[:, attribute]
     others = shown.clone()
     others[:, attribute] = False

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.contract.errors import OptionError
-from ganforge.explore.spaces import LatentSpace, WSpace
+from ganforge.explore.spaces import LatentSpace, Source, WSpace
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Orthogonal directions in a latent space, the most effective first.
+    """Directions in a latent space; without attributes orthogonal, the most effective first.
 
     Attributes:
         vectors: Unit vectors ``[K, D]``; in w they apply to all layers.
-        values: Eigenvalues ``[K]``.
+        values: Eigenvalues ``[K]``, or distances of means.
         deviations: Standard deviation of latents along each direction, ``[K]``: the unit of strengths.
     """
 
@@ -49,13 +49,13 @@ def principal_components(space: WSpace, count: int = 5, *, seed: int = 0, sample
     return _directions(space, vectors, values, count, seed)
 
 
-def move(space: LatentSpace, seed: int, directions: Directions, strengths: Sequence[float]) -> Tensor:
-    """Move the latent of a seed along K directions, by strengths in standard deviations.
+def move(space: LatentSpace, source: Source, directions: Directions, strengths: Sequence[float]) -> Tensor:
+    """Move the latent of a seed, or a latent ``[...]``, along K directions, by strengths in standard deviations.
 
     Returns:
         Images uint8 ``[K, len(strengths), C, H, W]``.
     """
-    latent = space.from_seeds([seed])
+    latent = space.latents([source])
     steps = torch.tensor(strengths, dtype=torch.float64)[None, :, None] * directions.deviations[:, None, None]
     moves = (steps * directions.vectors[:, None]).flatten(0, 1).to(latent)  # [K * S, D]
     moved = latent + moves.view(-1, *[1] * (latent.dim() - 2), latent.shape[-1])
@@ -145,5 +145,9 @@ def _directions(space: LatentSpace, vectors: Tensor, values: Tensor, count: int,
     # An eigenvector's sign is arbitrary; its largest component is made positive.
     largest = chosen.gather(1, chosen.abs().argmax(1, keepdim=True))
     chosen = chosen * largest.sign()
-    spread = (_vectors(space, seed, 1000) @ chosen.T).std(0)
-    return Directions(chosen, values.flip(0)[:count].contiguous(), spread)
+    return Directions(chosen, values.flip(0)[:count].contiguous(), measure_deviations(space, chosen, seed))
+
+
+def measure_deviations(space: LatentSpace, vectors: Tensor, seed: int) -> Tensor:
+    """Return the standard deviation ``[K]`` of 1,000 latents along unit vectors ``[K, D]``."""
+    return (_vectors(space, seed, 1000) @ vectors.T).std(0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganforge.contract.errors import OptionError
-from ganforge.explore.spaces import WSpace
+from ganforge.explore.spaces import Source, WSpace
 
 THIRDS = ("coarse", "middle", "fine")  # names of the thirds of a generator's layers
 
@@ -43,13 +43,17 @@ def direction_in_layers(direction: Tensor, layers: range) -> Tensor:
     return mix_styles(torch.zeros_like(direction), direction, layers)
 
 
-def mix(space: WSpace, rows: Sequence[int], columns: Sequence[int], layers: range) -> tuple[Tensor, Tensor, Tensor]:
+def mix(
+    space: WSpace, rows: Sequence[Source], columns: Sequence[Source], layers: range
+) -> tuple[Tensor, Tensor, Tensor]:
     """Style mixing table (Karras 2019, arXiv:1812.04948, figure 3): sources B, the columns, give the given layers.
+
+    Sources are seeds or styles ``[L, w_dim]``.
 
     Returns:
         Images uint8 of A ``[R, C, H, W]``, of B ``[K, C, H, W]`` and mixed ``[R, K, C, H, W]``.
     """
-    a, b = space.from_seeds(rows), space.from_seeds(columns)
+    a, b = space.latents(rows), space.latents(columns)
     mixed = mix_styles(a[:, None].expand(-1, len(b), -1, -1), b.expand(len(a), -1, -1, -1), layers)
     images = space.render(mixed.flatten(0, 1))
     return space.render(a), space.render(b), images.view(len(a), len(b), *images.shape[1:])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganforge.core.accelerator import fork_random_state
 from ganforge.core.images import to_uint8
-from ganforge.explore.spaces import WSpace
+from ganforge.explore.spaces import Source, WSpace
 
 PANELS = {"all": "fixed", "none": "none", "only fine": "only-fine", "only coarse": "only-coarse"}
 """Panels of the paper's figure 5, and the noise mode of each."""
@@ -36,9 +36,12 @@ class NoiseStudy:
 
 
 @torch.no_grad()
-def study_noise(space: WSpace, seeds: Sequence[int], *, draws: int = 32, noise_seed: int = 0) -> NoiseStudy:
-    """Measure the effect of noise (Karras 2019, arXiv:1812.04948, figures 4 and 5), with at least 2 draws."""
-    w = space.from_seeds(seeds)
+def study_noise(space: WSpace, sources: Sequence[Source], *, draws: int = 32, noise_seed: int = 0) -> NoiseStudy:
+    """Measure the effect of noise (Karras 2019, arXiv:1812.04948, figures 4 and 5), with at least 2 draws.
+
+    Sources are seeds or styles ``[L, w_dim]``.
+    """
+    w = space.latents(sources)
     shown = {name: space.styles.synthesis(w, noise).cpu() for name, noise in PANELS.items()}
     panels = torch.stack([to_uint8(images) for images in shown.values()], dim=1)
     powers = torch.stack([power_by_frequency(images - shown["none"]) for images in shown.values()])

@@ -21,6 +21,9 @@ _BATCH = 64  # batch size of rendering
 
 Label = int | Tensor | None  # class, condition vector ``[K]``, or none
 
+Source = int | Tensor
+"""A seed, or a latent without a batch dimension."""
+
 
 class LatentSpace(ABC):
     """Latent space of a generator for one class or condition vector ``[K]``; latents ``[N, ...]`` support arithmetic.
@@ -60,6 +63,12 @@ class LatentSpace(ABC):
         """Return latents ``[N, ...]`` of seeds as in ``ganforge sample``, on the generator's device."""
         z = torch.cat([draw_latents(1, self.generator.z_dim, seed) for seed in seeds])
         return self.from_z(z.to(self.device))
+
+    def latents(self, sources: Sequence[Source]) -> Tensor:
+        """Return latents ``[N, ...]`` of seeds as `from_seeds`, and of given latents ``[...]``."""
+        return torch.cat(
+            [self.from_seeds([each]) if isinstance(each, int) else each[None].to(self.device) for each in sources]
+        )
 
     @torch.no_grad()
     def render(self, latents: Tensor) -> Tensor:
@@ -117,6 +126,22 @@ class WSpace(LatentSpace):
         return latents.expand(-1, self.styles.num_styles, -1)
 
 
+class WPlusSpace(WSpace):
+    """Space of styles in which a projection optimizes one style per layer (Abdal 2019, arXiv:1904.03189)."""
+
+    name = "w+"
+
+    def free(self, latents: Tensor) -> Tensor:
+        return latents
+
+    def complete(self, latents: Tensor) -> Tensor:
+        return latents
+
+
+SPACES = ("z", "w", "w+")
+"""Names of latent spaces."""
+
+
 def open_space(
     generator: Generator, name: str | None = None, label: Label = None, registry: Registry | None = None
 ) -> LatentSpace:
@@ -124,12 +149,12 @@ def open_space(
 
     Args:
         generator: Generator.
-        name: ``z`` or ``w``; None for w if available.
+        name: One of `SPACES`; None for w if available.
         label: Class or condition vector ``[K]`` of all images; None for a generator of unlabeled data.
         registry: Registry for the hint of an error; None for none.
     """
-    if name not in ("z", "w", None):
-        raise OptionError(f"unknown latent space '{name}'", "choose z or w")
+    if name not in (*SPACES, None):
+        raise OptionError(f"unknown latent space '{name}'", f"choose {', '.join(SPACES[:-1])} or {SPACES[-1]}")
     if name == "z" or (name is None and not isinstance(generator, StyleGenerator)):
         return ZSpace(generator, label)
-    return WSpace(require_styles(generator, registry), label)
+    return (WPlusSpace if name == "w+" else WSpace)(require_styles(generator, registry), label)

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.data.decode import fit, normalize, open_image, strict_decoding
+from ganforge.data.decode import SUFFIXES, fit, normalize, open_image, strict_decoding
+
+Align = Callable[[Image.Image, tuple[int, int]], Image.Image]
+"""``Aligner.align``, from an image and (height, width)."""
 
 
-def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """Read an image file, center-crop it to the aspect ratio of ``(C, H, W)`` and resize it.
+def list_images(paths: Sequence[Path]) -> list[Path]:
+    """Return image files: those given, and those of given folders by name; raise `DataError` for an empty folder."""
+    found: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise DataError(f"{path} holds no images", f"images are files named {' '.join(SUFFIXES)}")
+        found += inside
+    return found
+
+
+def read_target(path: Path, shape: tuple[int, ...], align: Align | None = None) -> Tensor:
+    """Read an image file, align it, center-crop it to the aspect ratio of ``(C, H, W)`` and resize it.
 
     Returns:
         uint8 ``[C, H, W]``.
@@ -25,6 +43,8 @@ def read_target(path: Path, shape: tuple[int, ...]) -> Tensor:
             image = normalize(open_image(stream, str(path)), str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if align is not None:
+        image = align(image, (height, width))
     if image.size != (width, height):
         image = fit(image, (height, width))
     if channels not in (1, 3):

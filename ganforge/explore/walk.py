@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.interpolation import INTERPOLATIONS
-from ganforge.explore.spaces import LatentSpace
+from ganforge.explore.spaces import LatentSpace, Source
 
 
 def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:
@@ -31,13 +31,13 @@ def walk_latents(stops: Tensor, steps: int, interpolation: str) -> Tensor:
     )
 
 
-def walk(space: LatentSpace, seeds: Sequence[int], *, steps: int = 20, interpolation: str | None = None) -> Tensor:
-    """Generate the frames of a looping latent interpolation through at least two seeds.
+def walk(space: LatentSpace, sources: Sequence[Source], *, steps: int = 20, interpolation: str | None = None) -> Tensor:
+    """Generate the frames of a looping latent interpolation through at least two seeds or latents.
 
     The default is slerp in z, where latents lie near a sphere, and lerp in w.
 
     Returns:
-        uint8 ``[len(seeds) * steps, C, H, W]``.
+        uint8 ``[len(sources) * steps, C, H, W]``.
     """
     interpolation = interpolation or ("slerp" if space.name == "z" else "lerp")
-    return space.render(walk_latents(space.from_seeds(seeds), steps, interpolation))
+    return space.render(walk_latents(space.latents(sources), steps, interpolation))

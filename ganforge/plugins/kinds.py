@@ -50,6 +50,7 @@ KINDS = {
     "recipe": Kind("ganforge_recipes", "Recipe", "ganforge train --arch {name}", form="instance"),
     "exporter": Kind("ganforge_exporters", "Exporter", "ganforge export --format {name}"),
     "extractor": Kind("ganforge_extractors", "Extractor", "ganforge eval --fid --extractor {name}"),
+    "aligner": Kind("ganforge_aligners", "Aligner", "ganforge explore project --align {name}"),
     "importer": Kind("ganforge_importers", "Importer", "ganforge import FILE --format {name}"),
     "metric": Kind("ganforge_metrics", "Metric", "ganforge eval --metric {name}"),
     "command": Kind("ganforge_commands", "", "ganforge {name}", form="command"),

@@ -27,6 +27,7 @@ from ganforge.data.packer import pack
 from ganforge.data.store import PackedData
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.sampling import stand_in_labels
+from ganforge.testing.aligners import check_aligner
 from ganforge.testing.commands import check_command
 from ganforge.testing.emulation.checks import check_cuda
 from ganforge.testing.exports import check_export, verify_export
@@ -42,6 +43,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 __all__ = [
     "IMAGES",
+    "check_aligner",
     "check_augmentation",
     "check_callback",
     "check_command",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ganforge.cli.explore.common import Shared, Space, declared_attributes, open_reader, read_numbers, seeds_option
+from ganforge.cli.explore.common import Shared, Space, declared_attributes, open_reader
+from ganforge.cli.explore.sources import Given, describe_sources, open_sources, read_sources, sources_option
 from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError, nearest
 from ganforge.core.console import print_result
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 def arith(
     shared: Shared,
-    a: Annotated[str | None, seeds_option("--a", "Seeds of images with a property.")] = None,
-    b: Annotated[str | None, seeds_option("--b", "Seeds of images without it.")] = None,
-    c: Annotated[str | None, seeds_option("--c", "Seeds of images to add it to.")] = None,
+    a: Annotated[str | None, sources_option("--a", "Seeds or codes of images with a property.")] = None,
+    b: Annotated[str | None, sources_option("--b", "Seeds or codes of images without it.")] = None,
+    c: Annotated[str | None, sources_option("--c", "Seeds or codes of images to add it to.")] = None,
     attribute: Annotated[
         str | None,
-        option("--attribute", "Attribute of the data that selects A, B and C, instead of seeds.", "NAME"),
+        option("--attribute", "Attribute of the data that selects A and B, and C unless given.", "NAME"),
     ] = None,
     candidates: Annotated[
         int, number("--candidates", "Images that are classified to find the attribute.", least=2, most=MAX_MEASURED)
@@ -43,8 +44,8 @@ def arith(
 ) -> None:
     """Compute A - B + C from the mean latents of three groups of images."""
     by_seeds = {"--a": a, "--b": b, "--c": c}
-    if attribute is not None and any(by_seeds.values()):
-        raise OptionError("seeds and --attribute are mutually exclusive", "give --a, --b and --c, or --attribute")
+    if attribute is not None and (a or b):
+        raise OptionError("--a and --b are those of the attribute", "give --a, --b and --c, or --attribute and --c")
     if attribute is None:
         for flag, given in (("--measure", measure), ("--classifier", classifier)):
             if given is not None:
@@ -54,7 +55,7 @@ def arith(
             raise OptionError(f"{missing[0]} is missing", "give --a 1,2,3 --b 4,5,6 --c 7,8,9, or --attribute")
     if layers is not None and space == "z":
         raise OptionError(f"--layers {layers}: latents in z have no layers", "omit --layers, or --space")
-    seeds = {flag: read_numbers(given, int, flag, least=0) for flag, given in by_seeds.items() if given is not None}
+    seeds = {flag: read_sources(given, flag, 0, 0) for flag, given in by_seeds.items() if given is not None}
     here = shared.open()
 
     from ganforge.explore import attribute_means, calculate, read_layers, score_direction
@@ -72,10 +73,18 @@ def arith(
         means = with_without.with_it, with_without.without_it
         without = with_without.seeds_without
         half = min(_EXEMPLARS, max(len(without) // 2, 1))
-        seeds = {"--a": with_without.seeds_with[:half], "--b": without[:half], "--c": without[-half:]}
+        by_attribute: dict[str, list[Given]] = {
+            "--a": [*with_without.seeds_with[:half]],
+            "--b": [*without[:half]],
+            "--c": [*without[-half:]],
+        }
+        seeds = {**by_attribute, **seeds}
         found = {"attribute": attribute, "classifier": quoted}
         found |= {"candidates": [shared.seed, after - 1], "num_with": len(with_without.seeds_with)}
-    result = calculate(where, seeds["--a"], seeds["--b"], seeds["--c"], means=means, strength=strength, layers=chosen)
+    groups = [seeds[flag] for flag in by_seeds]
+    opened = iter(open_sources(here, where, [each for group in groups for each in group]))
+    latents = [[next(opened) for _ in group] for group in groups]
+    result = calculate(where, *latents, means=means, strength=strength, layers=chosen)
     if attribute is not None and measure is not None:
         score = score_direction(
             where, read, result.direction, index, names, seed=shared.seed + candidates, count=measure
@@ -90,7 +99,7 @@ def arith(
     found |= {
         "space": where.name,
         "strength": strength,
-        "seeds": {flag.strip("-"): each for flag, each in seeds.items()},
+        "seeds": {flag.strip("-"): describe_sources(each) for flag, each in seeds.items()},
     }
     if chosen is not None:
         found["layers"] = list(chosen)
@@ -101,14 +110,14 @@ _EXEMPLARS = 6
 """Images shown per group of an attribute."""
 
 
-def check_attribute(run: TrainedRun, attribute: str) -> tuple[str, ...]:
+def check_attribute(run: TrainedRun, attribute: str, flag: str = "--attribute") -> tuple[str, ...]:
     """Return the names of the attributes that a run's data declare; raise OptionError if this is none of them."""
     names = declared_attributes(run)
     if not names:
         raise OptionError(
-            f"--attribute {attribute}: {run.data.name} declares no attributes",
+            f"{flag} {attribute}: {run.data.name} declares no attributes",
             "give seeds: --a 1,2,3 --b 4,5,6 --c 7,8,9",
         )
     if attribute not in names:
-        raise OptionError(f"--attribute {attribute}: attribute not found in {run.data.name}", nearest(attribute, names))
+        raise OptionError(f"{flag} {attribute}: attribute not found in {run.data.name}", nearest(attribute, names))
     return names

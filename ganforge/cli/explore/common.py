@@ -27,11 +27,6 @@ def count_option(text: str, most: int | None = None) -> Any:
     return number("--count", text, least=1, most=most)
 
 
-def seeds_option(flag: str, text: str) -> Any:
-    """Declare an option that takes seeds."""
-    return option(flag, text, "N,N,...")
-
-
 @dataclass(frozen=True)
 class Shared:
     """Options of every command of ``ganforge explore``."""
@@ -94,8 +89,13 @@ class Shared:
         words += ["explore", name, str(weights)]
         for parameter in self.context.command.params:
             value = self.context.params.get(str(parameter.name))
-            if parameter.name not in ("run", "out") and value is not None:
-                words.append(f"{parameter.opts[0]}={value}")
+            if parameter.name in ("run", "out") or value is None or value is False:
+                continue
+            if value is True:
+                words.append(parameter.opts[0])
+            else:
+                values = value if isinstance(value, list | tuple) else [value]
+                words += [f"{parameter.opts[0]}={each}" for each in values]
         return words
 
 
@@ -140,8 +140,3 @@ def open_reader(run: TrainedRun, file: Path | None) -> tuple[Read, dict[str, Any
 def read_numbers(text: str, kind: type[Any], flag: str, least: float | None = None) -> list[Any]:
     """Read comma-separated numbers."""
     return [read_number(each, kind, flag, least) for each in text.split(",")]
-
-
-def read_seeds(text: str | None, flag: str, first: int, count: int) -> list[int]:
-    """Read comma-separated seeds; None gives `count` seeds from `first`."""
-    return list(range(first, first + count)) if text is None else read_numbers(text, int, flag, least=0)

@@ -6,14 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ganforge.cli.explore.common import (
-    Shared,
-    declared_attributes,
-    open_reader,
-    read_seeds,
-    seeds_option,
-)
+from ganforge.cli.explore.common import Shared, declared_attributes, open_reader
 from ganforge.cli.explore.exploration import Exploration
+from ganforge.cli.explore.sources import describe_sources, name_source, open_sources, read_sources, sources_option
 from ganforge.cli.options import MAX_MEASURED, Classifier, number, option
 from ganforge.contract.errors import OptionError
 from ganforge.core.console import progress_bar
@@ -24,8 +19,8 @@ if TYPE_CHECKING:
 
 def mix(
     shared: Shared,
-    rows: Annotated[str | None, seeds_option("--rows", "Seeds A. Default: four from --seed.")] = None,
-    columns: Annotated[str | None, seeds_option("--columns", "Seeds B. Default: the next five.")] = None,
+    rows: Annotated[str | None, sources_option("--rows", "Seeds or codes A. Default: four from --seed.")] = None,
+    columns: Annotated[str | None, sources_option("--columns", "Seeds or codes B. Default: the next five.")] = None,
     layers: Annotated[str, option("--layers", "Layers from B: coarse, middle, fine, or e.g. 0-3.", "RANGE")] = "coarse",
     measure: Annotated[
         int | None,
@@ -41,8 +36,9 @@ def mix(
     """Draw a table of style mixing: the given layers from the column, all others from the row."""
     if classifier is not None and measure is None:
         raise OptionError(f"--classifier {classifier}: nothing to classify", "give --measure too")
-    sources_a = read_seeds(rows, "--rows", shared.seed, 4)
-    sources_b = read_seeds(columns, "--columns", max(sources_a) + 1, 5)
+    sources_a = read_sources(rows, "--rows", shared.seed, 4)
+    highest = max((each for each in sources_a if isinstance(each, int)), default=-1)
+    sources_b = read_sources(columns, "--columns", highest + 1, 5)
     here = shared.open()
 
     from ganforge.explore import mix, read_layers
@@ -50,17 +46,18 @@ def mix(
     where = here.styles()
     chosen = read_layers(layers, where.styles.num_styles)
     found = {
-        "rows": sources_a,
-        "columns": sources_b,
+        "rows": describe_sources(sources_a),
+        "columns": describe_sources(sources_b),
         "layers_from_b": list(chosen),
         "num_layers": where.styles.num_styles,
     }
     if measure is not None:
         found |= measure_layers(here, where, shared.seed, measure, classifier)
-    a, b, mixed = mix(where, sources_a, sources_b, chosen)
+    opened = open_sources(here, where, [*sources_a, *sources_b])
+    a, b, mixed = mix(where, opened[: len(sources_a)], opened[len(sources_a) :], chosen)
     table = [[None, *b], *([left, *row] for left, row in zip(a, mixed, strict=True))]
-    headings = [f"B {each}" for each in sources_b]
-    here.save_table(table, ["", *headings], found, ["", *(f"A {each}" for each in sources_a)])
+    headings = [f"B {name_source(each)}" for each in sources_b]
+    here.save_table(table, ["", *headings], found, ["", *(f"A {name_source(each)}" for each in sources_a)])
 
 
 def measure_layers(here: Exploration, where: WSpace, seed: int, count: int, classifier: Path | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.images import to_float
 from ganforge.evaluation.classifier import load_classifier
 
 
@@ -40,5 +39,5 @@ class ClassifierExtractor(Extractor):
         self.trunk, self.head = classifier.halves()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        maps = self.trunk(to_float(images))
+        maps = self.trunk(images.float() / 127.5 - 1)
         return maps.mean(dim=(2, 3)), self.head(maps)

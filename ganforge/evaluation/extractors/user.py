@@ -11,7 +11,6 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.extractor import Extractor
-from ganforge.core.images import to_float
 from ganforge.evaluation.extractors.published import load_torchscript, read_file
 
 
@@ -44,6 +43,6 @@ class TorchScriptExtractor(Extractor):
         self.preprocessing = f"none, images of {data.shape[1]}x{data.shape[2]}, {pixels}"
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        given = images if self.pixels == "bytes" else to_float(images)
+        given = images if self.pixels == "bytes" else images.float() / 127.5 - 1
         found = self.network((given + 1) / 2 if self.pixels == "unit" else given)
         return (found, None) if isinstance(found, Tensor) else (found[0], found[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -96,11 +97,22 @@ def open_distance(run: TrainedRun, request: Request, reporter: Reporter = SILENT
             network=RepeatedChannels(FeatureDistance(InceptionFeatures(extractor))).to(run.device),
             weights={"inception": extractor.weights_sha256},
         )
-    if min(spec.shape[1:]) < MIN_SIZE:
+    lpips, weights = open_lpips(spec.shape, request.lpips_weights, "--distance lpips")
+    return ImageDistance(name="torch-fidelity's LPIPS (VGG16)", network=lpips.to(run.device), weights=weights)
+
+
+def open_lpips(shape: tuple[int, ...], folder: Path | None, flag: str) -> tuple[nn.Module, dict[str, str]]:
+    """Return LPIPS for images ``(C, H, W)`` on the CPU, and the SHA-256 of its files by name; see `load_lpips`.
+
+    Raises:
+        OptionError: The images are too small or have other than 1 or 3 channels; `flag` is named.
+        CheckpointError: A file is missing or damaged.
+    """
+    if shape[0] not in (1, 3):
+        raise OptionError(f"{flag}: images have {shape[0]} channels", "it needs 1 or 3; use classifier")
+    if min(shape[1:]) < MIN_SIZE:
         raise OptionError(
-            f"--distance lpips: images of {data} are {spec.shape[1]}x{spec.shape[2]}",
-            f"it needs {MIN_SIZE}x{MIN_SIZE} or more; use --distance classifier",
+            f"{flag}: images are {shape[1]}x{shape[2]}", f"it needs {MIN_SIZE}x{MIN_SIZE} or more; use classifier"
         )
-    lpips, weights = load_lpips(request.lpips_weights)
-    network = RepeatedChannels(lpips).to(run.device)
-    return ImageDistance(name="torch-fidelity's LPIPS (VGG16)", network=network, weights=weights)
+    lpips, weights = load_lpips(folder)
+    return RepeatedChannels(lpips), weights

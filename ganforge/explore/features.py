@@ -1,0 +1,50 @@
+"""Distances of images in the feature space of an extractor, for projections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ganforge.contract.errors import OptionError
+from ganforge.contract.extractor import Extractor
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Differentiable distances ``[N]`` of images ``[N, C, H, W]`` in [-1, 1] and targets ``[1, C, H, W]``."""
+
+
+class FeatureDistance:
+    r"""Relative squared distance of features, :math:`|f(x) - f(y)|^2 / |f(y)|^2`; a `Distance`.
+
+    Args:
+        extractor: Frozen network that takes float32 pixels in [0, 255] as it takes uint8.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.extractor = extractor.eval()
+
+    def __call__(self, images: Tensor, target: Tensor) -> Tensor:
+        """Return distances ``[N]``.
+
+        Raises:
+            OptionError: The extractor is not differentiable, or computes other features of float32 pixels.
+        """
+        with torch.no_grad():
+            wanted = self.extractor(_to_pixels(target).round().to(torch.uint8))[0]
+            same = self.extractor(_to_pixels(target).round())[0]
+        found = self.extractor(_to_pixels(images))[0]
+        scale = wanted.square().sum(1)
+        is_same = bool(((same - wanted).square().sum(1) <= 1e-6 * scale).all())
+        if not is_same or (images.requires_grad and not found.requires_grad):
+            raise OptionError(
+                f"extractor '{self.extractor.label}' has no gradients: it must take float32 pixels in [0, 255]",
+                "use another, or lpips",
+            )
+        distances: Tensor = (found - wanted).square().sum(1) / scale
+        return distances
+
+
+def _to_pixels(images: Tensor) -> Tensor:
+    """Convert images in [-1, 1] to floats in [0, 255]; differentiable."""
+    return ((images + 1) * 127.5).clamp(0, 255)
