@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 
 from ganforge import OptionError
@@ -138,11 +139,12 @@ def test_a_run_that_diverges_is_the_last(here, monkeypatch):
         (["--resume", "nowhere", "--batch", "8"], "--resume keeps the settings"),
         (["--images", "8", "--minutes", "1"], "two budgets"),
         (["--data", "photos", "--vary", "generator.z_dim=4,-1"], "z_dim=-1 must be at least 1"),
-        (["--data", "photos/cat"], "cat has no classes"),
+        (["--data", "vectors.npy"], "vectors holds no images"),
         (["--arch", "mlp", "--set", "optimizer.generator_lr=0"], "no gamma or rate"),
     ],
 )
 def test_a_mistake_is_one_line_before_the_first_run(run, here, image_folder, arguments, message):
+    np.save("vectors.npy", np.zeros((8, 2), np.float32))
     code, out, err = run("tune", *arguments)
     assert (code, out) == (2, "")
     assert message in err
