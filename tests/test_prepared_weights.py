@@ -69,10 +69,16 @@ def test_bfloat16_follows_float32():
     network, x, w = make()
     expected = differentiate(network, x, network(x, w))
     found = differentiate(network, x, Engine(ExecutionPlan(precision="bfloat16"), CPU).compute(network, x, w))
-    for each, other in zip(found, expected, strict=True):
-        if other is not None:
-            assert each.dtype == torch.float32
-            assert (each - other).norm() < 0.05 * other.norm()
+    pairs = [(each, other) for each, other in zip(found, expected, strict=True) if other is not None]
+    # A small gradient is a sum of larger terms, whose rounding differs between processors: errors relate to the median.
+    typical = torch.stack([other.norm() for _, other in pairs]).median()
+    for each, other in pairs:
+        assert each.dtype == torch.float32
+        assert (each - other).norm() < 0.05 * max(other.norm(), typical)
+    errors, norms = (torch.cat([each.flatten() for each in side]).norm() for side in (
+        [each - other for each, other in pairs], [other for _, other in pairs],
+    ))  # fmt: skip
+    assert errors < 0.02 * norms
 
 
 class Masked(EqualizedLinear):
