@@ -184,7 +184,7 @@ def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
     )
     assert there > back + 50
     run("export", folder, "--network", "back", "--torchscript", "--to", "back.pt")
-    source = torch.zeros(2, 3, 16, 16)
+    source = torch.rand(2, 3, 16, 16) * 2 - 1  # instance norm of an even image would multiply its rounding errors
     exported = torch.jit.load(str(folders / "back.pt"))(torch.zeros(2, 1), source)
     generator = ganforge.load(folder / "generator-back.safetensors")
     assert torch.allclose(exported, ganforge.generate(generator, 2, labels=source), atol=1e-5)
