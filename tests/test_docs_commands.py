@@ -45,6 +45,7 @@ NAMES = {
         "eval compare",
         "explore arith",
         "explore project",
+        "explore drag",
     },
     *{"data check", "data pack", "extractor train", "import", "plugins new", "plugins info"},
 }

@@ -186,7 +186,7 @@ def evaluate(
                 say(note)
             say(f"({subject.home / FILE})")
             found += own
-    if not found:
+    if evaluators and not found:
         raise OptionError("no metric could be computed", "the lines above say why")
     if as_json:
         print_result(json.dumps([row.to_json() for row in found], indent=2))

@@ -81,7 +81,7 @@ def ganforge_extractors() -> Mapping[str, type[Extractor]]:  # type: ignore[empt
 
 @hookspec
 def ganforge_aligners() -> Mapping[str, type[Aligner]]:  # type: ignore[empty-body]
-    """Aligners by name; ``ganforge explore project --align NAME`` selects one."""
+    """Aligners by name; ``--align NAME`` of ``ganforge explore project`` selects one."""
 
 
 @hookspec

@@ -19,12 +19,12 @@ Align = Callable[[Image.Image, tuple[int, int]], Image.Image]
 
 
 def list_images(paths: Sequence[Path]) -> list[Path]:
-    """Return image files: those given, and those of given folders by name; raise `DataError` for an empty folder."""
+    """Return image files: those given, and all in given folders by name; raise `DataError` for a folder without."""
     found: list[Path] = []
     for path in paths:
         inside = [path]
         if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
             if not inside:
                 raise DataError(f"{path} holds no images", f"images are files named {' '.join(SUFFIXES)}")
         found += inside
