@@ -235,10 +235,11 @@ def test_directions_of_attributes_lead_from_the_mean_without_to_the_mean_with(ge
 
 
 def test_folders_are_listed_by_name_and_other_files_left_out(tmp_path):
-    for name in ("b.png", "a.JPG", "c.txt"):
+    (tmp_path / "cat").mkdir()
+    for name in ("b.png", "a.JPG", "c.txt", "cat/0.webp"):
         (tmp_path / name).touch()
     listed = list_images([tmp_path, tmp_path / "c.txt"])
-    assert [each.name for each in listed] == ["a.JPG", "b.png", "c.txt"]
+    assert [each.name for each in listed] == ["a.JPG", "b.png", "0.webp", "c.txt"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no images"):
         list_images([tmp_path / "empty"])
