@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 from test_docs import PAGES, ROOT, blocks, commands
 
 import ganforge
+from ganforge.explore import open_space, save_code
 
 SKETCHES = {
     ("decisions.md", "class Loss(nn.Module):"): "shapes of the contract, with ... for their bodies",
@@ -51,9 +50,10 @@ def place(tmp_path_factory):
             arch=arch, data=place / data, images=8, device="cpu", settings=settings, out=place / "made", quiet=True
         )
         shutil.move(run.path, place / "runs" / f"00000-{name}")
-    latent = {"latent": torch.zeros(100)}
-    (place / "runs/00000-dcgan-nonsat-avatars/explore").mkdir()
-    save_file(latent, place / "runs/00000-dcgan-nonsat-avatars/explore/project.safetensors")
+    projected = place / "runs/00000-stylegan-nonsat-avatars/explore/project.safetensors"
+    projected.parent.mkdir()
+    space = open_space(ganforge.load(place / "runs/00000-stylegan-nonsat-avatars"))
+    save_code(projected, space, space.from_seeds([0])[0])
     yield place
     assert Path.cwd() == before
 
