@@ -89,7 +89,7 @@ def test_options_and_code_of_an_extractor_change_the_features(tmp_path):
 
     def means(text):
         registry = Registry(load_plugins([tmp_path / "means.py"]))
-        extractor = open_extractor(text, data, registry, cache=tmp_path)
+        extractor = open_extractor(text, data.spec, registry, data=lambda: data, cache=tmp_path)
         return take(tmp_path / "cache", DataImages(data, torch.arange(70)), extractor).features
 
     (tmp_path / "means.py").write_text(EXTRACTOR)

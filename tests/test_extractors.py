@@ -503,13 +503,15 @@ def test_a_file_is_an_extractor_and_gets_the_pixels_that_it_asks_for(flat_file, 
         (f"torchscript:weights={flat_file},pixels=unit", plain / 255),
         (f"torchscript:weights={flat_file},pixels=bytes", plain),
     ):
-        extractor = open_extractor(text, data, registry, cache=tmp_path)
+        extractor = open_extractor(text, data.spec, registry, data=lambda: data, cache=tmp_path)
         features, logits = look(extractor, images)
         assert torch.allclose(features, wanted, atol=1e-5)
         assert logits.shape == (3, 48)
         assert extractor.label.startswith("flat-")
     with pytest.raises(OptionError, match="'floats' is invalid"):
-        open_extractor(f"torchscript:weights={flat_file},pixels=floats", data, registry, cache=tmp_path)
+        open_extractor(
+            f"torchscript:weights={flat_file},pixels=floats", data.spec, registry, data=lambda: data, cache=tmp_path
+        )
 
 
 # --- an extractor of a plugin
@@ -602,7 +604,7 @@ def test_the_cache_holds_the_classifier_that_evaluation_finds(run, here, image_f
 
     monkeypatch.setattr(classifier_module, "train_classifier", lambda *_, **__: pytest.fail("trained again"))
     assert run("extractor", "train", "--data", image_folder)[0] == 0
-    extractor = open_extractor("classifier", data, registry, cache=cache_folder())
+    extractor = open_extractor("classifier", data.spec, registry, data=lambda: data, cache=cache_folder())
     assert extractor.accuracy == again.accuracy
 
 

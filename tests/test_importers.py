@@ -98,6 +98,14 @@ def test_a_run_tells_where_its_weights_come_from(run, file):
 
 
 @pytest.mark.slow
+def test_a_photograph_is_projected_by_features_into_a_run_without_data(run, file, image_folder):
+    assert run("import", file)[0] == 0
+    photograph = image_folder / "cat" / "0.png"
+    code, out, err = run("explore", "project", "--image", photograph, "--features", "random", "--steps", "1")
+    assert code == 0, err
+    assert f"{photograph}: " in out
+
+
 def test_an_imported_run_is_sampled_and_trained_on(run, file, here, image_folder):
     assert run("import", file)[0] == 0
     code, _, err = run("sample", "--count", "2", "--device", "cpu")

@@ -111,8 +111,9 @@ class Evaluator:
         if extractor is None:
             extractor = self.extractors[target.data.fingerprint] = open_extractor(
                 asked.extractor,
-                target.data,
+                target.data.spec,
                 self.registry,
+                data=lambda: target.data,
                 cache=self.cache,
                 inception_weights=asked.inception_weights,
                 device=self.device,

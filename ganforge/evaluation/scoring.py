@@ -148,7 +148,9 @@ def build_scorer(
                 if name == "classifier" and workers.size > 1:
                     share_classifier(data, cache / "classifiers", workers, device=device, progress=reporter.progress)
                 with workers.main_first():
-                    extractor = open_extractor(name, data, registry, cache=cache, device=device, reporter=reporter)
+                    extractor = open_extractor(
+                        name, data.spec, registry, data=lambda: data, cache=cache, device=device, reporter=reporter
+                    )
             except CheckpointError as error:
                 raise CheckpointError(
                     f"--metrics {metric}: {error.message}", f"set ${VARIABLE} to the file, or use --metrics fd"

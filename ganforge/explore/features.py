@@ -23,26 +23,37 @@ class FeatureDistance:
 
     def __init__(self, extractor: Extractor) -> None:
         self.extractor = extractor.eval()
+        self._target: Tensor | None = None
+        self._wanted = torch.empty(0)
 
     def __call__(self, images: Tensor, target: Tensor) -> Tensor:
-        """Return distances ``[N]``.
+        """Return distances ``[N]``; the features of a target are computed once.
 
         Raises:
             OptionError: The extractor is not differentiable, or computes other features of float32 pixels.
         """
-        with torch.no_grad():
-            wanted = self.extractor(_to_pixels(target).round().to(torch.uint8))[0]
-            same = self.extractor(_to_pixels(target).round())[0]
+        if target is not self._target:
+            self._target, self._wanted = target, self._measure(target)
         found = self.extractor(_to_pixels(images))[0]
-        scale = wanted.square().sum(1)
-        is_same = bool(((same - wanted).square().sum(1) <= 1e-6 * scale).all())
-        if not is_same or (images.requires_grad and not found.requires_grad):
-            raise OptionError(
-                f"extractor '{self.extractor.label}' has no gradients: it must take float32 pixels in [0, 255]",
-                "use another, or lpips",
-            )
-        distances: Tensor = (found - wanted).square().sum(1) / scale
+        if images.requires_grad and not found.requires_grad:
+            raise self._error()
+        distances: Tensor = (found - self._wanted).square().sum(1) / self._wanted.square().sum(1)
         return distances
+
+    @torch.no_grad()
+    def _measure(self, target: Tensor) -> Tensor:
+        pixels = _to_pixels(target).round()
+        wanted: Tensor = self.extractor(pixels.to(torch.uint8))[0]
+        same: Tensor = self.extractor(pixels)[0]
+        if bool(((same - wanted).square().sum(1) > 1e-6 * wanted.square().sum(1)).any()):
+            raise self._error()
+        return wanted
+
+    def _error(self) -> OptionError:
+        return OptionError(
+            f"extractor '{self.extractor.label}' has no gradients: it must take float32 pixels in [0, 255]",
+            "use another, or lpips",
+        )
 
 
 def _to_pixels(images: Tensor) -> Tensor:

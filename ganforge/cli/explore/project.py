@@ -136,9 +136,16 @@ def _open_features(here: Exploration, text: str, lpips_weights: Path | None) -> 
     from ganforge.core.cache import open_cache
     from ganforge.evaluation.extractors.opening import open_extractor
     from ganforge.evaluation.reporter import TERMINAL
+    from ganforge.runs.checkpoint import read_spec
 
     with open_cache() as cache:
         extractor = open_extractor(
-            text, here.open_run().data, open_registry(), cache=cache, device=device, reporter=TERMINAL
+            text,
+            read_spec(here.card),
+            open_registry(),
+            data=lambda: here.open_run().data,
+            cache=cache,
+            device=device,
+            reporter=TERMINAL,
         )
     return FeatureDistance(extractor.to(device))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from ganforge.config.sources import parse_part
+from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
 from ganforge.contract.extractor import Extractor
 from ganforge.core.atomic_files import read_bytes, write_bytes
@@ -22,31 +24,32 @@ _FILES = {".safetensors": "classifier", ".pt": "torchscript", ".pth": "torchscri
 
 def open_extractor(
     text: str,
-    data: PackedData,
+    spec: DataSpec,
     registry: Registry,
     *,
+    data: Callable[[], PackedData],
     cache: Path,
     inception_weights: Path | None = None,
     device: torch.device | None = None,
     reporter: Reporter = SILENT,
 ) -> Extractor:
-    """Open an extractor for images like those of the data; ``classifier`` without weights is trained on them and
-    cached.
+    """Open an extractor for images; ``classifier`` without weights is trained on the data and cached.
 
     Args:
         text: Registered name, with options as in ``torchscript:weights=FILE,pixels=unit``; or file: classifier
             (``.safetensors``) or TorchScript network (``.pt``).
-        data: Real images.
+        spec: Specification of the images.
         registry: Registry of plugins.
+        data: Opens the real images, which only ``classifier`` needs.
         cache: Cache folder.
         inception_weights: Weights of ``inception``.
         device: Device on which a classifier is trained; None for the CPU.
         reporter: Progress and messages.
     """
-    if not data.spec.is_image:
-        held = "vectors" if len(data.spec.shape) == 1 else "signals"
+    if not spec.is_image:
+        held = "vectors" if len(spec.shape) == 1 else "signals"
         raise OptionError(
-            f"{data.name} holds {held}, and --extractor {text} takes images", "use --modes, if modes are known"
+            f"{data().name} holds {held}, and --extractor {text} takes images", "use --modes, if modes are known"
         )
     kind = _FILES.get(Path(text).suffix)
     if kind is not None and ":" not in text:
@@ -56,8 +59,8 @@ def open_extractor(
     if name == "inception" and inception_weights is not None:
         given = {"weights": str(inception_weights), **given}
     if name == "classifier" and not given.get("weights"):
-        given["weights"] = str(_find_classifier(data, cache / "classifiers", device, reporter))
-    extractor: Extractor = registry.build("extractor", name, given, data.spec)
+        given["weights"] = str(_find_classifier(data(), cache / "classifiers", device, reporter))
+    extractor: Extractor = registry.build("extractor", name, given, spec)
     options = {key: str(value) for key, value in registry.check("extractor", name, given).items() if key != "weights"}
     extractor.origin = {"name": name, "options": options, "code": code_digest(type(extractor))}
     return extractor
