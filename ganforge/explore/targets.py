@@ -12,22 +12,18 @@ from torch import Tensor
 
 from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import open_regular
-from ganforge.data.decode import SUFFIXES, fit, normalize, open_image, strict_decoding
+from ganforge.data.decode import fit, normalize, open_image, strict_decoding
+from ganforge.data.files import FolderImages
 
 Align = Callable[[Image.Image, tuple[int, int]], Image.Image]
 """``Aligner.align``, from an image and (height, width)."""
 
 
 def list_images(paths: Sequence[Path]) -> list[Path]:
-    """Return image files: those given, and all in given folders by name; raise `DataError` for a folder without."""
+    """Return image files: those given, and those of given folders as of a data set, without runs; raise `DataError`."""
     found: list[Path] = []
     for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DataError(f"{path} holds no images", f"images are files named {' '.join(SUFFIXES)}")
-        found += inside
+        found += [path / name for name in FolderImages(path).names] if path.is_dir() else [path]
     return found
 
 
