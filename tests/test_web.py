@@ -20,6 +20,7 @@ from ganforge.contract.exporter import ExportReport
 from ganforge.core.atomic_files import write_bytes
 from ganforge.core.images import to_uint8
 from ganforge.core.interpolation import lerp, slerp
+from ganforge.explore.codes import save_code
 from ganforge.explore.directions import factorise, principal_components
 from ganforge.explore.mixing import mix_styles, read_layers
 from ganforge.explore.spaces import open_space
@@ -58,6 +59,7 @@ class Model:
             "data": {"name": "made up", **describe_spec(data)},
             "generator": {"name": name},
             "images": 12345,
+            "digest": "of the page",
         }
 
     def pixels(self, seed, label=None, truncation=1.0):
@@ -387,6 +389,67 @@ def test_styles_are_mixed_by_layers(open_page):
     page.click("#parts input[value=coarse]")
     page.click("#parts input[value=fine]")
     assert difference(page.pixels(), model("stylegan").pixels(5)) <= 2
+    page.check_quiet()
+
+
+def open_code(page, path):
+    """Give a file to the page, and wait until it is read."""
+    page.run("document.getElementById('status').textContent = ''")
+    page.find("#code").send_keys(str(path))
+    wait = "return document.getElementById('status').textContent !== ''"
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(page.driver, 60, 0.02).until(lambda _: page.run(wait))
+    page.wait()
+
+
+@pytest.mark.parametrize("name", ["dcgan", "stylegan"])
+def test_a_code_takes_the_place_of_a_seed(open_page, tmp_path, name):
+    page, made = open_page(name), model(name)
+    space = open_space(made.generator)
+    code = space.from_seeds([70])[0]
+    if space.name == "w":
+        code = code + 0.3 * torch.randn(code.shape, generator=torch.Generator().manual_seed(0))  # differs by layer
+    save_code(tmp_path / "me.safetensors", space, code, fingerprint="of the page")
+    open_code(page, tmp_path / "me.safetensors")
+    assert page.text("#status").startswith("Me.safetensors, generated in ")
+    assert difference(page.pixels(), show(space.decode(code[None]))) <= 2
+    page.set("direction-1", 2)
+    found = (principal_components if space.name == "w" else factorise)(space, 6)
+    moved = code + (2 * found.deviations[0] * found.vectors[0]).float()
+    assert difference(page.pixels(), show(space.decode(moved[None]))) <= 2
+    page.click("#reset")
+    if space.name == "w":
+        page.set("truncation", 0.25)
+        mean = made.generator.mapping(draw_latents(1, 16, 0), None, truncation=0.0)
+        assert difference(page.pixels(), show(made.generator.synthesis(lerp(mean, code[None], 0.25)))) <= 2
+        page.set("truncation", 1)
+        save_code(tmp_path / "z.safetensors", open_space(made.generator, "z"), draw_latents(1, 16, 70)[0])
+        open_code(page, tmp_path / "z.safetensors")
+        assert difference(page.pixels(), made.pixels(70)) <= 2
+    assert difference(page.pixels(".tile:nth-child(3) canvas"), made.pixels(2)) <= 2  # the grid stays of seeds
+    page.click(".tile:nth-child(3)")
+    assert difference(page.pixels(), made.pixels(2)) <= 2
+    assert page.find("#code").get_attribute("value") == ""
+    page.check_quiet()
+
+
+def test_a_file_that_is_no_code_of_the_network_is_refused(open_page, tmp_path):
+    page, space = open_page("stylegan"), open_space(model("stylegan").generator)
+    save_code(tmp_path / "long.safetensors", space, torch.zeros(3, 12))
+    save_code(tmp_path / "endless.safetensors", space, torch.full((space.styles.num_styles, 12), torch.inf))
+    save_code(tmp_path / "other.safetensors", space, torch.zeros(space.styles.num_styles, 12), fingerprint="another")
+    (tmp_path / "text.safetensors").write_text("no code <b>at all</b>")
+    for name, expected in {
+        "long": "has 3 x 12 numbers, expected",
+        "endless": "other values than finite numbers",
+        "other": "is a code of another generator",
+        "text": "is not the code of an image; ganforge explore project writes one",
+    }.items():
+        open_code(page, tmp_path / f"{name}.safetensors")
+        assert page.text("#status").startswith(f"{name}.safetensors ")
+        assert expected in page.text("#status")
+        assert difference(page.pixels(), model("stylegan").pixels(0)) <= 2
     page.check_quiet()
 
 

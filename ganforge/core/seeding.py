@@ -15,4 +15,8 @@ def derive_seed(*parts: int | str) -> int:
 
 def seed_everything(*parts: int | str) -> None:
     """Set torch's random state on every device to the derived seed."""
-    torch.manual_seed(derive_seed(*parts))
+    seed = derive_seed(*parts)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 0.2 ms for absent devices

@@ -45,6 +45,7 @@ def describe_model(
         "name": card["generator"]["name"],
         "data": card["data"].get("name", "unnamed data"),
         "images": card.get("images"),
+        "digest": card.get("digest", ""),
         "shape": list(card["data"]["shape"]),
         "version": __version__,
         "z_dim": generator.z_dim,

@@ -9,6 +9,9 @@ const byId = (id) => document.getElementById(id);
 /** Maximum seed that the page chooses. */
 const MOST = 100_000;
 
+/** The code that is open, in place of a seed. */
+ganforge.code = null;
+
 ganforge.anySeed = () => Math.floor(Math.random() * MOST);
 
 /** Describe the network and show its controls. */
@@ -55,6 +58,7 @@ ganforge.prepare = function (model) {
 ganforge.settings = function () {
   return {
     seed: readSeed("seed"),
+    code: ganforge.code,
     label: Number(byId("label").value),
     condition: readSliders("condition"),
     truncation: Number(byId("truncation").value),

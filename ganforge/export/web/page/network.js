@@ -5,6 +5,7 @@
  * Inputs of one image.
  * @typedef {Object} Settings
  * @property {number} seed
+ * @property {?Object} code latent in place of the seed's, from `readCode`
  * @property {number} label class, from 0
  * @property {number[]} condition numbers of the condition vector; empty for classes
  * @property {number} truncation
@@ -42,7 +43,7 @@ ganforge.Network = class {
   }
 
   async #fromLatents(settings) {
-    let z = this.#latent(settings.seed);
+    let z = settings.code?.latent ?? this.#latent(settings.seed);
     if (settings.way > 0) z = ganforge.slerp(z, this.#latent(settings.towards), settings.way);
     z = ganforge.move(z, this.model.directions, settings.strengths);
     return this.#run("whole", this.#given(z, settings));
@@ -50,16 +51,25 @@ ganforge.Network = class {
 
   async #fromStyles(settings) {
     const { styles, noise, directions } = this.model;
-    const stylesOf = (seed) => this.#run("mapping", this.#given(this.#latent(seed), settings));
-    let w = await stylesOf(settings.seed);
-    if (settings.way > 0) w = ganforge.lerp(w, await stylesOf(settings.towards), settings.way);
+    const stylesOf = (z, given = settings) => this.#run("mapping", this.#given(z, given));
+    let w = await this.#base(settings, stylesOf);
+    if (settings.way > 0) w = ganforge.lerp(w, await stylesOf(this.#latent(settings.towards)), settings.way);
     if (settings.layers.length) {
-      const other = await stylesOf(settings.other);
+      const other = await stylesOf(this.#latent(settings.other));
       for (const name of settings.layers) w = ganforge.mix(w, other, styles.parts[name], styles.size);
     }
     w = ganforge.move(w, directions, settings.strengths);
     const given = noise ? this.#noise(settings.noise) : {};
     return this.#run("synthesis", { styles: new ort.Tensor("float32", w, [1, styles.count, styles.size]), ...given });
+  }
+
+  /** Styles of the code or the seed, truncated. */
+  async #base(settings, stylesOf) {
+    const { code, seed, truncation } = settings;
+    if (!code?.isStyles) return stylesOf(code?.latent ?? this.#latent(seed));
+    if (truncation === 1) return code.latent;
+    const mean = await stylesOf(this.#latent(seed), { ...settings, truncation: 0 });
+    return ganforge.lerp(mean, code.latent, truncation);
   }
 
   #noise(mode) {

@@ -56,14 +56,15 @@ async function drawCurrent() {
   const time = Math.round(performance.now() - start);
   const canvas = byId("picture");
   canvas.getContext("2d").putImageData(pixels, 0, 0);
-  canvas.ariaLabel = `Image of seed ${settings.seed}`;
+  const shown = settings.code ? settings.code.name : `seed ${settings.seed}`;
+  canvas.ariaLabel = `Image of ${shown}`;
   byId("status").ariaLive = played ? "off" : "polite";
-  byId("status").textContent = `Seed ${settings.seed}, generated in ${time} ms`;
+  byId("status").textContent = `${shown[0].toUpperCase()}${shown.slice(1)}, generated in ${time} ms`;
   if (played) step();
 }
 
 async function drawTile({ seed, canvas }) {
-  const settings = { ...ganforge.settings(), seed, way: 0, layers: [], strengths: [] };
+  const settings = { ...ganforge.settings(), seed, code: null, way: 0, layers: [], strengths: [] };
   const pixels = await network.draw(settings);
   Object.assign(canvas, { width: pixels.width, height: pixels.height });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -87,12 +88,31 @@ function renew(seeds) {
 
 function choose(seed) {
   byId("seed").value = seed;
+  closeCode();
   redraw();
 }
 
 function markCurrent() {
-  const { seed } = ganforge.settings();
-  for (const tile of tiles) tile.button.ariaPressed = String(tile.seed === seed);
+  const { seed, code } = ganforge.settings();
+  for (const tile of tiles) tile.button.ariaPressed = String(!code && tile.seed === seed);
+}
+
+/** Show the image of a file with a code, or say why not. */
+async function openCode() {
+  const [file] = byId("code").files;
+  if (!file) return choose(ganforge.settings().seed);
+  try {
+    ganforge.code = { name: file.name, ...(await ganforge.readCode(file, ganforge.model)) };
+    redraw();
+  } catch (error) {
+    closeCode();
+    byId("status").textContent = error.message;
+  }
+}
+
+function closeCode() {
+  ganforge.code = null;
+  byId("code").value = "";
 }
 
 /** Play the interpolation back and forth, or pause it. */
@@ -111,11 +131,11 @@ function step() {
 }
 
 function download() {
-  const { seed } = ganforge.settings();
+  const { seed, code } = ganforge.settings();
   byId("picture").toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${ganforge.model.name}-${seed}.png`;
+    link.download = `${ganforge.model.name}-${code ? code.name.replace(/\.safetensors$/, "") : seed}.png`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
@@ -129,7 +149,8 @@ function fail(error) {
 
 function listen() {
   document.querySelector(".controls").addEventListener("input", redraw);
-  byId("seed").addEventListener("input", redraw);
+  byId("seed").addEventListener("input", () => choose(byId("seed").value));
+  byId("code").addEventListener("change", openCode);
   byId("look").addEventListener("change", redrawGrid);
   byId("random").addEventListener("click", () => choose(ganforge.anySeed()));
   byId("renew").addEventListener("click", () => renew(Array.from({ length: NUM_TILES }, ganforge.anySeed)));
