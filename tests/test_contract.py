@@ -216,6 +216,7 @@ VECTOR = DataSpec((2,))
         (check_discriminator, Overridden, {"data": VECTOR}, r"forward must be head\(features\)"),
         (check_loss, Overflowing, {}, "is not finite: use a numerically stable form"),
         (check_loss, Summed, {}, "take the mean over it"),
+        (check_loss, Reversed(), {}, "give the class Reversed, not an object of it"),
         (check_loss, Reversed, {}, "the generator must gain from higher fake logits"),
         (check_augmentation, Alike, {"data": VECTOR}, "all examples are changed in the same way"),
         (check_augmentation, Cut, {"data": VECTOR}, "no gradient reaches the examples"),

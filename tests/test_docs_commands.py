@@ -88,6 +88,7 @@ PROGRAMS = {
     "hf": "needs an account",
     "tar": "makes a shard, as ganforge-webdataset's tests do by Python's own tar",
     "head": "is the shell's",
+    "docker": "builds and runs images, and needs its daemon and a base image",
 }
 """Other programs that pages call, and why they are not run."""
 

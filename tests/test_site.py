@@ -49,3 +49,20 @@ def test_a_browser_renders_every_formula(site, driver):
         shown = driver.execute_script(WITHOUT_CODE)
         assert not re.search(r"\\[a-zA-Z(\[]{2,}|\$\$", shown), page
         assert driver.get_log("browser") == [], page
+
+
+EVERY_KIND = ("index.html", "notebooks/first-gan/index.html", "guide/losses/index.html", "gallery/index.html")
+"""Pages with all that a page may have: notebooks, formulas, pictures, tables, code."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["some", "every"])
+def test_axe_finds_no_barrier(site, driver, find_barriers, view, every):
+    pages = [page for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
+    chosen = [page for page in pages if every or str(page.relative_to(site)) in EVERY_KIND]
+    assert len(chosen) >= len(EVERY_KIND)
+    found = {}
+    for page in chosen:
+        driver.get(page.as_uri())
+        found[str(page.relative_to(site))] = find_barriers(driver, *view)
+    assert not {page: barriers for page, barriers in found.items() if barriers}

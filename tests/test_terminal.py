@@ -45,7 +45,9 @@ def test_a_slow_step_prints_lines(piped, tmp_path):
         wait_for("first step ...", piped)
         display.step(20, 4.0)
         wait_for("20 images  20%", piped)
-    assert not (tmp_path / "log.txt").exists()
+        display.tick({"images": 100, "seconds": 9.0, "images_per_second": 5.0, "picture": "000000100.png"})
+        wait_for("100 images, writing files", piped)
+    assert "writing" not in (tmp_path / "log.txt").read_text()
 
 
 def test_a_line_that_was_just_printed_is_enough(piped, tmp_path, monkeypatch):

@@ -28,8 +28,8 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-console = _Console(stderr=True, highlight=False)
-"""Console on standard error."""
+console = _Console(stderr="ipykernel" not in sys.modules, highlight=False, force_jupyter=False)
+"""Console on standard error; in a notebook, which marks that as errors, on standard output."""
 
 
 def say(text: str) -> None:

@@ -87,12 +87,15 @@ class Display:
         self._shown.close()
 
     def step(self, images: int, seconds: float) -> None:
-        now = time.monotonic()
-        if not self._marks or now - self._marks[-1][0] > MARK_SECONDS:
-            self._marks = [*self._marks[-20:], (now, images, seconds)]
+        if not self._marks or time.monotonic() - self._marks[-1][0] > MARK_SECONDS:
+            self._mark(images, seconds)
+
+    def _mark(self, images: int, seconds: float) -> None:
+        self._marks = [*self._marks[-20:], (time.monotonic(), images, seconds)]
 
     def tick(self, row: dict[str, Any]) -> None:
         self._row = row
+        self._mark(row["images"], row["seconds"])
         self._show(self.line(row))
         for warning in row.get("warnings", []):
             self.note(f"warning: {warning}")
@@ -158,6 +161,8 @@ class Display:
         if time.monotonic() - self._said < RECENT_SECONDS:
             return ""
         images, seconds, share, rate = self._progress()
+        if share == 1.0:
+            return f"{images} images, writing files"
         left = _clock(_left(share, seconds))
         return f"{images} images {share:4.0%} {rate:.0f} images/s eta {left}" if images else FIRST
 

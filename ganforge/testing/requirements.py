@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -28,7 +29,9 @@ def require_finite(what: str, *tensors: Tensor) -> None:
 
 
 def require_options(factory: Callable[..., Any], given: dict[str, Any]) -> None:
-    """Require options that can be read and saved as JSON."""
+    """Require a class or function, with options that can be read and saved as JSON."""
+    is_factory = isinstance(factory, type | partial) or hasattr(factory, "__name__")
+    require(is_factory, f"give the class {type(factory).__name__}, not an object of it")
     schema = read_options(factory)
     name = getattr(factory, "__name__", "it")
     settled = {**{option.name: option.default for option in schema.values()}, **given}
