@@ -16,6 +16,7 @@ from ganforge.cli.bench import bench
 from ganforge.cli.common import CommandGroup, global_options
 from ganforge.cli.compare import compare
 from ganforge.cli.data import app as data_app
+from ganforge.cli.demo import demo
 from ganforge.cli.evaluate import evaluate
 from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
@@ -63,6 +64,7 @@ def options(
         raise typer.Exit
 
 
+app.command("demo")(demo)
 app.command("train")(train)
 app.command("tune")(tune)
 app.command("init")(init)

@@ -17,6 +17,7 @@ from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError
 from ganforge.core.atomic_files import lock_file, name_kind, read_text, remove_stale_drafts, write_bytes, write_error
 from ganforge.core.json_schema import convert, parse_json
 from ganforge.core.text import escape_controls
+from ganforge.runs.shipped import DEFAULT, SHIPPED, is_shipped, shipped_names
 
 NUMBER = re.compile(r"(\d{5})-.+")
 
@@ -125,11 +126,16 @@ class RunFolder:
 
     @classmethod
     def find(cls, text: str | None, out: Path) -> RunFolder:
-        """Find a run by its path, its name under `out`, or its number; None for the newest run."""
+        """Find a run by its path, its name under `out` or its number, or a shipped generator by its name.
+
+        None is the newest run.
+        """
         runs = sorted(each for each in out.iterdir() if _is_run(each)) if out.is_dir() else []
         if text is None:
             if not runs:
-                raise OptionError(f"no run found under {out}/", "train one first: ganforge train")
+                raise OptionError(
+                    f"no run found under {out}/", f"train one first: ganforge train; or name a shipped one: {DEFAULT}"
+                )
             return cls(max(runs, key=lambda run: (run / "config.json").lstat().st_mtime_ns))
         path = Path(text)
         if _is_run(path):
@@ -137,7 +143,11 @@ class RunFolder:
         for run in runs:
             if text == run.name or (is_index(text) and run.name.startswith(f"{int(text):05d}-")):
                 return cls(run)
-        raise OptionError(f"{text}: run not found, here or under {out}/", nearest(text, [run.name for run in runs]))
+        shipped = shipped_names()
+        if text in shipped:
+            return cls(SHIPPED / text)
+        names = [*(run.name for run in runs), *shipped]
+        raise OptionError(f"{text}: run not found, here or under {out}/", nearest(text, names))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -177,8 +187,13 @@ class RunFolder:
     def confirm_data(self, given: str | None) -> None:
         """Check that a resumed run may read its data; `given` is what the user names now, None for the configuration's.
 
-        Another user's run may not name paths of this machine.
+        Another user's run may not name paths of this machine. A shipped generator cannot be resumed.
         """
+        if is_shipped(self.path):
+            name = self.path.name
+            raise OptionError(
+                f"{name} is a shipped generator, which cannot be resumed", f"ganforge train --init-from {name}"
+            )
         data = self.read_config().get("data")
         own, sources = (data.get(key) if isinstance(data, dict) else None for key in ("source", "sources"))
         if isinstance(sources, str) and os.path.exists(sources) and is_foreign(self.path):

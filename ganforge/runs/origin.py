@@ -43,11 +43,12 @@ def describe_origin(card: Mapping[str, Any]) -> dict[str, str]:
         card: Card of a generator.
 
     Returns:
-        Printable texts. The license is ``unknown`` for an imported file without a given one, and ``not stated``
-        for other runs.
+        Printable texts. The license is ``unknown`` for an imported file without a given one, that of the card for
+        a shipped generator, and ``not stated`` for other runs.
     """
     imported, start = _fields(card, "imported"), _fields(card, "initialized_from")
-    facts = {"license": imported.get("license", UNKNOWN) if imported else "not stated"}
+    own = card.get("license", "not stated")
+    facts = {"license": imported.get("license", UNKNOWN) if imported else own}
     if imported:
         source = imported.get("source", UNKNOWN)
         known = f" from {source}" if source != UNKNOWN else ", from an unknown source"
