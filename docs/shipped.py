@@ -15,7 +15,7 @@ import torch
 from ganforge.core.atomic_files import append_line, write_bytes
 from ganforge.core.images import grid, png_bytes, to_uint8
 from ganforge.core.json_schema import to_json
-from ganforge.runs.checkpoint import load_generator, read_spec, read_tensors, save_generator
+from ganforge.runs.checkpoint import halve_tensors, load_generator, read_spec, read_tensors, save_generator
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import read_rows
 from ganforge.runs.shipped import SHIPPED, shipped_names
@@ -39,9 +39,8 @@ def ship(run: RunFolder, name: str) -> None:
     target = RunFolder(SHIPPED / name)
     shutil.rmtree(target.path, ignore_errors=True)
     tensors, card = read_tensors(run.generator)
-    half = {key: each.half() if each.is_floating_point() and each.dim() > 1 else each for key, each in tensors.items()}
     command = f"ganforge train --config ganforge/shipped/{name}/config.json"
-    save_generator(target.generator, half, {**card, "license": LICENSE, "command": command})
+    save_generator(target.generator, halve_tensors(tensors), {**card, "license": LICENSE, "command": command})
     target.write_config(run.read_config())
     rows = [row for row in read_rows(run.metrics) if row.images <= card["images"]]
     for row in [*[row for row in rows if row.is_tick][-1:], *[row for row in rows if not row.is_tick][-1:]]:

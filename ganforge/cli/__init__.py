@@ -27,6 +27,7 @@ from ganforge.cli.options import option, switch
 from ganforge.cli.plugin_commands import RootGroup
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.report import report
+from ganforge.cli.runs import runs
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
 from ganforge.cli.tune import tune
@@ -71,6 +72,7 @@ app.command("init")(init)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
 app.command("eval compare")(compare)
+app.command("runs")(runs)
 app.command("report")(report)
 app.command("export")(export)
 app.command("import")(import_checkpoint)

@@ -69,7 +69,7 @@ class RunFolder:
         self._held: os.stat_result | None = None
         if escape_controls(str(path), keep=_SURROGATES) != str(path):
             raise CheckpointError(f"{escape_controls(str(path))}: the path holds control characters", "rename it")
-        if _is_run(path):
+        if is_run(path):
             self._check()
 
     def _check(self) -> None:
@@ -94,7 +94,7 @@ class RunFolder:
                 (int(match[1]) for each in out.iterdir() if (match := NUMBER.fullmatch(each.name))), default=-1
             )
             for each in out.iterdir():
-                if NUMBER.fullmatch(each.name) and not (each.is_symlink() or _is_run(each)):
+                if NUMBER.fullmatch(each.name) and not (each.is_symlink() or is_run(each)):
                     remove_stale_drafts(each.absolute())  # killed before it wrote config.json
             path = None
             while path is None:
@@ -130,7 +130,7 @@ class RunFolder:
 
         None is the newest run.
         """
-        runs = sorted(each for each in out.iterdir() if _is_run(each)) if out.is_dir() else []
+        runs = sorted(each for each in out.iterdir() if is_run(each)) if out.is_dir() else []
         if text is None:
             if not runs:
                 raise OptionError(
@@ -138,7 +138,7 @@ class RunFolder:
                 )
             return cls(max(runs, key=lambda run: (run / "config.json").lstat().st_mtime_ns))
         path = Path(text)
-        if _is_run(path):
+        if is_run(path):
             return cls(path)
         for run in runs:
             if text == run.name or (is_index(text) and run.name.startswith(f"{int(text):05d}-")):
@@ -249,7 +249,8 @@ class RunFolder:
         return sorted(each for each in self.checkpoints.glob("*.safetensors") if each.stem.isdecimal())
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Return whether a directory is a run: it has a configuration."""
     return os.path.lexists(path / "config.json")
 
 

@@ -13,6 +13,9 @@ from ganforge.core.text import escape_controls
 ORIGIN = ("imported", "initialized_from")
 """Fields of a card about the origin of weights."""
 
+IMPORTED = "imported"
+"""Name of the data of an imported run, which are unknown."""
+
 UNKNOWN = "unknown"
 """License or source of an imported file for which none was given."""
 

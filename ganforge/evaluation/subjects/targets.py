@@ -94,8 +94,11 @@ def _open_generator(
     if raw:
         card = _load_raw(folder, generator)
     generator.to(device)
-    name = str(weights.parent if weights == folder.generator else weights)
-    subject = GeneratorSubject(generator, card, output_folder(weights.parent, out), name=name, raw=raw)
+    name, home = str(weights.parent if weights == folder.generator else weights), output_folder(folder.path, out)
+    if is_shipped(folder.path):
+        name = folder.path.name
+        home.mkdir(parents=True, exist_ok=True)
+    subject = GeneratorSubject(generator, card, home, name=name, raw=raw)
     holdout = stored_training(folder.read_config()).holdout if folder.config.is_file() else 0.0
     if data is None:
         run = open_run(weights, generator, card, registry)

@@ -42,7 +42,7 @@ class LivePage:
 
     def __init__(self, generator: Generator, card: Mapping[str, Any]) -> None:
         names: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)
-        self._parts = {name: Portable(generator, read_spec(card), name) for name in names}
+        self._parts: dict[str, Portable] = {name: Portable(generator, read_spec(card), name) for name in names}
         described = {name: describe_portable(part) for name, part in self._parts.items()}
         self._inputs = {name: each["inputs"] for name, each in described.items()}
         texts = {
@@ -73,17 +73,17 @@ class LivePage:
         if inputs is None:
             return None
         with self._lock, torch.inference_mode():
-            output = self._parts[name](*inputs)  # type: ignore[index]
+            output = self._parts[name](*inputs)
         return Answer(output.numpy().tobytes(), _NUMBERS)
 
     def _read(self, part: str, body: bytes) -> list[Tensor] | None:
         """Return the inputs of a part; None if the part is unknown or the size of the body is wrong."""
-        described = self._inputs.get(part, {})  # type: ignore[call-overload]
+        described = self._inputs.get(part, {})
         shapes = {name: [1 if size == "N" else size for size in each["shape"]] for name, each in described.items()}
         sizes = [math.prod(shape) for shape in shapes.values()]
         if not shapes or len(body) != 4 * sum(sizes):
             return None
-        numbers = torch.from_numpy(np.frombuffer(body, "<f4").copy()).nan_to_num().split(sizes)
+        numbers = torch.from_numpy(np.frombuffer(body, "<f4").copy()).nan_to_num().split_with_sizes(sizes)
         inputs = {name: each.view(shape) for each, (name, shape) in zip(numbers, shapes.items(), strict=True)}
         for name, each in described.items():
             if each["dtype"] == "int64":
