@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -96,24 +97,11 @@ def test_they_are_evaluated_beside_the_runs_and_trained_further(run, here, image
     few = ["--samples", 8, "--references", 8, "--device", "cpu"]
     code, out, err = run("eval", "avatars", "--kid", "--extractor", "random", "--data", "photos", *few)
     assert code == 0, out + err
-    assert json.loads(Path("runs/avatars/evaluations.jsonl").read_text())["metric"] == "kid"
-    small = [
-        "--batch",
-        8,
-        "--images",
-        8,
-        "--set",
-        "data.count=64",
-        "--resolution",
-        64,
-        "--device",
-        "cpu",
-        "--engine",
-        "eager",
-    ]
+    assert json.loads(Path("runs/avatars/evaluations.jsonl").read_text())["metric"] == "kd_random"
+    small = ["--batch", 8, "--images", 8, "--set", "data.count=64", "--device", "cpu", "--engine", "eager"]
     code, _, err = run("train", "--init-from", "avatars", "--data", "avatars", *small)
     assert code == 0, err
-    assert "generator 19 of 19 layers" in err or "layers; new: discriminator" in err
+    assert re.search(r"generator (\d+) of \1 layers", err), err
 
 
 def test_resuming_one_names_the_command_that_starts_from_it(run, here):
@@ -131,6 +119,7 @@ def test_an_unknown_name_is_answered_by_the_nearest(run, here):
         ganforge.load("nobody")
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_shipped_form_of_a_run(tmp_path, monkeypatch, run, here, image_folder):
     path = Path(ganforge.__file__).parent.parent / "docs" / "shipped.py"
     spec = importlib.util.spec_from_file_location("docs_shipped", path)
