@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ganforge.runs.summary import Summary
 
 
+MOST = 300
+"""Maximum characters of a cell."""
+
+
 def runs(as_json: Json = False, out: Out = Path("runs")) -> None:
     """List the generators that come with ganforge and all runs: state, images, training time, best score, size and
     newest picture.
@@ -41,7 +45,6 @@ def runs(as_json: Json = False, out: Out = Path("runs")) -> None:
 def _describe(run: Summary) -> tuple[str, ...]:
     """Return the cells of a run's line."""
     from ganforge.core.text import escape_controls
-    from ganforge.data.text import short
 
     minutes, seconds = divmod(round(run.seconds or 0), 60)
     cells = (
@@ -49,8 +52,8 @@ def _describe(run: Summary) -> tuple[str, ...]:
         run.state,
         "-" if run.images is None else f"{run.images:,}",
         "-" if run.seconds is None else f"{minutes // 60}:{minutes % 60:02}:{seconds:02}",
-        "-" if run.best is None else f"{short(run.best.metric, 40)} {run.best.value:.4g}",
+        "-" if run.best is None else f"{run.best.metric[:MOST]} {run.best.value:.4g}",
         f"{run.num_bytes / 1e6:,.1f} MB",
-        short(run.problem) or run.picture or "-",
+        run.problem or run.picture or "-",
     )
-    return tuple(map(escape_controls, cells))
+    return tuple(escape_controls(cell)[:MOST] for cell in cells)

@@ -251,7 +251,7 @@ def load(run: Run | str | Path | int, registry: Registry | None = None) -> Gener
         OptionError: No plugin provides its architecture.
     """
     path = run.path if isinstance(run, Run) else Path(str(run))
-    if not path.exists() and path.suffix != ".safetensors":
+    if path.suffix != ".safetensors" and not (path / "generator.safetensors").is_file():
         path = RunFolder.find(str(run), Path("runs")).path
     generator, card = load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)
     # The generator itself does not know its data, such as the number of classes.
