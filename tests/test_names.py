@@ -1,4 +1,4 @@
-"""Names that some disk or search does not tell apart from another of the project."""
+"""Names that some disks or a search cannot distinguish from another of the project."""
 
 import os
 import re

@@ -63,7 +63,7 @@ class LivePage:
             body: All inputs of the part, float32, concatenated in their order, for one image; None for a file.
 
         Returns:
-            A file; or the output, float32; or None if there is no such path or the body has another size.
+            A file; or the output, float32; or None if the path is not found or the body has another size.
         """
         name = path.removeprefix("/") or INDEX
         if body is None:
