@@ -15,11 +15,11 @@ from torch import Tensor
 from ganforge.contract.capabilities import StyleGenerator
 from ganforge.contract.networks import Generator
 from ganforge.core.loopback import HTML, Answer
-from ganforge.export.description import describe_portable
+from ganforge.export.description import describe, describe_portable
 from ganforge.export.portable import Part, Portable
 from ganforge.export.web.files import INDEX, assign, page_files
 from ganforge.export.web.model import describe_model
-from ganforge.runs.checkpoint import read_spec
+from ganforge.runs.checkpoint import digest_tensors, read_spec
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -43,11 +43,13 @@ class LivePage:
     def __init__(self, generator: Generator, card: Mapping[str, Any]) -> None:
         names: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)
         self._parts: dict[str, Portable] = {name: Portable(generator, read_spec(card), name) for name in names}
-        described = {name: describe_portable(part) for name, part in self._parts.items()}
-        self._inputs = {name: each["inputs"] for name, each in described.items()}
-        texts = {
-            name: {**each, "class_names": list(self._parts[name].data.class_names)} for name, each in described.items()
-        }
+        digest = digest_tensors(generator.state_dict())
+        texts = {}
+        for name, part in self._parts.items():
+            calls = describe_portable(part)
+            about = describe(card, part.data, calls, file_format="live", precision="float32", device="cpu")
+            texts[name] = {**about, "digest": digest}
+        self._inputs = {name: each["inputs"] for name, each in texts.items()}
         model = {**describe_model(generator, card, texts), "runtime": torch.__version__}
         inputs = {name: list(each) for name, each in self._inputs.items()}
         self._files = page_files("live.js", runtime="torch", connect="'self'") | {
