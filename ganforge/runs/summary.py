@@ -18,6 +18,9 @@ from ganforge.runs.metric_rows import MOST_BYTES, Row, best_score, read_row
 from ganforge.runs.origin import IMPORTED
 from ganforge.runs.shipped import SHIPPED, is_shipped, shipped_names
 
+_TICK = '"images_per_second"'
+"""Text of each line that is a tick."""
+
 State = Literal["running", "finished", "stopped", "imported", "shipped", "damaged"]
 
 
@@ -112,10 +115,6 @@ def _read_rows(path: Path) -> Sequence[Row]:
         except ValueError as error:
             raise GanforgeError(f"{path} holds a damaged row: {error}") from None
     return rows
-
-
-_TICK = '"images_per_second"'
-"""Text of each line that is a tick."""
 
 
 def _find_picture(folder: RunFolder) -> str | None:
