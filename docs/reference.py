@@ -177,7 +177,7 @@ def write_api() -> str:
     groups["Errors"] = [name for name in functions if name.endswith("Error")]
     groups["Layers and helpers"] = [name for name in functions if not name.endswith("Error")]
     lines = [
-        "# Python",
+        "# Python names",
         "",
         "Import all names by `from ganforge import ...`. Checks for plugin authors are in `ganforge.testing`.",
         "",

@@ -44,6 +44,7 @@ COMPLETION = {
 
 COMMANDS = {
     "report": "report RUN",
+    "runs": "runs",
     "resume": "train --resume RUN --images 48",
     "sample": "sample RUN --count 2 --device cpu --to out/drawn",
     "eval": "eval RUN --modes --samples 16 --device cpu",

@@ -136,6 +136,7 @@ def test_old_import_paths_work_and_name_the_new_ones(old, new):
         ["data", "--help"],
         ["plugins", "-h"],
         ["explore", "mix", "-h"],
+        ["runs"],
     ],
 )
 def test_help_does_not_import_torch(arguments):

@@ -144,7 +144,9 @@ def test_runs_need_no_folder_in_common(here, image_folder):
 def test_what_the_main_process_lacks_or_another_has_otherwise_is_one_line(here, image_folder):
     with machines(here, *["-m", "ganforge", "train", "--resume"]) as both:
         assert [end(each) for each in both] == [1, 1]
-    assert both[0].errors() == ["error: no run found under runs/ - train one first: ganforge train"]
+    assert both[0].errors() == [
+        "error: no run found under runs/ - train one first: ganforge train; or name a shipped one: avatars"
+    ]
     assert both[1].errors() == []
     for name, photos in (("one", image_folder), ("two", image_folder / "cat")):
         (here / name / "photos").symlink_to(photos)

@@ -31,7 +31,7 @@ def test_the_page_shows_the_newest_samples_and_numbers(tmp_path, capsys):
     assert headers["Content-Security-Policy"].startswith("default-src 'none'")
     with pytest.raises(urllib.error.URLError):
         read(address)
-    assert "preview" not in [each.name for each in threading.enumerate()]
+    assert "loopback" not in [each.name for each in threading.enumerate()]
 
 
 @pytest.mark.parametrize(

@@ -593,7 +593,7 @@ def test_what_others_wrote_is_not_replaced(export, tmp_path):
 def test_an_error_leaves_the_older_folder_as_it_was(export, tmp_path, monkeypatch):
     export(tmp_path / "page")
     before = {name: (tmp_path / "page" / name).read_bytes() for name in list_files(tmp_path / "page")}
-    monkeypatch.setattr(web, "_assign", lambda name, value: (_ for _ in ()).throw(OSError(28, "no space left")))
+    monkeypatch.setattr(web, "assign", lambda name, value: (_ for _ in ()).throw(OSError(28, "no space left")))
     with pytest.raises(GanforgeError, match="cannot write .*page: no space left"):
         export(tmp_path / "page", images=777)
     assert {name: (tmp_path / "page" / name).read_bytes() for name in list_files(tmp_path / "page")} == before

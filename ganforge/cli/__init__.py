@@ -16,6 +16,7 @@ from ganforge.cli.bench import bench
 from ganforge.cli.common import CommandGroup, global_options
 from ganforge.cli.compare import compare
 from ganforge.cli.data import app as data_app
+from ganforge.cli.demo import demo
 from ganforge.cli.evaluate import evaluate
 from ganforge.cli.explore import app as explore_app
 from ganforge.cli.export import export
@@ -26,6 +27,7 @@ from ganforge.cli.options import option, switch
 from ganforge.cli.plugin_commands import RootGroup
 from ganforge.cli.plugins import app as plugins_app
 from ganforge.cli.report import report
+from ganforge.cli.runs import runs
 from ganforge.cli.sample import sample
 from ganforge.cli.train import train
 from ganforge.cli.tune import tune
@@ -63,12 +65,14 @@ def options(
         raise typer.Exit
 
 
+app.command("demo")(demo)
 app.command("train")(train)
 app.command("tune")(tune)
 app.command("init")(init)
 app.command("sample")(sample)
 app.command("eval")(evaluate)
 app.command("eval compare")(compare)
+app.command("runs")(runs)
 app.command("report")(report)
 app.command("export")(export)
 app.command("import")(import_checkpoint)

@@ -25,9 +25,11 @@ def complete_part(kind: str) -> Callable[[str], list[tuple[str, str]]]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Complete names of runs under ``runs/``, newest first."""
+    """Complete names of runs under ``runs/``, newest first, and of shipped generators."""
+    from ganforge.runs.shipped import shipped_names
+
     found = sorted((each.name for each in Path("runs").glob("*/") if (each / "config.json").is_file()), reverse=True)
-    return [name for name in found if name.startswith(incomplete)]
+    return [name for name in (*found, *shipped_names()) if name.startswith(incomplete)]
 
 
 def complete_data(incomplete: str) -> list[tuple[str, str]]:

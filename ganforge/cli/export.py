@@ -46,6 +46,7 @@ def export(
 ) -> None:
     """Export a run's generator to one or several formats, and verify each file against the network."""
     from ganforge.export.targets import choose_targets, make_exporters
+    from ganforge.runs.shipped import output_folder
 
     flags = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "safetensors": safetensors}
     folders = {name: folder for name, folder in (("cpp-project", cpp_project), ("web", web)) if folder is not None}
@@ -54,7 +55,7 @@ def export(
     exporters = make_exporters(names, settings or [], open_registry())
     weights = find_weights(run, out, network)
     free = {name: exporter for name, exporter in exporters.items() if name not in folders}
-    targets = choose_targets(free, to, weights.parent / "export" / network) | folders
+    targets = choose_targets(free, to, output_folder(weights.parent, out) / "export" / network) | folders
 
     import torch
 

@@ -28,12 +28,13 @@ def report(
     """
     from ganforge.report import FILE, write_report
     from ganforge.runs.folder import RunFolder
+    from ganforge.runs.shipped import output_folder
 
     names: list[str | None] = [*runs] if runs else [None]
     folders = [RunFolder.find(each, out) for each in names]
     if not runs:
         say(f"run: {folders[0].path}")
-    target = to or (folders[0].path if len(folders) == 1 else out) / FILE
+    target = to or (output_folder(folders[0].path, out) if len(folders) == 1 else out) / FILE
     if target.suffix not in (".html", ".htm"):
         raise OptionError(f"--to {target}: a report is an .html file", f"such as {target.with_suffix('.html')}")
     write_report(folders, target, open_registry())

@@ -56,14 +56,16 @@ def sample(
     weights = find_weights(run, out, network)
     generator, card = open_generator(weights, choose_device(device))
 
+    from ganforge.runs.shipped import output_folder
     from ganforge.sampling import read_precision
     from ganforge.session.samples import SampleWriter
 
+    home = output_folder(weights.parent, out)
     writer = SampleWriter(generator, card, seed, truncation, read_precision(precision))
     if source is not None or card["data"].get("source_shape"):
-        target = to or weights.with_name("translated") / network
+        target = to or home / "translated" / network
         writer.translate(source, target)
     else:
-        target = to or weights.with_name("-".join(filter(None, ("samples", network))) + writer.suffix)
+        target = to or home / ("-".join(filter(None, ("samples", network))) + writer.suffix)
         writer.write(count, classes or [], target, conditions or [])
     print_result(str(target))

@@ -120,6 +120,23 @@ def lock_file(path: Path) -> int:
         os.close(lock)  # another process removed the file in between
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether another process holds the lock of a file; False for a missing or special file."""
+    try:
+        lock = _open(path, os.O_RDONLY, follow=False)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no locks on this file system
+        return False
+    finally:
+        os.close(lock)
+    return False
+
+
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary file that replaces `path` when the block ends; on an error, an older file is unchanged.

@@ -15,7 +15,7 @@ from ganforge.core.json_schema import NonNegativeInt, PositiveInt, decode
 from ganforge.evaluation.metrics.memorization import PICTURE
 from ganforge.evaluation.results.result import FILE, Evaluation, read_rows
 from ganforge.runs.folder import RunFolder
-from ganforge.runs.metric_rows import Row, read_lines, read_row
+from ganforge.runs.metric_rows import Row, best_score, read_lines, read_row
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,8 @@ class RunData:
 
     @property
     def best(self) -> tuple[str, Row] | None:
-        """Metric that selects the best generator, and the row with its lowest value; None without scores."""
-        rows = [
-            (value, number, metric, row)
-            for number, row in enumerate(self.scores)
-            if (metric := row.metric) and (value := row.numbers[metric]) is not None
-        ]
-        return min(rows)[2:] if rows else None
+        """As `best_score`."""
+        return best_score(self.scores)
 
     @property
     def warnings(self) -> list[tuple[int, str]]:

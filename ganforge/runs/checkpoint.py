@@ -141,6 +141,13 @@ def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def halve_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert matrices and kernels to float16, as in the files of shipped generators; others are unchanged."""
+    return {
+        name: each.half() if each.is_floating_point() and each.dim() > 1 else each for name, each in tensors.items()
+    }
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
     """Write tensors and their card; the same content gives the same bytes."""
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -17,6 +17,7 @@ from ganforge.contract.errors import CheckpointError, GanforgeError, OptionError
 from ganforge.core.atomic_files import lock_file, name_kind, read_text, remove_stale_drafts, write_bytes, write_error
 from ganforge.core.json_schema import convert, parse_json
 from ganforge.core.text import escape_controls
+from ganforge.runs.shipped import DEFAULT, SHIPPED, is_shipped, shipped_names
 
 NUMBER = re.compile(r"(\d{5})-.+")
 
@@ -68,7 +69,7 @@ class RunFolder:
         self._held: os.stat_result | None = None
         if escape_controls(str(path), keep=_SURROGATES) != str(path):
             raise CheckpointError(f"{escape_controls(str(path))}: the path holds control characters", "rename it")
-        if _is_run(path):
+        if is_run(path):
             self._check()
 
     def _check(self) -> None:
@@ -93,7 +94,7 @@ class RunFolder:
                 (int(match[1]) for each in out.iterdir() if (match := NUMBER.fullmatch(each.name))), default=-1
             )
             for each in out.iterdir():
-                if NUMBER.fullmatch(each.name) and not (each.is_symlink() or _is_run(each)):
+                if NUMBER.fullmatch(each.name) and not (each.is_symlink() or is_run(each)):
                     remove_stale_drafts(each.absolute())  # killed before it wrote config.json
             path = None
             while path is None:
@@ -125,19 +126,28 @@ class RunFolder:
 
     @classmethod
     def find(cls, text: str | None, out: Path) -> RunFolder:
-        """Find a run by its path, its name under `out`, or its number; None for the newest run."""
-        runs = sorted(each for each in out.iterdir() if _is_run(each)) if out.is_dir() else []
+        """Find a run by its path, its name under `out` or its number, or a shipped generator by its name.
+
+        None is the newest run.
+        """
+        runs = sorted(each for each in out.iterdir() if is_run(each)) if out.is_dir() else []
         if text is None:
             if not runs:
-                raise OptionError(f"no run found under {out}/", "train one first: ganforge train")
+                raise OptionError(
+                    f"no run found under {out}/", f"train one first: ganforge train; or name a shipped one: {DEFAULT}"
+                )
             return cls(max(runs, key=lambda run: (run / "config.json").lstat().st_mtime_ns))
         path = Path(text)
-        if _is_run(path):
+        if is_run(path):
             return cls(path)
         for run in runs:
             if text == run.name or (is_index(text) and run.name.startswith(f"{int(text):05d}-")):
                 return cls(run)
-        raise OptionError(f"{text}: run not found, here or under {out}/", nearest(text, [run.name for run in runs]))
+        shipped = shipped_names()
+        if text in shipped:
+            return cls(SHIPPED / text)
+        names = [*(run.name for run in runs), *shipped]
+        raise OptionError(f"{text}: run not found, here or under {out}/", nearest(text, names))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -177,8 +187,13 @@ class RunFolder:
     def confirm_data(self, given: str | None) -> None:
         """Check that a resumed run may read its data; `given` is what the user names now, None for the configuration's.
 
-        Another user's run may not name paths of this machine.
+        Another user's run may not name paths of this machine. A shipped generator cannot be resumed.
         """
+        if is_shipped(self.path):
+            name = self.path.name
+            raise OptionError(
+                f"{name} is a shipped generator, which cannot be resumed", f"ganforge train --init-from {name}"
+            )
         data = self.read_config().get("data")
         own, sources = (data.get(key) if isinstance(data, dict) else None for key in ("source", "sources"))
         if isinstance(sources, str) and os.path.exists(sources) and is_foreign(self.path):
@@ -234,7 +249,8 @@ class RunFolder:
         return sorted(each for each in self.checkpoints.glob("*.safetensors") if each.stem.isdecimal())
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Return whether a directory is a run: it has a configuration."""
     return os.path.lexists(path / "config.json")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +45,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         rest = {"picture": self.picture, "warnings": self.warnings}
         known = {"images": self.images, "seconds": self.seconds, **self.numbers}
         return known | {name: value for name, value in rest.items() if value}
+
+
+def best_score(rows: Iterable[Row]) -> tuple[str, Row] | None:
+    """Return the metric that selects the best generator, and the row with its lowest value; None without scores."""
+    found = [
+        (value, number, metric, row)
+        for number, row in enumerate(rows)
+        if not row.is_tick and (metric := row.metric) and (value := row.numbers[metric]) is not None
+    ]
+    return min(found)[2:] if found else None
 
 
 _NUMBER: Any = float | None

@@ -13,6 +13,9 @@ from ganforge.core.text import escape_controls
 ORIGIN = ("imported", "initialized_from")
 """Fields of a card about the origin of weights."""
 
+IMPORTED = "imported"
+"""Name of the data of an imported run, which are unknown."""
+
 UNKNOWN = "unknown"
 """License or source of an imported file for which none was given."""
 
@@ -43,11 +46,12 @@ def describe_origin(card: Mapping[str, Any]) -> dict[str, str]:
         card: Card of a generator.
 
     Returns:
-        Printable texts. The license is ``unknown`` for an imported file without a given one, and ``not stated``
-        for other runs.
+        Printable texts. The license is ``unknown`` for an imported file without a given one, that of the card for
+        a shipped generator, and ``not stated`` for other runs.
     """
     imported, start = _fields(card, "imported"), _fields(card, "initialized_from")
-    facts = {"license": imported.get("license", UNKNOWN) if imported else "not stated"}
+    own = card.get("license", "not stated")
+    facts = {"license": imported.get("license", UNKNOWN) if imported else own}
     if imported:
         source = imported.get("source", UNKNOWN)
         known = f" from {source}" if source != UNKNOWN else ", from an unknown source"

@@ -227,7 +227,7 @@ def train(
 
 
 def open_run(run: str | Path | None = None, out: str | Path = "runs") -> Run:
-    """Open a run by its directory, name or number; the newest by default.
+    """Open a run by its directory, name or number, or a shipped generator by its name; the newest run by default.
 
     Raises:
         OptionError: Not found.
@@ -239,7 +239,8 @@ def load(run: Run | str | Path | int, registry: Registry | None = None) -> Gener
     """Load a generator from a safetensors file; a notebook shows samples.
 
     Args:
-        run: A ``generator.safetensors``; or a run: the object, its directory, or its name or number under ``runs``.
+        run: A ``generator.safetensors``; a run: the object, its directory, or its name or number under ``runs``; or the
+            name of a shipped generator, such as ``avatars``.
         registry: Available parts; None for the installed plugins.
 
     Returns:
@@ -250,7 +251,7 @@ def load(run: Run | str | Path | int, registry: Registry | None = None) -> Gener
         OptionError: No plugin provides its architecture.
     """
     path = run.path if isinstance(run, Run) else Path(str(run))
-    if not path.exists() and path.suffix != ".safetensors" and Path("runs").is_dir():
+    if path.suffix != ".safetensors" and not (path / "generator.safetensors").is_file():
         path = RunFolder.find(str(run), Path("runs")).path
     generator, card = load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)
     # The generator itself does not know its data, such as the number of classes.

@@ -16,10 +16,7 @@ from ganforge.plugins.part_errors import part_errors
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import describe_spec, save_generator, save_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.runs.origin import UNKNOWN
-
-SOURCE = "imported"
-"""Name of the data of an imported run, which are unknown."""
+from ganforge.runs.origin import IMPORTED, UNKNOWN
 
 _UNKNOWN = {"license": UNKNOWN, "source": UNKNOWN}
 """Facts that every card of an imported run has."""
@@ -51,13 +48,13 @@ def import_file(
         form, importer = _choose(path, registry, form, options)
         with part_errors("importer", form):
             found = importer.read(path)
-    settings = {"data": {"source": SOURCE}, **found.settings, "generator": {"name": found.generator, **found.options}}
+    settings = {"data": {"source": IMPORTED}, **found.settings, "generator": {"name": found.generator, **found.options}}
     config = resolve(registry, settings)
     _require_fit(path, registry, found, config)
     folder = RunFolder.create(out, name or path.stem)
     card = {
         "generator": registry.part("generator", found.generator).describe(config.generator.options),
-        "data": {"name": SOURCE, **describe_spec(found.data)},
+        "data": {"name": IMPORTED, **describe_spec(found.data)},
         "recipe": config.recipe,
         "images": found.images,
         "imported": {
@@ -80,7 +77,7 @@ def _save_checkpoint(folder: RunFolder, found: Imported, card: Mapping[str, Any]
     """Write all networks for ``--init-from``, without optimizers."""
     networks = {**found.players, "average": found.weights}
     tensors = {f"{name}/{key}": each for name, weights in networks.items() for key, each in weights.items()}
-    state = {"images": found.images, "seconds": 0.0, "ticked": 0, "seconds_ticked": 0.0, "fingerprint": SOURCE}
+    state = {"images": found.images, "seconds": 0.0, "ticked": 0, "seconds_ticked": 0.0, "fingerprint": IMPORTED}
     save_tensors(folder.checkpoint_path(found.images), tensors, {"kind": "checkpoint", **state, "generator": card})
 
 

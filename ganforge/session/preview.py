@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from ganforge.core.loopback import Answer
+from ganforge.core.loopback import serve as serve_loopback
 
 REFRESH_SECONDS = 5
 
@@ -19,46 +20,10 @@ img {{ width: 100%%; max-width: 40em; image-rendering: pixelated }}</style></hea
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+def serve(describe: Callable[[], str]) -> AbstractContextManager[str]:
+    """Serve a page around the HTML of `describe` on the loopback interface while the block runs; yield its address."""
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: a browser left."""
+    def answer(path: str, body: bytes | None) -> Answer | None:
+        return Answer((PAGE % describe()).encode()) if path == "/" and body is None else None
 
-
-@contextmanager
-def serve(describe: Callable[[], str]) -> Iterator[str]:
-    """Serve a page around the HTML of `describe` on the loopback interface while the block runs; yield its address.
-
-    Other host names are refused, so that no page of another site can read it.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.headers.get("Host") != host or self.path != "/":
-                self.send_error(404)
-                return
-            content = (PAGE % describe()).encode()
-            self.send_response(200)
-            for name, value in (
-                ("Content-Type", "text/html; charset=utf-8"),
-                ("Content-Length", str(len(content))),
-                ("Content-Security-Policy", POLICY),
-                ("Cache-Control", "no-store"),
-            ):
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_arguments: object) -> None:
-            """Print nothing."""
-
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        host = f"127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, name="preview", daemon=True)
-        thread.start()
-        try:
-            yield f"http://{host}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    return serve_loopback(answer, POLICY)

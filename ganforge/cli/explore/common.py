@@ -63,6 +63,7 @@ class Shared:
         from ganforge.explore.capabilities import require_images
         from ganforge.explore.pictures import ANIMATIONS, PICTURES, check_suffix
         from ganforge.runs.checkpoint import read_spec
+        from ganforge.runs.shipped import output_folder
         from ganforge.session.conditions import labels_from_options
 
         allowed = [*(PICTURES if is_still else ()), *(ANIMATIONS if moves else ())]
@@ -79,7 +80,7 @@ class Shared:
             generator=generator,
             card=card,
             weights=weights,
-            target=self.to or weights.parent / "explore" / f"{name}{allowed[0]}",
+            target=self.to or output_folder(weights.parent, self.out) / "explore" / f"{name}{allowed[0]}",
             label=None if labels is None else labels[0],
             arguments=self._words(name, weights),
         )

@@ -13,6 +13,7 @@ from ganforge.evaluation.results.comparability import Agreement, Contender, sepa
 from ganforge.evaluation.results.result import FILE, Evaluation, read_rows
 from ganforge.runs.checkpoint import read_card
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.shipped import output_folder
 
 _GENERATOR = "generator.safetensors"
 
@@ -37,7 +38,7 @@ def open_contenders(names: Sequence[str], out: Path, raw: bool) -> list[Contende
     short = [path.parent.name if path.suffix == ".jsonl" else path.name for path in resolved]
     contenders = []
     for name, path, brief in zip(names, paths, short, strict=True):
-        rows, digest, images = _read(path, raw)
+        rows, digest, images = _read(path, raw, out)
         own, stale = separate(rows, digest)
         label = brief if short.count(brief) == 1 else str(path)
         contenders.append(Contender(label=label, name=name, rows=own, stale=stale, images_seen=images))
@@ -57,11 +58,11 @@ def _find(name: str, out: Path) -> Path:
         raise
 
 
-def _read(path: Path, raw: bool) -> tuple[list[Evaluation], str, int | None]:
+def _read(path: Path, raw: bool, out: Path) -> tuple[list[Evaluation], str, int | None]:
     """Return evaluations, the digest of the current weights, and the images that these have seen."""
     resolved = path.resolve()
     if (path / _GENERATOR).is_file():
-        rows = _choose(path, [row for row in read_rows(path / FILE) if _is_of_run(row)], raw)
+        rows = _choose(path, [row for row in read_rows(output_folder(path, out) / FILE) if _is_of_run(row)], raw)
         return rows, *_describe_run(path, rows, raw)
     digest, images = _describe_file(path)
     own = [

@@ -21,6 +21,7 @@ from ganforge.evaluation.subjects.subject import GeneratorSubject, ImagesSubject
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import digest_tensors, load_generator, read_spec, read_tensors
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.shipped import is_shipped, output_folder
 
 _EXPORTED = (".pt", ".onnx")
 _IMAGES = (".zip", ".npy")
@@ -56,7 +57,7 @@ def open_target(
     path = _find(text, out)
     if path is None or path.suffix == ".safetensors":
         weights = path or RunFolder.find(text, out).find_generator()
-        return _open_generator(weights, data, raw, device, registry)
+        return _open_generator(weights, out, data, raw, device, registry)
     if raw:
         raise OptionError(f"--raw: {path} is no run, and only runs have weights without EMA", "leave it out")
     if path.suffix in _EXPORTED or (path.is_file() and path.suffix.lower() not in _IMAGES):
@@ -76,23 +77,28 @@ def _find(text: str | None, out: Path) -> Path | None:
     if path.suffix in (".safetensors", *_EXPORTED):
         return path
     try:
-        RunFolder.find(text, out)
+        run = RunFolder.find(text, out)
     except OptionError:
         if path.exists():
             return path
         raise
-    return None
+    is_named = path.exists() and is_shipped(run.path) and not is_shipped(path)  # images of the user come first
+    return path if is_named else None
 
 
-def _open_generator(weights: Path, data: str | None, raw: bool, device: torch.device, registry: Registry) -> Target:
+def _open_generator(
+    weights: Path, out: Path, data: str | None, raw: bool, device: torch.device, registry: Registry
+) -> Target:
     generator, card = load_generator(weights, registry)
     folder = RunFolder(weights.parent)
     if raw:
         card = _load_raw(folder, generator)
     generator.to(device)
-    subject = GeneratorSubject(
-        generator, card, weights.parent, name=str(weights.parent if weights == folder.generator else weights), raw=raw
-    )
+    name, home = str(weights.parent if weights == folder.generator else weights), output_folder(folder.path, out)
+    if is_shipped(folder.path):
+        name = folder.path.name
+        home.mkdir(parents=True, exist_ok=True)
+    subject = GeneratorSubject(generator, card, home, name=name, raw=raw)
     holdout = stored_training(folder.read_config()).holdout if folder.config.is_file() else 0.0
     if data is None:
         run = open_run(weights, generator, card, registry)

@@ -17,16 +17,14 @@ from ganforge.core.atomic_files import write_bytes
 from ganforge.export.folder import exported_files, list_files, replacing_folder
 from ganforge.export.onnx import OnnxExporter
 from ganforge.export.portable import Part
+from ganforge.export.web.files import INDEX, assign, page_files
 from ganforge.export.web.model import describe_model
 from ganforge.export.web.runtime import Runtime, find_runtime
 from ganforge.runs.checkpoint import read_spec
 from ganforge.sampling import refuse_sources
 
-_PAGE = Path(__file__).parent / "page"
-"""Folder of the files that every page shares."""
-
-_INDEX = "index.html"
-"""Main file of a page."""
+_RUNTIME = '<a href="onnxruntime/LICENSE.txt">onnxruntime-web</a>'
+_SCRIPTS = ("graphs.js", "onnxruntime/ort.wasm.min.js", "onnxruntime/runtime.js")
 
 
 class WebExporter(Exporter):
@@ -56,7 +54,7 @@ class WebExporter(Exporter):
                 "a web page supports images of 1, 3 or 4 channels; export another format",
             )
         refuse_sources(read_spec(card), "a web page")
-        exported_files(path, _INDEX)  # fail early
+        exported_files(path, INDEX)  # fail early
         runtime = find_runtime(self.runtime)
         parts: tuple[Part, ...] = ("mapping", "synthesis") if isinstance(generator, StyleGenerator) else ("whole",)
         with tempfile.TemporaryDirectory(prefix="ganforge-export-") as folder:
@@ -66,7 +64,7 @@ class WebExporter(Exporter):
             graphs: dict[str, bytes] = {part: report.path.read_bytes() for part, report in reports.items()}
         texts = {part: read_text(graph) for part, graph in graphs.items()}
         model = {**describe_model(generator, card, texts), "runtime": runtime.version}
-        with replacing_folder(path, _INDEX) as draft:
+        with replacing_folder(path, INDEX) as draft:
             _write_page(draft, model, graphs, runtime)
             num_bytes = sum((draft / name).stat().st_size for name in list_files(draft))
         return ExportReport(
@@ -89,18 +87,13 @@ def read_text(graph: bytes) -> dict[str, Any]:
 
 def _write_page(folder: Path, model: Mapping[str, Any], graphs: Mapping[str, bytes], runtime: Runtime) -> None:
     """Write the page. A page opened from a disk may load only scripts, so all data are in scripts."""
-    for name in list_files(_PAGE):
-        write_bytes(folder / name, (_PAGE / name).read_bytes())
+    for name, content in page_files("on_device.js", runtime=_RUNTIME, scripts=_SCRIPTS).items():
+        write_bytes(folder / name, content)
     texts = {"module": runtime.module.decode(), "binary": _encode(runtime.binary)}
     write_bytes(folder / "onnxruntime/ort.wasm.min.js", runtime.script)
-    write_bytes(folder / "onnxruntime/runtime.js", _assign("runtime", texts))
-    write_bytes(folder / "model.js", _assign("model", model))
-    write_bytes(folder / "graphs.js", _assign("graphs", {part: _encode(graph) for part, graph in graphs.items()}))
-
-
-def _assign(name: str, value: Any) -> bytes:
-    """Return a script that sets a property of the page's ``ganforge``."""
-    return f'"use strict";\nganforge.{name} = {json.dumps(value)};\n'.encode()
+    write_bytes(folder / "onnxruntime/runtime.js", assign("runtime", texts))
+    write_bytes(folder / "model.js", assign("model", model))
+    write_bytes(folder / "graphs.js", assign("graphs", {part: _encode(graph) for part, graph in graphs.items()}))
 
 
 def _encode(content: bytes) -> str:

@@ -26,7 +26,7 @@ ganforge.prepare = function (model) {
   const trained = model.images === null ? "" : `, ${model.images.toLocaleString("en")} training images seen`;
   byId("source").textContent =
     `Generator ${model.name} for ${model.data}: ${size}${channels === 1 ? " in gray" : ""}${trained}. ` +
-    `Exported by ganforge ${model.version}; "ganforge sample --seed" generates the same images.`;
+    `ganforge ${model.version}; "ganforge sample --seed" generates the same images.`;
   byId("runtime").textContent = model.runtime;
   Object.assign(byId("picture"), { width, height });
   byId("picture").classList.toggle("coarse", width <= 128);

@@ -1,4 +1,4 @@
-// The trained network, run by onnxruntime-web on this device.
+// The trained network: an image from settings. Functions of `ganforge.openParts` compute its parts.
 "use strict";
 
 /**
@@ -17,20 +17,19 @@
  * @property {number[]} strengths by direction, in standard deviations
  */
 
+/**
+ * An input of a part.
+ * @typedef {Object} Tensor
+ * @property {string} type float32 or int64
+ * @property {Float32Array|BigInt64Array} data
+ * @property {number[]} dims
+ */
+
 ganforge.Network = class {
-  /** Load the graphs. */
   static async open() {
-    const code = new Blob([ganforge.runtime.module], { type: "text/javascript" });
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmBinary = toBytes(ganforge.runtime.binary);
-    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(code) };
     const network = new ganforge.Network();
     network.model = ganforge.model;
-    network.sessions = {};
-    for (const [part, graph] of Object.entries(ganforge.graphs)) {
-      network.sessions[part] = await ort.InferenceSession.create(toBytes(graph), { executionProviders: ["wasm"] });
-    }
-    ganforge.runtime = ganforge.graphs = null; // free memory
+    network.parts = await ganforge.openParts();
     network.freshNoise = Date.now();
     return network;
   }
@@ -46,12 +45,12 @@ ganforge.Network = class {
     let z = settings.code?.latent ?? this.#latent(settings.seed);
     if (settings.way > 0) z = ganforge.slerp(z, this.#latent(settings.towards), settings.way);
     z = ganforge.move(z, this.model.directions, settings.strengths);
-    return this.#run("whole", this.#given(z, settings));
+    return this.parts.whole(this.#given(z, settings));
   }
 
   async #fromStyles(settings) {
     const { styles, noise, directions } = this.model;
-    const stylesOf = (z, given = settings) => this.#run("mapping", this.#given(z, given));
+    const stylesOf = (z, given = settings) => this.parts.mapping(this.#given(z, given));
     let w = await this.#base(settings, stylesOf);
     if (settings.way > 0) w = ganforge.lerp(w, await stylesOf(this.#latent(settings.towards)), settings.way);
     if (settings.layers.length) {
@@ -60,7 +59,7 @@ ganforge.Network = class {
     }
     w = ganforge.move(w, directions, settings.strengths);
     const given = noise ? this.#noise(settings.noise) : {};
-    return this.#run("synthesis", { styles: new ort.Tensor("float32", w, [1, styles.count, styles.size]), ...given });
+    return this.parts.synthesis({ styles: tensor("float32", w, [1, styles.count, styles.size]), ...given });
   }
 
   /** Styles of the code or the seed, truncated. */
@@ -76,8 +75,8 @@ ganforge.Network = class {
     const { size, layers, modes } = this.model.noise;
     const drawn = mode === "random" ? ganforge.randn(size, this.freshNoise++) : new Float32Array(size);
     return {
-      noise: new ort.Tensor("float32", drawn, [1, size]),
-      fixed_noise: new ort.Tensor("float32", Float32Array.from(modes[mode]), [layers]),
+      noise: tensor("float32", drawn, [1, size]),
+      fixed_noise: tensor("float32", Float32Array.from(modes[mode]), [layers]),
     };
   }
 
@@ -87,24 +86,21 @@ ganforge.Network = class {
 
   #given(z, { label, condition, truncation }) {
     const labels = condition.length
-      ? new ort.Tensor("float32", Float32Array.from(condition), [1, condition.length])
-      : new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
+      ? tensor("float32", Float32Array.from(condition), [1, condition.length])
+      : tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
     return {
-      z: new ort.Tensor("float32", z, [1, z.length]),
+      z: tensor("float32", z, [1, z.length]),
       labels,
-      truncation: new ort.Tensor("float32", Float32Array.of(truncation), []),
-      cutoff: new ort.Tensor("int64", BigInt64Array.of(-1n), []),
+      truncation: tensor("float32", Float32Array.of(truncation), []),
+      cutoff: tensor("int64", BigInt64Array.of(-1n), []),
     };
   }
-
-  /** The output of a graph for the inputs that it takes. */
-  async #run(part, tensors) {
-    const session = this.sessions[part];
-    const feeds = Object.fromEntries(session.inputNames.map((name) => [name, tensors[name]]));
-    const [output] = Object.values(await session.run(feeds));
-    return output.data;
-  }
 };
+
+/** A `Tensor`. */
+function tensor(type, data, dims) {
+  return { type, data, dims };
+}
 
 /** Convert [C, H, W] in [-1, 1] to ImageData; the array rounds and clips. */
 function toPixels(numbers, [channels, height, width]) {
@@ -118,11 +114,4 @@ function toPixels(numbers, [channels, height, width]) {
     }
   }
   return image;
-}
-
-function toBytes(base64) {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
 }

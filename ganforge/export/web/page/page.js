@@ -143,7 +143,7 @@ function download() {
 
 function fail(error) {
   if (played) play();
-  byId("status").textContent = `This browser cannot run the network: ${error.message ?? error}`;
+  byId("status").textContent = `Cannot generate an image: ${error.message ?? error}`;
   console.error(error);
 }
 
