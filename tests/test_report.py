@@ -21,7 +21,7 @@ from ganforge.evaluation.statistics import Interval
 from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
-from ganforge.report.sections import describe_speed
+from ganforge.report.summary import describe_speed
 from ganforge.runs.metric_rows import Row
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
@@ -118,7 +118,7 @@ def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
     page = Page(text)
     titles = [title for level, title in page.headings if level == 2]
     assert titles == [
-        "Warnings", "Training", "Samples", "Best and last", "Curves", "Evaluation", "Nearest neighbors",
+        "Summary", "Warnings", "Training", "Samples", "Best and last", "Curves", "Evaluation", "Nearest neighbors",
         "Configuration", "Provenance", "Commands",
     ]  # fmt: skip
     for name in ("src", "href", "action", "data", "poster", "srcset"):
@@ -130,7 +130,7 @@ def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
     assert "96" in words
     assert "2 (1.5 to 2.5)" in words
     assert "best fd_plain 4 after 64 images" in words
-    assert f"ganforge train --resume {runs[1].path} --images 192" in words
+    assert f"ganforge train --resume {runs[1].path} --images 8000" in words
     assert words.count("Python 3.") == 2  # it was begun, and gone on with
     frames = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
     assert [[images for images, _ in own] for own in frames] == [[0, 16, 32, 48, 64, 80, 96]]

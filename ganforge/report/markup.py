@@ -25,11 +25,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(each)}</td>" for each in rest)}</tr>'
         for first, *rest in rows
     )
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    return wide(
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>",
+        caption,
     )
+
+
+def wide(content: str, name: str) -> str:
+    """Return a named box in which content that is wider than the page is scrolled, by keys too."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
 
 
 def listing(lines: str) -> str:
