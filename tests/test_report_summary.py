@@ -119,8 +119,12 @@ def test_sentences_say_what_was_measured(tmp_path, case):
 
 @pytest.mark.parametrize(("rows", "said", "command"), [
     # 10 images/s: 1,000 steps of 5 images take 500 s, of which 60 s are over
-    ({"ticks": [(600, {"patch_distance": 0.4})]}, "few steps. At its mean speed, this takes about 7 ", "--images 5000"),
-    ({"ticks": patches(0.5, 0.2), "config": {"minutes": 10}}, "this takes about 10 more minutes", "--minutes 11"),
+    ({"ticks": [(600, {"patch_distance": 0.4})]}, "taken 120 steps. At the mean speed, this takes 7", " --images 5000"),
+    # 2,000 images a minute
+    ({"ticks": patches(0.5, 0.2), "config": {"images": 8000}}, "may help. At the mean speed, this takes 3 more", ""),
+    ({"ticks": patches(0.5, 0.2), "config": {"images": 2000}}, "this takes 2 more minutes:", " --images 5000"),
+    ({"ticks": patches(0.5, 0.2), "config": {"minutes": 10}}, "this takes 9 more minutes:", ""),
+    ({"ticks": patches(0.5, 0.2), "config": {"minutes": 1}}, "this takes 2 more minutes:", " --minutes 3"),
     ({"ticks": patches(0.2, 0.3), "config": {"minutes": 10}}, None, None),  # no longer improves
     ({"ticks": [(1500, {"patch_distance": 0.3, "memorization": 0.5})]}, None, None),  # copies
     ({"ticks": [(600, {})], "config": {"init_from": "other"}}, None, None),  # few steps after many of another run
@@ -131,7 +135,7 @@ def test_more_training_is_suggested_where_it_may_help(tmp_path, rows, said, comm
         assert "--resume" not in page
     else:
         assert said in page
-        assert f"ganforge train --resume {tmp_path}/00000-run {command}</code>" in page
+        assert f"ganforge train --resume {tmp_path}/00000-run{command}</code>" in page
 
 
 def test_runs_of_one_name_are_told_apart_by_the_folders_above(tmp_path):

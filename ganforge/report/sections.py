@@ -13,7 +13,7 @@ from ganforge.data.decode import read_picture
 from ganforge.report.markup import listing, moment, section, table, wide
 from ganforge.report.pictures import Frame, embed, figure
 from ganforge.report.reading import RunData
-from ganforge.training.budget import suggest_budget
+from ganforge.report.summary import plan_resume
 
 
 def warnings_section(runs: Sequence[RunData]) -> str:
@@ -149,10 +149,9 @@ def commands_section(runs: Sequence[RunData]) -> str:
     blocks = []
     for run in runs:
         path = shlex.quote(str(run.folder.path))
-        further = suggest_budget(run.training, run.images, run.ticks[-1].seconds if run.ticks else 0.0)
         commands = [
             ("repeat", f"ganforge train --config {path}/config.json"),
-            ("resume", f"ganforge train --resume {path} {further}"),
+            ("resume", plan_resume(run)[0]),
             ("sample", f"ganforge sample {path} --count 64"),
             ("evaluate", f"ganforge eval {path} --all"),
             ("export to C++", f"ganforge export {path} --torchscript"),

@@ -1,4 +1,4 @@
-"""Summary of each run: what its records say in sentences, how to go on, and its key facts."""
+"""Summary of each run: what its records say in sentences, the command that continues it, and key facts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ganforge.training.budget import FEW, suggest_budget
 from ganforge.training.recording.verdict import COPIED, DETAILED, NOISE, UNIFORM, describe_memorization, find_stage
 
 LATE = 0.8
-"""Share of a run's images after which a lowest value counts as an improvement that goes on."""
+"""Share of a run's images after which a lowest value counts as a continuing improvement."""
 
 _STAGES = {
     "noise": f"Nothing is recognizable: the patch distance is {{:.2g}}, and shapes begin below {NOISE:g}.",
@@ -59,7 +59,7 @@ def describe_speed(last: Row | None) -> str:
 
 def _describe_samples(run: RunData) -> Iterator[str]:
     if stage := find_stage(run.last):
-        yield f"After {run.images:,} images, samples show {stage}."
+        yield f"After {run.ticks[-1].images:,} images, samples show {stage}."
         yield _STAGES[stage].format(run.last["patch_distance"])
 
 
@@ -126,20 +126,35 @@ def _finite(rows: Sequence[Row], name: str) -> list[tuple[int, float]]:
     return [(images, value) for images, value in numbers_in(rows, name) if math.isfinite(value)]
 
 
+def plan_resume(run: RunData) -> tuple[str, float]:
+    """Return the command that resumes a run, with another budget if its own is spent, and its minutes at mean speed."""
+    images, minutes, training = run.images, (run.ticks[-1].seconds if run.ticks else 0.0) / 60, run.training
+    done = {"--images": images, "--minutes": minutes}
+    budget = {"--images": training.images, "--minutes": training.minutes}
+    goals = {flag: goal for flag, goal in budget.items() if goal is not None}
+    more = ""
+    if not goals or any(done[flag] >= goal for flag, goal in goals.items()):
+        more = f" {suggest_budget(training, images, 60 * minutes)}"
+        flag, total = more.split()
+        goals = {flag: int(total)}
+    each = {"--images": minutes / max(images, 1), "--minutes": 1.0}
+    left = min((goal - done[flag]) * each[flag] for flag, goal in goals.items())
+    return f"ganforge train --resume {shlex.quote(str(run.folder.path))}{more}", left
+
+
 def _suggest(run: RunData) -> str:
     """Return the command that trains on, where the run improves or has hardly begun; empty if samples are copies."""
-    images, seconds = run.images, run.ticks[-1].seconds if run.ticks else 0.0
-    few = run.training.init_from is None and images < FEW * run.training.batch * run.training.batches
-    if not images or not seconds or run.last.get("memorization", 0) > COPIED:
+    images, per_step = run.images, run.training.batch * run.training.batches
+    few = run.training.init_from is None and images < FEW * per_step
+    if not images or not run.ticks or run.last.get("memorization", 0) > COPIED:
         return ""
     if not (few or improves(run) or find_stage(run.last) == "noise"):
         return ""
-    more = suggest_budget(run.training, images, seconds)
-    flag, total = more.split()
-    minutes = int(total) - seconds / 60 if flag == "--minutes" else (int(total) - images) / images * seconds / 60
-    why = "So far it has taken few steps" if few else "More training may help"
-    words = f"{why}. At its mean speed, this takes about {max(1, round(minutes)):,} more minutes:"
-    return f"<p>{words}</p>{listing(f'ganforge train --resume {shlex.quote(str(run.folder.path))} {more}')}"
+    command, minutes = plan_resume(run)
+    count = max(1, round(minutes))
+    why = f"So far it has taken {math.ceil(images / per_step):,} steps" if few else "More training may help"
+    words = f"{why}. At the mean speed, this takes {count:,} more minute{'s' * (count != 1)}:"
+    return f"<p>{words}</p>{listing(command)}"
 
 
 def _circumstances(each: Evaluation, run: RunData) -> str:
