@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ganforge.core.text import escape_html as escape
@@ -37,8 +38,9 @@ def wide(content: str, name: str) -> str:
 
 
 def listing(lines: str) -> str:
-    """Return a block of commands that keys can scroll."""
-    return f'<pre tabindex="0"><code>{escape(lines)}</code></pre>'
+    """Return a block of commands that keys can scroll; no flag is broken after its dashes."""
+    whole = re.sub(r"(?<= )--[\w-]+", r"<span>\g<0></span>", escape(lines))
+    return f'<pre tabindex="0"><code>{whole}</code></pre>'
 
 
 def moment(text: object) -> str:
