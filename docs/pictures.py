@@ -93,7 +93,7 @@ def run_of(arguments: str) -> Path:
 
 def pictures_of(arguments: str) -> list[Image.Image]:
     """Return the sample grids of a run with these arguments, oldest first."""
-    return [Image.open(path).convert("RGB") for path in sorted(run_of(arguments).glob("samples/*.png"))]
+    return [Image.open(path).convert("RGB") for path in sorted(run_of(arguments).glob("samples/0*.png"))]
 
 
 def explore(run: Path, arguments: str) -> Image.Image:

@@ -239,7 +239,8 @@ class Forgery:
         """A place in the run: what is there, or what a command would write."""
         there = [each for each in sorted(self.run.rglob("*")) if not each.is_symlink()]
         later = "evaluations.jsonl report.html export explore log.txt run.lock .lock lock environment.jsonl "
-        later += "memorization.png explore/walk.gif samples/000000048.png checkpoints/000000048.safetensors events"
+        later += "nearest.png explore/walk.gif samples/real.png samples/000000048.png "
+        later += "checkpoints/000000048.safetensors events"
         choices = there + [self.run / each for each in later.split()] * (self.source.random() < 0.3)
         return self.source.choice(choices or [self.run / "config.json"])
 

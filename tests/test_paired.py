@@ -472,6 +472,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(place, run):
     whole, parts = (place / f"runs/0000{n}-negative-nonsat-negatives" for n in range(2))
     assert (whole / "generator.safetensors").read_bytes() == (parts / "generator.safetensors").read_bytes()
     assert (whole / "samples/000000080.png").read_bytes() == (parts / "samples/000000080.png").read_bytes()
+    assert not (whole / "samples/real.png").exists()  # the grids hold the targets
 
 
 def test_a_batch_in_parts_trains_on_pairs(place, run):

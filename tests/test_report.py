@@ -21,7 +21,8 @@ from ganforge.evaluation.statistics import Interval
 from ganforge.report.curves import Line, draw_chart
 from ganforge.report.pictures import embed, spread
 from ganforge.report.reading import Grid
-from ganforge.report.sections import describe_speed
+from ganforge.report.summary import describe_speed
+from ganforge.runs.checkpoint import read_tensors, save_tensors
 from ganforge.runs.metric_rows import Row
 
 HOSTILE = "<img src=x onerror=\"document.title='broken in'\">"
@@ -118,7 +119,7 @@ def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
     page = Page(text)
     titles = [title for level, title in page.headings if level == 2]
     assert titles == [
-        "Warnings", "Training", "Samples", "Best and last", "Curves", "Evaluation", "Nearest neighbors",
+        "Summary", "Warnings", "Training", "Samples", "Best and last", "Curves", "Evaluation", "Nearest neighbors",
         "Configuration", "Provenance", "Commands",
     ]  # fmt: skip
     for name in ("src", "href", "action", "data", "poster", "srcset"):
@@ -130,7 +131,7 @@ def test_a_page_holds_all_of_a_run_and_fetches_nothing(runs, run):
     assert "96" in words
     assert "2 (1.5 to 2.5)" in words
     assert "best fd_plain 4 after 64 images" in words
-    assert f"ganforge train --resume {runs[1].path} --images 192" in words
+    assert f"ganforge train --resume {runs[1].path} --images 8000" in words
     assert words.count("Python 3.") == 2  # it was begun, and gone on with
     frames = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
     assert [[images for images, _ in own] for own in frames] == [[0, 16, 32, 48, 64, 80, 96]]
@@ -196,6 +197,46 @@ def test_the_speed_of_a_run_is_its_mean_and_the_last():
     assert describe_speed(None) == ""
 
 
+def test_real_examples_stand_beside_the_samples_once(runs, run, tmp_path):
+    text = report(run, *[each.path for each in runs], "--to", str(tmp_path / "both.html"))
+    reals = [each for tag, each in Page(text).tags if tag == "img" and each["alt"].startswith("Real examples")]
+    assert [each["alt"] for each in reals] == ["Real examples"]  # both runs have those of the same data
+    (shown,) = pictures_of(reals[0]["src"])
+    with Image.open(runs[0].path / "samples" / "000000032.png") as samples:
+        assert shown.shape == (samples.height, samples.width, 3)
+    cells = [shown[top : top + 16, left : left + 16] for top in (0, 18) for left in (0, 18)]
+    assert all(any((cell == each).all() for each in pixels(40)) for cell in cells)
+
+
+def test_a_run_without_real_examples_has_none_in_its_report(runs, run, tmp_path):
+    """Runs of earlier versions, and those of a stranger who links to a picture elsewhere."""
+    old = tmp_path / "00001-old"
+    shutil.copytree(runs[1].path, old)
+    (old / "samples" / "real.png").unlink()
+    text = report(run, old)
+    assert "Real examples" not in text
+    assert "real.png" not in text
+    (old / "samples" / "real.png").symlink_to(runs[1].path / "samples" / "real.png")
+    text = report(run, old)
+    assert "Real examples" not in text
+    assert "real.png: cannot be read" in Page(text).text()
+
+
+def test_license_and_source_of_a_run_are_shown_as_text(runs, run, tmp_path):
+    words = Page(report(run, runs[1].path)).text()
+    assert "license not stated" in words
+    taken = tmp_path / "00001-taken"
+    shutil.copytree(runs[1].path, taken)
+    tensors, card = read_tensors(taken / "generator.safetensors")
+    card["imported"] = {"file": "a.pkl", "license": "CC-BY-4.0", "source": HOSTILE, "sha256": "12ab" * 16}
+    save_tensors(taken / "generator.safetensors", tensors, card)
+    text = report(run, taken)
+    words = Page(text).text()
+    assert words.count("license CC-BY-4.0") == 2  # among the facts and in the provenance
+    assert f"origin a.pkl from {HOSTILE} sha256 {'12ab' * 16}" in words
+    assert HOSTILE not in text
+
+
 def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp_path):
     broken = tmp_path / "00001-broken"
     shutil.copytree(runs[1].path, broken)
@@ -212,6 +253,11 @@ def test_a_run_with_damaged_files_still_has_a_report_that_says_so(runs, run, tmp
 TICK = {"images": 10, "seconds": 1.0, "images_per_second": 5.0, "x": 1.0}
 
 SCORE = {"images": 10, "seconds": 1.0, "fid": 3.0}
+
+EVALUATION = {
+    "metric": "modes", "value": 1, "details": {}, "notes": [], "protocol": {},
+    "subject": {"kind": "run", "name": "x", "digest": "d"}, "circumstances": {"data": "x"},
+}  # fmt: skip
 
 DAMAGES = {  # file, its content, and what the report says of it; None where it is drawn
     "loss as text": ("config.json", '{"loss": "x"}', "loss: expected object, got str"),
@@ -243,6 +289,11 @@ DAMAGES = {  # file, its content, and what the report says of it; None where it 
     ),
     "a lone surrogate": ("metrics.jsonl", json.dumps(TICK | {"warnings": ["\ud800"]}), "line 1, is damaged"),
     "a lone surrogate in evaluations": ("evaluations.jsonl", '{"metric": "\\ud800"}\n', "is no evaluation"),
+    "modes as text": (
+        "evaluations.jsonl",
+        json.dumps(EVALUATION | {"details": {"coverage": {"num_covered": "<b>", "num_modes": 8}}}) + "\n",
+        "details.coverage.num_covered: expected int, got str",
+    ),
     "an environment of other types": ("environment.jsonl", '{"versions": 5}', "versions: expected object, got int"),
 }  # fmt: skip
 

@@ -137,7 +137,8 @@ def test_the_run_folder_holds_what_it_should(registry, images, tmp_path):
     assert [row["images"] for row in rows_without_times(folder)] == [20, 40, 60]
     names = {"D(x)", "D(G(z))", "discriminator/loss", "generator/loss"}
     assert all(names <= row.keys() for row in rows_without_times(folder))
-    assert len(list(folder.samples.glob("*.png"))) == 4
+    assert len(folder.sample_paths()) == 4
+    assert folder.reals.is_file()
     assert folder.animation.read_bytes()[:3] == b"GIF"
     generator = ganforge.load(folder.path)
     assert ganforge.generate(generator, 3).shape == (3, 1, 8, 8)

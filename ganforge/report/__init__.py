@@ -11,13 +11,14 @@ import ganforge.report.evaluations as evaluations
 import ganforge.report.markup as markup
 import ganforge.report.numbers as numbers
 import ganforge.report.sections as sections
+import ganforge.report.summary as summary
 from ganforge.core.atomic_files import write_bytes
 from ganforge.core.text import escape_html
 from ganforge.evaluation.results.result import now
 from ganforge.plugins.registry import Registry
 from ganforge.report.drawing import draw_samples
-from ganforge.report.pictures import load_frames
-from ganforge.report.reading import read_run
+from ganforge.report.pictures import draw_reals, load_frames
+from ganforge.report.reading import read_runs
 from ganforge.runs.folder import RunFolder
 from ganforge.version import __version__
 
@@ -39,16 +40,17 @@ def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -
         CheckpointError: The configuration of a run cannot be read.
         GanforgeError: The file cannot be written.
     """
-    runs = [read_run(folder) for folder in folders]
+    runs = read_runs(folders)
     frames = []
     for run, (own, problems) in zip(runs, load_frames([each.grids for each in runs]), strict=True):
         frames.append(own)
         run.problems.extend(problems)
+    reals = draw_reals(runs)
     samples = [sections.samples_section(run, draw_samples(run, registry), len(runs) > 1) for run in runs]
     body = [
-        sections.facts_section(runs),
+        summary.summary_section(runs),
         sections.warnings_section(runs),
-        sections.training_section(runs, frames),
+        sections.training_section(runs, frames, reals),
         markup.section("Samples", "".join(samples)),
         numbers.scores_section(runs),
         numbers.curves_section(runs),

@@ -88,7 +88,7 @@ def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
     """Return rounded limits around two values, and the ticks between them."""
     if high - low < 1e-9 * max(1.0, abs(high)):
         margin = max(0.5, 1e-9 * abs(high))
-        low, high = low - margin, high + margin
+        low, high = max(low - margin, 0.0) if low >= 0 else low - margin, high + margin
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power >= rough)

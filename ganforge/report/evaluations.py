@@ -48,10 +48,11 @@ def mode_bars(runs: Sequence[RunData]) -> str:
     """Return bars of the share of each mode in samples and data."""
     charts = []
     for run in runs:
-        found = next((each for each in reversed(run.evaluations) if each.metric == "modes"), None)
+        found = run.newest("modes")
         shares = found.details.get("classes", []) if found else []
         bars = "".join(_bar(each) for each in shares[:100])
-        charts.append(f"<h3>Modes of {escape(run.name)}</h3><dl class='bars'>{bars}</dl>" if bars else "")
+        words = "<p>Each line marks the share in the data.</p>"
+        charts.append(f"<h3>Modes of {escape(run.name)}</h3>{words}<dl class='bars'>{bars}</dl>" if bars else "")
     return "".join(charts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ganforge.core.text import escape_html as escape
@@ -25,16 +26,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(each)}</td>" for each in rest)}</tr>'
         for first, *rest in rows
     )
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    return wide(
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>",
+        caption,
     )
 
 
+def wide(content: str, name: str) -> str:
+    """Return a named box in which content that is wider than the page is scrolled, by keys too."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
+
+
 def listing(lines: str) -> str:
-    """Return a block of commands that keys can scroll."""
-    return f'<pre tabindex="0"><code>{escape(lines)}</code></pre>'
+    """Return a block of commands that keys can scroll; no flag is broken after its dashes."""
+    whole = re.sub(r"(?<= )--[\w-]+", r"<span>\g<0></span>", escape(lines))
+    return f'<pre tabindex="0"><code>{whole}</code></pre>'
 
 
 def moment(text: object) -> str:

@@ -18,7 +18,7 @@ from ganforge.contract.errors import DataError
 from ganforge.core.images import grid, to_pil
 from ganforge.core.text import escape_html
 from ganforge.data.decode import read_picture
-from ganforge.report.reading import Grid
+from ganforge.report.reading import Grid, RunData
 
 MAX_GRIDS = 48
 """Maximum grids per run."""
@@ -68,7 +68,7 @@ def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[
         chosen = [spread(grids, most) for grids in runs]
         for each in itertools.chain(*chosen):
             if each.path not in loaded:
-                loaded[each.path] = _load(each)
+                loaded[each.path] = _load(each.path, each.images)
         found = [[loaded[each.path] for each in own] for own in chosen]
         size = sum(len(each.data) for own in found for each in own if isinstance(each, Frame))
         if size <= MAX_CHARACTERS or most == 2:
@@ -80,14 +80,27 @@ def load_frames(runs: Sequence[Sequence[Grid]]) -> list[tuple[list[Frame], list[
     ]
 
 
-def _load(each: Grid) -> Frame | str:
-    """Return the embedded grid, or an error message."""
+def draw_reals(runs: Sequence[RunData]) -> list[str]:
+    """Return figures of real examples, one of each equal grid; read errors are appended to `RunData.problems`."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        loaded = _load(run.reals) if run.reals is not None else None
+        if isinstance(loaded, Frame):
+            found.setdefault(loaded.data, []).append(run.name)
+        elif loaded is not None:
+            run.problems.append(loaded)
+    whose = {data: f" of {', '.join(names)}" * (len(found) > 1) for data, names in found.items()}
+    return [figure(data, f"Real examples{names}", f"Real examples{names}") for data, names in whose.items()]
+
+
+def _load(path: Path, images: int = 0) -> Frame | str:
+    """Return an embedded grid, or an error message."""
     try:
-        return Frame(each.images, embed(read_picture(each.path), LARGEST_GRID))
+        return Frame(images, embed(read_picture(path), LARGEST_GRID))
     except DataError as error:
         return error.message
     except (OSError, ValueError) as error:  # an unsupported color mode
-        return f"{each.path} cannot be shown: {error}"
+        return f"{path} cannot be shown: {error}"
 
 
 def embed(picture: Image.Image, largest: int = LARGEST) -> str:

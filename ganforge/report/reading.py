@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ganforge.config.schema import TrainingConfig
+from ganforge.config.stored import stored_training
 from ganforge.contract.errors import GanforgeError
 from ganforge.core.json_schema import NonNegativeInt, PositiveInt, decode
 from ganforge.evaluation.metrics.memorization import PICTURE
 from ganforge.evaluation.results.result import FILE, Evaluation, read_rows
+from ganforge.runs.checkpoint import read_generator_card
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import Row, best_score, read_lines, read_row
+from ganforge.runs.origin import describe_origin
 
 
 @dataclass(frozen=True)
@@ -52,35 +58,48 @@ class RunData:
 
     Attributes:
         folder: Run directory.
+        name: Name of the folder, with those above it where runs share it.
         config: Sections with their settings.
+        training: Settings of the training; the defaults if they are damaged.
         ticks: Rows of training statistics.
         scores: Rows of scores.
         evaluations: Rows of ``ganforge eval``.
         grids: Sample grids.
+        reals: Grid of real examples, if it exists.
         nearest: Picture of samples and their nearest training images, if it exists.
+        origin: Facts about the origin of the weights, with their license; empty without weights.
         sessions: Device and versions of each start or resume.
         problems: Read errors.
     """
 
     folder: RunFolder
+    name: str
     config: Mapping[str, Any]
+    training: TrainingConfig
     ticks: list[Row]
     scores: list[Row]
     evaluations: list[Evaluation]
     grids: list[Grid]
+    reals: Path | None
     nearest: Path | None
+    origin: Mapping[str, str]
     sessions: list[Session]
     problems: list[str]
-
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self.folder.path.resolve().name
 
     @property
     def images(self) -> int:
         """Real images seen so far."""
         return max((row.images for row in [*self.ticks, *self.scores]), default=0)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """Finite statistics of the last tick."""
+        known = self.ticks[-1].numbers if self.ticks else {}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def newest(self, metric: str) -> Evaluation | None:
+        """Return the newest evaluation by a metric, with any features."""
+        return next((each for each in reversed(self.evaluations) if each.metric.partition("_")[0] == metric), None)
 
     @property
     def best(self) -> tuple[str, Row] | None:
@@ -97,12 +116,22 @@ class RunData:
         return sorted({each for same in found.values() for each in (same[0], same[-1])})
 
 
-def read_run(folder: RunFolder) -> RunData:
-    """Read a run directory; errors are collected in `RunData.problems`.
+def read_runs(folders: Sequence[RunFolder]) -> list[RunData]:
+    """Read run directories; errors are collected in `RunData.problems`.
 
     Raises:
         CheckpointError: The configuration cannot be read.
     """
+    parts = [each.path.resolve().parts for each in folders]
+    names: list[str] = []
+    for length in range(1, max(map(len, parts))):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(names):
+            break
+    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _read_run(folder: RunFolder, name: str) -> RunData:
     problems: list[str] = []
     rows = read_lines(folder.metrics, read_row, problems)
     try:
@@ -110,16 +139,28 @@ def read_run(folder: RunFolder) -> RunData:
     except GanforgeError as error:
         evaluations = []
         problems.append(error.message)
-    grids = [Grid(int(each.stem), each) for each in sorted(folder.samples.glob("*.png")) if each.stem.isdecimal()]
+    grids = [Grid(int(each.stem), each) for each in folder.sample_paths()]
     nearest = folder.path / PICTURE
+    config, training = folder.read_config(), TrainingConfig()
+    try:
+        training = stored_training(config)
+    except GanforgeError as error:
+        problems.append(f"{folder.config}: {error.message}")
+    origin: dict[str, str] = {}
+    with suppress(GanforgeError):  # a problem of drawing samples
+        origin = describe_origin(read_generator_card(folder.generator))
     return RunData(
         folder=folder,
-        config=folder.read_config(),
+        name=name,
+        config=config,
+        training=training,
         ticks=[row for row in rows if row.is_tick],
         scores=[row for row in rows if not row.is_tick],
         evaluations=evaluations,
         grids=grids,
+        reals=folder.reals if os.path.lexists(folder.reals) else None,
         nearest=nearest if nearest.is_file() else None,
+        origin=origin,
         sessions=read_lines(folder.environment, lambda line: decode(line, Session, null_nan=True), problems),
         problems=problems,
     )

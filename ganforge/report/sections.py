@@ -10,45 +10,10 @@ from typing import Any
 from ganforge.contract.errors import DataError
 from ganforge.core.text import escape_html as escape
 from ganforge.data.decode import read_picture
-from ganforge.report.markup import listing, moment, section, table
+from ganforge.report.markup import listing, moment, section, table, wide
 from ganforge.report.pictures import Frame, embed, figure
 from ganforge.report.reading import RunData
-from ganforge.runs.metric_rows import Row
-
-
-def describe_speed(last: Row | None) -> str:
-    """Return the mean speed of a run and that of its last tick; empty without ticks."""
-    if last is None or not last.seconds:
-        return ""
-    speed = last.numbers.get("images_per_second")
-    mean = f"{last.images / last.seconds:,.0f} images/s on average"
-    return mean if speed is None else f"{mean}, {speed:,.0f} at last"
-
-
-def facts_section(runs: Sequence[RunData]) -> str:
-    """Return the key facts of each run."""
-    cards = []
-    for run in runs:
-        config, last = run.config, (run.ticks[-1] if run.ticks else None)
-        facts = {
-            "recipe": config.get("recipe", "?"),
-            "loss": config.get("loss", {}).get("name", "?"),
-            "data": config.get("data", {}).get("source", "?"),
-            "images seen": f"{run.images:,}",
-            "time": _clock(last.seconds if last else 0.0),
-            "speed": describe_speed(last),
-        }
-        if last and last.numbers.get("memorization") is not None:
-            facts["memorization"] = f"{last.numbers['memorization']:.2f}"
-        if run.best:
-            metric, row = run.best
-            facts[f"best {metric}"] = f"{row.numbers[metric]:.4g} after {row.images:,} images"
-        items = "".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value
-        )
-        title = f"<h2>{escape(run.name)}</h2>" if len(runs) > 1 else ""
-        cards.append(f'<div class="card">{title}<dl class="facts">{items}</dl></div>')
-    return f'<div class="columns">{"".join(cards)}</div>'
+from ganforge.report.summary import plan_resume
 
 
 def warnings_section(runs: Sequence[RunData]) -> str:
@@ -61,8 +26,8 @@ def warnings_section(runs: Sequence[RunData]) -> str:
     return section("Warnings", f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in items)}</ul>" if items else "")
 
 
-def training_section(runs: Sequence[RunData], frames: Sequence[Sequence[Frame]]) -> str:
-    """Return a slider over sample grids of the same seeds, runs side by side."""
+def training_section(runs: Sequence[RunData], frames: Sequence[Sequence[Frame]], reals: Sequence[str]) -> str:
+    """Return a slider over sample grids of the same seeds, runs side by side, and figures of real examples."""
     if not any(frames):
         return ""
     places = sorted({frame.images for own in frames for frame in own})
@@ -76,6 +41,7 @@ def training_section(runs: Sequence[RunData], frames: Sequence[Sequence[Frame]])
                 f'<figcaption id="grid-{number}-caption">{escape(run.name)}, after {own[-1].images:,} images'
                 "</figcaption></figure>"
             )
+    figures += reals
     # The last grid of each run is in the page already.
     listed = [[[frame.images, None if frame is own[-1] else frame.data] for frame in own] for own in frames]
     data = json.dumps(listed).replace("</", "<\\/")
@@ -123,8 +89,13 @@ def nearest_section(runs: Sequence[RunData]) -> str:
             except (DataError, OSError, ValueError) as error:
                 figures.append(f"<p>{escape(error)}</p>")
                 continue
-            figures.append(figure(data, "Samples and their nearest training images", run.name))
-    words = "<p>Each sample with its nearest training images. Similar images are not copies, equal images are.</p>"
+            figures.append(
+                wide(figure(data, f"Samples of {run.name} and their nearest training images", run.name), run.name)
+            )
+    words = (
+        "<p>On the left are the samples nearest to training images, copies first; on the right typical samples. Each "
+        "is followed by its nearest training images. Similar images are not copies, equal images are.</p>"
+    )
     return section("Nearest neighbors", words + "".join(figures) if figures else "")
 
 
@@ -149,7 +120,7 @@ def settings_section(runs: Sequence[RunData]) -> str:
 
 
 def provenance_section(runs: Sequence[RunData]) -> str:
-    """Return the device, machine and software of each start or resume."""
+    """Return the origin of the weights, and the device, machine and software of each start or resume."""
     rows = []
     for run in runs:
         for each in run.sessions:
@@ -163,7 +134,14 @@ def provenance_section(runs: Sequence[RunData]) -> str:
                     ", ".join(f"{name} {version}" for name, version in versions.items()),
                 ]
             )
-    return section("Provenance", table(["session", "began", "device", "machine", "software"], rows, "Sessions"))
+    names = dict.fromkeys(name for run in runs for name in run.origin)
+    origin = [[name.replace("_", " "), *(run.origin.get(name, "") for run in runs)] for name in names]
+    head = ["weights", *(run.name if len(runs) > 1 else "value" for run in runs)]
+    return section(
+        "Provenance",
+        table(head, origin, "License and origin of the weights")
+        + table(["session", "began", "device", "machine", "software"], rows, "Sessions"),
+    )
 
 
 def commands_section(runs: Sequence[RunData]) -> str:
@@ -171,15 +149,9 @@ def commands_section(runs: Sequence[RunData]) -> str:
     blocks = []
     for run in runs:
         path = shlex.quote(str(run.folder.path))
-        training = run.config.get("training", {})
-        further = (
-            f"--minutes {2 * training['minutes']:g}"
-            if training.get("minutes")
-            else f"--images {2 * max(run.images, 1)}"
-        )
         commands = [
             ("repeat", f"ganforge train --config {path}/config.json"),
-            ("resume", f"ganforge train --resume {path} {further}"),
+            ("resume", plan_resume(run)[0]),
             ("sample", f"ganforge sample {path} --count 64"),
             ("evaluate", f"ganforge eval {path} --all"),
             ("export to C++", f"ganforge export {path} --torchscript"),
@@ -204,8 +176,3 @@ def _plain(value: Any) -> str:
 
 def _processes(count: int) -> str:
     return "" if count == 1 else f"{count} processes, "
-
-
-def _clock(seconds: float) -> str:
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -61,6 +61,7 @@ class RunFolder:
         self.log = path / "log.txt"
         self.metrics = path / "metrics.jsonl"
         self.samples = path / "samples"
+        self.reals = self.samples / "real.png"
         self.checkpoints = path / "checkpoints"
         self.generator = path / "generator.safetensors"
         self.best_generator = path / "generator-best.safetensors"
@@ -239,6 +240,10 @@ class RunFolder:
     def sample_path(self, images: int) -> Path:
         """Return the path of the sample grid after `images` images."""
         return self.samples / f"{images:09d}.png"
+
+    def sample_paths(self) -> list[Path]:
+        """Return all sample grids, oldest first."""
+        return sorted(each for each in self.samples.glob("*.png") if each.stem.isdecimal())
 
     def checkpoint_path(self, images: int) -> Path:
         """Return the path of the checkpoint after `images` images."""

@@ -136,7 +136,7 @@ class Run:
             return Run(_finish(trainer.resume(self._folder)).path, self._registry)
 
     def _pictures(self) -> list[Path]:
-        return sorted(each for each in self._folder.samples.glob("*.png") if each.stem.isdecimal())
+        return self._folder.sample_paths()
 
 
 def train(

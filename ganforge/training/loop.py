@@ -112,6 +112,7 @@ def train(
     with StopRequest(observer.note, echoes=is_launched()) as request, recorder.writer:
         if state.images == 0:
             recorder.draw()
+            recorder.draw_reals()
             recorder.save()
             saved(0)
         end = GO

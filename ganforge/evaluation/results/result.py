@@ -55,8 +55,14 @@ class _Share(TypedDict):
     data: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
+class _Coverage(TypedDict):
+    num_covered: NonNegativeInt
+    num_modes: NonNegativeInt
+
+
 class _Modes(TypedDict, total=False):
     classes: list[_Share]
+    coverage: _Coverage
 
 
 class _ModesRow(TypedDict):

@@ -33,7 +33,7 @@ from ganforge.training.recording.background_writer import Writer
 from ganforge.training.recording.checkpoints import write_checkpoint, write_frozen
 from ganforge.training.recording.health import HealthMonitor
 from ganforge.training.recording.sample_grids import write_animation
-from ganforge.training.recording.samples import Samples
+from ganforge.training.recording.samples import Samples, paint_reals
 from ganforge.training.recording.statistics import Statistics
 from ganforge.training.state import TrainingState, select
 
@@ -109,6 +109,12 @@ class Recorder:
         picture, diversity = self._samples.draw(self.state)
         self._submit(self._write_picture, lambda: write_bytes(path, png_bytes(picture)))
         return {**diversity, "picture": str(path)}
+
+    def draw_reals(self) -> None:
+        """Draw real examples, with which a report compares samples."""
+        picture = paint_reals(self.data, self.training.samples) if self.workers.is_main else None
+        if picture is not None:
+            self._submit(self._write_picture, lambda: write_bytes(self.folder.reals, png_bytes(picture)))
 
     def tick(self) -> dict[str, Any]:
         """Write a row of metrics and a sample grid; raise `WorkerError` if processes hold different networks."""
@@ -207,7 +213,7 @@ class Recorder:
             self.writer.finish()
 
     def _animate(self) -> None:
-        self._problems.extend(write_animation(self.folder.animation, sorted(self.folder.samples.glob("*.png"))))
+        self._problems.extend(write_animation(self.folder.animation, self.folder.sample_paths()))
 
     def pop_problems(self) -> list[str]:
         """Return and clear the messages about pictures that could not be written."""

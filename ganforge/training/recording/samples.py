@@ -68,6 +68,17 @@ class Samples:
         return {"memorization": round(self._memorization(samples), 4)}
 
 
+def paint_reals(data: PackedData, count: int) -> Tensor | None:
+    """Draw `count` evenly spaced real images or signals in cells of a sample grid, uint8 ``[C, H, W]``.
+
+    Returns None for vectors, and for pairs: their grids hold real images.
+    """
+    if len(data.spec.shape) == 1 or (data.sources is not None and data.is_paired):
+        return None
+    reals = to_float(data.examples[_spread(torch.arange(len(data)), count)])
+    return paint_samples(reals, data.spec, reals)
+
+
 def paint_translations(sources: Tensor, made: Tensor, targets: Tensor | None) -> Tensor:
     """Draw source, output, and target if there is one; sources and targets are uint8, outputs in [-1, 1]."""
     sides = [sources, to_uint8(made), *(() if targets is None else (targets,))]
