@@ -54,7 +54,9 @@ def test_grids_of_a_run_name_the_weights_that_drew_them(finished):
     assert {**first, "version": last["version"]} == last
 
 
-@pytest.mark.parametrize("options", [["--data", "ring-8"], ["--data", "photos", "--no-marking"]])
+@pytest.mark.parametrize(
+    "options", [["--data", "ring-8", "--set", "data.count=64"], ["--data", "photos", "--no-marking"]]
+)
 def test_plots_and_grids_without_marking_have_none(run, here, image_folder, options):
     code, out, err = run("train", "--arch", "mlp", *options, *SMALL)
     assert code == 0, err
