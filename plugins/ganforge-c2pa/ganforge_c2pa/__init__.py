@@ -7,11 +7,8 @@ from typing import Any
 from ganforge import hookimpl
 
 from ganforge_c2pa.cli import app
-from ganforge_c2pa.signing import Verified, sign, verify
 
 GANFORGE_API = 2
-
-__all__ = ["Verified", "sign", "verify"]
 
 
 @hookimpl
