@@ -527,7 +527,7 @@ def export(tmp_path, monkeypatch):
 
     monkeypatch.setattr(web, "OnnxExporter", Fake)
     dcgan = model("dcgan")
-    return lambda path, **card: web.WebExporter(runtime=str(package)).export(
+    return lambda path, marking=True, **card: web.WebExporter(runtime=str(package), marking=marking).export(
         dcgan.generator, {**dcgan.card, **card}, path
     )
 
@@ -537,8 +537,10 @@ def test_a_folder_holds_the_licence_and_an_older_one_is_replaced(export, tmp_pat
     assert (report.num_examples, report.worst_difference, report.compared) == (7, 1e-6, "outputs")
     assert "Permission is hereby granted" in (tmp_path / "site/page/onnxruntime/LICENSE.txt").read_text()
     assert [each.name for each in (tmp_path / "site").iterdir()] == ["page"]
-    export(tmp_path / "site/page", images=777)
+    assert "trainedAlgorithmicMedia" in (tmp_path / "site/page/model.js").read_text()
+    export(tmp_path / "site/page", marking=False, images=777)
     assert '"images": 777' in (tmp_path / "site/page/model.js").read_text()
+    assert '"packet": ""' in (tmp_path / "site/page/model.js").read_text()
 
 
 def test_what_others_wrote_is_not_replaced(export, tmp_path):
