@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from marks import GENERATED, png_chunks, read_mark
 from PIL import Image
 from torch import Tensor, nn
 
@@ -24,8 +25,9 @@ from ganforge.export import torchscript
 from ganforge.export.project import CppProjectExporter
 from ganforge.export.torchscript import TorchScriptExporter
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import describe_spec
+from ganforge.runs.checkpoint import describe_spec, digest_tensors
 from ganforge.sampling import cycle_labels, default_labels, draw_latents, generate
+from ganforge.version import __version__
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +81,7 @@ def files(networks, tmp_path_factory) -> dict[str, Path]:
             card = {
                 "generator": {"name": name, "options": options},
                 "data": describe_spec(data),
+                "digest": digest_tensors(networks[kind].state_dict()),
             }
             TorchScriptExporter().export(networks[kind], card, folder / f"{kind}.pt")
     return {kind: folder / f"{kind}.pt" for kind in KINDS}
@@ -210,6 +213,27 @@ def test_a_png_holds_the_pixels_of_a_ppm(programs, files, tmp_path, kind, count)
     assert len(png) == (1 if kind == "grey" else 3)
     assert torch.equal(png.expand(3, -1, -1), ppm)
     assert (png.numel() > 65535) == (count == 100), "pixels of one block, and of two"
+
+
+def test_a_png_is_marked_as_generated_unless_forbidden(programs, networks, files, tmp_path):
+    def draw(*options):
+        succeed(programs, "ganforge_sample", files["dcgan"], "--grid", tmp_path / "a.png", *options)
+        return (tmp_path / "a.png").read_bytes()
+
+    marked = draw("--count", 3, "--seed", 7)
+    assert read_mark(marked) == {
+        "tool": f"ganforge {__version__}",
+        "source": GENERATED,
+        "system": "ganforge dcgan",
+        "version": f"sha256:{digest_tensors(networks['dcgan'].state_dict())}",
+        "prompt": "seeds 7-9",
+    }
+    if shutil.which("exiftool"):
+        told = subprocess.run(["exiftool", "-s3", "-DigitalSourceType#", tmp_path / "a.png"], capture_output=True)
+        assert told.stdout.decode().strip() == GENERATED
+    plain = draw("--no-marking", "--count", 3, "--seed", 7)
+    assert png_chunks(plain) == [each for each in png_chunks(marked) if each[0] != b"iTXt"]
+    assert read_mark(draw("--count", 1, "--seed", 2))["prompt"] == "seed 2"
 
 
 def test_mistakes_with_tensors_are_told(programs, files):

@@ -96,7 +96,7 @@ def test_every_command_and_option_in_the_docs_exists():
         for word in words:
             if word.startswith("--"):
                 assert word.split("=")[0] in known, f"{page.name}: ganforge {command.name} {word}"
-        of_plugin = words[:1] in (["hub"], ["count-runs"], ["NAME"])
+        of_plugin = words[:1] in (["hub"], ["c2pa"], ["count-runs"], ["NAME"])
         assert command is not root or not words or words[0].startswith("-") or of_plugin, (
             f"{page.name}: ganforge {' '.join(words)}"
         )

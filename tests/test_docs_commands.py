@@ -61,6 +61,7 @@ NOT_RUN = {
     "bench .*--export( .*)?": "compiles native code and C++ for minutes; see test_bench_export.py",
     "bench .*--fit": "takes ever more memory; see test_bench.py",
     "hub( .*)?": "needs an account; ganforge-huggingface's tests push to a hub of this machine",
+    "c2pa .*": "needs the package c2pa-python and a key; ganforge-c2pa's tests sign with those of its README",
     "import FILE.*": "needs a checkpoint of another program; see test_importers.py",
     "eval 0 1 .*": "compares runs that a page trains under other numbers",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
@@ -89,6 +90,10 @@ PROGRAMS = {
     "tar": "makes a shard, as ganforge-webdataset's tests do by Python's own tar",
     "head": "is the shell's",
     "docker": "builds and runs images, and needs its daemon and a base image",
+    "exiftool": "is another program; test_marking.py calls it",
+    "openssl": "makes keys, as ganforge-c2pa's tests do by these commands",
+    "printf": "likewise",
+    "cat": "likewise",
 }
 """Other programs that pages call, and why they are not run."""
 

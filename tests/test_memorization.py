@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from marks import MIXED, read_mark
 from PIL import Image
 from torch import nn
 
@@ -220,6 +221,17 @@ def open_picture(path):
     return array if array.ndim == 3 else array[:, :, None]
 
 
+@pytest.mark.parametrize(("known", "digest"), [({}, "ab"), ({"made_of": "cd"}, "cd")])
+def test_samples_of_a_generator_beside_training_images_are_marked_as_both(tmp_path, monkeypatch, known, digest):
+    about = {"kind": "generator", "name": "run", "digest": "ab", **known}
+    monkeypatch.setattr(Album, "origin", {"name": "dcgan"})
+    comparison = compare(paint(20, seed=3), pack(paint(40, seed=2)), tmp_path)
+    comparison.subject.about = about
+    measure_memorization(comparison, tmp_path / "nearest.png")
+    mark = read_mark((tmp_path / "nearest.png").read_bytes())
+    assert (mark["source"], mark["system"], mark["version"]) == (MIXED, "ganforge dcgan", f"sha256:{digest}")
+
+
 def tile(picture, row, left):
     top = row * (SIZE + 2)
     return torch.from_numpy(picture[top : top + SIZE, left : left + SIZE].copy()).permute(2, 0, 1)
@@ -338,6 +350,7 @@ def test_the_command_line_writes_row_and_picture_and_refuses_in_one_line(image_f
     row = json.loads(line)
     assert (row["value"], row["protocol"]["calibration"]) == (1, OTHERS)
     assert open_picture(image_folder / "nearest.png").shape[0] == 8 * 18 - 2
+    assert read_mark((image_folder / "nearest.png").read_bytes()) == {}  # of images of unknown origin
     code, _, err = run(*asked, "--split", "all")
     assert code == 2
     assert err.splitlines()[-1].startswith("error: --split all: --memorization searches the training images")

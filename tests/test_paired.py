@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from marks import MIXED, read_mark
 from PIL import Image
 from torch import nn
 
@@ -452,6 +453,7 @@ def test_a_grid_shows_source_result_and_what_was_wanted_of_pairs_held_out(there,
     assert (picture[:, :8, 8:16].int() - made.int()).abs().max() <= 1
     assert torch.equal(picture[:, :8, 16:24], data.examples[first])
     assert torch.equal(picture[:, -8:, -8:], data.examples[last])
+    assert read_mark((there / RUN / "samples" / "000001600.png").read_bytes())["source"] == MIXED
 
 
 def test_sides_of_other_sizes_and_channels_are_shown_in_one_picture():
@@ -496,6 +498,8 @@ def test_pictures_are_translated_one_by_one_and_keep_their_names(there, tmp_path
     assert out.strip() == str(tmp_path / "made")
     made = sorted(str(path.relative_to(tmp_path / "made")) for path in (tmp_path / "made").rglob("*.*"))
     assert made == ["b.png", "deep/a.png", "wide.png"]
+    marks = [read_mark((tmp_path / "made" / name).read_bytes()) for name in made]
+    assert {each["source"] for each in marks} == {MIXED}
     generator, _ = load_generator(there / RUN / "generator.safetensors", registry)
     source = to_float(torch.from_numpy(shades))[None, None]
     wanted = to_uint8(ganforge.generate(generator, 1, labels=source))[0].permute(1, 2, 0)

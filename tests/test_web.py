@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from marks import GENERATED, read_mark
 from PIL import Image
 
-from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, Number, OptionError
+from ganforge import DataSpec, GanforgeError, Generator, NoiseInjection, Number, OptionError, __version__
 from ganforge.builtin.exporters import ganforge_exporters
 from ganforge.contract.exporter import ExportReport
 from ganforge.core.atomic_files import write_bytes
@@ -29,7 +30,7 @@ from ganforge.export.web import exporter as web
 from ganforge.export.web import runtime
 from ganforge.export.web.runtime import find_runtime
 from ganforge.plugins.registry import Registry
-from ganforge.runs.checkpoint import describe_spec
+from ganforge.runs.checkpoint import describe_spec, digest_tensors
 from ganforge.sampling import default_labels, draw_latents, generate
 
 NUMBERS = (Number("smile", 0.5, 0.5, (0.0, 1.0)), Number("age", 30.0, 35.0, (20.0, 65.0)))
@@ -59,7 +60,7 @@ class Model:
             "data": {"name": "made up", **describe_spec(data)},
             "generator": {"name": name},
             "images": 12345,
-            "digest": "of the page",
+            "digest": digest_tensors(self.generator.state_dict()),
         }
 
     def pixels(self, seed, label=None, truncation=1.0):
@@ -410,7 +411,7 @@ def test_a_code_takes_the_place_of_a_seed(open_page, tmp_path, name):
     code = space.from_seeds([70])[0]
     if space.name == "w":
         code = code + 0.3 * torch.randn(code.shape, generator=torch.Generator().manual_seed(0))  # differs by layer
-    save_code(tmp_path / "me.safetensors", space, code, fingerprint="of the page")
+    save_code(tmp_path / "me.safetensors", space, code, fingerprint=made.card["digest"])
     open_code(page, tmp_path / "me.safetensors")
     assert page.text("#status").startswith("Me.safetensors, generated in ")
     assert difference(page.pixels(), show(space.decode(code[None]))) <= 2
@@ -476,13 +477,32 @@ def test_random_numbers_are_those_of_torch(open_page, length):
 def test_a_picture_is_downloaded_as_png(open_page, tmp_path):
     from selenium.webdriver.support.ui import WebDriverWait
 
-    page = open_page("conditional")
+    def download():
+        page.click("#download")
+        WebDriverWait(page.driver, 30, 0.05).until(lambda _: file.exists())
+        return read_mark(file.read_bytes())
+
+    page, file = open_page("conditional"), tmp_path / "dcgan-9.png"
     page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     page.set("seed", 9)
-    page.click("#download")
-    file = tmp_path / "dcgan-9.png"
-    WebDriverWait(page.driver, 30, 0.05).until(lambda _: file.exists())
+    mark = {
+        "tool": f"ganforge {__version__}",
+        "source": GENERATED,
+        "system": "ganforge dcgan",
+        "version": f"sha256:{model('conditional').card['digest']}",
+    }
+    assert download() == {**mark, "prompt": "seed 9"}
     assert difference(numpy.array(Image.open(file).convert("RGBA")).astype(int), page.pixels()) == 0
+    if shutil.which("exiftool"):
+        told = subprocess.run(["exiftool", "-s3", "-DigitalSourceType#", file], capture_output=True)
+        assert told.stdout.decode().strip() == GENERATED
+    file.unlink()
+    page.set("way", 0.5)
+    assert download() == {**mark, "prompt": "seeds 9, 1"}
+    page.check_quiet()
+    file.unlink()
+    page.run("ganforge.model.packet = ''")
+    assert download() == {}
 
 
 def test_every_control_has_a_name_and_news_are_announced(open_page):
@@ -569,7 +589,7 @@ def export(tmp_path, monkeypatch):
 
     monkeypatch.setattr(web, "OnnxExporter", Fake)
     dcgan = model("dcgan")
-    return lambda path, **card: web.WebExporter(runtime=str(package)).export(
+    return lambda path, marking=True, **card: web.WebExporter(runtime=str(package), marking=marking).export(
         dcgan.generator, {**dcgan.card, **card}, path
     )
 
@@ -579,8 +599,10 @@ def test_a_folder_holds_the_licence_and_an_older_one_is_replaced(export, tmp_pat
     assert (report.num_examples, report.worst_difference, report.compared) == (7, 1e-6, "outputs")
     assert "Permission is hereby granted" in (tmp_path / "site/page/onnxruntime/LICENSE.txt").read_text()
     assert [each.name for each in (tmp_path / "site").iterdir()] == ["page"]
-    export(tmp_path / "site/page", images=777)
+    assert "trainedAlgorithmicMedia" in (tmp_path / "site/page/model.js").read_text()
+    export(tmp_path / "site/page", marking=False, images=777)
     assert '"images": 777' in (tmp_path / "site/page/model.js").read_text()
+    assert '"packet": ""' in (tmp_path / "site/page/model.js").read_text()
 
 
 def test_what_others_wrote_is_not_replaced(export, tmp_path):

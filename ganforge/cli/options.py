@@ -37,6 +37,7 @@ CONFIG_KEYS = {
     "--on-divergence": "training.on_divergence",
     "--init-from": "training.init_from",
     "--freeze": "training.freeze",
+    "--no-marking": "training.marking",
 }
 """Configuration keys that flags of ``train``, ``init`` and ``bench`` set."""
 
@@ -109,6 +110,7 @@ Gpus = Annotated[
     number("--gpus", "Number of GPUs, or of processes with --device cpu. Default: 1.", panel=COMPUTING, least=1),
 ]
 Device = Annotated[str, option("--device", "Compute device.", "|".join(DEVICES))]
+NoMarking = Annotated[bool, switch("--no-marking", "Omit the metadata that mark pictures as generated.")]
 Json = Annotated[bool, switch("--json", "Print one JSON object.")]
 SkipBad = Annotated[bool, switch("--skip-bad", "Skip unreadable images, at most 10 %.", DATA)]
 Classifier = Annotated[
@@ -185,7 +187,8 @@ def given_options(context: typer.Context) -> dict[str, Any]:
 
 
 def config_flags(context: typer.Context) -> dict[str, Any]:
-    """Return the configuration tree that the flags in `CONFIG_KEYS` set."""
+    """Return the configuration tree that the flags in `CONFIG_KEYS` set; ``--no-...`` sets false."""
     from ganforge.config.sources import nest
 
-    return nest({CONFIG_KEYS[flag]: value for flag, value in given_options(context).items() if flag in CONFIG_KEYS})
+    given = {flag: not flag.startswith("--no-") and value for flag, value in given_options(context).items()}
+    return nest({CONFIG_KEYS[flag]: value for flag, value in given.items() if flag in CONFIG_KEYS})

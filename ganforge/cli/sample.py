@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ganforge.cli.common import find_weights, open_generator
-from ganforge.cli.options import Device, Network, Out, Run, Seed, number, option
+from ganforge.cli.options import Device, Network, NoMarking, Out, Run, Seed, number, option
 from ganforge.core.console import print_result
 from ganforge.core.device import choose_device
 
@@ -43,6 +43,7 @@ def sample(
             "--to", "A .png for a grid, a folder for single images, a .npy for others. Default: in the run.", "PATH"
         ),
     ] = None,
+    no_marking: NoMarking = False,
     network: Network = "",
     device: Device = "auto",
     out: Out = Path("runs"),
@@ -61,7 +62,7 @@ def sample(
     from ganforge.session.samples import SampleWriter
 
     home = output_folder(weights.parent, out)
-    writer = SampleWriter(generator, card, seed, truncation, read_precision(precision))
+    writer = SampleWriter(generator, card, seed, truncation, read_precision(precision), not no_marking)
     if source is not None or card["data"].get("source_shape"):
         target = to or home / "translated" / network
         writer.translate(source, target)

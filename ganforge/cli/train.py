@@ -23,6 +23,7 @@ from ganforge.cli.options import (
     Engine,
     Gpus,
     Loss,
+    NoMarking,
     Out,
     Precision,
     Reg,
@@ -115,6 +116,7 @@ def train(
         bool, switch("--preview", "Serve the newest samples to a browser on this machine.", RUN)
     ] = False,
     dry_run: Annotated[bool, switch("--dry-run", "Validate and print the configuration, then stop.", RUN)] = False,
+    no_marking: NoMarking = False,
     name: Annotated[str | None, option("--name", "Name of the run directory, after its number.", "NAME", RUN)] = None,
     out: Out = Path("runs"),
 ) -> None:

@@ -75,6 +75,7 @@ class TrainingConfig:
         None, "images between two sample grids and log rows; none: 1000, later 5 % of all so far", least=1
     )
     samples: int = setting(64, "images in a sample grid", least=1, most=65_536)
+    marking: bool = setting(True, "XMP metadata in sample grids: generated, digest of the weights, seeds")
     checkpoint_images: int | None = setting(None, "images between two checkpoints; none: every five minutes", least=1)
     keep_checkpoints: int = setting(2, "number of newest checkpoints to keep", least=1)
     keep_images: int | None = setting(None, "interval in images of checkpoints to keep forever", least=1)

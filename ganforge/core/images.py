@@ -1,4 +1,4 @@
-"""Image conversion: uint8 in [0, 255] and floats in [-1, 1], grids, PNG and GIF through Pillow."""
+"""Image conversion: uint8 in [0, 255] and floats in [-1, 1], grids, PNG and GIF through Pillow, with XMP metadata."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 
@@ -48,18 +49,39 @@ def to_pil(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array if array.shape[2] >= 3 else array[:, :, 0])
 
 
-def png_bytes(pixels: Tensor) -> bytes:
-    """Encode an image, uint8 ``[C, H, W]``, as PNG."""
+def png_bytes(pixels: Tensor, xmp: bytes = b"") -> bytes:
+    """Encode an image, uint8 ``[C, H, W]``, as PNG, with an XMP packet unless it is empty."""
+    return encode_png(to_pil(pixels), xmp)
+
+
+def encode_png(picture: Image.Image, xmp: bytes = b"") -> bytes:
+    """Encode a picture as PNG, with an XMP packet unless it is empty."""
+    chunks = PngInfo()
+    if xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode())
     buffer = io.BytesIO()
-    to_pil(pixels).save(buffer, format="PNG")
+    picture.save(buffer, format="PNG", pnginfo=chunks)
     return buffer.getvalue()
 
 
-def gif_bytes(frames: Sequence[Image.Image], seconds: float = 6.0) -> bytes:
+def gif_bytes(frames: Sequence[Image.Image], seconds: float = 6.0, xmp: bytes = b"") -> bytes:
     """Encode an animation of about `seconds` as GIF; the last frame is shown for 1.5 s more."""
     each = max(40, int(1000 * seconds / len(frames)))
     durations = [each] * (len(frames) - 1) + [each + 1500]
     first, *rest = (frame.convert("RGB") for frame in frames)
     buffer = io.BytesIO()
     first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
-    return buffer.getvalue()
+    return add_gif_xmp(buffer.getvalue(), xmp)
+
+
+def add_gif_xmp(gif: bytes, xmp: bytes) -> bytes:
+    """Insert an XMP packet, unless it is empty, before the frames of a GIF: an application extension.
+
+    Readers of other extensions leave the packet by its trailer of 258 bytes, where each byte leads to the last one.
+    """
+    if not xmp:
+        return gif
+    flags = gif[10]
+    start = 13 + (3 << (flags % 8 + 1) if flags & 0x80 else 0)  # after the header and the global colors
+    extension = b"\x21\xff\x0bXMP DataXMP" + xmp + b"\x01" + bytes(range(255, -1, -1)) + b"\x00"
+    return gif[:start] + extension + gif[start:]

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganforge.contract.errors import OptionError
-from ganforge.core.images import to_pil
+from ganforge.core.images import add_gif_xmp, to_pil
 
 LEAST = 64  # minimum edge in pixels; smaller images are enlarged by an integer factor
 GAP, HEADING = 2, 16  # pixels between images, and of a heading's line
@@ -48,21 +48,14 @@ def enlarge(pixels: Tensor) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def encode_picture(picture: Image.Image) -> bytes:
-    """Encode a picture as PNG."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def encode_animation(frames: Sequence[Image.Image], suffix: str) -> bytes:
-    """Encode pictures of equal size as a looping animation, ``.gif`` or ``.webp``."""
+def encode_animation(frames: Sequence[Image.Image], suffix: str, xmp: bytes = b"") -> bytes:
+    """Encode pictures of equal size as a looping animation, ``.gif`` or ``.webp``, with an XMP packet unless empty."""
     first, *rest = frames
     buffer = io.BytesIO()
-    options = {"lossless": True} if suffix == ".webp" else {}
+    options = {"lossless": True, "xmp": xmp} if suffix == ".webp" else {}
     kind = suffix.removeprefix(".").upper()
     first.save(buffer, kind, save_all=True, append_images=rest, duration=MILLISECONDS, loop=0, **options)
-    return buffer.getvalue()
+    return add_gif_xmp(buffer.getvalue(), xmp) if suffix == ".gif" else buffer.getvalue()
 
 
 def check_suffix(path: str, suffix: str, allowed: Sequence[str]) -> None:

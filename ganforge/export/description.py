@@ -120,6 +120,7 @@ def summarize(description: Mapping[str, Any]) -> str:
         "conditions": " ".join(repr(each) for row in labels["defaults"] for each in row) if numbers else None,
         "truncation": "yes" if "truncation" in inputs else "no",
         "trained": f"{card.get('images', 'unknown')} images",
+        "digest": card.get("digest"),
         **describe_origin(card),
         "format": description["format"],
         "precision": description["precision"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from ganforge.plugins.registry import Registry
 from ganforge.report.pictures import embed_grid, figure
 from ganforge.report.reading import RunData
 from ganforge.runs.checkpoint import load_generator, read_card, read_spec
+from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.sampling import can_truncate, default_labels, generate
 
 SEEDS = range(8)
@@ -36,26 +38,32 @@ def draw_samples(run: RunData, registry: Registry) -> list[str]:
     return figures
 
 
-def _open(run: RunData, registry: Registry) -> tuple[Generator, DataSpec] | None:
+def _open(run: RunData, registry: Registry) -> tuple[Generator, DataSpec, dict[str, Any]] | None:
     if not run.folder.generator.exists():
         return None
     generator, card = load_generator(run.folder.generator, registry)
     data = read_spec(card)
     if data.source_shape:  # the sources are not available here
         return None
-    return (generator, data) if data.is_image else None
+    return (generator, data, card) if data.is_image else None
+
+
+def _mark(run: RunData, card: Mapping[str, Any], seeds: Sequence[int]) -> bytes:
+    """Return the XMP packet of a figure; empty if the run's sample grids have none."""
+    return xmp_packet(card, name_seeds(seeds)) if run.config.get("training", {}).get("marking", True) else b""
 
 
 def _draw_last_and_best(run: RunData, registry: Registry) -> Iterator[str]:
     opened = _open(run, registry)
     if opened is None:
         return
-    generator, data = opened
+    generator, data, card = opened
     labels = default_labels(16, data)
-    newest = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8)
+    newest = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8, _mark(run, card, range(16)))
     path, best = run.folder.best_generator, None
     if path.exists():
-        best = embed_grid(to_uint8(generate(load_generator(path, registry)[0], 16, labels=labels)), 8)
+        generator, card = load_generator(path, registry)
+        best = embed_grid(to_uint8(generate(generator, 16, labels=labels)), 8, _mark(run, card, range(16)))
     after = f"after {read_card(run.folder.generator).get('images', 0):,} images"
     also = ", also the best," if best == newest else ""
     words = f"The newest generator{also} {after}, seeds 0 to 15"
@@ -74,7 +82,8 @@ def _draw_truncation(run: RunData, registry: Registry) -> Iterator[str]:
     rows = truncation_sweep(space, SEEDS[:4], PSIS)
     words = f"Truncation{_of_class(opened[1])}: each row one seed, psi from {PSIS[0]:g} to {PSIS[-1]:g}. "
     words += "Truncation trades variety for quality."
-    yield figure(embed_grid(rows.flatten(0, 1), len(PSIS)), "Four seeds at five truncations", words)
+    embedded = embed_grid(rows.flatten(0, 1), len(PSIS), _mark(run, opened[2], SEEDS[:4]))
+    yield figure(embedded, "Four seeds at five truncations", words)
 
 
 def _draw_mixing(run: RunData, registry: Registry) -> Iterator[str]:
@@ -89,7 +98,7 @@ def _draw_mixing(run: RunData, registry: Registry) -> Iterator[str]:
     for own, row in zip(a, mixed, strict=True):
         cells += [own[None], *row[:, None]]
     words = f"Style mixing{_of_class(opened[1])}: coarse layers from the top row, all others from the left column."
-    yield figure(embed_grid(torch.cat(cells), 5), "A table of style mixing", words)
+    yield figure(embed_grid(torch.cat(cells), 5, _mark(run, opened[2], SEEDS)), "A table of style mixing", words)
 
 
 def _first_label(data: DataSpec) -> Tensor | None:

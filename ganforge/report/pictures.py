@@ -32,6 +32,9 @@ LARGEST = 1024
 LARGEST_GRID = 704
 """Maximum edge length of a grid in pixels: the width of the page."""
 
+_MAX_XMP = 1 << 12
+"""Maximum size of a kept XMP packet in bytes; those of ganforge have less than 1 KB."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -106,16 +109,20 @@ def _load(path: Path, images: int = 0) -> Frame | str:
 def embed(picture: Image.Image, largest: int = LARGEST) -> str:
     """Return an image as a ``data:`` URL: lossless WebP, or JPEG if that takes less than half.
 
+    An XMP packet of the image, which marks it as generated, is kept.
+
     JPEG keeps full color resolution (4:4:4); lossy WebP halves it, which loses details of one pixel.
 
     Args:
         picture: Image of any mode.
         largest: Maximum edge length in pixels.
     """
+    xmp = picture.info.get("xmp", b"")
+    kept = {"xmp": xmp} if 0 < len(xmp) <= _MAX_XMP else {}
     picture = picture.convert("L" if picture.mode in ("L", "1") else "RGB")
     picture.thumbnail((largest, largest))
-    exact = _compress(picture, format="webp", lossless=True)
-    near = _compress(picture, format="jpeg", quality=85, subsampling="4:4:4")
+    exact = _compress(picture, format="webp", lossless=True, **kept)
+    near = _compress(picture, format="jpeg", quality=85, subsampling="4:4:4", **kept)
     kind, content = ("jpeg", near) if 2 * len(near) < len(exact) else ("webp", exact)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
@@ -126,11 +133,13 @@ def _compress(picture: Image.Image, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def embed_grid(images: Tensor, columns: int | None = None) -> str:
-    """Return images, uint8 ``[N, C, H, W]``, as one embedded grid of cells of at least 48 pixels."""
+def embed_grid(images: Tensor, columns: int | None = None, xmp: bytes = b"") -> str:
+    """Return images, uint8 ``[N, C, H, W]``, as one embedded grid of cells of at least 48 pixels, with XMP if given."""
     larger = max(1, -(-48 // images.shape[3]))
     scaled = images.repeat_interleave(larger, 2).repeat_interleave(larger, 3)
-    return embed(to_pil(grid(scaled.to(torch.uint8), columns)))
+    picture = to_pil(grid(scaled.to(torch.uint8), columns))
+    picture.info["xmp"] = xmp
+    return embed(picture)
 
 
 def figure(data: str, alt: str, caption: str) -> str:

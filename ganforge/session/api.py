@@ -26,6 +26,7 @@ from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import load_generator, read_card, read_spec
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.runs.metric_rows import read_rows
 from ganforge.sampling import default_labels, generate, refuse_sources
 from ganforge.session.notebook import describe_generator, describe_run
@@ -90,6 +91,8 @@ class Run:
     def sample(self, count: int = 16, *, seed: int = 0, truncation: float = 1.0, best: bool = False) -> Image.Image:
         """Generate images in a grid; classes take turns.
 
+        ``info["xmp"]`` is the packet that marks the picture as generated: ``picture.save("a.webp", xmp=...)``.
+
         Args:
             count: Number of images.
             seed: Seed of the first image; incremented per image.
@@ -99,12 +102,16 @@ class Run:
         Raises:
             OptionError: The run generates vectors, requires source images, or does not support truncation.
         """
-        generator, data = self.load(best=best), read_spec(read_card(self._folder.find_generator()))
+        card = read_card(self._folder.best_generator if best else self._folder.find_generator())
+        generator, data = self.load(best=best), read_spec(card)
         if not data.is_image:
             raise OptionError(f"{self.path} generates vectors", "use ganforge.generate(run.load(), count)")
         refuse_sources(data, "Run.sample")
         labels = default_labels(count, data)
-        return to_pil(grid(to_uint8(generate(generator, count, seed=seed, labels=labels, truncation=truncation))))
+        images = generate(generator, count, seed=seed, labels=labels, truncation=truncation)
+        picture = to_pil(grid(to_uint8(images)))
+        picture.info["xmp"] = xmp_packet(card, name_seeds(range(seed, seed + count)))
+        return picture
 
     def resume(
         self,
@@ -255,7 +262,7 @@ def load(run: Run | str | Path | int, registry: Registry | None = None) -> Gener
         path = RunFolder.find(str(run), Path("runs")).path
     generator, card = load_generator(path / "generator.safetensors" if path.is_dir() else path, registry)
     # The generator itself does not know its data, such as the number of classes.
-    generator._repr_html_ = partial(describe_generator, generator, read_spec(card))  # type: ignore[assignment]
+    generator._repr_html_ = partial(describe_generator, generator, card)  # type: ignore[assignment]
     return generator
 
 

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganforge.contract.data import DataSpec
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import read_bytes
 from ganforge.core.images import grid, png_bytes, to_uint8
 from ganforge.core.text import escape_html
+from ganforge.runs.checkpoint import read_spec
+from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.sampling import default_labels, generate
 
 SHOWN = 16
 """Number of samples of a generator."""
 
 
-def describe_generator(generator: Generator, data: DataSpec) -> str:
-    """Return name, size and samples of a generator as HTML."""
+def describe_generator(generator: Generator, card: Mapping[str, Any]) -> str:
+    """Return name, size and samples of a generator as HTML; `card` is that of its file."""
+    data = read_spec(card)
     parameters = sum(each.numel() for each in generator.parameters())
     shape = " x ".join(map(str, data.shape))
     given = " x ".join(map(str, data.source_shape)) or f"{generator.z_dim} numbers"
@@ -27,7 +29,8 @@ def describe_generator(generator: Generator, data: DataSpec) -> str:
     if not data.is_image or data.source_shape:
         return _page(title, {})
     labels = default_labels(SHOWN, data)
-    return _page(title, {}, png_bytes(grid(to_uint8(generate(generator, SHOWN, labels=labels)), columns=8)))
+    picture = grid(to_uint8(generate(generator, SHOWN, labels=labels)), columns=8)
+    return _page(title, {}, png_bytes(picture, xmp_packet(card, name_seeds(range(SHOWN)))))
 
 
 def describe_run(path: Path, row: Mapping[str, Any], picture: Path | None) -> str:

@@ -22,6 +22,7 @@ from ganforge.core.memory import describe_bytes, machine_memory
 from ganforge.core.ranks import process_count, process_rank
 from ganforge.data.conditions import SourceFiles
 from ganforge.runs.checkpoint import read_spec
+from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.sampling import Precision, generate_batches
 from ganforge.session.conditions import labels_from_options
 from ganforge.training.recording.background_writer import Writer
@@ -46,6 +47,7 @@ class SampleWriter:
         seed: Seed of the first sample; incremented per sample.
         truncation: 1 for none.
         precision: Compute precision.
+        is_marked: Whether pictures have metadata that mark them as generated.
     """
 
     generator: Generator
@@ -53,6 +55,7 @@ class SampleWriter:
     seed: int
     truncation: float
     precision: Precision
+    is_marked: bool = True
 
     @property
     def suffix(self) -> str:
@@ -94,9 +97,9 @@ class SampleWriter:
             np.save(content, torch.cat([batch.cpu() for batch in batches]).numpy())
             write_bytes(target, content.getvalue())
         elif target.suffix:
-            _write_grid(target, batches)
+            self._write_grid(target, batches, count)
         else:
-            _write_singles(target, batches, seed)
+            self._write_singles(target, batches, seed)
 
     def translate(self, source: Path | None, target: Path) -> None:
         """Write the translations of source images.
@@ -121,9 +124,9 @@ class SampleWriter:
         sources = SourceFiles(source, shape)
         batches = self._generate(len(sources), self.seed, sources, TRANSLATION_BATCH)
         if target.suffix:
-            _write_grid(target, batches)
+            self._write_grid(target, batches, len(sources))
         else:
-            _write_translations(target, batches, sources.names)
+            self._write_translations(target, batches, sources.names)
 
     def _generate(self, count: int, seed: int, labels: Any, batch: int) -> Iterable[Tensor]:
         return generate_batches(
@@ -136,6 +139,37 @@ class SampleWriter:
             precision=self.precision,
         )
 
+    def _mark(self, *seeds: int) -> bytes:
+        return xmp_packet(self.card, name_seeds(seeds)) if self.is_marked else b""
+
+    def _write_grid(self, target: Path, batches: Iterable[Tensor], count: int) -> None:
+        picture = grid(torch.cat([to_uint8(batch).cpu() for batch in batches]))
+        write_bytes(target, png_bytes(picture, self._mark(*range(self.seed, self.seed + count))))
+
+    def _write_singles(self, folder: Path, batches: Iterable[Tensor], seed: int) -> None:
+        """Write images ``[n, C, H, W]`` in [-1, 1] as ``seed000007.png`` in the background."""
+        with Writer() as writer:
+            for batch in batches:
+                writer.submit(self._write_batch, folder, to_uint8(batch).cpu(), seed)
+                seed += len(batch)
+
+    def _write_batch(self, folder: Path, images: Tensor, seed: int) -> None:
+        for number, image in enumerate(images, seed):
+            write_bytes(folder / f"seed{number:06d}.png", png_bytes(image, self._mark(number)), sync=False)
+
+    def _write_translations(self, folder: Path, batches: Iterable[Tensor], names: Sequence[str]) -> None:
+        """Write images ``[n, C, H, W]`` in [-1, 1] as PNG files under relative names."""
+        paths = [PurePosixPath(name).with_suffix(".png") for name in names]
+        for path, times in Counter(paths).items():
+            if times > 1:
+                both = " and ".join(name for name, each in zip(names, paths, strict=True) if each == path)
+                raise OptionError(f"--source: {both} would both become {path}", "rename one of them")
+        remaining = enumerate(paths, self.seed)
+        for batch in batches:
+            for image in to_uint8(batch).cpu():
+                seed, path = next(remaining)
+                write_bytes(folder / path, png_bytes(image, self._mark(seed)), sync=False)
+
 
 def _check_memory(count: int, shape: Sequence[int], is_image: bool) -> None:
     size = count * math.prod(shape) * (1 if is_image else 4)
@@ -144,33 +178,3 @@ def _check_memory(count: int, shape: Sequence[int], is_image: bool) -> None:
             f"--count {count}: one file would take {describe_bytes(size)} of {describe_bytes(machine_memory())} memory",
             "lower --count, and continue with --seed" + (", or name a folder: --to FOLDER" if is_image else ""),
         )
-
-
-def _write_grid(target: Path, batches: Iterable[Tensor]) -> None:
-    write_bytes(target, png_bytes(grid(torch.cat([to_uint8(batch).cpu() for batch in batches]))))
-
-
-def _write_singles(folder: Path, batches: Iterable[Tensor], seed: int) -> None:
-    """Write images ``[n, C, H, W]`` in [-1, 1] as ``seed000007.png`` in the background."""
-    with Writer() as writer:
-        for batch in batches:
-            writer.submit(_write_batch, folder, to_uint8(batch).cpu(), seed)
-            seed += len(batch)
-
-
-def _write_batch(folder: Path, images: Tensor, seed: int) -> None:
-    for number, image in enumerate(images, seed):
-        write_bytes(folder / f"seed{number:06d}.png", png_bytes(image), sync=False)
-
-
-def _write_translations(folder: Path, batches: Iterable[Tensor], names: Sequence[str]) -> None:
-    """Write images ``[n, C, H, W]`` in [-1, 1] as PNG files under relative names."""
-    paths = [PurePosixPath(name).with_suffix(".png") for name in names]
-    for path, times in Counter(paths).items():
-        if times > 1:
-            both = " and ".join(name for name, each in zip(names, paths, strict=True) if each == path)
-            raise OptionError(f"--source: {both} would both become {path}", "rename one of them")
-    remaining = iter(paths)
-    for batch in batches:
-        for image in to_uint8(batch).cpu():
-            write_bytes(folder / next(remaining), png_bytes(image), sync=False)

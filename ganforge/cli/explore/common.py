@@ -12,7 +12,7 @@ import typer
 
 from ganforge.cli.common import find_weights, global_options, open_generator
 from ganforge.cli.explore.exploration import Exploration
-from ganforge.cli.options import Device, Out, Run, Seed, number, option, read_number
+from ganforge.cli.options import Device, NoMarking, Out, Run, Seed, number, option, read_number
 from ganforge.core.device import choose_device
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Shared:
     ] = None
     seed: Seed = 0
     to: Annotated[Path | None, option("--to", "Output picture. Default: in explore/ of the run.", "PATH")] = None
+    no_marking: NoMarking = False
     device: Device = "auto"
     out: Out = Path("runs")
 
@@ -83,6 +84,7 @@ class Shared:
             target=self.to or output_folder(weights.parent, self.out) / "explore" / f"{name}{allowed[0]}",
             label=None if labels is None else labels[0],
             arguments=self._words(name, weights),
+            is_marked=not self.no_marking,
         )
 
     def _words(self, name: str, weights: Path) -> list[str]:

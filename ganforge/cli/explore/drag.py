@@ -75,7 +75,8 @@ def drag(
     if still:
         here.save_table([[*found.frames]], [f"step {each}" for each in found.frame_steps], numbers)
     else:
-        here.save(encode_animation([enlarge(each) for each in found.frames], here.suffix), numbers)
+        frames = [enlarge(each) for each in found.frames]
+        here.save(encode_animation(frames, here.suffix, here.mark(numbers)), numbers)
 
 
 def _read_point(text: str) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -10,7 +10,7 @@ from ganforge.cli.common import open_registry
 from ganforge.core.console import print_result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -30,6 +30,7 @@ class Exploration:
         target: Output picture.
         label: Class or condition vector ``[K]`` of all images; None for unlabeled data.
         arguments: Arguments of ``ganforge`` with every option spelled out.
+        is_marked: Whether the picture has metadata that mark it as generated.
     """
 
     generator: Generator
@@ -38,6 +39,7 @@ class Exploration:
     target: Path
     label: Tensor | None
     arguments: list[str]
+    is_marked: bool
 
     @property
     def suffix(self) -> str:
@@ -63,13 +65,35 @@ class Exploration:
 
         return open_run(self.weights, self.generator, self.card, open_registry())
 
+    def mark(self, found: Mapping[str, Any], *, with_real: bool = False) -> bytes:
+        """Return the XMP packet of a picture; empty with ``--no-marking``.
+
+        Args:
+            found: Entries of the JSON file, with the seeds.
+            with_real: Whether the picture shows real images too.
+        """
+        from ganforge.runs.marking import name_seeds, xmp_packet
+
+        if not self.is_marked:
+            return b""
+        seeds = _list_seeds([found.get(key) for key in ("seed", "seeds", "rows", "columns")])
+        return xmp_packet(self.card, name_seeds(seeds), with_real=with_real)
+
     def save_table(
-        self, rows: Any, columns: Sequence[str], found: Mapping[str, Any], names: Sequence[str] = ()
+        self,
+        rows: Any,
+        columns: Sequence[str],
+        found: Mapping[str, Any],
+        names: Sequence[str] = (),
+        *,
+        with_real: bool = False,
     ) -> None:
         """Write a table of images with headings, and its JSON file."""
-        from ganforge.explore.pictures import draw_table, encode_picture
+        from ganforge.core.images import encode_png
+        from ganforge.explore.pictures import draw_table
 
-        self.save(encode_picture(draw_table(rows, columns=columns, names=names)), found)
+        table = draw_table(rows, columns=columns, names=names)
+        self.save(encode_png(table, self.mark(found, with_real=with_real)), found)
 
     def save(self, content: bytes, found: Mapping[str, Any]) -> None:
         """Write the picture and its JSON file, and print the path."""
@@ -85,3 +109,12 @@ class Exploration:
             shown["class_asked_for"] = data.class_names[int(self.label)]
         write_record(self.target, content, arguments=self.arguments, generator=self.card, found={**shown, **found})
         print_result(str(self.target))
+
+
+def _list_seeds(entry: Any) -> Iterator[int]:
+    """Yield the seeds in an entry of the JSON file, without paths of codes."""
+    if isinstance(entry, int):
+        yield entry
+    elif isinstance(entry, list | dict):
+        for each in entry.values() if isinstance(entry, dict) else entry:
+            yield from _list_seeds(each)

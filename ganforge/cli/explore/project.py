@@ -98,10 +98,10 @@ def project(
     record = {"space": where.name, "projections": found}
     if still:
         columns = ["image", *(f"step {step}" for step in result.frame_steps), "best"]
-        here.save_table(rows, columns, record)
+        here.save_table(rows, columns, record, with_real=True)
     else:
         frames = [draw_table([[row[0], row[time]] for row in rows]) for time in range(1, len(rows[0]) - 1)]
-        here.save(encode_animation(frames, here.suffix), record)
+        here.save(encode_animation(frames, here.suffix, here.mark(record)), record)
 
 
 def _read_targets(here: Exploration, paths: list[Path] | None, index: int | None, align: str) -> dict[str, Tensor]:

@@ -29,5 +29,5 @@ def walk(
 
     where = here.space(space)
     frames = walk(where, open_sources(here, where, stops), steps=steps, interpolation=interpolation)
-    content = encode_animation([enlarge(each) for each in frames], here.suffix)
-    here.save(content, {"space": where.name, "seeds": describe_sources(stops), "frames": len(frames)})
+    record = {"space": where.name, "seeds": describe_sources(stops), "frames": len(frames)}
+    here.save(encode_animation([enlarge(each) for each in frames], here.suffix, here.mark(record)), record)

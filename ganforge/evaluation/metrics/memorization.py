@@ -20,6 +20,8 @@ from ganforge.evaluation.results.result import Evaluation, Measured
 from ganforge.evaluation.statistics import Nearest, compare_distances, duplicates_interval, nearest, share_interval
 from ganforge.evaluation.statistics.features import ROWS
 from ganforge.evaluation.subjects.image_sets import DataImages, choose_some, choose_split
+from ganforge.evaluation.subjects.subject import Subject
+from ganforge.runs.marking import xmp_packet
 
 PICTURE = "nearest.png"
 MAX_IMAGES = 10_000
@@ -107,7 +109,7 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
         _show(comparison, numbers[chosen], _first(originals[chosen], found.indices[chosen]))
         for chosen in (closest, typical)
     ]
-    write_bytes(picture, png_bytes(_beside(halves, comparison.real_images.shape[2])))
+    write_bytes(picture, png_bytes(_beside(halves, comparison.real_images.shape[2]), _mark(comparison.subject)))
     counted = {kind: _count(kind, copies, unseen) for kind in KINDS}
     row = comparison.row(
         Measured(
@@ -231,6 +233,15 @@ def _show(comparison: Comparison, numbers: Tensor, neighbors: Tensor) -> Tensor:
     indices = comparison.reference.indices[neighbors.flatten()]
     shown = DataImages(comparison.reference.data, indices).read(0, len(indices))
     return _beside([grid(samples, columns=1), grid(shown, columns=NEIGHBORS)], samples.shape[3] // 4)
+
+
+def _mark(subject: Subject) -> bytes:
+    """Return the XMP packet of samples beside training images; empty for a folder of images of unknown origin."""
+    if subject.about["kind"] == "images":
+        return b""
+    name, digest = subject.origin.get("name", subject.about["kind"]), subject.about.get("made_of")
+    card = {"generator": {"name": name}, "digest": digest or subject.about["digest"]}
+    return xmp_packet(card, with_real=True)
 
 
 def _beside(pictures: list[Tensor], gap: int) -> Tensor:

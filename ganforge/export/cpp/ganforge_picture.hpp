@@ -79,7 +79,7 @@ inline void write_chunk(std::ostream& file, const std::string& kind, const std::
 }
 
 // Pixels are stored uncompressed, without zlib: blocks of at most 65535 bytes, one per chunk.
-inline void write_png(std::ostream& file, const Picture& picture) {
+inline void write_png(std::ostream& file, const Picture& picture, const std::string& xmp) {
   std::string header;
   append_big_endian(header, static_cast<std::uint32_t>(picture.width));
   append_big_endian(header, static_cast<std::uint32_t>(picture.height));
@@ -88,6 +88,8 @@ inline void write_png(std::ostream& file, const Picture& picture) {
   header.append(3, '\x00');
   file.write("\x89PNG\r\n\x1a\n", 8);
   write_chunk(file, "IHDR", header);
+  // After the keyword: not compressed, no language, no translated keyword.
+  if (!xmp.empty()) write_chunk(file, "iTXt", "XML:com.adobe.xmp" + std::string(5, '\0') + xmp);
 
   constexpr std::size_t largest = 65535;
   const std::size_t row = picture.width * picture.channels + 1;  // each begins with filter type 0
@@ -134,15 +136,15 @@ inline void check_picture_name(const std::filesystem::path& path) {
     throw Error(path.string() + ": unsupported image format; the name must end in .png or .ppm");
 }
 
-// Writes PNG or PPM (without alpha) by the suffix, atomically: on an error an existing file stays. Throws Error if it
-// cannot be written.
-inline void write_picture(const std::filesystem::path& path, const Picture& picture) {
+// Writes PNG or PPM (without alpha) by the suffix, atomically: on an error an existing file stays. PNG takes an XMP
+// packet, such as that of `xmp_packet`; PPM has no place for one. Throws Error if it cannot be written.
+inline void write_picture(const std::filesystem::path& path, const Picture& picture, const std::string& xmp = "") {
   check_picture_name(path);
   auto draft = path;
   draft += ".part";
   std::ofstream file(draft, std::ios::binary | std::ios::trunc);
   if (!file) throw Error(path.string() + ": cannot be written; check the folder and its permissions");
-  path.extension() == ".png" ? detail::write_png(file, picture) : detail::write_ppm(file, picture);
+  path.extension() == ".png" ? detail::write_png(file, picture, xmp) : detail::write_ppm(file, picture);
   file.close();
   std::error_code problem;
   if (file) std::filesystem::rename(draft, path, problem);

@@ -12,25 +12,32 @@
 #include <map>
 #include <new>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ganforge_about.hpp"
+#include "ganforge_marking.hpp"
 #include "ganforge_picture.hpp"
 
 namespace ganforge {
 
-// Command-line arguments: one model, and options with a value each.
+// Command-line arguments: one model, options with a value each, and switches without a value.
 class Arguments {
  public:
-  Arguments(const std::vector<std::string>& given, const std::string& usage, std::initializer_list<const char*> names) {
+  Arguments(const std::vector<std::string>& given, const std::string& usage, std::initializer_list<const char*> names,
+            std::initializer_list<const char*> switches = {}) {
     for (std::size_t i = 0; i < given.size(); ++i) {
       const auto& name = given[i];
       if (name.rfind("--", 0) != 0) {
         if (!model_.empty()) throw Error("unexpected argument '" + name + "'; give one model");
         model_ = name;
+        continue;
+      }
+      if (std::find(switches.begin(), switches.end(), name) != switches.end()) {
+        switched_.insert(name);
         continue;
       }
       if (std::find(names.begin(), names.end(), name) == names.end())
@@ -42,6 +49,8 @@ class Arguments {
   }
 
   const std::string& model() const { return model_; }
+
+  bool has(const std::string& name) const { return switched_.contains(name); }
 
   std::optional<std::string> text(const std::string& name) const {
     const auto value = values_.find(name);
@@ -65,6 +74,7 @@ class Arguments {
  private:
   std::string model_;
   std::map<std::string, std::string> values_;
+  std::set<std::string> switched_;
 };
 
 // Returns the number of a class, given by name or number.
@@ -108,7 +118,8 @@ inline std::vector<float> read_condition(const About& about, const std::string& 
 template <typename Model>
 void sample(const std::vector<std::string>& given, const std::string& usage) {
   constexpr std::int64_t largest_seed = 2147483647;
-  const Arguments arguments(given, usage, {"--count", "--seed", "--class", "--condition", "--truncation", "--grid"});
+  const Arguments arguments(given, usage, {"--count", "--seed", "--class", "--condition", "--truncation", "--grid"},
+                            {"--no-marking"});
   const auto count = arguments.number<std::int64_t>("--count", 1, max_count).value_or(16);
   const auto seed = arguments.number<std::int64_t>("--seed", 0, largest_seed).value_or(0);
   const auto truncation = arguments.number<double>("--truncation", 0.0, 1.0);
@@ -126,7 +137,8 @@ void sample(const std::vector<std::string>& given, const std::string& usage) {
 
   const auto bytes = model.sample_pixels(count, seed, condition, truncation);
   const auto size = [&about](std::size_t i) { return static_cast<std::size_t>(about.shape()[i]); };
-  write_picture(path, make_grid(bytes, static_cast<std::size_t>(count), size(1), size(2), size(0)));
+  write_picture(path, make_grid(bytes, static_cast<std::size_t>(count), size(1), size(2), size(0)),
+                arguments.has("--no-marking") ? "" : xmp_packet(about, seed, count));
   std::cout << "wrote " << path << '\n';
 }
 

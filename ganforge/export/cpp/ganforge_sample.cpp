@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* usage =
     "usage: ganforge_sample MODEL [--count N] [--seed S] [--class NAME] [--condition NAME=VALUE,...] "
-    "[--truncation PSI] [--grid grid.png]";
+    "[--truncation PSI] [--grid grid.png] [--no-marking]";
 
 class Model {
  public:

@@ -21,6 +21,7 @@ from ganforge.export.web.files import INDEX, assign, page_files
 from ganforge.export.web.model import describe_model
 from ganforge.export.web.runtime import Runtime, find_runtime
 from ganforge.runs.checkpoint import read_spec
+from ganforge.runs.marking import xmp_packet
 from ganforge.sampling import refuse_sources
 
 _RUNTIME = '<a href="onnxruntime/LICENSE.txt">onnxruntime-web</a>'
@@ -32,12 +33,14 @@ class WebExporter(Exporter):
 
     Args:
         runtime: The npm package onnxruntime-web, as a .tgz or unpacked; by default from the cache, or by npm.
+        marking: Whether downloaded images have metadata that mark them as generated.
     """
 
     suffix = "-web"
 
-    def __init__(self, *, runtime: str = "") -> None:
+    def __init__(self, *, runtime: str = "", marking: bool = True) -> None:
         self.runtime = runtime
+        self.marking = marking
 
     def export(self, generator: Generator, card: Mapping[str, Any], path: Path) -> ExportReport:
         """Write the folder after `OnnxExporter` has verified its graphs; files of an earlier export are replaced.
@@ -63,7 +66,8 @@ class WebExporter(Exporter):
             }
             graphs: dict[str, bytes] = {part: report.path.read_bytes() for part, report in reports.items()}
         texts = {part: read_text(graph) for part, graph in graphs.items()}
-        model = {**describe_model(generator, card, texts), "runtime": runtime.version}
+        packet = xmp_packet(card, "{seeds}").decode() if self.marking else ""  # the page knows the seeds
+        model = {**describe_model(generator, card, texts), "runtime": runtime.version, "packet": packet}
         with replacing_folder(path, INDEX) as draft:
             _write_page(draft, model, graphs, runtime)
             num_bytes = sum((draft / name).stat().st_size for name in list_files(draft))

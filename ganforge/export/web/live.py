@@ -20,6 +20,7 @@ from ganforge.export.portable import Part, Portable
 from ganforge.export.web.files import INDEX, assign, page_files
 from ganforge.export.web.model import describe_model
 from ganforge.runs.checkpoint import digest_tensors, read_spec
+from ganforge.runs.marking import xmp_packet
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -50,7 +51,8 @@ class LivePage:
             about = describe(card, part.data, calls, file_format="live", precision="float32", device="cpu")
             texts[name] = {**about, "digest": digest}
         self._inputs = {name: each["inputs"] for name, each in texts.items()}
-        model = {**describe_model(generator, card, texts), "runtime": torch.__version__}
+        packet = xmp_packet(card, "{seeds}").decode()
+        model = {**describe_model(generator, card, texts), "runtime": torch.__version__, "packet": packet}
         inputs = {name: list(each) for name, each in self._inputs.items()}
         self._files = page_files("live.js", runtime="torch", connect="'self'") | {
             "model.js": assign("model", model) + assign("inputs", inputs)

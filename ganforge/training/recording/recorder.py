@@ -107,7 +107,8 @@ class Recorder:
             return {}
         path = self.folder.sample_path(self.state.images)
         picture, diversity = self._samples.draw(self.state)
-        self._submit(self._write_picture, lambda: write_bytes(path, png_bytes(picture)))
+        xmp = self._samples.mark(self.state, self._card)
+        self._submit(self._write_picture, lambda: write_bytes(path, png_bytes(picture, xmp)))
         return {**diversity, "picture": str(path)}
 
     def draw_reals(self) -> None:

@@ -169,19 +169,23 @@ def _histogram(unit: Tensor, bins: int = 64) -> Tensor:
 
 
 def write_animation(path: Path, pictures: list[Path], edge: int = 384) -> list[str]:
-    """Write a GIF of at most `FRAMES` evenly spaced pictures, at most `edge` pixels wide; return errors as text."""
+    """Write a GIF of at most `FRAMES` evenly spaced pictures, at most `edge` pixels wide; return errors as text.
+
+    It has the XMP packet of the last picture.
+    """
     chosen = [
         pictures[round(index)] for index in torch.linspace(0, len(pictures) - 1, min(FRAMES, len(pictures))).tolist()
     ]
-    frames, problems = [], []
+    frames, problems, xmp = [], [], b""
     for each in chosen:
         try:
             frame = read_picture(each)
         except DataError as error:
             problems.append(f"{path.name} lacks a frame: {error.message}")
             continue
+        xmp = frame.info.get("xmp", b"")
         frame.thumbnail((edge, edge))
         frames.append(frame.convert("RGB"))
     if frames:
-        write_bytes(path, gif_bytes(frames))
+        write_bytes(path, gif_bytes(frames, xmp=xmp))
     return problems

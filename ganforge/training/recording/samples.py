@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from ganforge.core.images import grid, to_float, to_uint8
 from ganforge.data.patches import PatchDistance
 from ganforge.data.splits import is_held_out
 from ganforge.data.store import PackedData
+from ganforge.runs.checkpoint import digest_tensors
+from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.sampling import generate
 from ganforge.training.recording.health import measure_diversity
 from ganforge.training.recording.memorization import Memorization
@@ -28,6 +32,7 @@ class Samples:
 
     def __init__(self, data: PackedData, training: TrainingConfig) -> None:
         self._spec, self._count, self._seed = data.spec, training.samples, training.seed
+        self._is_marked = training.marking and data.spec.is_image  # not plots of vectors and signals
         everything = torch.arange(len(data))
         self._reals = to_float(data.examples[_spread(everything, POINTS if len(data.spec.shape) == 1 else REALS)])
         comparable = data.spec.is_image and data.sources is None and len(self._reals) >= 4
@@ -59,6 +64,15 @@ class Samples:
         if self._memorization is not None:
             values["memorization"] = self._memorization(examples)
         return picture, {name: round(value, 4) for name, value in values.items()}
+
+    def mark(self, state: TrainingState, card: Mapping[str, Any]) -> bytes:
+        """Return the XMP packet of the picture; empty unless it shows generated images and is to be marked."""
+        if not self._is_marked:
+            return b""
+        count = self._count if self._sources is None else len(self._sources)
+        of_weights = {**card, "digest": digest_tensors(state.ema.state_dict())}
+        seeds = name_seeds(range(self._seed, self._seed + count))
+        return xmp_packet(of_weights, seeds, with_real=self._sources is not None)
 
     def score(self, state: TrainingState) -> dict[str, float]:
         """Return the memorization of many samples for a row of scores; empty unless there are few examples."""

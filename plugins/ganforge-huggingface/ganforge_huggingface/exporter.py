@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from ganforge import Exporter, ExportReport, GanforgeError, Generator, save_generator
+from ganforge.core.images import encode_png
+from ganforge.runs.marking import xmp_packet
 from safetensors.torch import load_file
 
 from ganforge_huggingface.model_card import write_card
@@ -53,7 +55,7 @@ class HubExporter(Exporter):
                 raise GanforgeError(f"{path}: the written weights differ from the network", "export again")
             samples = draw_samples(generator, card)
             if samples:
-                samples.save(draft / SAMPLES)
+                (draft / SAMPLES).write_bytes(encode_png(samples, xmp_packet(card, "seeds 0-31")))
             (draft / DESCRIPTION).write_text(json.dumps({"library_name": "ganforge", **card}, indent=2) + "\n")
             text = write_card(
                 card,

@@ -100,6 +100,7 @@ def test_the_model_card_tells_what_it_is(exported, run):
         assert words in text
     assert json.loads((exported / "config.json").read_text())["data"]["class_names"] == ["cat", "dog"]
     with Image.open(exported / "samples.png") as picture:
+        assert b"trainedAlgorithmicMedia" in picture.info["xmp"]
         assert picture.size == (8 * 64, 4 * 64)
 
 

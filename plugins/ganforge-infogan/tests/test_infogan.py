@@ -121,6 +121,7 @@ def test_a_run_learns_to_tell_kinds_apart_goes_on_and_draws_each(tmp_path):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["generator/information/accuracy"] > 0.95
     assert run("infogan", "--count", 5).stdout.strip() == "codes.png"
+    assert b"seeds 0-4" in Image.open(tmp_path / "codes.png").info["xmp"]
     picture = np.asarray(Image.open(tmp_path / "codes.png"), dtype=float)
     assert picture.shape == (24, 40)
     shades = picture.reshape(3, 8, 5, 8).mean((1, 3))

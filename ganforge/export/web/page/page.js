@@ -131,10 +131,11 @@ function step() {
 }
 
 function download() {
-  const { seed, code } = ganforge.settings();
-  byId("picture").toBlob((blob) => {
+  const { seed, code, way, towards, layers, other } = ganforge.settings();
+  const seeds = [...(code ? [] : [seed]), ...(way > 0 ? [towards] : []), ...(layers.length ? [other] : [])];
+  byId("picture").toBlob(async (blob) => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
+    link.href = URL.createObjectURL(await ganforge.mark(blob, seeds));
     link.download = `${ganforge.model.name}-${code ? code.name.replace(/\.safetensors$/, "") : seed}.png`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
