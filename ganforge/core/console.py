@@ -28,8 +28,12 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-console = _Console(stderr="ipykernel" not in sys.modules, highlight=False, force_jupyter=False)
-"""Console on standard error; in a notebook, which marks that as errors, on standard output."""
+_IN_NOTEBOOK = "ipykernel" in sys.modules
+
+console = _Console(
+    stderr=not _IN_NOTEBOOK, highlight=False, force_jupyter=False, force_terminal=False if _IN_NOTEBOOK else None
+)
+"""Console on standard error; in a notebook, which marks that as errors, plain lines on standard output."""
 
 
 def say(text: str) -> None:
