@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
@@ -35,6 +36,14 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     Bilinear from the first pixel on, without antialiasing; differentiable.
     """
     return _resize_axis(_resize_axis(pixels, 3, size), 2, size)
+
+
+def resize_bicubic(pixels: Tensor, size: int) -> Tensor:
+    """Resize pixels ``[N, C, H, W]`` to ``[N, C, size, size]`` in float, bicubic with antialiasing, as Pillow does.
+
+    Values may leave the range of the pixels at edges.
+    """
+    return interpolate(pixels, (size, size), mode="bicubic", antialias=True, align_corners=False)
 
 
 def _resize_axis(x: Tensor, axis: int, size: int) -> Tensor:
