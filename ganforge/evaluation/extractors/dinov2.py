@@ -17,7 +17,7 @@ from ganforge.evaluation.extractors.pixels import (
     IMAGENET_MEAN,
     normalize,
     require_photographs,
-    resize_bicubic,
+    resize_8bit,
 )
 from ganforge.evaluation.extractors.published import PublishedFile, read_weights
 
@@ -29,7 +29,7 @@ _NAMES = {(384, 12): "vits14", (768, 12): "vitb14", (1024, 24): "vitl14", (1536,
 class DinoV2Extractor(Extractor):
     """DINOv2, trained on photographs without labels (Oquab et al. 2023, arXiv:2304.07193).
 
-    Images are resized and normalized as for FD-DINOv2 (Stein et al. 2023, arXiv:2306.04675), without rounding.
+    Images are resized and normalized as for FD-DINOv2 (Stein et al. 2023, arXiv:2306.04675).
 
     Features are the class token after the last norm, D = 384 to 1536; there are no logits. The authors' file is read as
     tensors, without torch.hub's code. They publish no SHA-256, so the label includes that of the file.
@@ -40,7 +40,7 @@ class DinoV2Extractor(Extractor):
         weights: The authors' file, or its tensors as ``.safetensors``; empty to download it to torch.hub's folder.
     """
 
-    preprocessing = "bicubic to 224, antialiased, ImageNet mean and deviation, as for FD-DINOv2"
+    preprocessing = "bicubic to 224, antialiased, 8 bits, ImageNet mean and deviation, as for FD-DINOv2"
 
     def __init__(self, data: DataSpec, *, size: Literal["s", "b", "l", "g"] = "b", weights: str = "") -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class DinoV2Extractor(Extractor):
         self.label = "-".join(filter(None, ("dinov2", name, self.weights_sha256[:8])))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        resized = resize_bicubic(images.float(), 224).clamp(0, 255).expand(-1, 3, -1, -1)
+        resized = resize_8bit(images.float(), 224).expand(-1, 3, -1, -1)
         return self.network(normalize(resized, IMAGENET_MEAN, IMAGENET_DEVIATION)), None
 
 

@@ -43,7 +43,22 @@ def resize_bicubic(pixels: Tensor, size: int) -> Tensor:
 
     Values may leave the range of the pixels at edges.
     """
-    return interpolate(pixels, (size, size), mode="bicubic", antialias=True, align_corners=False)
+    return _interpolate(pixels, (size, size))
+
+
+def resize_8bit(pixels: Tensor, size: int) -> Tensor:
+    """Resize as `resize_bicubic`, but round to integers in [0, 255] after each axis, as Pillow does images of 8 bits.
+
+    Rounding passes gradients unchanged.
+    """
+    for shape in ((pixels.shape[2], size), (size, size)):
+        pixels = _interpolate(pixels, shape).clamp(0, 255)
+        pixels = pixels + (pixels.round() - pixels).detach()
+    return pixels
+
+
+def _interpolate(pixels: Tensor, shape: tuple[int, int]) -> Tensor:
+    return interpolate(pixels, shape, mode="bicubic", antialias=True, align_corners=False)
 
 
 def _resize_axis(x: Tensor, axis: int, size: int) -> Tensor:
