@@ -127,7 +127,7 @@ class Metric(ABC):  # noqa: B024
     """Direction of improvement of a plain number."""
 
     options: Mapping[str, Any] = {}
-    """Options that ganforge built it with, which are recorded with each value, but for the `weights` of its own `extractor`."""
+    """Options that ganforge built it with, recorded with each value, but for the weights of an extractor of its own."""
 
 
 class FeatureMetric(Metric):
