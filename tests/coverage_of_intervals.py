@@ -101,15 +101,16 @@ def duplicates_of(samples: int, unseen: int, copied: float) -> Case:
 
 
 def authentic_of(reals: int, fakes: int, *, spread: float = 1.0, copied: float = 0.0) -> Case:
-    """Training points and samples in 4 dimensions, some of which are noisy copies."""
+    """Samples in 4 dimensions, some of which are noisy copies of training points, always the same."""
+    real = torch.randn(reals, 4, generator=torch.Generator().manual_seed(0))
 
     def draw(source: torch.Generator) -> list[Measured]:
-        real, fake = (torch.randn(count, 4, generator=source) for count in (reals, fakes))
+        fake = torch.randn(fakes, 4, generator=source)
         copies = torch.rand(fakes, generator=source) < copied
         originals = real[torch.randint(reals, (fakes,), generator=source)]
         fake = torch.where(copies[:, None], originals + 0.02 * fake, spread * fake)
-        share, interval = authenticity(real, fake)
-        return [Measured(name="authenticity", value=share, interval=interval)]
+        share = authenticity(real, fake)
+        return [Measured(name="authenticity", value=share, interval=share_interval(share, fakes))]
 
     title = f"{reals:,} real, {fakes:,} generated, deviation {spread:g}, {copied:.0%} copies"
     return Case(kind="authenticity", title=title, draw=draw)

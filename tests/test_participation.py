@@ -87,3 +87,47 @@ def test_networks_in_training_are_compared_with_the_extractor():
     file.weights_sha256 = "a" * 64
     assert trains_against(extractor, [file])
     assert not trains_against(Looking(), [nn.Sequential(nn.BatchNorm1d(128)), file, torch.nn.Identity()])
+
+
+PLUGIN = """
+import torch
+from ganforge import Discriminator, hookimpl
+from ganforge.evaluation.extractors.random import RandomExtractor
+
+
+class Seeing(Discriminator):
+    "Linear classifier of the features of the extractor 'random'."
+
+    def __init__(self, data):
+        super().__init__()
+        self.features, self.head = RandomExtractor(data), torch.nn.Linear(448, 1)
+
+    def forward(self, images, labels=None):
+        return self.head(self.features(images * 127.5 + 127.5)[0]).squeeze(1)
+
+
+@hookimpl
+def ganforge_discriminators():
+    return {"seeing": Seeing}
+"""
+
+
+def test_a_run_against_the_extractor_has_the_note_in_training_in_the_output_and_in_its_row(run, here, image_folder):
+    (here / "seeing.py").write_text(PLUGIN)
+    code, _, err = run(
+        "train", "--plugin", "seeing.py", "--data", image_folder, "--arch", "mlp", "--discriminator", "seeing",
+        "--images", "16", "--batch", "8", "--eval-every", "8", "--metrics", "fd", "--device", "cpu", "--engine",
+        "eager", "--precision", "float32", "--set", "training.samples=4", "--set", "training.eval_samples=8",
+        "--set", "generator.hidden=8", "--set", "training.layout=contiguous", "--set", "training.threads=1",
+    )  # fmt: skip
+    assert code == 0, err
+    assert f"note: {SHARED}" in " ".join(err.split())
+    command = ["eval", "--plugin", "seeing.py", "--fid", "--extractor", "random", "--samples", "8", "--device", "cpu"]
+    code, out, err = run(*command, "--json")
+    assert code == 0, err
+    assert SHARED in json.loads(out)[0]["notes"]
+    assert f"note: {SHARED}" in " ".join(err.split())
+    (best,) = here.glob("runs/*/generator-best.safetensors")
+    code, out, err = run(*command[:1], str(best), *command[1:], "--json")
+    assert code == 0, err
+    assert any("best of several scores" in note for note in json.loads(out)[0]["notes"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ganforge.contract.errors import OptionError
 from ganforge.evaluation.results.result import Evaluation, Measured
-from ganforge.evaluation.statistics import authenticity
+from ganforge.evaluation.statistics import MIN_FOR_INTERVAL, authenticity, share_interval
 
 if TYPE_CHECKING:
     from ganforge.evaluation.metrics.comparison import Comparison
@@ -26,14 +26,17 @@ def check_authenticity(comparison: Comparison) -> None:
 
 
 def measure_authenticity(comparison: Comparison) -> list[Evaluation]:
-    """Return the share of authentic samples; see `ganforge.evaluation.statistics.authenticity`."""
+    """Return the share of authentic samples; see `ganforge.evaluation.statistics.authenticity`.
+
+    Samples are independent given the training images, and so is the interval.
+    """
     reference, samples = comparison.reference, comparison.fakes.features[comparison.choose_fakes(MAX_IMAGES)]
-    share, interval = authenticity(comparison.reals.features, samples)
+    share = authenticity(comparison.reals.features, samples)
     row = comparison.row(
         Measured(
             name="authenticity",
             value=share,
-            interval=interval,
+            interval=share_interval(share, len(samples)) if len(samples) >= MIN_FOR_INTERVAL else None,
             better="higher",
             parameters={"searched": len(samples)},
         )
