@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ganforge import Extractor
@@ -112,10 +113,14 @@ def ganforge_discriminators():
 """
 
 
-def test_a_run_against_the_extractor_has_the_note_in_training_in_the_output_and_in_its_row(run, here, image_folder):
+@pytest.mark.slow
+def test_a_run_against_the_extractor_has_the_note_in_training_in_the_output_and_in_its_row(run, here):
+    (here / "photos").mkdir()
+    for index in range(24):
+        Image.effect_noise((16, 16), 20 + index).convert("RGB").save(here / f"photos/{index}.png")
     (here / "seeing.py").write_text(PLUGIN)
     code, _, err = run(
-        "train", "--plugin", "seeing.py", "--data", image_folder, "--arch", "mlp", "--discriminator", "seeing",
+        "train", "--plugin", "seeing.py", "--data", "photos", "--arch", "mlp", "--discriminator", "seeing",
         "--images", "16", "--batch", "8", "--eval-every", "8", "--metrics", "fd", "--device", "cpu", "--engine",
         "eager", "--precision", "float32", "--set", "training.samples=4", "--set", "training.eval_samples=8",
         "--set", "generator.hidden=8", "--set", "training.layout=contiguous", "--set", "training.threads=1",
