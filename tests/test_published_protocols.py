@@ -18,7 +18,7 @@ from ganforge.evaluation.extractors.dinov2 import DinoV2
 from ganforge.evaluation.extractors.inception import InceptionExtractor
 from ganforge.evaluation.extractors.pixels import resize_8bit, resize_bicubic
 from ganforge.evaluation.metrics.comparison import name_metric
-from ganforge.evaluation.statistics import Moments, frechet_distance, gaussian_discrepancy
+from ganforge.evaluation.statistics import Moments, features, frechet_distance, gaussian_discrepancy
 from ganforge.testing import check_metric
 
 SIZES = [(32, 32, 299), (400, 640, 299), (448, 448, 224), (300, 300, 336)]
@@ -67,7 +67,8 @@ def test_results_of_the_clean_resize_have_names_of_their_own(tmp_path, monkeypat
     assert plain.preprocessing != other.preprocessing
 
 
-def test_the_discrepancy_is_that_of_its_definition():
+def test_the_discrepancy_is_that_of_its_definition(monkeypatch):
+    monkeypatch.setattr(features, "ROWS", 64)  # several blocks
     source = torch.Generator().manual_seed(0)
     real, fake = torch.randn(203, 16, generator=source) + 1, torch.randn(150, 16, generator=source)
     x, y = (each.double() / each.double().norm(dim=1, keepdim=True) for each in (real, fake))
@@ -115,13 +116,13 @@ def test_metrics_with_extractors_of_their_own_stand_beside_others(run, place):
     assert discrepancy["metric"] == f"cmmd_clip-{discrepancy['protocol']['weights_sha256'][:8]}"
     assert "weights" not in distance["protocol"]
     assert discrepancy["details"]["biased"] > discrepancy["value"]
-    network, features = DinoV2(dinov2_state()), []
+    network, found = DinoV2(dinov2_state()), []
     mean, deviation = (torch.tensor(each)[:, None, None] for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     for seed in (1, 2):
         shown = by_pillow(draw(24, 16, 16, seed), 224, "L") / 255
         with torch.no_grad():
-            features.append(network((shown - mean) / deviation).double())
-    assert distance["value"] == pytest.approx(frechet_distance(*map(Moments.of, features)), rel=1e-3)
+            found.append(network((shown - mean) / deviation).double())
+    assert distance["value"] == pytest.approx(frechet_distance(*map(Moments.of, found)), rel=1e-3)
 
 
 @pytest.mark.parametrize(

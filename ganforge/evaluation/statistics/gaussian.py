@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 
-from ganforge.evaluation.statistics.features import ROWS, check_pair, to_float64
+from ganforge.evaluation.statistics.features import blocks, check_pair
 from ganforge.evaluation.statistics.intervals import Interval, spread_interval
 
 SIGMA = 10.0
@@ -54,12 +54,13 @@ def gaussian_discrepancy(
     """
     check_pair(reals, fakes, least=4)
     source = np.random.RandomState(seed)
-    real_groups, fake_groups = (_split(features, source) for features in (reals, fakes))
+    real_groups, fake_groups = (_draw_groups(len(features), source) for features in (reals, fakes))
     sums = (
-        _kernel_sums(real_groups, real_groups), _kernel_sums(fake_groups, fake_groups),
-        _kernel_sums(real_groups, fake_groups),
-    )  # fmt: skip
-    sizes = [torch.tensor([len(each) for each in groups]) for groups in (real_groups, fake_groups)]
+        _kernel_sums(reals, real_groups, reals, real_groups),
+        _kernel_sums(fakes, fake_groups, fakes, fake_groups),
+        _kernel_sums(reals, real_groups, fakes, fake_groups),
+    )
+    sizes = [groups.sum(dim=0) for groups in (real_groups, fake_groups)]
 
     def estimate(*chosen: Sequence[int], biased: bool = False) -> float:
         first, second = (int(counts[rows].sum()) for counts, rows in zip(sizes, chosen, strict=True))
@@ -79,31 +80,23 @@ def gaussian_discrepancy(
     )
 
 
-def _split(features: Tensor, source: np.random.RandomState) -> list[Tensor]:
-    """Return random groups of two rows or more."""
-    order = source.permutation(len(features))
-    parts = np.array_split(order, min(_GROUPS, len(features) // 2))
-    return [features[torch.from_numpy(part).to(features.device)] for part in parts]
+def _draw_groups(count: int, source: np.random.RandomState) -> Tensor:
+    """Draw groups of two rows or more, as a matrix of 0 and 1, float64 ``[count, G]``."""
+    groups = torch.from_numpy(source.permutation(count)) % min(_GROUPS, count // 2)
+    return one_hot(groups).double()
 
 
-def _kernel_sums(first: list[Tensor], second: list[Tensor]) -> Tensor:
+def _kernel_sums(first: Tensor, first_groups: Tensor, second: Tensor, second_groups: Tensor) -> Tensor:
     """Return the sums of ``k - 1``, float64 ``[G, H]``, over the pairs of each two groups."""
-    sums = torch.zeros(len(first), len(second), dtype=torch.float64)
-    for i, left in enumerate(first):
-        for j, right in enumerate(second):
-            if first is second and j < i:
-                sums[i, j] = sums[j, i]
-            else:
-                sums[i, j] = _kernel_sum(left, right)
-    return sums
-
-
-def _kernel_sum(left: Tensor, right: Tensor) -> float:
-    total = 0.0
-    others = [normalize(to_float64(each)) for each in torch.split(right, ROWS)]
-    for rows in torch.split(left, ROWS):
-        near = normalize(to_float64(rows))
-        for far in others:
+    sums = torch.zeros(first_groups.shape[1], second_groups.shape[1], dtype=torch.float64)
+    for start, rows in blocks(first):
+        near = normalize(rows)
+        for other, columns in blocks(second):
+            if first is second and other < start:
+                continue
+            far = normalize(columns).to(near.device)
             squares = near.square().sum(1)[:, None] + far.square().sum(1) - 2 * near @ far.T
-            total += torch.expm1(squares / (-2 * SIGMA**2)).sum().item()
-    return total
+            kernel = torch.expm1(squares / (-2 * SIGMA**2)).cpu()
+            part = first_groups[start : start + len(rows)].T @ kernel @ second_groups[other : other + len(columns)]
+            sums += part + part.T if first is second and other > start else part
+    return sums
