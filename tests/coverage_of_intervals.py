@@ -21,7 +21,7 @@ from ganforge.evaluation.features import FeatureSet
 from ganforge.evaluation.metrics.path_length import mean_without_outliers, path_length_interval
 from ganforge.evaluation.results.comparability import judge
 from ganforge.evaluation.results.result import Evaluation, Measured
-from ganforge.evaluation.statistics import share_interval
+from ganforge.evaluation.statistics import authenticity, share_interval
 from ganforge.evaluation.statistics.memorization import duplicates_interval
 
 LEAST = 0.92
@@ -100,6 +100,22 @@ def duplicates_of(samples: int, unseen: int, copied: float) -> Case:
     return Case(kind="memorization", title=f"{samples:,} samples, {unseen:,} unseen, {copied:.0%} copies", draw=draw)
 
 
+def authentic_of(reals: int, fakes: int, *, spread: float = 1.0, copied: float = 0.0) -> Case:
+    """Samples in 4 dimensions, some of which are noisy copies of training points, always the same."""
+    real = torch.randn(reals, 4, generator=torch.Generator().manual_seed(0))
+
+    def draw(source: torch.Generator) -> list[Measured]:
+        fake = torch.randn(fakes, 4, generator=source)
+        copies = torch.rand(fakes, generator=source) < copied
+        originals = real[torch.randint(reals, (fakes,), generator=source)]
+        fake = torch.where(copies[:, None], originals + 0.02 * fake, spread * fake)
+        share = authenticity(real, fake)
+        return [Measured(name="authenticity", value=share, interval=share_interval(share, fakes))]
+
+    title = f"{reals:,} real, {fakes:,} generated, deviation {spread:g}, {copied:.0%} copies"
+    return Case(kind="authenticity", title=title, draw=draw)
+
+
 def lengths_of(count: int, spread: float) -> Case:
     """Lengths of ways, log-normal as squared distances of images are."""
 
@@ -129,6 +145,12 @@ CASES = [
     sets_of("prc", 8, 200, 200, shift=1.2),
     sets_of("prc", 8, 100, 100, shift=2.0),
     sets_of("prc", 2, 100, 20, scale=0.3),
+    *(sets_of("cmmd", 8, 300, 200, shift=shift) for shift in (0.0, 0.3)),
+    sets_of("cmmd", 8, 50, 50, shift=1.0),
+    authentic_of(1000, 1000),
+    authentic_of(100, 1000),
+    authentic_of(300, 300, spread=0.3),
+    authentic_of(200, 100, copied=0.5),
     duplicates_of(1000, 1000, 0.0),
     duplicates_of(1000, 100, 0.0),
     duplicates_of(200, 1000, 0.5),

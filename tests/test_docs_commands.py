@@ -65,6 +65,7 @@ NOT_RUN = {
     "import FILE.*": "needs a checkpoint of another program; see test_importers.py",
     "eval 0 1 .*": "compares runs that a page trains under other numbers",
     "eval .*--gpus.*": "starts processes, as the trainings before it do; see test_eval_cli.py",
+    "eval .*(fd-dinov2|cmmd).*": "needs 2 GB of weights; test_published_protocols.py has small ones",
     "explore project .*--features lpips.*": "needs 528 MiB of weights; test_latent_metrics.py has random ones",
     "export .*--pt2.*": "compiles native code for half a minute; see test_portable.py",
 }
@@ -137,7 +138,7 @@ ALSO = {
     r"(train|tune) (?!.*--resume)": f"--batch 8 --set training.samples=4 --set training.eval_samples=8 {HERE}",
     r"train (?!.*--(resume|images|minutes))": "--images 16",
     r"train .*--resume(?!.*--(images|minutes))": "--images 24",
-    r"eval .*--(all|memorization)": "--references 24",
+    r"eval .*--(all|memorization|authenticity)": "--references 24",
     r"eval .*--(fid|kid|prc)": "--references 8",
     r"eval .*--(?!compare|discriminator|linear|data|extractor|split)": "--samples 8",
     r"bench(?!.*--compare)": f"--seconds 0.01 {HERE}",

@@ -183,7 +183,7 @@ def test_what_all_metrics_lack_is_looked_for_once(place, run, monkeypatch):
     assert (code, out, asked) == (2, "", [inception.URL])
     told = " ".join(err.split())
     assert told.count("FID needs weights-inception-2015-12-05-6726825d.pth") == 1
-    assert "without --fid, --fid-infinity, --kid, --is, --prc, --memorization: FID needs" in told
+    assert "without --fid, --fid-infinity, --kid, --is, --prc, --memorization, --authenticity: FID needs" in told
     assert "error: no metric could be computed" in told
 
 
@@ -283,7 +283,7 @@ def test_a_run_has_metrics_by_features_and_by_its_latents_in_one_go(run, trained
 def test_only_published_inception_weights_give_fid(place, run, monkeypatch):
     weights = place / "random.safetensors"
     weights.write_bytes(safetensors.torch.save({"x": torch.zeros(2)}))
-    monkeypatch.setattr(inception, "Inception", lambda state: Pair())
+    monkeypatch.setattr(inception, "Inception", lambda state, clean: Pair())
     monkeypatch.setattr(inception, "quicken", lambda network: True)
     monkeypatch.setattr(Pair, "forward", lambda self, images: (images.flatten(1)[:, :4].float(), None))
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()

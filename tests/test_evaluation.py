@@ -238,7 +238,7 @@ class Means(nn.Module):
 def test_by_published_weights_alone_metrics_bear_their_plain_names(tmp_path, monkeypatch):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors.torch.save({"x": torch.zeros(1)}))
-    monkeypatch.setattr(inception, "Inception", lambda state: Means())
+    monkeypatch.setattr(inception, "Inception", lambda state, clean: Means())
     monkeypatch.setattr(inception, "quicken", lambda network: True)
     many = torch.randint(256, (10_000, 3, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     names = {}

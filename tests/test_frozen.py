@@ -11,7 +11,7 @@ import ganforge
 from ganforge import CheckpointError, Discriminator, Generator, PluginError, Regularizer
 from ganforge.config.schema import resolve
 from ganforge.data.store import PackedData
-from ganforge.evaluation.subjects.frozen import took_part
+from ganforge.evaluation.subjects.participation import took_part
 from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import read_card, read_tensors, save_tensors

@@ -2,8 +2,10 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganforge.evaluation.extractors.inception_network import Conv, Inception, quicken
 from ganforge.evaluation.extractors.pixels import resize
@@ -55,6 +57,18 @@ def test_the_resize_is_the_very_same(size):
         pixels = draw(*size).to(dtype)
         expected = interpolate_bilinear_2d_like_tensorflow1x(pixels, size=(299, 299), align_corners=False)
         assert torch.equal(resize(pixels, 299), expected)
+
+
+def test_the_clean_resize_is_that_of_pillow_in_float(random_inception):
+    state, images = random_inception.state_dict(), draw(2, 40, 60)
+    channels = [
+        np.asarray(Image.fromarray(each).resize((299, 299), Image.Resampling.BICUBIC))
+        for each in images.flatten(0, 1).numpy().astype(np.float32)
+    ]
+    shown = torch.from_numpy(np.stack(channels)).clamp(0, 255).view(2, 3, 299, 299)
+    with torch.no_grad():
+        found, _ = Inception(state, clean=True)(images)
+        assert error(found, Inception(state).features(shown)) < 1e-4
 
 
 def test_a_copy_in_float64_computes_in_float64(network, original):

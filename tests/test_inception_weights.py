@@ -66,7 +66,7 @@ def torch_file(tmp_path, monkeypatch):
 
 
 class Kept(nn.Module):
-    def __init__(self, state):
+    def __init__(self, state, clean=False):
         super().__init__()
         self.state = state
 

@@ -75,6 +75,51 @@ class Prc(FeatureMetric):
         return _module("prc").measure_prc(reals, fakes)
 
 
+class FdDinoV2(FeatureMetric):
+    """FD-DINOv2: Frechet distance of the features of DINOv2 ViT-L/14 (Stein et al. 2023).
+
+    Args:
+        weights: Meta's ``dinov2_vitl14_pretrain.pth`` or its tensors; empty to search for it as the extractor does.
+    """
+
+    def __init__(self, *, weights: str = "") -> None:
+        self.extractor = _with_weights("dinov2:size=l", weights)
+
+    def measure(self, reals: Any, fakes: Any) -> Any:
+        return _module("fid").measure_fid(reals, fakes)
+
+
+class Cmmd(FeatureMetric):
+    """CMMD: discrepancy of CLIP ViT-L/14 embeddings at 336 pixels, unbiased (Jayasumana et al. 2024).
+
+    Args:
+        weights: OpenAI's file, or CLIP's tensors; empty to search for it as the extractor does.
+    """
+
+    least = 4
+
+    def __init__(self, *, weights: str = "") -> None:
+        self.extractor = _with_weights("clip:model=vit-l-14-336px", weights)
+
+    def measure(self, reals: Any, fakes: Any) -> Any:
+        return _module("cmmd").measure_cmmd(reals, fakes)
+
+
+class Authenticity(ComparisonMetric):
+    """Share of samples that are no noisy copies of training images (Alaa et al. 2022)."""
+
+    samples = 10_000
+
+    def check(self, comparison: Any) -> None:
+        _module("authenticity").check_authenticity(comparison)
+
+    def report(self, comparison: Any, home: Path) -> Any:
+        from ganforge.evaluation.results.formatting import describe_rows
+
+        rows = _module("authenticity").measure_authenticity(comparison)
+        return rows, describe_rows(rows)
+
+
 class Memorization(ComparisonMetric):
     """Memorization: nearest training images, and a test for copies."""
 
@@ -160,6 +205,10 @@ class Separability(RunMetric):
         return _module("separability").measure(run, request, reporter)
 
 
+def _with_weights(extractor: str, weights: str) -> str:
+    return f"{extractor},weights={weights}" if weights else extractor
+
+
 def _module(name: str) -> Any:
     return import_module(f"ganforge.evaluation.metrics.{name}")
 
@@ -170,6 +219,8 @@ METRICS: dict[str, type[FeatureMetric]] = {
     "kid": Kid,
     "is": InceptionScore,
     "prc": Prc,
+    "fd-dinov2": FdDinoV2,
+    "cmmd": Cmmd,
 }
 """Metrics of features alone."""
 
@@ -179,6 +230,7 @@ def ganforge_metrics() -> dict[str, type[Metric]]:
     return {
         **METRICS,
         "memorization": Memorization,
+        "authenticity": Authenticity,
         "ppl": PathLength,
         "modes": Modes,
         "conditional-accuracy": ConditionalAccuracy,

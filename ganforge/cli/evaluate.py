@@ -47,11 +47,20 @@ def evaluate(
     kid: Annotated[bool, switch("--kid", "Kernel inception distance, unbiased for few images.", METRICS)] = False,
     inception_score: Annotated[bool, switch("--is", "Inception score, without real images.", METRICS)] = False,
     prc: Annotated[bool, switch("--prc", "Precision, recall, density and coverage.", METRICS)] = False,
+    fd_dinov2: Annotated[
+        bool, switch("--fd-dinov2", "Frechet distance of DINOv2 ViT-L/14, its own extractor.", METRICS)
+    ] = False,
+    cmmd: Annotated[
+        bool, switch("--cmmd", "Discrepancy of CLIP ViT-L/14 embeddings, its own extractor.", METRICS)
+    ] = False,
     patch_distance: Annotated[
         bool, switch("--patch-distance", "Distance of image patches; needs no pretrained weights.", METRICS)
     ] = False,
     memorization: Annotated[
         bool, switch("--memorization", "Memorization: nearest training images, and a test for copies.", METRICS)
+    ] = False,
+    authenticity: Annotated[
+        bool, switch("--authenticity", "Share of samples that are no noisy copies of training images.", METRICS)
     ] = False,
     ppl: Annotated[bool, switch("--ppl", "Perceptual path length in latent space.", METRICS)] = False,
     modes: Annotated[
@@ -75,7 +84,9 @@ def evaluate(
         list[str] | None,
         part_option("--metric", "metric", "Any metric, with options. Repeatable.", "NAME[:option=value]", METRICS),
     ] = None,
-    everything: Annotated[bool, switch("--all", "All metrics that are available.", METRICS)] = False,
+    everything: Annotated[
+        bool, switch("--all", "All available metrics without an extractor of their own.", METRICS)
+    ] = False,
     samples: Annotated[int | None, number("--samples", _SAMPLES, panel=INPUTS, least=2)] = None,
     references: Annotated[
         int | None, number("--references", "Real images. Default: all of the split.", panel=INPUTS, least=2)

@@ -127,7 +127,7 @@ class Metric(ABC):  # noqa: B024
     """Direction of improvement of a plain number."""
 
     options: Mapping[str, Any] = {}
-    """Options that ganforge built it with, which are recorded with each value."""
+    """Options that ganforge built it with, recorded with each value, but for the weights of an extractor of its own."""
 
 
 class FeatureMetric(Metric):
@@ -135,6 +135,9 @@ class FeatureMetric(Metric):
 
     The features are those of ``--extractor``, computed once for all metrics and cached.
     """
+
+    extractor: str = ""
+    """Extractor that the definition of the metric requires, such as ``dinov2:size=l``; empty for ``--extractor``."""
 
     least: ClassVar[int] = 2
     """Minimum number of images per set."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +25,18 @@ if TYPE_CHECKING:
     from ganforge.evaluation.subjects.targets import Target
     from ganforge.plugins.registry import Registry
 
-FEATURE_FLAGS = ("--samples", "--extractor", "--references", "--split", "--data", "--inception-weights")
+FEATURE_FLAGS = ("--samples", "--references", "--split", "--data")
 """Flags that metrics of features use."""
+
+EXTRACTOR_FLAGS = ("--extractor", "--inception-weights")
+"""Flags that metrics of features use, unless they have an extractor of their own."""
 
 
 class Evaluator:
     """Metrics of one target with shared features. Unsupported metrics are reported before the first is computed.
 
     `wanted` holds the metrics by name. With `lenient`, unsupported ones are skipped with a message instead of an error.
-    `extractors` are shared with other targets, by the fingerprint of their data.
+    `extractors` are shared with other targets, by the fingerprint of their data and their text.
     """
 
     def __init__(
@@ -47,10 +49,11 @@ class Evaluator:
         registry: Registry,
         device: torch.device,
         cache: Path,
-        extractors: dict[str, Extractor],
+        extractors: dict[tuple[str, str], Extractor],
     ) -> None:
         self.target, self.asked, self.lenient, self.device, self.cache = target, asked, lenient, device, cache
         self.registry, self.extractors = registry, extractors
+        self._comparisons: dict[str, Comparison | GanforgeError] = {}
         self.samples = asked.count or max(
             (metric.samples for metric in wanted.values() if isinstance(metric, FeatureMetric)), default=0
         )
@@ -84,33 +87,32 @@ class Evaluator:
 
     def extract_together(self, workers: Workers) -> None:
         """Compute all required features by several processes, into the cache."""
-        if any(isinstance(metric, FeatureMetric) for metric in self.metrics.values()):
-            self.comparison.extract_together(workers)
+        metrics = [metric for metric in self.metrics.values() if isinstance(metric, FeatureMetric)]
+        for comparison in dict.fromkeys(map(self._comparison, metrics)):
+            comparison.extract_together(workers)
 
-    @property
-    def comparison(self) -> Comparison:
-        """Comparison of the target with real images."""
-        if isinstance(self._opened, GanforgeError):
-            raise self._opened
-        return self._opened
+    def _comparison(self, metric: FeatureMetric) -> Comparison:
+        """Return the comparison of the target with real images by the extractor of a metric."""
+        text = metric.extractor or self.asked.extractor
+        if text not in self._comparisons:
+            try:
+                self._comparisons[text] = self._open(text)
+            except GanforgeError as error:  # kept, since it may follow a timeout of the network
+                self._comparisons[text] = error
+        found = self._comparisons[text]
+        if isinstance(found, GanforgeError):
+            raise found
+        return found
 
-    @cached_property
-    def _opened(self) -> Comparison | GanforgeError:
-        """Comparison, or its error; cached, since an error may follow a timeout of the network."""
-        try:
-            return self._open()
-        except GanforgeError as error:
-            return error
-
-    def _open(self) -> Comparison:
+    def _open(self, text: str) -> Comparison:
         from ganforge.evaluation.extractors.opening import open_extractor
         from ganforge.evaluation.metrics.comparison import Comparison, Protocol, Reference
 
         target, asked = self.target, self.asked
-        extractor = self.extractors.get(target.data.fingerprint)
-        if extractor is None:
-            extractor = self.extractors[target.data.fingerprint] = open_extractor(
-                asked.extractor,
+        key = target.data.fingerprint, text
+        if key not in self.extractors:
+            self.extractors[key] = open_extractor(
+                text,
                 target.data.spec,
                 self.registry,
                 data=lambda: target.data,
@@ -126,7 +128,7 @@ class Evaluator:
         return Comparison(
             target.subject,
             reference,
-            extractor,
+            self.extractors[key],
             protocol,
             device=self.device,
             cache=self.cache / "features",
@@ -135,9 +137,10 @@ class Evaluator:
 
     def _check(self, name: str, metric: Metric) -> None:
         if isinstance(metric, FeatureMetric):
-            self.comparison.check(name, metric)
+            comparison = self._comparison(metric)
+            comparison.check(name, metric)
             if isinstance(metric, ComparisonMetric):
-                metric.check(self.comparison)
+                metric.check(comparison)
         elif self.target.run is None:
             raise OptionError(
                 f"{flag_of(name)} is a metric of runs with their own data, and "
@@ -149,9 +152,9 @@ class Evaluator:
         from ganforge.evaluation.results.formatting import describe_rows
 
         if isinstance(metric, ComparisonMetric):
-            return metric.report(self.comparison, self.target.subject.home)
+            return metric.report(self._comparison(metric), self.target.subject.home)
         if isinstance(metric, FeatureMetric):
-            rows = self.comparison.measure(name, metric, metric.options)
+            rows = self._comparison(metric).measure(name, metric, metric.options)
             return rows, describe_rows(rows)
         assert isinstance(metric, RunMetric)
         return self._measure_run(name, metric)
@@ -196,11 +199,12 @@ def build_metrics(
         registry: Where metrics are looked up.
         flags: Names of metrics that have flags.
         texts: Metrics as ``NAME:option=value,...``.
-        everything: Whether to build all.
+        everything: Whether to build all that have no extractor of their own too.
     """
     given: dict[str, dict[str, Any]] = {name: {} for name in flags}
     for text in texts:
         given |= parse_part(text, "metric", "--metric")["metric"]
+    named = set(given)
     if everything:
         given = {name: {} for name in registry.names("metric")} | given
     if not given:
@@ -208,19 +212,26 @@ def build_metrics(
     order = sorted(given, key=lambda name: FLAGGED.index(name) if name in FLAGGED else len(FLAGGED))
     metrics: dict[str, Metric] = {}
     for name in order:
-        metrics[name] = registry.build("metric", name, given[name])
-        metrics[name].options = registry.check("metric", name, given[name])
+        metric: Metric = registry.build("metric", name, given[name])
+        options = registry.check("metric", name, given[name])
+        if isinstance(metric, FeatureMetric) and metric.extractor:
+            if name not in named:
+                continue
+            options.pop("weights", None)  # the protocol has their SHA-256
+        metric.options = options
+        metrics[name] = metric
     return metrics
 
 
 def check_flags(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
     """Raise OptionError for options, by flag and without defaults, that no metric uses."""
-    limited = {*FEATURE_FLAGS, "--space", "--distance", "--classifier", "--lpips-weights"}
-    used = {
-        flag
-        for metric in metrics.values()
-        for flag in (metric.flags if isinstance(metric, RunMetric) else FEATURE_FLAGS)
-    }
+    limited = {*FEATURE_FLAGS, *EXTRACTOR_FLAGS, "--space", "--distance", "--classifier", "--lpips-weights"}
+    used: set[str] = set()
+    for metric in metrics.values():
+        if isinstance(metric, RunMetric):
+            used.update(metric.flags)
+        elif isinstance(metric, FeatureMetric):
+            used.update(FEATURE_FLAGS, () if metric.extractor else EXTRACTOR_FLAGS)
     for flag, value in given.items():
         if flag in limited - used:
             verb = "does" if len(metrics) == 1 else "do"
@@ -264,7 +275,7 @@ def open_evaluators(
     """
     from ganforge.evaluation.subjects.targets import open_target
 
-    extractors: dict[str, Extractor] = {}
+    extractors: dict[tuple[str, str], Extractor] = {}
     with workers.main_first():
         evaluators = [
             Evaluator(

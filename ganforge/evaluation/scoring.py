@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganforge.config.schema import TrainingConfig, read_score
 from ganforge.contract.errors import CheckpointError, OptionError
@@ -29,6 +29,7 @@ from ganforge.evaluation.features.extraction import BATCH, extract, gather_colum
 from ganforge.evaluation.metrics.comparison import name_metric
 from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.subjects.image_sets import DataImages, choose_some
+from ganforge.evaluation.subjects.participation import SHARED, trains_against
 from ganforge.plugins.registry import Registry
 from ganforge.sampling import generate_batches
 
@@ -130,12 +131,14 @@ def build_scorer(
     registry: Registry,
     *,
     cache: Path,
+    networks: Iterable[nn.Module] = (),
     workers: Workers = ALONE,
     reporter: Reporter = SILENT,
 ) -> FeatureScorer:
     """Build the scorer of a run, with features of real images that are not held out.
 
     The seed of the training also chooses the real images. The cache holds classifiers and features of real images.
+    A note names an extractor with weights of the `networks` in training.
     """
     shown = (~is_held_out(len(data), training.holdout)).nonzero()[:, 0]
     reals = DataImages(data, choose_some(shown, MAX_REALS, training.seed))
@@ -155,7 +158,8 @@ def build_scorer(
                 raise CheckpointError(
                     f"--metrics {metric}: {error.message}", f"set ${VARIABLE} to the file, or use --metrics fd"
                 ) from error
-            for note in extractor.notes:
+            shared = [SHARED] if trains_against(extractor, networks) else []
+            for note in (*extractor.notes, *shared):
                 reporter.log(f"note: {note}")
             with reporter.progress(f"{extractor.label}: features of real images") as show:
                 found = extract(

@@ -181,6 +181,7 @@ class Trainer:
                 self._device,
                 self._registry,
                 cache=cache,
+                networks=self._state.modules().values(),
                 workers=self._workers,
                 reporter=Reporter(self._console.progress, self._console.say),
             )

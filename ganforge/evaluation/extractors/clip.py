@@ -1,4 +1,4 @@
-"""CLIP as a feature extractor, with torch-fidelity's network and preprocessing."""
+"""CLIP as a feature extractor, with torch-fidelity's network and the preprocessing of CMMD."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import CheckpointError, GanforgeError
 from ganforge.contract.extractor import Extractor
-from ganforge.evaluation.extractors.pixels import normalize, require_photographs, resize
+from ganforge.evaluation.extractors.pixels import normalize, require_photographs, resize_bicubic
 from ganforge.evaluation.extractors.published import PublishedFile, load_torchscript, read_file, read_weights
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -23,7 +23,8 @@ _EXPECTED = "a file of OpenAI's, or all of CLIP's tensors by name"
 class ClipExtractor(Extractor):
     """Image encoder of CLIP (Radford et al. 2021, arXiv:2103.00020), as built by torch-fidelity.
 
-    Features are image embeddings, D = 512 to 1024; there are no logits. OpenAI's files are TorchScript, which contains
+    Features are image embeddings, D = 512 to 1024; there are no logits. Images are resized as for CMMD (Jayasumana et
+    al. 2024, arXiv:2401.09603). OpenAI's files are TorchScript, which contains
     code, so they are opened only if the SHA-256 is the published one. Other files are read as tensors.
 
     Args:
@@ -56,12 +57,11 @@ class ClipExtractor(Extractor):
         if not name:
             self.notes = (f"{path.name} is no file of OpenAI's: its weights may differ from the published ones",)
         self._size = int(self.network.input_resolution)
-        self.preprocessing = f"TF1 bilinear to {self._size}, no antialias, CLIP's mean and deviation, as torch-fidelity"
+        self.preprocessing = f"bicubic to {self._size}, antialiased, CLIP's mean and deviation, as for CMMD"
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.network(
-            normalize(resize(images.expand(-1, 3, -1, -1).float(), self._size), _MEAN, _DEVIATION)
-        ), None
+        resized = resize_bicubic(images.float(), self._size).expand(-1, 3, -1, -1)
+        return self.network(normalize(resized, _MEAN, _DEVIATION)), None
 
 
 def _read(path: Path, fidelity: Any) -> tuple[dict[str, Tensor], str, str]:
@@ -80,7 +80,7 @@ def _find(model: str, fidelity: Any) -> Path:
     file = PublishedFile(
         f"{name}-{sha256}.pt", fidelity.MODEL_URLS[name], sha256, f"OpenAI's CLIP {model} (SHA-256 {sha256[:8]}...)"
     )
-    return file.find("extractor 'clip'", "by --extractor clip:weights=FILE")
+    return file.find("extractor 'clip'", "by --extractor clip:weights=FILE or --metric cmmd:weights=FILE")
 
 
 def _import_fidelity() -> Any:

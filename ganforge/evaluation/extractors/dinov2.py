@@ -1,4 +1,4 @@
-"""DINOv2 as a feature extractor, with torch-fidelity's preprocessing."""
+"""DINOv2 as a feature extractor, with the preprocessing of FD-DINOv2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ganforge.evaluation.extractors.pixels import (
     IMAGENET_MEAN,
     normalize,
     require_photographs,
-    resize,
+    resize_8bit,
 )
 from ganforge.evaluation.extractors.published import PublishedFile, read_weights
 
@@ -29,6 +29,8 @@ _NAMES = {(384, 12): "vits14", (768, 12): "vitb14", (1024, 24): "vitl14", (1536,
 class DinoV2Extractor(Extractor):
     """DINOv2, trained on photographs without labels (Oquab et al. 2023, arXiv:2304.07193).
 
+    Images are resized and normalized as for FD-DINOv2 (Stein et al. 2023, arXiv:2306.04675).
+
     Features are the class token after the last norm, D = 384 to 1536; there are no logits. The authors' file is read as
     tensors, without torch.hub's code. They publish no SHA-256, so the label includes that of the file.
 
@@ -38,7 +40,7 @@ class DinoV2Extractor(Extractor):
         weights: The authors' file, or its tensors as ``.safetensors``; empty to download it to torch.hub's folder.
     """
 
-    preprocessing = "TF1 bilinear to 224, no antialias, ImageNet mean and deviation, as in torch-fidelity"
+    preprocessing = "bicubic to 224, antialiased, 8 bits, ImageNet mean and deviation, as for FD-DINOv2"
 
     def __init__(self, data: DataSpec, *, size: Literal["s", "b", "l", "g"] = "b", weights: str = "") -> None:
         super().__init__()
@@ -54,9 +56,8 @@ class DinoV2Extractor(Extractor):
         self.label = "-".join(filter(None, ("dinov2", name, self.weights_sha256[:8])))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.network(
-            normalize(resize(images.expand(-1, 3, -1, -1).float(), 224), IMAGENET_MEAN, IMAGENET_DEVIATION)
-        ), None
+        resized = resize_8bit(images.float(), 224).expand(-1, 3, -1, -1)
+        return self.network(normalize(resized, IMAGENET_MEAN, IMAGENET_DEVIATION)), None
 
 
 class DinoV2(nn.Module):
@@ -142,4 +143,4 @@ def _find(size: str) -> Path:
     file = PublishedFile(
         f"{name}_pretrain.pth", f"{_URL}/{name}/{name}_pretrain.pth", "", f"Meta's {name}_pretrain.pth"
     )
-    return file.find("extractor 'dinov2'", "by --extractor dinov2:weights=FILE")
+    return file.find("extractor 'dinov2'", "by --extractor dinov2:weights=FILE or --metric fd-dinov2:weights=FILE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -19,6 +20,10 @@ SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 VARIABLE = "GANFORGE_INCEPTION_WEIGHTS"
 
 _EXPECTED = f"{FILE_NAME} (91 MiB, SHA-256 {SHA256[:8]}...)"
+_PREPROCESSING = {
+    "tensorflow": "TF1 bilinear to 299, no antialias, as in torch-fidelity",
+    "clean": "bicubic to 299, antialiased, in float, as in clean-fid",
+}
 
 
 class InceptionExtractor(Extractor):
@@ -30,21 +35,26 @@ class InceptionExtractor(Extractor):
     Args:
         data: Images of 1 channel, which is repeated, or of 3.
         weights: Weight file; empty to search for it, see `find_weights`.
+        resize: ``tensorflow`` as in the first FID paper, or ``clean`` as in clean-fid (Parmar et al. 2022,
+            arXiv:2104.11222): bicubic with antialiasing, in float. Results of the latter are named ``fid_clean``.
     """
 
-    preprocessing = "TF1 bilinear to 299, no antialias, as in torch-fidelity"
-
-    def __init__(self, data: DataSpec, *, weights: str = "") -> None:
+    def __init__(
+        self, data: DataSpec, *, weights: str = "", resize: Literal["tensorflow", "clean"] = "tensorflow"
+    ) -> None:
         super().__init__()
         require_photographs(data, "inception")
         path = find_weights(Path(weights) if weights else None)
         state, self.weights_sha256 = read_converted(path, _EXPECTED)
         self.is_published = self.weights_sha256 == SHA256
-        self.label = "inception" if self.is_published else f"inception-{self.weights_sha256[:8]}"
+        self.is_clean = resize == "clean"
+        self.preprocessing = _PREPROCESSING[resize]
+        digest = "" if self.is_published else self.weights_sha256[:8]
+        self.label = "-".join(filter(None, ("inception", "clean" * self.is_clean, digest)))
         if not self.is_published:
             self.notes = ("these are not the published Inception weights: nothing made with them is FID",)
         try:
-            self.network = Inception(state)
+            self.network = Inception(state, clean=self.is_clean)
         except ValueError as error:
             raise CheckpointError(
                 f"{path} holds the weights of another network: {error}", f"expected {_EXPECTED}"

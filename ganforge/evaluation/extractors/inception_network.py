@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganforge.evaluation.extractors.pixels import resize
+from ganforge.evaluation.extractors.pixels import resize, resize_bicubic
 
 _SIDE = 299
 
@@ -72,12 +72,16 @@ class Branches(nn.ModuleList):
 
 
 class Inception(nn.Module):
-    """Network from images to the features of FID and the logits of the inception score."""
+    """Network from images to the features of FID and the logits of the inception score.
+
+    With `clean`, images are resized as in clean-fid.
+    """
 
     fc: Tensor
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, state: Mapping[str, Tensor], *, clean: bool = False) -> None:
         super().__init__()
+        self.clean = clean
         rest = {name: tensor for name, tensor in state.items() if not name.endswith(".num_batches_tracked")}
         try:
             self.layers = _layers(rest)
@@ -100,7 +104,8 @@ class Inception(nn.Module):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return features ``[N, 2048]`` of float pixels ``[N, 3, H, W]`` in [0, 255]; differentiable."""
-        x = (resize(pixels, _SIDE) - 128) / 128
+        resized = resize_bicubic(pixels, _SIDE).clamp(0, 255) if self.clean else resize(pixels, _SIDE)
+        x = (resized - 128) / 128
         last: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
         return last.mean((2, 3))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
@@ -35,6 +36,29 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     Bilinear from the first pixel on, without antialiasing; differentiable.
     """
     return _resize_axis(_resize_axis(pixels, 3, size), 2, size)
+
+
+def resize_bicubic(pixels: Tensor, size: int) -> Tensor:
+    """Resize pixels ``[N, C, H, W]`` to ``[N, C, size, size]`` in float, bicubic with antialiasing, as Pillow does.
+
+    Values may leave the range of the pixels at edges.
+    """
+    return _interpolate(pixels, (size, size))
+
+
+def resize_8bit(pixels: Tensor, size: int) -> Tensor:
+    """Resize as `resize_bicubic`, but round to integers in [0, 255] after each axis, as Pillow does images of 8 bits.
+
+    Rounding passes gradients unchanged.
+    """
+    for shape in ((pixels.shape[2], size), (size, size)):
+        pixels = _interpolate(pixels, shape).clamp(0, 255)
+        pixels = pixels + (pixels.round() - pixels).detach()
+    return pixels
+
+
+def _interpolate(pixels: Tensor, shape: tuple[int, int]) -> Tensor:
+    return interpolate(pixels, shape, mode="bicubic", antialias=True, align_corners=False)
 
 
 def _resize_axis(x: Tensor, axis: int, size: int) -> Tensor:

@@ -23,8 +23,8 @@ from ganforge.evaluation.features.store import FeatureSet
 from ganforge.evaluation.metrics import flag_of
 from ganforge.evaluation.reporter import SILENT, Reporter
 from ganforge.evaluation.results.result import Evaluation, circumstances
-from ganforge.evaluation.subjects.frozen import SHARED, took_part
 from ganforge.evaluation.subjects.image_sets import DataImages, ImageSet, choose_some, choose_split
+from ganforge.evaluation.subjects.participation import describe_participation
 from ganforge.evaluation.subjects.subject import Subject, SubjectImages
 from ganforge.plugins.part_errors import part_errors
 
@@ -47,6 +47,13 @@ class Reference:
         """Choose images deterministically; see `choose_split` and `choose_some`."""
         indices = choose_some(choose_split(data, split, holdout), count, seed=0)
         return cls(data=data, split=split, indices=indices, holdout=holdout)
+
+    def describe_omitted(self) -> list[str]:
+        """Return a note if a search of these images omits training images."""
+        trained = len(choose_split(self.data, "train", self.holdout))
+        if len(self.indices) == trained:
+            return []
+        return [f"searched {len(self.indices):,} of {trained:,} training images: copies of others are missed"]
 
     def draw_labels(self, count: int, seed: int, num_classes: int) -> Tensor:
         """Draw class labels, int64 ``[count]``, in the proportions of these images; uniformly for unlabeled data."""
@@ -142,6 +149,13 @@ class Comparison:
         """Features of the generated images."""
         return self.extract(self.fake_images)
 
+    def choose_fakes(self, most: int) -> Tensor:
+        """Return the indices of at most `most` generated images: the first; of a folder or zip, a random choice."""
+        count = self.fake_images.count
+        if self.subject.most is None:
+            return torch.arange(min(count, most))
+        return choose_some(torch.arange(count), most, seed=0)
+
     def extract(self, images: ImageSet, workers: Workers = ALONE) -> FeatureSet:
         """Return the features of images."""
         with self.reporter.progress(f"{self.extractor.label}: {images.name}") as show:
@@ -185,7 +199,7 @@ class Comparison:
 
     def row(self, measured: Measured) -> Evaluation:
         """Return the row of a value."""
-        notes = [*self.extractor.notes, *([SHARED] if self._took_part else [])]
+        notes = [*self.extractor.notes, *self._participation]
         if self.protocol.dtype != "float32":
             notes.append(f"features in {self.protocol.dtype}: only for curves during training")
         if measured.name == "fid" and min(self.real_images.count, self.fake_images.count) < _FEW:
@@ -201,8 +215,8 @@ class Comparison:
         )
 
     @cached_property
-    def _took_part(self) -> bool:
-        return took_part(self.subject.home, self.extractor)
+    def _participation(self) -> list[str]:
+        return describe_participation(self.subject.home, self.subject.about["name"], self.extractor)
 
     @cached_property
     def _probe(self) -> tuple[Tensor, Tensor | None]:
@@ -230,10 +244,13 @@ def describe_protocol(reference: Reference, extractor: Extractor, protocol: Prot
 
 
 def name_metric(name: str, extractor: Extractor, dtype: Dtype = "float32") -> str:
-    """Return the name of a metric: FID, KID and IS are those of the published Inception; others name the extractor."""
+    """Return the name of a metric: FID, KID and IS are those of the published Inception; others name the extractor.
+
+    With the resize of clean-fid, names end in ``_clean``.
+    """
     ending = "" if dtype == "float32" else f"_{dtype}"
     if isinstance(extractor, InceptionExtractor) and extractor.is_published:
-        return name + ending
+        return name + "_clean" * extractor.is_clean + ending
     plain = {"fid": "fd", "fid-infinity": "fd-infinity", "kid": "kd"}.get(name, name)
     return f"{plain}_{extractor.label}{ending}"
 

@@ -92,7 +92,7 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
             usual = _search(features, training, 1, show).distances[:, 0]
         with progress("copies among held-out images") as show:
             unseen = find_copies(held_out, torch.arange(held_out.count), comparison.real_images, show=show)
-    numbers = _searched(comparison)
+    numbers = comparison.choose_fakes(MAX_IMAGES)
     samples = comparison.fakes.features[numbers]
     with progress("nearest training images of samples") as show:
         found = _search(samples, training, NEIGHBORS, show)
@@ -189,14 +189,6 @@ def _search(queries: Tensor, training: Tensor, count: int, show: Callable[[int, 
     )
 
 
-def _searched(comparison: Comparison) -> Tensor:
-    """Return the indices of the searched samples; of a folder or zip, a random choice."""
-    most = comparison.fake_images.count
-    if comparison.subject.most is None:
-        return torch.arange(min(most, MAX_IMAGES))
-    return choose_some(torch.arange(most), MAX_IMAGES, seed=0)
-
-
 def _count(kind: str, copies: Copies, unseen: Copies) -> dict[str, Any]:
     """Count copies of a kind, and compare the shares of samples and unseen images by their intervals."""
     mine, theirs = copies.count(kind), unseen.count(kind)
@@ -213,9 +205,7 @@ def _describe_copying(counted: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _distances_from_others(training: Tensor, chosen: Tensor, show: Callable[[int, int], None]) -> Tensor:
     """Return the distance ``[N]`` of each chosen training image to its nearest other one."""
-    found = _search(training[chosen], training, 2, show)
-    # Duplicates may come before the image itself, at the same distance.
-    return torch.where(found.indices[:, 0] == chosen, found.distances[:, 1], found.distances[:, 0])
+    return _search(training[chosen], training, 2, show).besides(chosen)
 
 
 def _first(originals: Tensor, nearby: Tensor) -> Tensor:
@@ -251,10 +241,7 @@ def _beside(pictures: list[Tensor], gap: int) -> Tensor:
 
 
 def _notes(reference: Reference, threshold: float, usual: float) -> list[str]:
-    notes = [f"unseen images have about {QUANTILE}: lower values are not better"]
-    trained = len(choose_split(reference.data, "train", reference.holdout))
-    if len(reference.indices) < trained:
-        notes.append(f"searched {len(reference.indices):,} of {trained:,} training images: copies of others are missed")
+    notes = [f"unseen images have about {QUANTILE}: lower values are not better", *reference.describe_omitted()]
     if threshold <= 1e-4 * usual:
         notes.append(f"{QUANTILE:.0%} or more of unseen images equal a training image: copies cannot be detected")
     return notes

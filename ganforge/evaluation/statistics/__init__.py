@@ -3,6 +3,7 @@
 Invalid features raise DataError (see `check_features`), invalid options OptionError.
 """
 
+from ganforge.evaluation.statistics.authenticity import authenticity
 from ganforge.evaluation.statistics.frechet import (
     GroupedMoments,
     frechet_distance,
@@ -10,6 +11,7 @@ from ganforge.evaluation.statistics.frechet import (
     frechet_interval,
     frechet_of_few,
 )
+from ganforge.evaluation.statistics.gaussian import gaussian_discrepancy
 from ganforge.evaluation.statistics.inception_score import inception_score
 from ganforge.evaluation.statistics.intervals import (
     MIN_FOR_INTERVAL,
@@ -33,12 +35,14 @@ __all__ = [
     "Interval",
     "Moments",
     "Nearest",
+    "authenticity",
     "compare_distances",
     "duplicates_interval",
     "frechet_distance",
     "frechet_infinity",
     "frechet_interval",
     "frechet_of_few",
+    "gaussian_discrepancy",
     "half_sample_interval",
     "half_samples",
     "inception_score",

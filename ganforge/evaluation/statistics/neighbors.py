@@ -23,6 +23,11 @@ class Nearest:
     indices: Tensor
     distances: Tensor
 
+    def besides(self, own: Tensor) -> Tensor:
+        """Return the distance ``[N]`` of the nearest row other than `own` ``[N]``, of two neighbors."""
+        # Duplicates may come before the row itself, at the same distance.
+        return torch.where(self.indices[:, 0] == own, self.distances[:, 1], self.distances[:, 0])
+
 
 def nearest(queries: Tensor, references: Tensor, *, count: int = 1) -> Nearest:
     """Find the nearest `references` of each query.
