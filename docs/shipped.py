@@ -15,8 +15,9 @@ import torch
 from ganforge.core.atomic_files import append_line, write_bytes
 from ganforge.core.images import grid, png_bytes, to_uint8
 from ganforge.core.json_schema import to_json
-from ganforge.runs.checkpoint import halve_tensors, load_generator, read_spec, read_tensors, save_generator
+from ganforge.runs.checkpoint import halve_tensors, load_generator, read_card, read_spec, read_tensors, save_generator
 from ganforge.runs.folder import RunFolder
+from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.runs.metric_rows import read_rows
 from ganforge.runs.shipped import SHIPPED, shipped_names
 from ganforge.sampling import default_labels, generate
@@ -49,7 +50,8 @@ def ship(run: RunFolder, name: str) -> None:
     before, after = (
         generate(load_generator(path)[0], NUM_COMPARED, labels=labels) for path in (run.generator, target.generator)
     )
-    write_bytes(target.sample_path(card["images"]), png_bytes(grid(to_uint8(after[:NUM_SHOWN]))))
+    mark = xmp_packet(read_card(target.generator), name_seeds(range(NUM_SHOWN)))
+    write_bytes(target.sample_path(card["images"]), png_bytes(grid(to_uint8(after[:NUM_SHOWN])), mark))
     levels = (before - after).abs().flatten(1).mul(127.5)
     print(
         f"{target.path}: {sum(each.stat().st_size for each in target.path.rglob('*') if each.is_file()) / 1e6:.2f} MB; "

@@ -330,9 +330,10 @@ def test_clip_gives_what_torch_fidelity_gives(build, tmp_path, kind):
     safetensors.torch.save_file(clip_state(kind=kind), tmp_path / "clip.safetensors")
     clip_archive(tmp_path / "clip.pt", kind=kind)
     extractor = build("clip", weights=str(tmp_path / "clip.safetensors"))
-    features, logits = look(extractor, draw(3))
+    images = draw(3, DataSpec((3, 32, 32)))  # of the network's size, so that neither resizes
+    features, logits = look(extractor, images)
     theirs = FeatureExtractorCLIP("clip-vit-b-32", ["clip"], feature_extractor_weights_path=str(tmp_path / "clip.pt"))
-    (wanted,) = look(theirs.eval(), draw(3))
+    (wanted,) = look(theirs.eval(), images)
     assert logits is None
     assert features.shape == (3, 16)
     assert torch.allclose(features, wanted, rtol=1e-4, atol=1e-5 * wanted.abs().max().item())

@@ -427,7 +427,7 @@ def inception(tmp_path, monkeypatch):
     """A file of weights for a stand-in."""
     (tmp_path / "weights.safetensors").write_bytes(safetensors.torch.save({"x": torch.zeros(2)}))
     monkeypatch.setenv("GANFORGE_INCEPTION_WEIGHTS", str(tmp_path / "weights.safetensors"))
-    monkeypatch.setattr("ganforge.evaluation.extractors.inception.Inception", lambda state: Pooled())
+    monkeypatch.setattr("ganforge.evaluation.extractors.inception.Inception", lambda state, clean: Pooled())
     monkeypatch.setattr("ganforge.evaluation.extractors.inception.quicken", lambda network: True)
     return hashlib.sha256((tmp_path / "weights.safetensors").read_bytes()).hexdigest()
 

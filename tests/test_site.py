@@ -61,6 +61,7 @@ def test_axe_finds_no_barrier(site, driver, find_barriers, view, every):
     pages = [page for page in sorted(site.rglob("*.html")) if page.name != "404.html"]
     chosen = [page for page in pages if every or str(page.relative_to(site)) in EVERY_KIND]
     assert len(chosen) >= len(EVERY_KIND)
+    driver.set_script_timeout(120)  # pages of the reference are long
     found = {}
     for page in chosen:
         driver.get(page.as_uri())
