@@ -17,8 +17,9 @@ from ganforge.config.sources import SECTIONS, load_layers, read_config
 from ganforge.plugins.registry import Registry
 from ganforge.report.evaluations import evaluations_section
 from ganforge.report.numbers import curves_section, scores_section
-from ganforge.report.reading import read_run
-from ganforge.report.sections import commands_section, facts_section, provenance_section, warnings_section
+from ganforge.report.reading import read_runs
+from ganforge.report.sections import commands_section, provenance_section, warnings_section
+from ganforge.report.summary import summary_section
 from ganforge.runs.folder import RunFolder
 
 REGISTRY = Registry.installed()
@@ -165,10 +166,10 @@ def test_rows_of_a_run_with_a_value_that_nobody_expects(folder, name, place, val
     path.write_bytes("".join(texts[:place]).encode() + value + "".join(texts[place + 1 :]).encode() + b"\n")
     (folder / "config.json").write_text('{"recipe": "dcgan"}')
     with guarded():
-        story = read_run(RunFolder(folder))
+        story = read_runs([RunFolder(folder)])[0]
         assert all("\n" not in each for each in story.problems)
         for show in (
-            facts_section,
+            summary_section,
             warnings_section,
             curves_section,
             scores_section,

@@ -47,11 +47,12 @@ def expected(run, prompt, source=GENERATED):
 
 
 def test_grids_of_a_run_name_the_weights_that_drew_them(finished):
-    first, *_, last = (read_mark(each.read_bytes()) for each in sorted((finished / "samples").glob("*.png")))
+    first, *_, last = (read_mark(each.read_bytes()) for each in sorted((finished / "samples").glob("0*.png")))
     assert last == expected(finished, "seeds 4-12")
     assert read_mark((finished / "training.gif").read_bytes()) == last
     assert first["version"] != last["version"]
     assert {**first, "version": last["version"]} == last
+    assert read_mark((finished / "samples/real.png").read_bytes()) == {}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_report_keeps_the_marks_and_a_long_packet_is_dropped(run, trained, her
     marks = [read_mark(base64.b64decode(text)) for text in re.findall(r"data:image/[a-z]+;base64,([^\"]+)", page)]
     prompts = {each["prompt"] for each in marks if each}
     assert {"seeds 4-12", "seeds 0-15", "seeds 0-7", "seeds 0-3"} <= prompts
-    assert [each for each in marks if not each] == [{}]
+    assert [each for each in marks if not each] == [{}] * 2  # of the long packet, and of real examples
     assert expected(trained, "seeds 0-15") in marks
 
 

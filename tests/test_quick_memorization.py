@@ -13,8 +13,8 @@ from ganforge.core.images import to_float
 from ganforge.data.advice import FEW
 from ganforge.data.store import PackedData
 from ganforge.report.numbers import curves_section
-from ganforge.report.reading import read_run
-from ganforge.report.sections import facts_section
+from ganforge.report.reading import read_runs
+from ganforge.report.summary import summary_section
 from ganforge.runs.folder import RunFolder
 from ganforge.training.budget import BudgetObserver
 from ganforge.training.recording.memorization import LEAST, Memorization
@@ -121,9 +121,9 @@ def test_a_run_on_few_images_reports_it_in_rows_at_the_end_and_in_the_report(run
     assert 0 <= row["memorization"] <= 1
     assert re.search(r" memorization \d\.\d\d runs/", err)
     assert f"\nmemorization {row['memorization']:.2f}: few or no copies\n" in err
-    read = [read_run(RunFolder(here / out.strip()))]
+    read = read_runs([RunFolder(here / out.strip())])
     assert "<h3>Memorization</h3>" in curves_section(read)
-    assert f"<dt>memorization</dt><dd>{row['memorization']:.2f}</dd>" in facts_section(read)
+    assert f"<li>Memorization {row['memorization']:.2f}: few or no copies.</li>" in summary_section(read)
 
 
 def test_each_score_has_it_and_the_first_metric_still_selects(run, here, image_folder):
@@ -132,7 +132,7 @@ def test_each_score_has_it_and_the_first_metric_still_selects(run, here, image_f
     assert code == 0, err
     scores = [row for row in rows_of(here / out.strip()) if "images_per_second" not in row]
     assert [[*row][2:] for row in scores] == [["fd_photos-classifier", "memorization"]] * 2
-    assert read_run(RunFolder(here / out.strip())).best[0] == "fd_photos-classifier"
+    assert read_runs([RunFolder(here / out.strip())])[0].best[0] == "fd_photos-classifier"
     assert re.search(r"16 images fd_photos-classifier \S+ memorization 0", err)
 
 

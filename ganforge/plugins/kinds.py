@@ -69,6 +69,8 @@ BUILT_IN_COMMANDS = (
     "export",
     "import",
     "bench",
+    "demo",
+    "runs",
     "explore",
     "data",
     "extractor",
