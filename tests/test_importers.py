@@ -117,9 +117,12 @@ def test_an_imported_run_is_sampled_and_trained_on(run, file, here, image_folder
         "--set", "training.samples=4", "--set", "training.layout=contiguous", "--set", "training.threads=1",
     )  # fmt: skip
     assert code == 0, err
-    code, _, err = run("train", "--resume", "00000-theirs")
-    assert code == 2
-    assert "imported" in err
+    for arguments in (("train", "--resume", "00000-theirs"), ("eval", "00000-theirs", "--patch-distance")):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert err.splitlines()[-1] == (
+            "error: the run was imported without its data - give images: --data; to train: --init-from RUN"
+        )
 
 
 @pytest.mark.parametrize(

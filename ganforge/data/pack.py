@@ -29,6 +29,7 @@ from ganforge.data.unpaired import add_unpaired_sources
 from ganforge.data.unreadable import describe_skipped, skip_error
 from ganforge.data.writing import FolderExistsError
 from ganforge.plugins.registry import Registry
+from ganforge.runs.origin import IMPORTED
 
 _PREPARATION = 2  # version of the preparation of picture files: 2 keeps 16-bit gray
 
@@ -208,6 +209,8 @@ def find_source(
         note = f"'{source}' is the name of a data set; for the path, use ./{source}" if os.path.exists(path) else ""
         return _find_registered(source, resolution, options, registry, skip_bad, note)
     if not os.path.exists(path) and path.name == source and names:
+        if source == IMPORTED:
+            raise DataError("the run was imported without its data", "give images: --data; to train: --init-from RUN")
         raise DataError(f"'{printable(source)}' is not a file, folder or data set", nearest(source, names))
     if options:
         raise OptionError(f"{source} is a path, which has no option '{next(iter(options))}'", "omit it")
