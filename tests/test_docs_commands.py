@@ -342,6 +342,20 @@ def install(folder, site):
 def test_the_commands_of_a_page_run(page, here, run, seen, monkeypatch):
     if "ganforge explore mix" not in page.read_text():
         shutil.rmtree("runs/00008-stylegan-nonsat-avatars")
+    follow(page, here, run, seen, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [each for each in EVERY if each.parent.name == "tutorials"], ids=lambda page: page.stem
+)
+def test_a_tutorial_runs_where_there_is_no_run_yet(page, here, run, monkeypatch):
+    shutil.rmtree("runs")
+    follow(page, here, run, set(), monkeypatch)
+
+
+def follow(page, here, run, seen, monkeypatch):
+    """Do what a page says; costly commands that were `seen` are left out."""
     failed = []
     for file, words in commands(page):
         text = " ".join(in_small(" ".join(words[1:]))) if not file else ""
