@@ -31,6 +31,9 @@ from ganforge.plugins import loading
 
 EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
 
+TUTORIALS = [each for each in EVERY if each.parent.name == "tutorials"]
+"""Pages that are followed in a folder without runs; beside runs only by `-m exhaustive`."""
+
 LONG = ("benchmarks", "many-gpus", "speedrun", "tuning")
 """Pages whose commands take long, and are those of other pages with other numbers."""
 
@@ -333,7 +336,7 @@ def install(folder, site):
         pytest.param(
             each,
             id=str(each.relative_to(ROOT)),
-            marks=pytest.mark.exhaustive if each.stem in LONG else pytest.mark.slow,
+            marks=pytest.mark.exhaustive if each.stem in LONG or each in TUTORIALS else pytest.mark.slow,
         )
         for each in EVERY
         if texts(each)
@@ -346,9 +349,7 @@ def test_the_commands_of_a_page_run(page, here, run, seen, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [each for each in EVERY if each.parent.name == "tutorials"], ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_runs_where_there_is_no_run_yet(page, here, run, monkeypatch):
     shutil.rmtree("runs")
     follow(page, here, run, set(), monkeypatch)
