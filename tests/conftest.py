@@ -50,6 +50,12 @@ def own_folders(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def same_random_numbers():
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def no_global_options(monkeypatch):
     """A command without options such as --plugin gets none of an earlier test."""
     for name in ("plugins", "disabled", "arguments"):
