@@ -104,7 +104,7 @@ def truncation_options(generator: Generator, truncation: float) -> dict[str, flo
     if truncation == 1.0:
         return {}
     if not can_truncate(generator):
-        raise OptionError(f"{type(generator).__name__} cannot be truncated", "leave --truncation out")
+        raise OptionError(f"{type(generator).__name__} cannot be truncated", "omit the truncation")
     return {"truncation": truncation}
 
 

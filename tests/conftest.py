@@ -51,7 +51,7 @@ def own_folders(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def same_random_numbers():
-    """Make what a test draws independent of the tests before it."""
+    """Seed torch before each test, whatever ran before."""
     torch.manual_seed(0)
 
 

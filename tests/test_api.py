@@ -1,6 +1,7 @@
 """ganforge as a library: what the command line does, from Python and in notebooks."""
 
 import base64
+import inspect
 import io
 import re
 
@@ -9,10 +10,11 @@ import torch
 from PIL import Image
 
 import ganforge
-from ganforge import CheckpointError, Loss, OptionError
+from ganforge import CheckpointError, DataError, Loss, OptionError
 from ganforge.evaluation.subjects.runs import open_run as open_trained
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import load_generator
+from ganforge.session.keywords import name_arguments
 
 TINY = {
     "training.batch": 8, "training.samples": 4, "training.tick_images": 16, "training.engine": "eager",
@@ -82,9 +84,9 @@ def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
 
 
 def test_a_class_of_ones_own_as_a_penalty_is_refused_in_words(here, image_folder):
-    with pytest.raises(OptionError, match="--reg.*is not text"):
+    with pytest.raises(OptionError, match="reg: .*is not text"):
         train(image_folder, reg=[LeastSquares])
-    with pytest.raises(OptionError, match=r"--reg: 'r1' is one text, not a list .*reg=\['r1'\]"):
+    with pytest.raises(OptionError, match=r"reg: 'r1' is one text, not a list .*reg=\['r1'\]"):
         train(image_folder, reg="r1")
 
 
@@ -157,6 +159,40 @@ def test_mistakes_are_errors_that_say_what_to_do(here, image_folder):
     with pytest.raises(OptionError, match=r"no run found"):
         ganforge.open_run(out="nowhere")
     assert not (here / "runs").exists()
+    (image_folder / "broken.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"skip them with settings=\{'data\.skip_bad': True\}"):
+        train(image_folder, images=16)
+
+
+def test_messages_name_arguments_instead_of_flags(trained, capsys):
+    with pytest.raises(OptionError, match=r"images is the total, resumes included: use images="):
+        trained.resume(images=48)
+    trained.resume(images=64)
+    err = capsys.readouterr().err
+    assert "minutes or images sets another length" in err
+    assert "run.resume(images=" in err
+    assert "--" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("train again: --resume --minutes 15", "train again: run.resume(minutes=15)"),
+        ("add --arch cgan, or --init-from a run", "add arch cgan, or init_from a run"),
+        ("--batch 3: use --batch 4", "batch=3: use batch=4"),
+        (
+            "--augment ada --callback early-stop:patience=9,x=2",
+            "augment=['ada'] callback=['early-stop:patience=9,x=2']",
+        ),
+        ("use --precision float32", "use settings={'training.precision': 'float32'}"),
+        ("such as --set generator.width=96", "such as settings={'generator.width': 96}"),
+        ("--skip-bad would skip two", "settings={'data.skip_bad': True} would skip two"),
+        ("`ganforge data check --json` lists them", "`ganforge data check --json` lists them"),
+        ("--unknown 3", "--unknown 3"),
+    ],
+)
+def test_each_kind_of_flag_has_its_form_in_python(text, wanted):
+    assert name_arguments(text, inspect.signature(ganforge.train).parameters) == wanted
 
 
 def test_a_card_without_the_fingerprint_of_its_data_is_refused_in_one_line(trained):

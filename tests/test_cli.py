@@ -93,7 +93,7 @@ def test_resuming_a_run_that_is_done_asks_for_a_budget(run, trained):
 
 def test_a_budget_of_minutes_that_is_spent_is_answered_with_a_larger_one(run, here, image_folder):
     _, _, err = run("train", "--data", image_folder, "--minutes", "0.001", *SMALL)
-    more = re.search(r"ganforge train --resume (--minutes \d+)\n", err)[1]
+    more = re.search(r"ganforge train --resume runs/00000-rpgan-photos (--minutes \d+)\n", err)[1]
     code, _, err = run("train", "--resume", "--minutes", "0.0001")
     assert code == 2
     assert f"--minutes is the total, resumes included: use {more}" in err
@@ -224,6 +224,9 @@ MISTAKES = {
     "no such configuration": (["train", "--config", "absent.toml"], "no such file"),
     "broken configuration": (["train", "--config", "broken.toml"], "invalid TOML"),
     "unexpected argument": (["train", "photos"], "--data photos"),
+    "a path with a space": (["train", "--data", "./my", "photos"], "quote a path"),
+    "a similar name of a folder": (["train", "--data", "fotos"], "did you mean 'photos'"),
+    "a similar path": (["train", "--data", "./fotos"], "did you mean 'photos'"),
     "a network larger than memory": (
         ["train", "--data", "photos", "--arch", "mlp", "--set", "generator.z_dim=100000000000"],
         "of memory",

@@ -39,6 +39,7 @@ def place(tmp_path_factory):
             path = place / "digits" / str(digit) / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.effect_noise((28, 28), 20 * digit + number).convert("L").save(path)
+    shutil.copy(place / "photos/cat/0.png", place / "me.jpg")
     shutil.make_archive(str(place / "my-digits"), "zip", place / "digits")
     small = {**TINY, "generator.width": 4, "discriminator.width": 4}
     for name, arch, data, settings in (

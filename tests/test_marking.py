@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from marks import GENERATED, MIXED, png_chunks, read_mark
 
-from ganforge import __version__, load, open_run
+from ganforge import OptionError, __version__, load, open_run
 from ganforge.core.images import encode_png
 from ganforge.runs.checkpoint import read_card
 from ganforge.runs.marking import name_seeds, xmp_packet
@@ -110,8 +110,12 @@ def test_a_report_keeps_the_marks_and_a_long_packet_is_dropped(run, trained, her
     assert expected(trained, "seeds 0-15") in marks
 
 
-def test_pictures_of_python_are_marked(finished):
-    assert read_mark(encode_png(open_run(finished).sample(4, seed=2), open_run(finished).sample(4, seed=2).info["xmp"]))
+def test_pictures_of_python_are_marked(finished, here):
+    picture = open_run(finished).sample(4, seed=2, to="faces.png")
+    assert (here / "faces.png").read_bytes() == encode_png(picture, picture.info["xmp"])
+    assert read_mark((here / "faces.png").read_bytes()) == expected(finished, "seeds 2-5")
+    with pytest.raises(OptionError, match=r"such as faces\.png"):
+        open_run(finished).sample(4, to="faces.jpg")
     shown = re.search('base64,([^"]+)', load(finished)._repr_html_())[1]
     assert read_mark(base64.b64decode(shown)) == expected(finished, "seeds 0-15")
 

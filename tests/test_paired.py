@@ -467,7 +467,7 @@ def test_sides_of_other_sizes_and_channels_are_shown_in_one_picture():
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(place, run):
     code, _, err = run(*TRAIN, "--images", "80")
     assert code == 0
-    assert "next:       ganforge sample --source FOLDER" in err
+    assert "next:       ganforge sample runs/00000-negative-nonsat-negatives --source FOLDER" in err
     assert run(*TRAIN, "--images", "40")[0] == 0
     code, _, err = run("--plugin", "pairs.py", "train", "--resume", "1", "--images", "80")
     assert code == 0, err

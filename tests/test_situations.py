@@ -119,9 +119,9 @@ def test_a_run_on_few_images_is_fitted_and_resumes(tmp_path, capsys):
     folder = make_folder(tmp_path / "photos", 200)
     run = ganforge.train(data=folder, images=32, device="cpu", settings=small | plain, out=tmp_path / "runs")
     said = capsys.readouterr().err
-    assert "for 200 examples: --augment ada --callback early-stop:patience=200000,memorization=0.2\n" in said
+    assert "for 200 examples: augment=['ada'] callback=['early-stop:patience=200000,memorization=0.2']\n" in said
     assert "expect variations of 200 images" in said
-    assert "--init-from a run on similar images" in said
+    assert "init_from a run on similar images" in said
     assert run.config["augmentations"].keys() == {"ada"}
     assert run.config["callbacks"].keys() == {"early-stop"}
     resumed = run.resume(images=64)

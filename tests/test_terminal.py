@@ -17,7 +17,7 @@ from ganforge.session.terminal import Display
 def piped(monkeypatch):
     """Standard error that is no terminal, with a beat of 10 ms."""
     text = io.StringIO()
-    console = Console(file=text, highlight=False, width=200)
+    console = type(output.console)(file=text, highlight=False, width=200)
     for module in (output, terminal):
         monkeypatch.setattr(module, "console", console)
     monkeypatch.setattr(output, "HEARTBEAT_SECONDS", 0.01)

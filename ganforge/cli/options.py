@@ -15,32 +15,6 @@ from ganforge.core.device import DEVICES
 NETWORK, DATA, LENGTH, RUN, COMPUTING = "Networks and losses", "Data", "Length", "Run", "Computing"
 """Panels of the help text."""
 
-CONFIG_KEYS = {
-    "--arch": "recipe",
-    "--data": "data.source",
-    "--resolution": "data.resolution",
-    "--skip-bad": "data.skip_bad",
-    "--generator": "generator.name",
-    "--discriminator": "discriminator.name",
-    "--loss": "loss.name",
-    "--images": "training.images",
-    "--minutes": "training.minutes",
-    "--batch": "training.batch",
-    "--d-steps": "training.d_steps",
-    "--seed": "training.seed",
-    "--device": "training.device",
-    "--engine": "training.engine",
-    "--precision": "training.precision",
-    "--accumulate": "training.accumulate",
-    "--eval-every": "training.eval_every",
-    "--metrics": "training.metrics",
-    "--on-divergence": "training.on_divergence",
-    "--init-from": "training.init_from",
-    "--freeze": "training.freeze",
-    "--no-marking": "training.marking",
-}
-"""Configuration keys that flags of ``train``, ``init`` and ``bench`` set."""
-
 MAX_DRAWN = 100_000
 """Maximum images in one picture or animation."""
 
@@ -187,8 +161,8 @@ def given_options(context: typer.Context) -> dict[str, Any]:
 
 
 def config_flags(context: typer.Context) -> dict[str, Any]:
-    """Return the configuration tree that the flags in `CONFIG_KEYS` set; ``--no-...`` sets false."""
-    from ganforge.config.sources import nest
+    """Return the configuration tree that flags of `CONFIG_KEYS` set; ``--no-...`` sets false."""
+    from ganforge.config.sources import CONFIG_KEYS, nest
 
     given = {flag: not flag.startswith("--no-") and value for flag, value in given_options(context).items()}
     return nest({CONFIG_KEYS[flag]: value for flag, value in given.items() if flag in CONFIG_KEYS})

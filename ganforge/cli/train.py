@@ -129,7 +129,10 @@ def train(
     if resume:
         _check_resumable(flags, [reg, augment, setting, callback, config, name])
     elif run is not None:
-        raise OptionError(f"unexpected argument '{run}'", f"to resume a run: --resume {run}; for data: --data {run}")
+        hint = f"to resume a run: --resume {run}; for data: --data {run}"
+        if "source" in flags.get("data", {}):
+            hint = "quote a path that contains spaces"
+        raise OptionError(f"unexpected argument '{run}'", hint)
 
     from ganforge.config.schema import resolve
     from ganforge.config.sources import load_layers

@@ -43,6 +43,35 @@ class ConfigTree(TypedDict, total=False):
     training: _Training
 
 
+CONFIG_KEYS = {
+    "--arch": "recipe",
+    "--data": "data.source",
+    "--resolution": "data.resolution",
+    "--skip-bad": "data.skip_bad",
+    "--generator": "generator.name",
+    "--discriminator": "discriminator.name",
+    "--loss": "loss.name",
+    "--images": "training.images",
+    "--minutes": "training.minutes",
+    "--batch": "training.batch",
+    "--d-steps": "training.d_steps",
+    "--seed": "training.seed",
+    "--device": "training.device",
+    "--engine": "training.engine",
+    "--precision": "training.precision",
+    "--accumulate": "training.accumulate",
+    "--eval-every": "training.eval_every",
+    "--metrics": "training.metrics",
+    "--on-divergence": "training.on_divergence",
+    "--init-from": "training.init_from",
+    "--freeze": "training.freeze",
+    "--no-marking": "training.marking",
+}
+"""Configuration keys that flags of ``train``, ``init`` and ``bench`` set."""
+
+SWITCHES = ("--skip-bad", "--no-marking")
+"""Those that take no value."""
+
 SECTIONS = tuple(ConfigTree.__annotations__)
 LISTS = ("networks", "regularizers", "augmentations", "loggers", "callbacks")
 """Sections with a table for each part."""

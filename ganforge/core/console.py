@@ -16,6 +16,9 @@ from ganforge.core.text import escape_controls
 
 
 class _Console(Console):
+    rephrase: Callable[[str], str] = staticmethod(str)
+    """Changes the words of messages, where flags do not exist."""
+
     def _check_buffer(self) -> None:
         try:
             super()._check_buffer()
@@ -38,7 +41,7 @@ console = _Console(
 
 def say(text: str) -> None:
     """Print lines to standard error; control characters are escaped."""
-    console.print(escape_controls(text, keep="\n"), markup=False, soft_wrap=True)
+    console.print(escape_controls(console.rephrase(text), keep="\n"), markup=False, soft_wrap=True)
 
 
 def print_result(text: str) -> None:

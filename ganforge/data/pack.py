@@ -22,7 +22,7 @@ from ganforge.core.cache import cache_folder
 from ganforge.data.files import ImageFiles
 from ganforge.data.manifest import FORMAT
 from ganforge.data.packer import ProgressCallback, pack
-from ganforge.data.sources import PackedFolder, open_source
+from ganforge.data.sources import PackedFolder, open_source, suggest_path
 from ganforge.data.store import PackedData
 from ganforge.data.text import printable, short
 from ganforge.data.unpaired import add_unpaired_sources
@@ -211,7 +211,8 @@ def find_source(
     if not os.path.exists(path) and path.name == source and names:
         if source == IMPORTED:
             raise DataError("the run was imported without its data", "give images: --data; to train: --init-from RUN")
-        raise DataError(f"'{printable(source)}' is not a file, folder or data set", nearest(source, names))
+        hint = suggest_path(path) or nearest(source, names)
+        raise DataError(f"'{printable(source)}' is not a file, folder or data set", hint)
     if options:
         raise OptionError(f"{source} is a path, which has no option '{next(iter(options))}'", "omit it")
     dataset = open_source(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ _HINT = "give a folder or zip of images, an .npy array or a packed folder"
 def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
     """Open the data at a path without reading examples; raise `DataError` if they are unsupported."""
     if not os.path.exists(path):  # Path.exists fails for names that are too long
-        raise DataError(f"{printable(str(path))}: no such file or folder", _HINT)
+        raise DataError(f"{printable(str(path))}: no such file or folder", suggest_path(path) or _HINT)
     if path.is_dir():
         return PackedFolder(path) if is_packed(path) else FolderImages(path)
     if path.suffix.lower() == ".zip":
@@ -38,6 +39,15 @@ def open_source(path: Path) -> ImageFiles | ArrayFile | PackedFolder:
     raise DataError(
         f"{printable(str(path))}: data in a {printable(path.suffix) or 'nameless'} file cannot be read", _HINT
     )
+
+
+def suggest_path(path: Path) -> str:
+    """Return a hint that gives the most similar name in the folder of a missing path; empty without one."""
+    try:
+        close = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
+    except OSError:
+        return ""
+    return f"did you mean '{printable(str(path.parent / close[0]))}'?" if close else ""
 
 
 class _Rows(Dataset):

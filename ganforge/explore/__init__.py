@@ -22,6 +22,7 @@ from ganforge.explore.noise import NoiseStudy, power_by_frequency, study_noise
 from ganforge.explore.pictures import draw_table
 from ganforge.explore.projection import Projection, project
 from ganforge.explore.spaces import LatentSpace, Source, WPlusSpace, WSpace, ZSpace, open_space
+from ganforge.explore.targets import read_target
 from ganforge.explore.truncation import truncation_sweep
 from ganforge.explore.walk import walk
 
@@ -61,6 +62,7 @@ __all__ = [
     "project",
     "read_code",
     "read_layers",
+    "read_target",
     "save_code",
     "score_direction",
     "slerp",

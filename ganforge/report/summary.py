@@ -21,7 +21,7 @@ LATE = 0.8
 _STAGES = {
     "noise": f"Nothing is recognizable: the patch distance is {{:.2g}}, and shapes begin below {NOISE:g}.",
     "shapes": f"Details are wrong or missing: the patch distance is {{:.2g}}, and details begin below {DETAILED:g}.",
-    "details": "Small patches resemble those of real images: the patch distance is {:.2g}, and 0 for equal ones.",
+    "details": "Small patches resemble those of real images: the patch distance is {:.2g}. Objects are not measured.",
 }
 
 
@@ -92,7 +92,7 @@ def _describe_progress(run: RunData) -> Iterator[str]:
     images, last = values[-1]
     if improves(run):
         yield f"{name} still improves: its lowest value, {lowest:.4g}, was measured after {after:,} images."
-    else:
+    elif run.best or find_stage(run.last) != "details":  # objects improve long after patches
         yield (
             f"{name} has not improved since {after:,} images: it was {lowest:.4g} then, and {last:.4g} after "
             f"{images:,} images."

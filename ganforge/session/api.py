@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,18 @@ from ganforge.config.sources import load_layers, nest
 from ganforge.contract.errors import CheckpointError, OptionError
 from ganforge.contract.networks import Discriminator, Generator
 from ganforge.contract.parts import Loss
-from ganforge.core.console import console, say
+from ganforge.core.console import say
 from ganforge.core.device import choose_device
 from ganforge.core.distributed import ALONE
-from ganforge.core.images import grid, to_pil, to_uint8
 from ganforge.data.decode import read_picture
 from ganforge.plugins.loading import Plugin, load_plugins
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import load_generator, read_card, read_spec
 from ganforge.runs.folder import RunFolder
-from ganforge.runs.marking import name_seeds, xmp_packet
 from ganforge.runs.metric_rows import read_rows
-from ganforge.sampling import default_labels, generate, refuse_sources
 from ganforge.session.notebook import describe_generator, describe_run
-from ganforge.session.terminal import Terminal
+from ganforge.session.samples import draw_samples, write_png
+from ganforge.session.terminal import open_terminal
 from ganforge.session.trainer import Finished, Trainer
 from ganforge.session.transfer import inherit
 
@@ -74,7 +72,8 @@ class Run:
             CheckpointError: Not found or damaged.
         """
         if best and not self._folder.best_generator.exists():
-            raise CheckpointError(f"{self.path}: no best generator", "train with --eval-every and --metrics")
+            hint = "train with settings={'training.eval_every': '50k', 'training.metrics': ['fd']}"
+            raise CheckpointError(f"{self.path}: no best generator", hint)
         return load(self._folder.best_generator if best else self._folder.find_generator(), self._registry)
 
     def show(self, images: int | None = None) -> Image.Image:
@@ -88,29 +87,36 @@ class Run:
             raise CheckpointError(f"{self.path}: no sample grid yet")
         return read_picture(drawn[-1])
 
-    def sample(self, count: int = 16, *, seed: int = 0, truncation: float = 1.0, best: bool = False) -> Image.Image:
+    def sample(
+        self,
+        count: int = 16,
+        *,
+        seed: int = 0,
+        truncation: float = 1.0,
+        best: bool = False,
+        to: str | Path | None = None,
+    ) -> Image.Image:
         """Generate images in a grid; classes take turns.
 
-        ``info["xmp"]`` is the packet that marks the picture as generated: ``picture.save("a.webp", xmp=...)``.
+        The file that `to` names is marked as generated. ``info["xmp"]`` is the packet that does so.
 
         Args:
             count: Number of images.
             seed: Seed of the first image; incremented per image.
             truncation: Below 1 for less variety, if the generator supports it.
             best: Whether to use the generator with the best score.
+            to: PNG file to write too.
 
         Raises:
-            OptionError: The run generates vectors, requires source images, or does not support truncation.
+            OptionError: The run generates vectors, requires source images, or does not support truncation; or `to` does
+                not end in ``.png``.
         """
         card = read_card(self._folder.best_generator if best else self._folder.find_generator())
-        generator, data = self.load(best=best), read_spec(card)
-        if not data.is_image:
+        if not read_spec(card).is_image:
             raise OptionError(f"{self.path} generates vectors", "use ganforge.generate(run.load(), count)")
-        refuse_sources(data, "Run.sample")
-        labels = default_labels(count, data)
-        images = generate(generator, count, seed=seed, labels=labels, truncation=truncation)
-        picture = to_pil(grid(to_uint8(images)))
-        picture.info["xmp"] = xmp_packet(card, name_seeds(range(seed, seed + count)))
+        picture = draw_samples(self.load(best=best), card, count, seed, truncation)
+        if to is not None:
+            write_png(Path(to), picture)
         return picture
 
     def resume(
@@ -135,10 +141,10 @@ class Run:
             OptionError: The budget is already spent.
             CheckpointError: Checkpoints are damaged, or from other data.
         """
-        self._folder.confirm_data(data)
-        flags = nest(_given({"training.images": images, "training.minutes": minutes, "training.device": device}))
-        config = resolve(self._registry, self.config, flags)
-        with _open_terminal(quiet) as terminal:
+        given = nest(_given({"training.images": images, "training.minutes": minutes, "training.device": device}))
+        with open_terminal(quiet, inspect.signature(train).parameters) as terminal:
+            self._folder.confirm_data(data)
+            config = resolve(self._registry, self.config, given)
             trainer = Trainer(config, self._registry, choose_device(config.training.device), terminal, ALONE)
             return Run(_finish(trainer.resume(self._folder)).path, self._registry)
 
@@ -204,7 +210,7 @@ def train(
         GanforgeError: Invalid options, or training failed.
     """
     own: dict[str, dict[str, Any]] = {}
-    flags = _given(
+    given = _given(
         {
             "recipe": arch,
             "data.source": _name("dataset", data, own),
@@ -220,11 +226,11 @@ def train(
             "training.init_from": None if init_from is None else str(init_from),
         }
     )
-    loaded = load_plugins([Path(each) for each in plugins])
-    registry = Registry([*loaded, Plugin("program", "this program", "", "ok", parts=own)])
-    layers = load_layers(Path(config) if config else None, nest(flags), reg, [], augment, log, callback)
-    layers.append(nest(settings or {}))
-    with _open_terminal(quiet) as terminal:
+    with open_terminal(quiet, inspect.signature(train).parameters) as terminal:
+        loaded = load_plugins([Path(each) for each in plugins])
+        registry = Registry([*loaded, Plugin("program", "this program", "", "ok", parts=own)])
+        layers = load_layers(Path(config) if config else None, nest(given), reg, [], augment, log, callback)
+        layers.append(nest(settings or {}))
         layers = inherit(layers, registry, Path(out), terminal.say)
         resolved = resolve(registry, *layers)
         if data is None and config is None:
@@ -266,8 +272,8 @@ def load(run: Run | str | Path | int, registry: Registry | None = None) -> Gener
     return generator
 
 
-def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flags.items() if value is not None}
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _name(kind: str, part: Any, own: dict[str, dict[str, Any]]) -> Any:
@@ -290,12 +296,3 @@ def _finish(finished: Finished) -> RunFolder:
         if stopped != signal.SIGINT:
             signal.raise_signal(stopped)
     return folder
-
-
-@contextmanager
-def _open_terminal(quiet: bool) -> Iterator[Terminal]:
-    before, console.quiet = console.quiet, quiet or console.quiet
-    try:
-        yield Terminal()
-    finally:
-        console.quiet = before

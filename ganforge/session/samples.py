@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganforge.contract.errors import OptionError
 from ganforge.contract.networks import Generator
 from ganforge.core.atomic_files import write_bytes
-from ganforge.core.images import grid, png_bytes, to_uint8
+from ganforge.core.images import encode_png, grid, png_bytes, to_pil, to_uint8
 from ganforge.core.memory import describe_bytes, machine_memory
 from ganforge.core.ranks import process_count, process_rank
 from ganforge.data.conditions import SourceFiles
 from ganforge.runs.checkpoint import read_spec
 from ganforge.runs.marking import name_seeds, xmp_packet
-from ganforge.sampling import Precision, generate_batches
+from ganforge.sampling import Precision, default_labels, generate, generate_batches, refuse_sources
 from ganforge.session.conditions import labels_from_options
 from ganforge.training.recording.background_writer import Writer
 
@@ -169,6 +170,25 @@ class SampleWriter:
             for image in to_uint8(batch).cpu():
                 seed, path = next(remaining)
                 write_bytes(folder / path, png_bytes(image, self._mark(seed)), sync=False)
+
+
+def draw_samples(
+    generator: Generator, card: Mapping[str, Any], count: int, seed: int, truncation: float
+) -> Image.Image:
+    """Return images in a grid, classes in turn; ``info["xmp"]`` is the packet that marks it as generated."""
+    data = read_spec(card)
+    refuse_sources(data, "Run.sample")
+    images = generate(generator, count, seed=seed, labels=default_labels(count, data), truncation=truncation)
+    picture = to_pil(grid(to_uint8(images)))
+    picture.info["xmp"] = xmp_packet(card, name_seeds(range(seed, seed + count)))
+    return picture
+
+
+def write_png(path: Path, picture: Image.Image) -> None:
+    """Write a picture of `draw_samples` with its marking, which Pillow omits from PNG files."""
+    if path.suffix.lower() != ".png":
+        raise OptionError(f"{path}: the grid is written as .png", f"such as {path.with_suffix('.png')}")
+    write_bytes(path, encode_png(picture, picture.info["xmp"]))
 
 
 def _check_memory(count: int, shape: Sequence[int], is_image: bool) -> None:

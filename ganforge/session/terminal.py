@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from ganforge.core.atomic_files import append_line
 from ganforge.core.cache import open_cache
 from ganforge.core.console import console, heartbeat, progress_bar, say
 from ganforge.core.text import escape_controls
+from ganforge.session.keywords import naming_arguments
 from ganforge.session.notebook import describe_run
 from ganforge.session.preview import serve
 from ganforge.training.recording.verdict import describe_memorization, describe_samples, find_stage
@@ -53,6 +56,17 @@ class Terminal:
 
     def watch(self, log: Path | None, training: TrainingConfig) -> Display:
         return Display(log, training.images, training.minutes, self._preview)
+
+
+@contextmanager
+def open_terminal(quiet: bool, arguments: Mapping[str, inspect.Parameter]) -> Iterator[Terminal]:
+    """Yield the console of a Python call, whose messages name `arguments` instead of flags."""
+    before, console.quiet = console.quiet, quiet or console.quiet
+    try:
+        with naming_arguments(arguments):
+            yield Terminal()
+    finally:
+        console.quiet = before
 
 
 class Display:
