@@ -18,14 +18,22 @@ from ganforge.contract.errors import DataError
 from ganforge.core.atomic_files import read_bytes
 from ganforge.data.text import printable, reason_of, short
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+try:
+    import pillow_heif
+except ImportError:
+    HEIF: tuple[str, ...] = ()
+else:
+    pillow_heif.register_heif_opener()
+    HEIF = ("HEIF",)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", *HEIF)
 """Supported formats, by Pillow's names. Others, e.g. EPS, would start a program or guess."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".heic", ".heif"),
 )
-"""File extensions of images. HEIC is unsupported and raises an error instead of being ignored."""
+"""File extensions of images; those of an absent package too, so that they raise an error instead of being ignored."""
 
 FILTER = "lanczos"  # filter of every resize
 MOST_BYTES = 1 << 28  # maximum size in bytes of a picture in a run directory
@@ -45,7 +53,8 @@ def open_image(stream: IO[bytes], name: str) -> Image.Image:
     try:
         image = Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError:
-        raise DataError(f"{name}: {_guess_format(stream)}", _HINT) from None
+        found, hint = _guess_format(stream)
+        raise DataError(f"{name}: {found}", hint) from None
     except Exception as error:  # a broken header may raise anything
         raise _unreadable(name, error) from error
     limit = Image.MAX_IMAGE_PIXELS
@@ -173,18 +182,19 @@ def _unreadable(name: str, error: Exception) -> DataError:
     return DataError(f"{name}: cannot be decoded: {reason_of(error)}", _HINT)
 
 
-def _guess_format(stream: IO[bytes]) -> str:
+def _guess_format(stream: IO[bytes]) -> tuple[str, str]:
+    """Return what an unsupported file is, and what to do."""
     stream.seek(0)
     data = stream.read(512)
     if not data:
-        return "the file is empty"
+        return "the file is empty", _HINT
     if data.startswith(b"PK"):
-        return "this is a zip file, not an image"
+        return "this is a zip file, not an image", _HINT
     if data.lstrip()[:1] == b"<":
-        return "this is a web page or other text, not an image"
-    if data[4:8] == b"ftyp":
-        return "HEIC and video files are unsupported; convert it to JPEG or PNG"
-    return "unsupported image format"
+        return "this is a web page or other text, not an image", _HINT
+    if data[4:8] == b"ftyp" and not HEIF:
+        return "HEIC and video files are unsupported", 'for HEIC: pip install "ganforge[heic]", or convert it to JPEG'
+    return "unsupported image format", _HINT
 
 
 def _orientation(image: Image.Image) -> int:
