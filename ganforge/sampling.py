@@ -167,7 +167,9 @@ def generate(
         Images ``[count, C, H, W]`` float32 in [-1, 1] on the CPU, or vectors ``[count, D]``.
 
     Raises:
-        OptionError: The generator does not support truncation.
+        OptionError: The generator does not support truncation, or it is a run.
     """
+    if not isinstance(generator, nn.Module):
+        raise OptionError(f"a {type(generator).__name__} is no generator", "ganforge.load returns that of a run")
     batches = generate_batches(generator, count, seed=seed, labels=labels, truncation=truncation)
     return torch.cat([examples.cpu() for examples in batches])

@@ -81,6 +81,8 @@ def test_a_generator_is_loaded_from_whatever_names_its_run(trained):
         assert torch.equal(ganforge.load(named)(z), expected)
     with pytest.raises(OptionError, match="run not found"):
         ganforge.load(7)
+    with pytest.raises(OptionError, match="a Run is no generator"):
+        ganforge.generate(trained, 4)
 
 
 def test_a_class_of_ones_own_as_a_penalty_is_refused_in_words(here, image_folder):
