@@ -111,7 +111,9 @@ def test_the_best_runs_go_on_and_a_stopped_search_is_resumed(run, here, image_fo
 
 def test_the_configuration_of_a_run_without_scores_is_searched(run, here, image_folder, monkeypatch):
     data = {"source": str(image_folder), "resolution": 16}
-    config = resolve(Registry.installed(), {"recipe": "mlp", "data": data, "training": {"images": 8, "engine": "eager"}})
+    config = resolve(
+        Registry.installed(), {"recipe": "mlp", "data": data, "training": {"images": 8, "engine": "eager"}}
+    )
     (here / "config.json").write_text(json.dumps(config.tree()))
     plans = []
     monkeypatch.setattr(Search, "run", lambda self: plans.append(self.plan) or ([], signal.SIGINT))
