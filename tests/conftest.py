@@ -51,7 +51,7 @@ def own_folders(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def same_random_numbers():
-    """What a test draws does not depend on the tests before it."""
+    """Seed torch, so that the numbers of a test do not depend on the tests before it."""
     torch.manual_seed(0)
 
 
