@@ -136,12 +136,15 @@ def generate_batches(
     A precision of ``bfloat16`` is faster on some processors, with errors of about one of 256 levels.
     """
     options = truncation_options(generator, truncation)
-    device = next(generator.parameters()).device
+    parameter = next(generator.parameters())
+    device = parameter.device
     with evaluation_mode(generator):
         for start in range(0, count, batch):
             number = min(batch, count - start)
-            z = draw_latents(number, generator.z_dim, seed + start).to(device)
+            z = draw_latents(number, generator.z_dim, seed + start).to(parameter)
             classes = None if labels is None else labels[start : start + number].to(device)
+            if classes is not None and classes.is_floating_point():
+                classes = classes.to(parameter.dtype)
             reduced = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
             with torch.no_grad(), reduced:
                 examples = run_with_halving(
@@ -164,7 +167,7 @@ def generate(
         truncation: 1 for no truncation, less for less variety.
 
     Returns:
-        Images ``[count, C, H, W]`` float32 in [-1, 1] on the CPU, or vectors ``[count, D]``.
+        Images ``[count, C, H, W]`` in [-1, 1] on the CPU, or vectors ``[count, D]``, in the generator's dtype.
 
     Raises:
         OptionError: The generator does not support truncation, or it is a run.

@@ -2,13 +2,14 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from ganforge.benchmark import fit as fitting
-from ganforge.benchmark.cases import LoopCase, load_exported
+from ganforge.benchmark.cases import LoopCase, load_exported, machine_cases
 from ganforge.benchmark.compare import compare_players, split_variant
 from ganforge.benchmark.fit import Line, fit_shape
 from ganforge.benchmark.timing import Timing, alternate, measure_cases, take_turns, weighted_mean
@@ -16,6 +17,7 @@ from ganforge.benchmark.training_setup import count_step, draw_noise, open_playe
 from ganforge.config.schema import resolve
 from ganforge.contract.data import DataSpec
 from ganforge.contract.errors import OptionError
+from ganforge.core.accelerator import backend_of
 from ganforge.data.pack import probe_spec
 from ganforge.plugins.loading import load_plugins
 from ganforge.plugins.registry import Registry
@@ -386,7 +388,28 @@ def test_mistakes_are_one_line(run, here, arguments, message):
 # The command
 
 
-def test_the_report_has_what_it_promises(run, here, tmp_path, monkeypatch):
+@pytest.fixture
+def small_machine(monkeypatch):
+    """Measure the machine with small products and copies."""
+    small = replace(backend_of(CPU), edge=64, copied_bytes=1 << 16)
+    for module in ("cases", "measure"):
+        monkeypatch.setattr(f"ganforge.benchmark.{module}.backend_of", lambda device: small)
+    return small
+
+
+def test_the_machine_multiplies_and_copies_as_much_as_its_backend_says(small_machine):
+    with StepCounter() as counter:
+        cases = machine_cases(CPU)
+        counted = {}
+        for name, case in cases.items():
+            before = counter.flops, counter.bytes
+            case(1)()
+            counted[name] = counter.flops - before[0], counter.bytes - before[1]
+    assert [counted[name][0] for name in ("float32", "bfloat16")] == [2 * 64**3] * 2
+    assert counted["copy"] == (0, 3 * 2**16)  # the counter reads the target of an operation in place too
+
+
+def test_the_report_has_what_it_promises(run, here, tmp_path, monkeypatch, small_machine):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
@@ -412,13 +435,14 @@ def test_the_report_has_what_it_promises(run, here, tmp_path, monkeypatch):
     assert cases["loop"]["share_of_step"] == pytest.approx(mean / cases["loop"]["median_seconds"])
     ceilings, work = report["ceilings"], report["work"]
     rate = ceilings[report["plan"]["precision"]]["flops_per_second"]
-    assert ceilings["copy"]["bytes_per_second"] == pytest.approx(2 * 2**26 / ceilings["copy"]["median_seconds"])
+    assert ceilings["copy"]["bytes_per_second"] == pytest.approx(2 * 2**16 / ceilings["copy"]["median_seconds"])
+    assert rate == pytest.approx(2 * 64**3 / ceilings[report["plan"]["precision"]]["median_seconds"])
     assert work["floor_seconds"] == pytest.approx(work["flops"] / rate)
     assert work["share_of_ceiling"] == pytest.approx(work["floor_seconds"] / mean)
     assert report["memory"]["process_peak_bytes"] > report["memory"]["step_peak_bytes"] > 0
 
 
-def test_tables_are_printed(run, here):
+def test_tables_are_printed(run, here, small_machine):
     code, out, _ = run("bench", "--arch", "mixture", "--batch", "4", "--seconds", "0", *FIXED)
     assert code == 0
     assert out.startswith("mixture, loss rpgan, on noise (2), batch 4\non cpu: eager, float32, contiguous, 1 thread\n")
@@ -426,7 +450,7 @@ def test_tables_are_printed(run, here):
         assert word in out
 
 
-def test_data_that_are_named_are_used(run, here, image_folder):
+def test_data_that_are_named_are_used(run, here, image_folder, small_machine):
     code, out, _ = run("bench", *SMALL, *FIXED, "--data", image_folder, "--seconds", "0", "--json")
     assert code == 0
     data = json.loads(out)["data"]

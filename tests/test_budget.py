@@ -36,6 +36,16 @@ def test_a_budget_of_minutes_is_judged_once_the_speed_is_known():
     assert watch(training, *steps[:1])[0] == []
 
 
+def test_a_smaller_batch_is_suggested_where_it_has_enough_steps():
+    training = TrainingConfig(batch=128, minutes=5)
+    during, _ = watch(training, (1280, 20.0))  # 64 images per second: 19,200 in five minutes
+    assert during == [f"warning: about 150 steps of 128 images in 5 minutes; {NEED}: --minutes 34 or --batch 16"]
+    (found,) = watch(TrainingConfig(batch=128, d_steps=2, images=17_000))[0]
+    assert found.endswith(f"{NEED}: --images 256000 or --batch 8")
+    (found,) = watch(TrainingConfig(batch=128, images=7_999))[0]
+    assert found.endswith(f"{NEED}: --images 128000")
+
+
 def test_a_sufficient_budget_gets_an_estimate_once():
     for training in (TrainingConfig(batch=10, minutes=4), TrainingConfig(batch=10, images=24_000)):
         during, end = watch(training, (2000, 20.0), (4000, 40.0), (24_000, 240.0))

@@ -127,7 +127,7 @@ def test_a_budget_replaces_the_whole_budget_below_it():
         ({"generator": {"widht": 3}}, "generator 'resnet' has no option 'widht' .*'width'"),
         ({"generator": {"conditioning": "labels"}}, "option 'conditioning': 'labels' is invalid"),
         ({"loss": {"name": "nonsatt"}}, "unknown loss 'nonsatt' .*'nonsat'"),
-        ({"regularizers": {"r3": {}}}, "unknown regularizer 'r3' .*gp, .*lecam, .*r1"),
+        ({"regularizers": {"r3": {}}}, "unknown regularizer 'r3' .*gp, .*lecam, .*r1.*--plugin FILE.py"),
         ({"regularizers": {"r1": {"weight": -1}}}, "regularizers.r1.weight: -1 is too small"),
         ({"regularizers": {"r1": {"every": 0}}}, "regularizers.r1.every: 0 is too small"),
         ({"regularizers": {"r1": {"gamma": 1}}}, "regularizer 'r1' has no option 'gamma'"),

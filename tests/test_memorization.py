@@ -221,6 +221,17 @@ def open_picture(path):
     return array if array.ndim == 3 else array[:, :, None]
 
 
+def test_a_picture_is_not_marked_where_that_is_asked(run, here, image_folder):
+    small = ["--arch", "mlp", "--images", 8, "--batch", 8, "--set", "generator.hidden=8", "--engine", "eager"]
+    assert run("train", "--data", image_folder, "--name", "run", *small)[0] == 0
+    asked = ["eval", "--memorization", "--extractor", "random", "--samples", 20]
+    picture = here / "runs/00000-run/nearest.png"
+    assert run(*asked)[0] == 0
+    assert read_mark(picture.read_bytes())["source"] == MIXED
+    assert run(*asked, "--no-marking")[0] == 0
+    assert read_mark(picture.read_bytes()) == {}
+
+
 @pytest.mark.parametrize(("known", "digest"), [({}, "ab"), ({"made_of": "cd"}, "cd")])
 def test_samples_of_a_generator_beside_training_images_are_marked_as_both(tmp_path, monkeypatch, known, digest):
     about = {"kind": "generator", "name": "run", "digest": "ab", **known}

@@ -43,6 +43,19 @@ def test_truncation_reaches_a_generator_that_has_it_and_is_refused_by_others():
         generate(MLPGenerator(DataSpec((4,))), 1, truncation=0.5)
 
 
+def test_latents_and_vectors_have_the_dtype_of_the_network():
+    class Mixed(Truncated):
+        def forward(self, z, labels=None):
+            assert z.dtype == labels.dtype == self.scale.dtype
+            return (z + labels) * self.scale
+
+    generator, labels = Mixed(), torch.rand(4, 3)
+    expected = generate(generator, 4, labels=labels)
+    found = generate(generator.double(), 4, labels=labels)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found.float(), expected)
+
+
 def test_bfloat16_makes_the_same_images_but_for_their_last_bits():
     torch.manual_seed(0)
     generator = DCGANGenerator(DataSpec((3, 16, 16)), width=8)

@@ -98,6 +98,8 @@ def test_they_are_evaluated_beside_the_runs_and_trained_further(run, here, image
     code, out, err = run("eval", "avatars", "--kid", "--extractor", "random", "--data", "photos", *few)
     assert code == 0, out + err
     assert json.loads(Path("runs/avatars/evaluations.jsonl").read_text())["metric"] == "kd_random"
+    assert run("report", "avatars")[0] == 0
+    assert "kd_random" in Path("runs/avatars/report.html").read_text()
     small = ["--batch", 8, "--images", 8, "--set", "data.count=64", "--device", "cpu", "--engine", "eager"]
     code, _, err = run("train", "--init-from", "avatars", "--data", "avatars", *small)
     assert code == 0, err

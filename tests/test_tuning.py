@@ -109,6 +109,20 @@ def test_the_best_runs_go_on_and_a_stopped_search_is_resumed(run, here, image_fo
     assert (code, again) == (0, out)
 
 
+def test_the_configuration_of_a_run_without_scores_is_searched(run, here, image_folder, monkeypatch):
+    data = {"source": str(image_folder), "resolution": 16}
+    config = resolve(
+        Registry.installed(), {"recipe": "mlp", "data": data, "training": {"images": 8, "engine": "eager"}}
+    )
+    (here / "config.json").write_text(json.dumps(config.tree()))
+    plans = []
+    monkeypatch.setattr(Search, "run", lambda self: plans.append(self.plan) or ([], signal.SIGINT))
+    code, _, err = run("tune", "--config", "config.json", "--vary", "optimizer.beta1=0,0.5")
+    assert code == 130, err
+    training = plans[0].config["training"]
+    assert (training["metrics"], training["eval_every"], plans[0].images) == (["fd"], 1_000_000, 8)
+
+
 def test_a_run_that_diverges_is_the_last(here, monkeypatch):
     axes = [parse_axis("optimizer.generator_lr=1,2")]
     plan = plan_for(axes, {"recipe": "mlp", "data": {"source": "ring-8", "count": 8}}, images=8)

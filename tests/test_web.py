@@ -1,6 +1,7 @@
 """The web page draws in a browser what the network draws, and reaches no network."""
 
 import functools
+import hashlib
 import http.server
 import re
 import shutil
@@ -499,6 +500,17 @@ def test_a_picture_is_downloaded_as_png(open_page, tmp_path):
     file.unlink()
     page.set("way", 0.5)
     assert download() == {**mark, "prompt": "seeds 9, 1"}
+    file.unlink()
+    made, code = model("conditional"), tmp_path / "me.safetensors"
+    space = open_space(made.generator, "z")
+    save_code(code, space, draw_latents(1, made.generator.z_dim, 70)[0], fingerprint=made.card["digest"])
+    open_code(page, code)
+    file = tmp_path / "dcgan-me.png"
+    digest = hashlib.sha256(code.read_bytes()).hexdigest()
+    assert download() == {**mark, "prompt": f"code sha256:{digest}, seed 1"}
+    file.unlink()
+    page.set("way", 0)
+    assert download() == {**mark, "prompt": f"code sha256:{digest}"}
     page.check_quiet()
     file.unlink()
     page.run("ganforge.model.packet = ''")

@@ -13,6 +13,7 @@ from ganforge.cli.options import (
     Classifier,
     Device,
     Gpus,
+    NoMarking,
     Out,
     Seed,
     argument,
@@ -125,6 +126,7 @@ def evaluate(
     ] = 1,
     device: Device = "auto",
     gpus: Gpus = None,
+    no_marking: NoMarking = False,
     as_json: Annotated[bool, switch("--json", "Print all rows as one JSON list.")] = False,
     out: Out = Path("runs"),
 ) -> None:
@@ -154,6 +156,7 @@ def evaluate(
         classifier=classifier,
         space=space,
         distance=distance,
+        marking=not no_marking,
     )
     torch_device = choose_device(device)
 

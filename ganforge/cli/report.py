@@ -37,5 +37,5 @@ def report(
     target = to or (output_folder(folders[0].path, out) if len(folders) == 1 else out) / FILE
     if target.suffix not in (".html", ".htm"):
         raise OptionError(f"--to {target}: a report is an .html file", f"such as {target.with_suffix('.html')}")
-    write_report(folders, target, open_registry())
+    write_report(folders, target, open_registry(), out)
     print_result(str(target))

@@ -88,7 +88,7 @@ def tune(
         raise OptionError("a search is resumed by --resume FOLDER", "such as --resume runs/tune-00000")
 
     from ganforge.config.schema import resolve
-    from ganforge.config.sources import load_layers
+    from ganforge.config.sources import load_layers, merge
     from ganforge.data.pack import open_configured
     from ganforge.session.situations import fit
     from ganforge.session.terminal import Terminal
@@ -98,12 +98,15 @@ def tune(
     if folder is not None:
         search = Search(folder, registry, Terminal())
     else:
-        defaults = {"training": {"metrics": "fd", "eval_every": "1M", "eval_samples": 2000, "minutes": 60}}
-        layers = [defaults, *load_layers(config, flags, reg or [], setting or [], augment or [])]
+        layers = load_layers(config, flags, reg or [], setting or [], augment or [])
+        given = merge(*layers).get("training", {})
+        # The config.json of a run without scores says so; a search needs both.
+        scores = {name: each for name, each in (("metrics", "fd"), ("eval_every", "1M")) if not given.get(name)}
+        layers = [{"training": {"eval_samples": 2000, "minutes": 60}}, *layers, {"training": scores}]
         values = [parse_axis(each) for each in vary or []]
-        given = resolve(registry, *layers)
-        check_plan(make_plan(given, values or default_axes(given)), registry)
-        torch_device = choose_device(given.training.device)
+        first = resolve(registry, *layers)
+        check_plan(make_plan(first, values or default_axes(first)), registry)
+        torch_device = choose_device(first.training.device)
         resolved, _, chosen = fit(registry, layers, torch_device, lambda config: open_configured(config, registry))
         for line in chosen:
             say(line)

@@ -76,6 +76,7 @@ class Request:
         classifier: File, or None.
         space: Latent space, ``z`` or ``w``; None for all.
         distance: Image distance of path lengths; None for the default.
+        marking: Whether pictures have metadata that mark them as generated.
     """
 
     count: int | None = None
@@ -89,6 +90,7 @@ class Request:
     classifier: Path | None = None
     space: str | None = None
     distance: str | None = None
+    marking: bool = True
 
 
 class Features(Protocol):

@@ -31,6 +31,10 @@ _CONTRACT = (
     "channels last; a float signal [C, T]; or a float vector [D]; "
     "or a pair of that and an int label or a condition vector [K], or a Paired of two images"
 )
+_CHANNELS = (
+    "an image is uint8 [H, W] or [H, W, C], or float [H, W, C]; reorder it by tensor.permute(1, 2, 0) "
+    "or array.transpose(1, 2, 0)"
+)
 
 
 class Format(NamedTuple):
@@ -276,7 +280,7 @@ def _read_array(item: Any, where: str) -> NDArray[Any]:
     if not isinstance(array, np.ndarray):
         raise PluginError(f"{where} is a {type(item).__name__}", _CONTRACT)
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] < min(array.shape[1:]):
-        raise PluginError(f"{where} is {array.dtype} {list(array.shape)}: channels seem to come first", _CONTRACT)
+        raise PluginError(f"{where} is {array.dtype} {list(array.shape)}: channels seem to come first", _CHANNELS)
     if array.dtype.name in ("uint8", "uint16") and array.ndim in (2, 3) and array.size:
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         return array[:, :, None] if array.ndim == 2 else array

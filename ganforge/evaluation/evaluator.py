@@ -133,6 +133,7 @@ class Evaluator:
             device=self.device,
             cache=self.cache / "features",
             reporter=TERMINAL,
+            marking=asked.marking,
         )
 
     def _check(self, name: str, metric: Metric) -> None:

@@ -87,6 +87,8 @@ class Registry:
             )
         broken = [plugin.name for plugin in self.plugins if plugin.status == "broken"]
         hint = nearest(name, self.names(kind))
+        if not hint.startswith("did you mean"):
+            hint += "; if it is in a file of yours, load it: --plugin FILE.py"
         if broken:
             hint += f"; broken plugins: {', '.join(broken)}, see `ganforge plugins doctor`"
         raise OptionError(f"unknown {kind} '{name}'", hint)

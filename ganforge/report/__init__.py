@@ -28,19 +28,20 @@ FILE = "report.html"
 _PAGE = Path(__file__).parent / "page"
 
 
-def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry) -> None:
+def write_report(folders: Sequence[RunFolder], path: Path, registry: Registry, out: Path) -> None:
     """Write a report.
 
     Args:
         folders: Runs, shown side by side.
         path: File to write.
         registry: Where generators are looked up.
+        out: Folder of all runs, where evaluations of shipped generators are.
 
     Raises:
         CheckpointError: The configuration of a run cannot be read.
         GanforgeError: The file cannot be written.
     """
-    runs = read_runs(folders)
+    runs = read_runs(folders, out)
     frames = []
     for run, (own, problems) in zip(runs, load_frames([each.grids for each in runs]), strict=True):
         frames.append(own)

@@ -22,6 +22,7 @@ from ganforge.runs.checkpoint import read_generator_card
 from ganforge.runs.folder import RunFolder
 from ganforge.runs.metric_rows import Row, best_score, read_lines, read_row
 from ganforge.runs.origin import describe_origin
+from ganforge.runs.shipped import output_folder
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,12 @@ class RunData:
         return sorted({each for same in found.values() for each in (same[0], same[-1])})
 
 
-def read_runs(folders: Sequence[RunFolder]) -> list[RunData]:
+def read_runs(folders: Sequence[RunFolder], out: Path = Path("runs")) -> list[RunData]:
     """Read run directories; errors are collected in `RunData.problems`.
+
+    Args:
+        folders: Run directories.
+        out: Folder of all runs, where evaluations of shipped generators are.
 
     Raises:
         CheckpointError: The configuration cannot be read.
@@ -128,19 +133,21 @@ def read_runs(folders: Sequence[RunFolder]) -> list[RunData]:
         names = ["/".join(each[-length:]) for each in parts]
         if len(set(names)) == len(names):
             break
-    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    return [
+        _read_run(folder, name, output_folder(folder.path, out)) for folder, name in zip(folders, names, strict=True)
+    ]
 
 
-def _read_run(folder: RunFolder, name: str) -> RunData:
+def _read_run(folder: RunFolder, name: str, home: Path) -> RunData:
     problems: list[str] = []
     rows = read_lines(folder.metrics, read_row, problems)
     try:
-        evaluations = read_rows(folder.path / FILE)
+        evaluations = read_rows(home / FILE)
     except GanforgeError as error:
         evaluations = []
         problems.append(error.message)
     grids = [Grid(int(each.stem), each) for each in folder.sample_paths()]
-    nearest = folder.path / PICTURE
+    nearest = home / PICTURE
     config, training = folder.read_config(), TrainingConfig()
     try:
         training = stored_training(config)

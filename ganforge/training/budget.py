@@ -12,6 +12,7 @@ from ganforge.training.recording.verdict import COPIED, describe_memorization, d
 
 FEW = 300  # optimization steps; a smaller budget triggers a warning
 ENOUGH = 1000  # approximate number of steps after which samples of a small network show recognizable shapes
+LEAST_BATCH = 8  # smallest batch that is suggested
 SETTLED = 20.0  # seconds of training after which the speed estimate is reliable
 
 
@@ -42,7 +43,8 @@ class BudgetObserver(Observer):
         self._row: dict[str, Any] = {}
         if self._pending and training.images is not None and self._is_few(training.images):
             self._pending = False
-            self._warn(f"{training.images} images are {self._count(training.images)}", f"--images {self._enough}")
+            more = f"--images {self._enough}{self._suggest_batch(training.images)}"
+            self._warn(f"{training.images} images are {self._count(training.images)}", more)
 
     def step(self, images: int, seconds: float) -> None:
         self._now = (images, seconds)
@@ -54,7 +56,8 @@ class BudgetObserver(Observer):
         needed = math.ceil((seconds + (self._enough - images) / rate) / 60)
         expected = images + int(rate * max(60 * minutes - seconds, 0)) if minutes is not None else self._enough
         if self._is_few(expected):
-            self._warn(f"about {self._count(expected)} in {minutes:g} minutes", f"--minutes {needed}")
+            more = f"--minutes {needed}{self._suggest_batch(expected)}"
+            self._warn(f"about {self._count(expected)} in {minutes:g} minutes", more)
         elif self._visual and find_stage(self._row) in ("", "noise"):
             length = f"{needed} minute{'s' * (needed != 1)}"
             self._note(f"at {rate:.3g} images/s, samples are recognizable after about {length}")
@@ -90,6 +93,12 @@ class BudgetObserver(Observer):
     def _count(self, images: int) -> str:
         steps = math.ceil(images / self._per_step)
         return f"{steps:,} step{'s' * (steps != 1)} of {self._per_step} images"
+
+    def _suggest_batch(self, images: int) -> str:
+        """Return a batch size with which these images are `ENOUGH` steps, as an alternative; empty if too small."""
+        batch = images // (ENOUGH * self._training.batches)
+        batch = 1 << max(batch.bit_length() - 1, 0)
+        return f" or --batch {batch}" if batch >= LEAST_BATCH else ""
 
     def _warn(self, found: str, more: str) -> None:
         self._note(f"warning: {found}; recognizable results need about {ENOUGH:,} steps: {more}")

@@ -90,5 +90,5 @@ def find_weights(weights: Path | None) -> Path:
             raise CheckpointError(f"{source}: file {path} not found", f"expected {_EXPECTED}")
         return path
     return PublishedFile(FILE_NAME, URL, SHA256, _EXPECTED).find(
-        "FID", "by --inception-weights FILE; or use --extractor classifier for labeled images"
+        "FID", "by --inception-weights FILE; or use --extractor classifier for labeled images, random for others"
     )

@@ -117,6 +117,7 @@ class Comparison:
         device: torch.device,
         cache: Path,
         reporter: Reporter = SILENT,
+        marking: bool = True,
     ) -> None:
         shape, wanted = tuple(subject.shape), reference.data.spec.shape
         if shape != wanted:
@@ -136,7 +137,7 @@ class Comparison:
         self.fake_images = SubjectImages(
             subject, protocol.samples, seed=protocol.seed, labels=labels, truncation=protocol.truncation
         )
-        self.reporter = reporter
+        self.reporter, self.marking = reporter, marking
         self._device, self._cache = device, cache
 
     @cached_property

@@ -109,7 +109,8 @@ def measure_memorization(comparison: Comparison, picture: Path) -> list[Evaluati
         _show(comparison, numbers[chosen], _first(originals[chosen], found.indices[chosen]))
         for chosen in (closest, typical)
     ]
-    write_bytes(picture, png_bytes(_beside(halves, comparison.real_images.shape[2]), _mark(comparison.subject)))
+    mark = _mark(comparison.subject) if comparison.marking else b""
+    write_bytes(picture, png_bytes(_beside(halves, comparison.real_images.shape[2]), mark))
     counted = {kind: _count(kind, copies, unseen) for kind in KINDS}
     row = comparison.row(
         Measured(

@@ -5,8 +5,8 @@
 const LARGEST = 2 ** 26;
 
 /**
- * Read a code for the model: `{ latent, isStyles }`, where `latent` is a Float32Array of `z_dim` numbers or of all styles.
- * Throws an Error for other files.
+ * Read a code for the model: `{ latent, isStyles, digest }`, where `latent` is a Float32Array of `z_dim` numbers or of all
+ * styles, and `digest` the SHA-256 of the file, empty where the browser has none. Throws an Error for other files.
  *
  * The format is safetensors: the length of a header in 8 bytes, the header in JSON, and the numbers.
  */
@@ -23,8 +23,15 @@ ganforge.readCode = async function (file, model) {
     throw new Error(`${file.name} has ${shape.join(" x ")} numbers, expected ${expected.join(" x ")}`);
   }
   if (!latent.every(Number.isFinite)) throw new Error(`${file.name} has other values than finite numbers`);
-  return { latent, isStyles };
+  return { latent, isStyles, digest: await sha256(buffer) };
 };
+
+/** SHA-256 in hexadecimal digits; browsers offer it for files, https and this machine only. */
+async function sha256(buffer) {
+  if (!globalThis.crypto?.subtle) return "";
+  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", buffer));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 function parse(buffer, name) {
   try {

@@ -23,12 +23,14 @@ function chunk(kind, content) {
   return bytes;
 }
 
-/** Return a PNG with the packet of the model and the seeds of its image, none for a code; unchanged without a packet. */
-ganforge.mark = async (png, seeds) => {
+/** Return a PNG with the packet of the model, and the code and the seeds of its image; unchanged without a packet. */
+ganforge.mark = async (png, code, seeds) => {
   const { packet } = ganforge.model;
   if (!packet) return png;
-  const prompt = seeds.length ? `${seeds.length > 1 ? "seeds" : "seed"} ${seeds.join(", ")}` : "a code";
-  const text = `XML:com.adobe.xmp\0\0\0\0\0${packet.replace("{seeds}", prompt)}`;
+  const prompt = [];
+  if (code) prompt.push(code.digest ? `code sha256:${code.digest}` : "a code");
+  if (seeds.length) prompt.push(`${seeds.length > 1 ? "seeds" : "seed"} ${seeds.join(", ")}`);
+  const text = `XML:com.adobe.xmp\0\0\0\0\0${packet.replace("{seeds}", prompt.join(", "))}`;
   const end = 8 + 25; // signature and header
   return new Blob([png.slice(0, end), chunk("iTXt", text), png.slice(end)], { type: png.type });
 };

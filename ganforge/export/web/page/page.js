@@ -135,7 +135,7 @@ function download() {
   const seeds = [...(code ? [] : [seed]), ...(way > 0 ? [towards] : []), ...(layers.length ? [other] : [])];
   byId("picture").toBlob(async (blob) => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(await ganforge.mark(blob, seeds));
+    link.href = URL.createObjectURL(await ganforge.mark(blob, code, seeds));
     link.download = `${ganforge.model.name}-${code ? code.name.replace(/\.safetensors$/, "") : seed}.png`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
