@@ -60,6 +60,20 @@ def test_a_spot_is_dragged_to_its_target_and_the_tint_is_kept():
     assert all(parameter.grad is None for parameter in space.generator.parameters())
 
 
+class Lagging(Spot):
+    """The visible spot is half as far from the center as that of the maps."""
+
+    def synthesis(self, w, noise: str = "fixed"):
+        self.small(w[:, 0])
+        return self.large(w[:, 0] / 2)[:, :1] * 1.5 - 1 + self.tint * 0
+
+
+def test_what_is_tracked_is_what_is_visible():
+    found = drag(WSpace(Lagging()), torch.zeros(2, 2), [(16.0, 16.0)], [(20.0, 16.0)], edge=16, rate=0.05)
+    assert found.handles[-1, 0, 0] > 17
+    assert (found.handles[-1, 0] - (16 + 2 * found.latent[0])).norm() <= 0.5
+
+
 def test_a_handle_at_its_target_stays():
     found = drag(WSpace(Spot()), 3, [(14.0, 17.0)], [(14.0, 17.25)])
     assert len(found.handles) == len(found.frames) == 1

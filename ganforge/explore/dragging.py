@@ -44,7 +44,7 @@ def drag(
     steps: int = 200,
     rate: float = 0.003,
     edge: int | None = None,
-    radius: int = 2,
+    radius: int = 3,
     tolerance: float = 0.5,
     frames: int = 60,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -53,8 +53,9 @@ def drag(
 
     Each step of Adam moves the feature map around each handle by a pixel towards its target: the loss is the L1
     distance between the map at the shifted positions and the map at the positions, which is held constant. Then each
-    handle is tracked: it is where a patch of the map is most similar to that of the first image at the handle. Layers
-    behind the map have no gradients and keep their styles. The radii of the paper are scaled to the image's size.
+    handle is tracked: it is where a patch of the image is most similar to that of the first image at the handle. The
+    paper compares maps, which arrive before what is visible does. Layers behind the map have no gradients and keep
+    their styles. The radius of the search is the paper's, scaled to the image's size.
 
     Args:
         space: Space of styles.
@@ -64,7 +65,7 @@ def drag(
         steps: Maximum number of steps.
         rate: Learning rate, in standard deviations of styles.
         edge: Maximum edge of the feature map; None for half of the image's.
-        radius: Radius in pixels of the patch around a handle; the paper has 3 for images of 512 pixels.
+        radius: Radius in pixels of what is moved around a handle; the tracked patch has a pixel more.
         tolerance: Distance in pixels at which a handle has arrived; the drag ends when all have.
         frames: Number of frames.
         progress: Called after each step with the number done and the maximum.
@@ -84,7 +85,7 @@ def drag(
     optimizer = torch.optim.Adam([latent], lr=rate * deviation)
     points, goals = (torch.tensor(each, device=space.device, dtype=torch.float32) for each in (handles, targets))
     track, shown = [points], []
-    offsets = _square(radius).to(space.device)
+    offsets, patch = (_square(each).to(space.device) for each in (radius, radius + 1))
     with captured(find_map(space, edge or max(height, width) // 2)) as read:
 
         def look() -> tuple[Tensor, Tensor]:
@@ -92,7 +93,7 @@ def drag(
             return image, interpolate(read(), (height, width), mode="bilinear", align_corners=False)
 
         image, maps = look()
-        wanted = _sample(maps.detach(), points[:, None] + offsets)
+        wanted = _sample(image.detach(), points[:, None] + patch)
         shown.append(to_uint8(image.detach())[0].cpu())
         for step in range(steps):
             rest = goals - points
@@ -105,7 +106,7 @@ def drag(
             (latent.grad,) = torch.autograd.grad(loss, [latent])
             optimizer.step()
             image, maps = look()
-            points = _track(maps.detach(), wanted, points, offsets, search)
+            points = _track(image.detach(), wanted, points, patch, search)
             track.append(points)
             shown.append(to_uint8(image.detach())[0].cpu())
             progress(step + 1, steps)
@@ -127,16 +128,16 @@ def _square(radius: int, step: float = 1.0) -> Tensor:
 
 
 def _sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Return features ``[..., K]`` of maps ``[1, K, H, W]`` at points ``[..., 2]`` in pixels, interpolated linearly."""
+    """Return values ``[..., K]`` of maps ``[1, K, H, W]`` at points ``[..., 2]`` in pixels, interpolated linearly."""
     size = torch.tensor(maps.shape[:1:-1], device=maps.device)
     grid = (points.reshape(1, 1, -1, 2) + 0.5) / size * 2 - 1
     found = grid_sample(maps, grid.to(maps.dtype), mode="bilinear", padding_mode="border", align_corners=False)
     return found[0, :, 0].T.reshape(*points.shape[:-1], -1)
 
 
-def _track(maps: Tensor, wanted: Tensor, points: Tensor, offsets: Tensor, search: int) -> Tensor:
+def _track(image: Tensor, wanted: Tensor, points: Tensor, offsets: Tensor, search: int) -> Tensor:
     """Return for each point ``[P, 2]`` the place near it whose patch is most similar to `wanted` ``[P, Q, K]``."""
-    limit = torch.tensor(maps.shape[:1:-1], device=maps.device) - 1
+    limit = torch.tensor(image.shape[:1:-1], device=image.device) - 1
     places = (points[:, None] + _square(search, 0.5).to(points)).clamp_min(0).minimum(limit)
-    errors = (_sample(maps, places[:, :, None] + offsets) - wanted[:, None]).abs().sum((2, 3))
+    errors = (_sample(image, places[:, :, None] + offsets) - wanted[:, None]).abs().sum((2, 3))
     return places[torch.arange(len(places)), errors.argmin(1)]
