@@ -15,7 +15,7 @@ from ganforge.plugins.loading import Plugin
 from ganforge.plugins.registry import Registry
 from ganforge.runs.checkpoint import load_generator, read_tensors
 from ganforge.runs.folder import RunFolder
-from ganforge.session.api import _open_terminal
+from ganforge.session.terminal import open_terminal
 from ganforge.session.trainer import Trainer
 from ganforge.training.state import build_state
 
@@ -110,7 +110,7 @@ def make(registry, **more):
 def train(registry, images, folder=None):
     """Train a new run, or resume one."""
     config = resolve(registry, TREE, {"training": {"images": images}})
-    with _open_terminal(quiet=True) as terminal:
+    with open_terminal(True, {}) as terminal:
         trainer = Trainer(config, registry, CPU, terminal)
         return (trainer.resume(folder) if folder else trainer.start(Path("runs"))).folder
 

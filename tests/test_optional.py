@@ -12,11 +12,11 @@ import pytest
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 EXTRAS = {
-    name: [re.match(r"[\w-]+", each)[0] for each in needs]
+    name: [re.match(r"[\w-]+", each)[0].replace("-", "_") for each in needs]
     for name, needs in PROJECT["optional-dependencies"].items()
     if name not in {"test", "docs", "dev"}
 }
-"""Optional packages by extra; their import names equal their distribution names."""
+"""Import names of optional packages by extra; those of the distributions are equal but for hyphens."""
 
 # Hidden is what no finder finds, as in an installation that never had it: torch looks for onnx, and is content without.
 WITHOUT = """
@@ -60,6 +60,7 @@ NEEDS = {
     "onnx": [["export", "--onnx"], ["export", "--web", "page"], ["eval", "generator.onnx", "--kid"]],
     "tensorboard": [[*TRAIN, "--log", "tensorboard"]],
     "parquet": [["data", "check", "table"]],
+    "heic": [["explore", "project", "--image", "phone.heic"]],
 }
 """Commands that cannot do without an extra."""
 
@@ -71,6 +72,7 @@ def test_every_extra_has_a_command_that_needs_it():
 @pytest.mark.slow
 def test_without_any_extra_the_rest_works_and_one_line_names_what_is_missing(here, image_folder):
     (here / "generator.onnx").write_bytes(b"a graph")
+    (here / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     shutil.copytree(image_folder, here / "table")
     (here / "table" / "metadata.parquet").write_bytes(b"a table")
     asked = [(extra, command) for extra, commands in NEEDS.items() for command in commands]

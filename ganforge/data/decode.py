@@ -193,7 +193,7 @@ def _guess_format(stream: IO[bytes]) -> tuple[str, str]:
     if data.lstrip()[:1] == b"<":
         return "this is a web page or other text, not an image", _HINT
     if data[4:8] == b"ftyp" and not HEIF:
-        return "HEIC and video files are unsupported", 'for HEIC: pip install "ganforge[heic]", or convert it to JPEG'
+        return "HEIC and video files are unsupported", 'convert it to JPEG; or, for HEIC: pip install "ganforge[heic]"'
     return "unsupported image format", _HINT
 
 
