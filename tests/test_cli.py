@@ -247,6 +247,10 @@ MISTAKES = {
     "out is a file": (["train", "--out", "broken.py", "--data", "photos", "--resolution", "16"], "broken.py"),
     "sample without a run": (["sample"], "train one first"),
     "sample an unknown run": (["sample", "nonsense"], "run not found"),
+    "sample a file of another program": (
+        ["sample", "broken.py"],
+        "is a file, not a run - a checkpoint becomes a run by: ganforge import",
+    ),
     "sample a missing file": (["sample", "absent.safetensors"], "no such file"),
     "sample a picture": (["sample", "picture.safetensors"], "not a safetensors file"),
     "sample no images": (["sample", "--count", "0"], "the least is 1"),
@@ -427,7 +431,7 @@ def test_a_new_run_may_begin_with_the_weights_of_another(run, trained, here, ima
     [
         (["--arch", "stylegan2"], "no layer agrees with this run's networks"),
         (["--init-from", "nowhere"], "nowhere: run not found"),
-        (["--init-from", "."], "run not found"),
+        (["--init-from", "."], ".: is a folder without config.json, not a run"),
     ],
 )
 def test_weights_that_do_not_fit_a_new_run_are_refused_before_it_begins(

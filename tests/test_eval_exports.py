@@ -281,7 +281,7 @@ def test_files_that_ganforge_has_not_written_are_refused(extractor_file, export,
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "bare.onnx")
     for path in (extractor_file, tmp_path / "bare.onnx"):
-        with pytest.raises(CheckpointError, match="invalid metadata"):
+        with pytest.raises(CheckpointError, match="no valid metadata.*other programs: evaluate a folder"):
             open_exported(path, CPU)
     torch.save({}, tmp_path / "weights.pt")
     with pytest.raises(CheckpointError, match="is not TorchScript"):
@@ -348,7 +348,7 @@ def test_without_onnxruntime_the_extra_is_named(export, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("generator.pt2", (), ".pt2 cannot be evaluated - use a run, generator.safetensors, an exported .pt or .onnx"),
+        ("generator.pt2", (), ".pt2 cannot be evaluated - use a run, generator.safetensors, or an exported .pt or"),
         ("notes", (), "files without extension cannot be evaluated"),
         ("generator.pt", ("--raw",), "is no run, and only runs have weights without EMA"),
     ],

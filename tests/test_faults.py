@@ -463,6 +463,17 @@ def test_a_run_without_a_whole_checkpoint_is_refused_and_left_as_it_is(run, plac
     assert {path: path.read_bytes() for path in half.path.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_whose_checkpoints_were_removed_is_refused_and_left_as_it_is(run, place, half):
+    shutil.rmtree(half.checkpoints)
+    before = {path: path.read_bytes() for path in half.path.rglob("*") if path.is_file()}
+    code, _, err = run(*goes_on(place, half.path))
+    assert code == 2
+    assert err.splitlines()[-1].startswith(
+        f"error: {half.checkpoints} has no checkpoint - restore the newest, or start"
+    )
+    assert {path: path.read_bytes() for path in half.path.rglob("*") if path.is_file()} == before
+
+
 def test_a_checkpoint_of_other_networks_is_refused_with_what_differs(run, place, half, tmp_path):
     other = ["--data", place / "photos", "--images", "8", "--out", tmp_path, "--name", "other", *SMALL]
     code, out, err = run("train", *other, "--set", "generator.width=8")

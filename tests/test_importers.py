@@ -130,7 +130,7 @@ def test_an_imported_run_is_sampled_and_trained_on(run, file, here, image_folder
     [
         (lambda tensors: {"other": torch.zeros(1)}, "no importer recognizes it - importers: pytorch-dcgan"),
         (lambda tensors: {**tensors, "main.1.weight": torch.zeros(3)}, "its weights do not fit generator 'dcgan'"),
-        (lambda tensors: {**tensors, "main.0.weight": torch.zeros(6, 9, 4, 4)}, "no importer recognizes it"),
+        (lambda tensors: {**tensors, "main.0.weight": torch.zeros(6, 9, 4, 4)}, "or evaluate a folder of its images"),
         (
             lambda tensors: {**tensors, "main.1.bias": torch.full((8,), torch.nan)},
             "weights of the generator are not finite",

@@ -147,8 +147,15 @@ class RunFolder:
         shipped = shipped_names()
         if text in shipped:
             return cls(SHIPPED / text)
+        if os.path.isfile(text):  # unlike Path.is_file, takes names of any length
+            raise OptionError(f"{text}: is a file, not a run", "a checkpoint becomes a run by: ganforge import")
         names = [*(run.name for run in runs), *shipped]
-        raise OptionError(f"{text}: run not found, here or under {out}/", nearest(text, names))
+        found = (
+            "is a folder without config.json, not a run"
+            if os.path.isdir(text)
+            else f"run not found, here or under {out}/"
+        )
+        raise OptionError(f"{text}: {found}", nearest(text, names))
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -101,7 +101,8 @@ def _choose(path: Path, registry: Registry, form: str | None, options: Mapping[s
         with part_errors("importer", name):
             if importer.recognizes(path):
                 return name, registry.build("importer", name, options)
-    raise OptionError(f"{path}: no importer recognizes it", f"importers: {', '.join(names)}; see --format")
+    hint = f"importers: {', '.join(names)}; see --format; or evaluate a folder of its images"
+    raise OptionError(f"{path}: no importer recognizes it", hint)
 
 
 def _require_fit(path: Path, registry: Registry, found: Imported, config: RunConfig) -> None:

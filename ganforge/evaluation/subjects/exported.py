@@ -23,6 +23,8 @@ from ganforge.sampling import draw_latents
 DESCRIPTION = "ganforge.json"
 """Name of the metadata in an exported file."""
 
+OTHERS = "other programs: evaluate a folder or zip of their images, or read their checkpoint by ganforge import"
+
 
 class ExportedSubject(Subject):
     """Generator in a file that `ganforge export` wrote, with its bytes and metadata; each format has a subclass.
@@ -59,7 +61,7 @@ class ExportedSubject(Subject):
                 "made_of": described["card"].get("digest"),
             }
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-            raise CheckpointError(f"{path}: invalid metadata", "use a file of ganforge export") from None
+            raise CheckpointError(f"{path}: has no valid metadata of ganforge export", OTHERS) from None
         if output["meaning"] != "images":
             raise OptionError(f"{path}: generates vectors, and features need images", "evaluate its run")
         self.described = described
@@ -93,9 +95,7 @@ class TorchScriptSubject(ExportedSubject):
         try:
             self.network = load_torchscript(content, device, texts).eval()
         except RuntimeError:
-            raise CheckpointError(
-                f"{path}: is not TorchScript, or damaged", "write it by ganforge export --torchscript"
-            ) from None
+            raise CheckpointError(f"{path}: is not TorchScript, or damaged", OTHERS) from None
         super().__init__(path, content, texts[DESCRIPTION])
         self.device = device
 
@@ -161,5 +161,5 @@ def open_exported(path: Path, device: torch.device) -> ExportedSubject:
         return OnnxSubject(path)
     raise OptionError(
         f"{path}: {path.suffix or 'files without extension'} cannot be evaluated",
-        "use a run, generator.safetensors, an exported .pt or .onnx file, or a folder or zip of images",
+        f"use a run, generator.safetensors, or an exported .pt or .onnx file; {OTHERS}",
     )

@@ -92,7 +92,7 @@ def divergence_error(recorder: Recorder) -> DivergenceError:
 def _read_newest(recorder: Recorder, messages: list[str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return the newest valid checkpoint that matches the data; append the errors of others to `messages`.
 
-    None before the first checkpoint; raise `CheckpointError` if all are damaged.
+    None before the first checkpoint; raise `CheckpointError` if all are damaged or removed.
     """
     recorder.writer.finish()
     for path in reversed(recorder.folder.checkpoint_paths()):
@@ -110,6 +110,12 @@ def _read_newest(recorder: Recorder, messages: list[str]) -> tuple[dict[str, Ten
         return tensors, card
     if messages:
         raise CheckpointError(f"{recorder.folder.path} cannot be resumed: {'; '.join(messages)}", "start a new run")
+    generator = recorder.folder.generator
+    if generator.exists() and read_card(generator).get("images"):
+        raise CheckpointError(
+            f"{recorder.folder.checkpoints} has no checkpoint",
+            "restore the newest, or start a new run, with --init-from to reuse the generator",
+        )
     return None
 
 
