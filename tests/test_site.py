@@ -68,4 +68,5 @@ def test_axe_finds_no_barrier(site, driver, find_barriers, view, every):
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)  # the theme looks at it when a page loads
         driver.get(page.as_uri())
         found[str(page.relative_to(site))] = find_barriers(driver, *view)
+        assert driver.find_element("css selector", ".md-search").get_attribute("aria-label") == "Search"
     assert not {page: barriers for page, barriers in found.items() if barriers}
