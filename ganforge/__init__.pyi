@@ -79,6 +79,7 @@ from ganforge.layers.resample import BilinearDownsample as BilinearDownsample
 from ganforge.layers.resample import BilinearUpsample as BilinearUpsample
 from ganforge.layers.resample import Blur as Blur
 from ganforge.layers.resample import RepeatPixels as RepeatPixels
+from ganforge.layers.upsampled import UpsampledConv2d as UpsampledConv2d
 from ganforge.runs.checkpoint import read_state_dict as read_state_dict
 from ganforge.runs.checkpoint import save_generator as save_generator
 from ganforge.runs.origin import describe_origin as describe_origin

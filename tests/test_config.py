@@ -77,7 +77,7 @@ def test_the_batch_of_a_recipe_may_depend_on_the_device(registry, monkeypatch, r
 
 def test_a_run_that_names_no_recipe_takes_the_default_one(registry):
     default = resolve(registry).tree()
-    regularizers = ["r1:weight=0.1,every=4", "r2:weight=0.1,every=4"]
+    regularizers = ["r1:weight=1,every=4", "r2:weight=1,every=4"]
     settings = ["discriminator.normalization=none", "optimizer.beta1=0", "training.batch=16"]
     settings += ["optimizer.generator_lr=1e-3", "optimizer.discriminator_lr=5e-4"]
     settings += [

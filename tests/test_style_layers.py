@@ -16,6 +16,7 @@ from ganforge import (
     NoiseInjection,
     PixelNorm,
     RepeatPixels,
+    UpsampledConv2d,
     layer_noise,
 )
 from ganforge.layers.adain import _Normalize
@@ -124,6 +125,14 @@ def test_repeated_pixels_are_nearest_interpolation():
     x = randn(2, 3, 4, 6)
     assert torch.equal(RepeatPixels()(x), interpolate(x, scale_factor=2, mode="nearest"))
     assert torch.equal(repeat_pixels(x, 5), interpolate(x, scale_factor=5, mode="nearest"))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_upsampled_convolution_is_that_of_repeated_pixels(bias):
+    layer, x = UpsampledConv2d(4, 3, bias=bias).double(), randn(2, 4, 5, 7)
+    expected = conv2d(repeat_pixels(x), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(layer.to_transposed()(x), expected, rtol=0, atol=1e-12)
 
 
 def test_upsampling_is_bilinear_interpolation_and_downsampling_blurs_before_it_averages():
@@ -292,6 +301,7 @@ LAYERS = {
     "pixel-norm": (PixelNorm, [MAPS]),
     "blur": (Blur, [MAPS]),
     "repeat": (RepeatPixels, [MAPS]),
+    "upsampled": (lambda: UpsampledConv2d(4, 3), [MAPS]),
     "upsample": (BilinearUpsample, [MAPS]),
     "downsample": (BilinearDownsample, [MAPS]),
     "noise": (lambda: NoiseInjection(4, 8), [MAPS]),

@@ -52,7 +52,7 @@ def test_rounds_keep_a_quarter_and_share_the_budget():
 def test_default_axes_are_gamma_and_the_rates():
     rates = {"optimizer": {"generator_lr": 2e-4, "discriminator_lr": 1e-4}}
     gamma, rate = default_axes(resolve(Registry.installed(), {"recipe": "rpgan"}, rates))
-    assert gamma == parse_axis("regularizers.r1.weight,regularizers.r2.weight=0.01,0.03,0.1,0.3,1")
+    assert gamma == parse_axis("regularizers.r1.weight,regularizers.r2.weight=0.1,0.3,1,3,10")
     assert rate.keys == ("optimizer.generator_lr", "optimizer.discriminator_lr")
     assert rate.values == (("0.0001", "5e-05"), ("0.0002", "0.0001"), ("0.0004", "0.0002"))
 

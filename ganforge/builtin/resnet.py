@@ -15,6 +15,7 @@ from ganforge import (
     Recipe,
     RepeatPixels,
     StandardizeLabels,
+    UpsampledConv2d,
     hookimpl,
     join_labels,
     label_dim,
@@ -31,8 +32,7 @@ class _Block(nn.Module):
         self.takes_labels = True
         self.main = ConditionalSequential(
             *_activate(channels_in, num_classes),
-            RepeatPixels(),
-            nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+            UpsampledConv2d(channels_in, channels_out, bias=False),
             *_activate(channels_out, num_classes),
             nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
         )
@@ -87,8 +87,7 @@ class ResidualGenerator(Generator):
         self.layers = ConditionalSequential(
             *(_Block(channels_in, channels_out, num_classes) for channels_in, channels_out in pairwise(sizes)),
             *_activate(sizes[-1], num_classes),
-            RepeatPixels(),
-            nn.Conv2d(sizes[-1], data.shape[0], 3, padding=1),
+            UpsampledConv2d(sizes[-1], data.shape[0]),
             nn.Tanh(),
         )
         for module in self.modules():
@@ -111,7 +110,7 @@ def ganforge_generators() -> dict[str, type[Generator]]:
 
 @hookimpl
 def ganforge_recipes() -> dict[str, Recipe]:
-    penalty = {"weight": 0.1, "every": 4}
+    penalty = {"weight": 1.0, "every": 4}
     return {
         "rpgan": Recipe(
             summary="The default: a residual generator, a discriminator without normalization, and R3GAN's loss.",

@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganforge.contract.networks import Generator
 from ganforge.layers.conditioning import ConditionalSequential
+from ganforge.layers.upsampled import UpsampledConv2d
 
 MAX_CHANNELS = 4
 """Output channels of layers that are replaced by `PhaseShuffle`: those of images."""
@@ -47,9 +48,16 @@ def fold_and_replace(network: Generator, run: Callable[[Generator], list[Tensor]
 
 
 def fold(network: nn.Module) -> None:
-    """Fold batch norm into the preceding convolution of a sequential module, in place; an identity replaces it."""
+    """Fold batch norm into the preceding convolution of a sequential module, in place; an identity replaces it.
+
+    `UpsampledConv2d` becomes its transposed convolution before.
+    """
+    for row in _find_sequences(network):
+        for name, layer in list(row.named_children()):
+            if type(layer) is UpsampledConv2d:
+                setattr(row, name, layer.to_transposed())
     uses = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
-    for row in [each for each in network.modules() if type(each) in (nn.Sequential, ConditionalSequential)]:
+    for row in _find_sequences(network):
         for (name, layer), (name_of_norm, norm) in pairwise(list(row.named_children())):
             if not (type(norm) is nn.BatchNorm2d and norm.track_running_stats and uses[id(layer)] == 1):
                 continue
@@ -61,6 +69,10 @@ def fold(network: nn.Module) -> None:
                 continue
             setattr(row, name, fused.requires_grad_(False))
             setattr(row, name_of_norm, nn.Identity())
+
+
+def _find_sequences(network: nn.Module) -> list[nn.Module]:
+    return [each for each in network.modules() if type(each) in (nn.Sequential, ConditionalSequential)]
 
 
 class PixelToKernel(nn.Module):
@@ -129,7 +141,7 @@ def replace_layers(network: nn.Module, run: Callable[[Any], object]) -> None:
     finally:
         for hook in hooks:
             hook.remove()
-    for row in [each for each in network.modules() if type(each) in (nn.Sequential, ConditionalSequential)]:
+    for row in _find_sequences(network):
         for name, layer in list(row.named_children()):
             if type(layer) is not nn.ConvTranspose2d or layer.groups > 1 or layer.dilation != (1, 1):
                 continue

@@ -6,7 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, linear, pad
+from torch.nn.functional import conv2d, conv_transpose2d, linear
+
+from ganforge.layers.upsampled import make_widening, widen
 
 
 class RuntimeScaled(nn.Module):
@@ -97,8 +99,9 @@ class EqualizedConv2d(RuntimeScaled):
         )
         self.padding = kernel_size // 2
         self.resample: str = resample
-        self.widen: Tensor
-        self.register_buffer("widen", _widening(kernel_size, resample), persistent=False)
+        widening = make_widening(kernel_size)
+        self.widening: Tensor
+        self.register_buffer("widening", widening / 4 if resample == "down" else widening.flip(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, channels_in, H, W]`` to ``[N, channels_out, H, W]``, or 2H x 2W, or H/2 x W/2.
@@ -112,22 +115,7 @@ class EqualizedConv2d(RuntimeScaled):
             return conv2d(x, weight, bias, stride=2)
         if self.resample == "insert":
             return conv_transpose2d(x, weight.transpose(0, 1), bias, stride=2)
-        channels_out, channels_in, size, _ = weight.shape
-        kernels = weight.permute(0, 2, 3, 1).reshape(channels_out, size * size, channels_in)
-        wide = torch.matmul(self.widen.to(kernels.dtype), kernels)
-        wide = wide.view(channels_out, size + 1, size + 1, channels_in).permute(0, 3, 1, 2)
+        wide = widen(weight, self.widening)
         if self.resample == "down":
             return conv2d(x, wide, bias, stride=2, padding=self.padding)
         return conv_transpose2d(x, wide.transpose(0, 1), bias, stride=2, padding=self.padding)
-
-
-def _widening(kernel_size: int, resample: str) -> Tensor:
-    """Return the matrix ``[(kernel_size + 1)^2, kernel_size^2]`` that turns a kernel into the resampling kernel.
-
-    Upsampling covers each pixel by the kernel at two neighboring positions along an axis; their sum is one kernel. Its
-    mean over 2 x 2 pixels halves maps. A transposed convolution, which doubles maps, applies it mirrored.
-    """
-    kernels = torch.eye(kernel_size**2).view(-1, kernel_size, kernel_size)
-    wide = pad(kernels, (1, 1, 1, 1))
-    wide = wide[:, 1:, 1:] + wide[:, 1:, :-1] + wide[:, :-1, 1:] + wide[:, :-1, :-1]
-    return (wide / 4 if resample == "down" else wide.flip(1, 2)).flatten(1).T
