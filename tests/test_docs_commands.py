@@ -29,10 +29,15 @@ from ganforge.data import open_data
 from ganforge.evaluation.classifier import train_classifier
 from ganforge.plugins import loading
 
-EVERY = [*PAGES, *sorted((ROOT / "plugins").glob("*/README.md"))]
+OF_PACKAGES = sorted((ROOT / "plugins").glob("*/README.md"))
+"""Pages whose parts the packages' own tests train; followed by `-m exhaustive`."""
+
+EVERY = [*PAGES, *OF_PACKAGES]
 
 TUTORIALS = [each for each in EVERY if each.parent.name == "tutorials"]
 """Pages that are followed in a folder without runs; beside runs only by `-m exhaustive`."""
+
+RARE = [*TUTORIALS, *OF_PACKAGES]
 
 LONG = ("benchmarks", "many-gpus", "speedrun", "tuning")
 """Pages whose commands take long, and are those of other pages with other numbers."""
@@ -336,7 +341,7 @@ def install(folder, site):
         pytest.param(
             each,
             id=str(each.relative_to(ROOT)),
-            marks=pytest.mark.exhaustive if each.stem in LONG or each in TUTORIALS else pytest.mark.slow,
+            marks=pytest.mark.exhaustive if each.stem in LONG or each in RARE else pytest.mark.slow,
         )
         for each in EVERY
         if texts(each)
