@@ -17,7 +17,7 @@ from ganforge import CheckpointError, DataSpec, Extractor, OptionError
 from ganforge.data import open_data
 from ganforge.data.splits import is_held_out
 from ganforge.evaluation import classifier as classifier_module
-from ganforge.evaluation.classifier import kept_as, load_classifier, train_classifier
+from ganforge.evaluation.classifier import Classifier, kept_as, load_classifier, train_classifier
 from ganforge.evaluation.extractors.dinov2 import DinoV2
 from ganforge.evaluation.extractors.opening import open_extractor
 from ganforge.evaluation.features.extraction import fingerprint_of
@@ -583,6 +583,19 @@ def test_a_classifier_is_trained_into_a_file_and_used_from_there(run, here, imag
     assert json.loads(printed)[0]["metric"] == f"fd_{data.name}-classifier"
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "num_classes", "guesses"), [(0.13, 10, True), (0.25, 10, False), (0.53, 2, True), (0.6, 2, False)]
+)
+def test_a_classifier_that_hardly_beats_guessing_is_told(accuracy, num_classes, guesses):
+    classifier = Classifier(
+        network=torch.nn.Identity(), shape=(1, 4, 4), class_names=tuple("abcdefghij"[:num_classes]), accuracy=accuracy,
+        num_held_out=50, data_name="painted", data_fingerprint="f" * 64, seed=0, epochs=1,
+    )  # fmt: skip
+    told = classifier.describe_accuracy()
+    assert told.startswith(f"it is right on {accuracy:.1%} of 50 held-out images")
+    assert (f"; warning: guessing is right on {1 / num_classes:.1%}, so" in told) == guesses
+
+
 def test_the_cache_holds_the_classifier_that_evaluation_finds(run, here, image_folder, registry, monkeypatch):
     from ganforge.data import cache_folder
 
@@ -590,7 +603,7 @@ def test_the_cache_holds_the_classifier_that_evaluation_finds(run, here, image_f
     assert code == 0, said
     data = open_data(str(image_folder))
     path = kept_as(data, cache_folder() / "classifiers")
-    assert printed.splitlines()[0].startswith(f"{path}: accuracy ")
+    assert printed.splitlines()[0].startswith(f"{path}: it is right on ")
     assert printed.splitlines()[1] == "ganforge eval --fid --extractor classifier"
     again = train_classifier(data)
     kept = load_classifier(path).network.state_dict()

@@ -84,5 +84,5 @@ def train(
         }
         print_result(json.dumps(found, indent=2))
         return
-    print_result(f"{path}: accuracy {classifier.accuracy:.1%} on {classifier.num_held_out} held-out images")
+    print_result(f"{path}: {classifier.describe_accuracy()}")
     print_result(command)

@@ -41,6 +41,10 @@ class _Card(TypedDict):
     epochs: int
 
 
+LEAST_LEARNED = 0.1
+"""Least share of the way from guessing to no error that a useful classifier has made."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Classifier:
     """Trained image classifier.
@@ -102,6 +106,14 @@ class Classifier:
             "accuracy": self.accuracy,
             "num_held_out": self.num_held_out,
         }
+
+    def describe_accuracy(self) -> str:
+        """Return the accuracy in words, with a warning if it is close to that of guessing."""
+        chance = 1 / len(self.class_names)
+        found = f"it is right on {self.accuracy:.1%} of {self.num_held_out} held-out images"
+        if self.accuracy - chance > LEAST_LEARNED * (1 - chance):
+            return found
+        return f"{found}; warning: guessing is right on {chance:.1%}, so measurements in its features mean little"
 
     def save(self, path: Path) -> None:
         """Write weights and metadata as a safetensors file; see `load_classifier`."""

@@ -81,5 +81,5 @@ def _find_classifier(data: PackedData, folder: Path, device: torch.device | None
     """Return the file of the classifier of some data, trained if missing."""
     with reporter.progress("training a classifier") as show:
         classifier, origin = cached_classifier(data, folder, device=device, progress=show)
-    reporter.log(f"{origin}; it is right on {classifier.accuracy:.1%} of {classifier.num_held_out} held-out images")
+    reporter.log(f"{origin}; {classifier.describe_accuracy()}")
     return kept_as(data, folder)
