@@ -19,10 +19,10 @@ def test_images_are_those_of_the_formula_in_float64():
         return interpolate(x, scale_factor=2.0, mode="nearest")
 
     x = linear(z, weights["first.weight"], weights["first.bias"]).view(7, 6, 4, 6)
-    main = conv2d(double(activate(x, "layers.0.main.0")), weights["layers.0.main.2.weight"], padding=1)
-    main = conv2d(activate(main, "layers.0.main.3"), weights["layers.0.main.5.weight"], padding=1)
+    main = conv2d(double(activate(x, "layers.0.main.0")), weights["layers.0.main.3.weight"], padding=1)
+    main = conv2d(activate(main, "layers.0.main.4"), weights["layers.0.main.6.weight"], padding=1)
     x = main + double(conv2d(x, weights["layers.0.skip.0.weight"]))
-    pixels = conv2d(double(activate(x, "layers.1")), weights["layers.3.weight"], weights["layers.3.bias"], padding=1)
+    pixels = conv2d(double(activate(x, "layers.1")), weights["layers.4.weight"], weights["layers.4.bias"], padding=1)
     torch.testing.assert_close(generator(z), pixels.tanh())
 
 

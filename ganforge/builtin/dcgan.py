@@ -98,20 +98,18 @@ class DCGANGenerator(Generator):
             nn.ReLU(),
         ]
         for channels_in, channels_out in pairwise(sizes):
-            layers += [
-                self._double(channels_in, channels_out, upsampling, bias=False),
-                normalize(channels_out),
-                nn.ReLU(),
-            ]
-        layers += [self._double(sizes[-1], data.shape[0], upsampling, bias=True), nn.Tanh()]
+            layers += [*self._double(channels_in, channels_out, upsampling, bias=False), normalize(channels_out)]
+            layers.append(nn.ReLU())
+        layers += [*self._double(sizes[-1], data.shape[0], upsampling, bias=True), nn.Tanh()]
         self.layers = ConditionalSequential(*layers)
         _initialize(self)
 
     @staticmethod
-    def _double(channels_in: int, channels_out: int, upsampling: str, *, bias: bool) -> nn.Module:
+    def _double(channels_in: int, channels_out: int, upsampling: str, *, bias: bool) -> list[nn.Module]:
         if upsampling == "nearest":
-            return UpsampledConv2d(channels_in, channels_out, bias=bias)
-        return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)
+            # The identity keeps the names of weights of files that were written before the two layers became one.
+            return [nn.Identity(), UpsampledConv2d(channels_in, channels_out, bias=bias)]
+        return [nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1, bias=bias)]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         joined = join_labels(z, self.standardize(labels), self.label_dim, strength=self.z_dim**0.5)

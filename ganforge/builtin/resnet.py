@@ -32,6 +32,7 @@ class _Block(nn.Module):
         self.takes_labels = True
         self.main = ConditionalSequential(
             *_activate(channels_in, num_classes),
+            nn.Identity(),  # keeps the names of weights of files that were written before two layers became one
             UpsampledConv2d(channels_in, channels_out, bias=False),
             *_activate(channels_out, num_classes),
             nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
@@ -87,6 +88,7 @@ class ResidualGenerator(Generator):
         self.layers = ConditionalSequential(
             *(_Block(channels_in, channels_out, num_classes) for channels_in, channels_out in pairwise(sizes)),
             *_activate(sizes[-1], num_classes),
+            nn.Identity(),
             UpsampledConv2d(sizes[-1], data.shape[0]),
             nn.Tanh(),
         )
