@@ -100,7 +100,7 @@ class Viewing(FeatureDiscriminator):
         (Waiting, r"test_capture.py:\d+: _local_scalar_dense waits for the device"),
         (Seeded, r"test_capture.py:\d+"),
         (Mixing, r"test_capture.py:\d+: (zeros makes a tensor on the CPU|sub mixes devices)"),
-        (Viewing, "channels_last, train: .*view"),
+        (Viewing, "bfloat16, train: .*view"),
     ],
 )
 def test_what_fails_or_waits_on_cuda_is_named(part, message):
