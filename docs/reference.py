@@ -38,7 +38,7 @@ def write_commands() -> str:
         lines += [f"## `{' '.join(('ganforge', *path))}`", "", *paragraphs(command.help or ""), ""]
         rows = [describe(each) for each in command.params if each.name != "help" and not each.hidden]
         if rows:
-            lines += ["| | | |", "| --- | --- | --- |", *rows, ""]
+            lines += ["| argument | default | description |", "| --- | --- | --- |", *rows, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -131,7 +131,7 @@ def describe_part(part: Part) -> list[str]:
         f"| `{each.name}` | `{bar(each.type_name)}` | `{each.shown_default}` | {bar(each.help.replace('``', '`'))} |"
         for each in part.options.values()
     ]
-    return lines + (["| option | type | default | |", "| --- | --- | --- | --- |", *rows, ""] if rows else [])
+    return lines + (["| option | type | default | description |", "| --- | --- | --- | --- |", *rows, ""] if rows else [])
 
 
 def write_api() -> str:

@@ -111,6 +111,12 @@ def test_links_within_the_docs_lead_somewhere():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_column_of_a_table_has_a_name():
+    for page in PAGES:
+        for header in re.findall(r"^\|(.*)\|\n\|[-:| ]+\|$", page.read_text(), re.MULTILINE):
+            assert all(cell.strip() for cell in re.split(r"(?<!\\)\|", header)), f"{page.name}: |{header}|"
+
+
 FLAGS = {
     "--arch": "recipe",
     "--loss": "loss",
