@@ -131,7 +131,8 @@ def describe_part(part: Part) -> list[str]:
         f"| `{each.name}` | `{bar(each.type_name)}` | `{each.shown_default}` | {bar(each.help.replace('``', '`'))} |"
         for each in part.options.values()
     ]
-    return lines + (["| option | type | default | description |", "| --- | --- | --- | --- |", *rows, ""] if rows else [])
+    header = ["| option | type | default | description |", "| --- | --- | --- | --- |"]
+    return lines + ([*header, *rows, ""] if rows else [])
 
 
 def write_api() -> str:

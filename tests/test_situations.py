@@ -63,9 +63,11 @@ def test_situations_add_up_and_the_user_wins(registry):
     assert config.tree()["optimizer"]["beta1"] == 0.5
 
 
-def test_settings_for_a_recipes_networks_are_not_given_to_others(registry):
-    config = varied(registry, {"generator": {"name": "mlp"}}, situations=["few"])
-    assert config.discriminator.options["minibatch"] == "none"
+def test_a_network_of_ones_own_gets_no_settings_of_the_one_that_it_replaces(registry):
+    own = {"generator": {"name": "mlp"}, "training": {"device": "cpu"}}
+    config = varied(registry, own, situations=["few"])
+    assert config.generator.options["z_dim"] == 100
+    assert (config.discriminator.options["minibatch"], config.training.batch) == ("deviation", 8)
 
 
 def test_a_stored_configuration_stays(registry):
@@ -102,7 +104,8 @@ def test_what_was_chosen_is_said_as_flags(registry, tmp_path):
     assert chosen[1].startswith("expect variations of 200 images")
     assert config == varied(registry, {"data": {"source": str(folder)}, "callbacks": stop}, situations=["few"])
     assert len(data) == 200
-    own = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "callbacks": {}, "generator": {"name": "mlp"}}
+    networks = {"generator": {"name": "mlp"}, "discriminator": {"name": "mlp"}}
+    own = {"optimizer": {"beta1": 0.5}, "augmentations": {}, "callbacks": {}, **networks}
     assert fit_varied(registry, folder, own).chosen == chosen[1:]
 
 

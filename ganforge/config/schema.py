@@ -269,13 +269,11 @@ def merge_recipe(
 
 
 def _fit_variant(recipe: Recipe, given: Mapping[str, Any], situation: Situation) -> Mapping[str, Any]:
-    """Return a recipe's settings for a situation, without those that do not go with what is given."""
+    """Return a recipe's settings for a situation, without those of other parts and of lists that are given."""
+    own = {section: recipe.settings.get(section, {}).get("name") for section in ("generator", "discriminator", "loss")}
+    replaced = {section for section, name in own.items() if given.get(section, {}).get("name", name) != name}
     variant = recipe.variants.get(situation, {})
-    for section in ("generator", "discriminator", "loss"):
-        own = recipe.settings.get(section, {}).get("name")
-        if section in variant and given.get(section, {}).get("name", own) != own:
-            return {}  # it is made for the recipe's own parts
-    return {key: value for key, value in variant.items() if key not in LISTS or key not in given}
+    return {key: value for key, value in variant.items() if key not in replaced and not (key in LISTS and key in given)}
 
 
 def _is_cpu(device: Any) -> bool:

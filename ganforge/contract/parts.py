@@ -106,8 +106,9 @@ class Recipe:
             ``{"generator": {"name": "dcgan", "width": 64}, "optimizer": {"beta1": 0.5}}``.
         variants: Further settings of new runs, by situation, such as ``{"cpu": {"training": {"batch": 16}}}``. They
             replace those of `settings`; what a user sets replaces both, and a user's augmentations and regularizers
-            replace all of a variant. The run stores the result. Situations are ``few``,
-            fewer than 5,000 examples, and ``cpu``, training on a CPU, which replaces ``few`` where both set an option.
+            replace all of a variant. Settings of a player or loss apply to the recipe's own only. The run stores the
+            result. Situations are ``few``, fewer than 5,000 examples, and ``cpu``, training on a CPU, which replaces
+            ``few`` where both set an option.
     """
 
     summary: str
