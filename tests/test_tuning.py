@@ -37,10 +37,10 @@ class Silent:
         self.progress = lambda title: nullcontext(lambda done, total: None)
 
 
-def test_rounds_keep_a_quarter_and_share_the_budget():
+def test_rounds_keep_the_square_root_and_share_the_budget():
     axes = [parse_axis("a.b=1,2,3,4,5"), parse_axis("c.d,e.f=6,7,8")]
     plan = plan_for(axes, images=1600)
-    assert plan.rounds == [15, 3, 1]
+    assert plan.rounds == [15, 4, 1]
     assert plan.trials[4] == {"a.b": "2", "c.d": "7", "e.f": "7"}
     assert [plan.budget(index) for index in range(3)] == [{"images": 100}, {"images": 400}, {"images": 1600}]
     plan = plan_for(axes, minutes=30)

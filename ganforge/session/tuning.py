@@ -1,7 +1,7 @@
-"""Search for settings by successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943).
+"""Search for settings by successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), in at most three rounds.
 
-Every combination of the values is trained for a short time, the best quarter of them longer, and so on. Each is a run,
-which later rounds resume. Finished rounds are read from the rows of scores.
+Every combination of the values is trained for a short time, the best of them, as many as the square root, longer, and
+the best of these to the end. Each is a run, which later rounds resume. Finished rounds are read from the rows of scores.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from ganforge.runs.metric_rows import read_rows
 from ganforge.session.trainer import Console, Trainer
 from ganforge.training.state import build_state
 
-SHARE = 4
-"""Runs per run of the next round."""
+GROWTH = 4
+"""Images of a run in a round, per image in the round before."""
 
 MOST = 256
 """Maximum number of combinations."""
@@ -75,15 +75,13 @@ class Plan:
     @property
     def rounds(self) -> list[int]:
         """Number of runs in each round."""
-        counts = [len(self.trials)]
-        while counts[-1] > 1:
-            counts.append(max(1, counts[-1] // SHARE))
-        return counts
+        count = len(self.trials)
+        return sorted({count, math.ceil(math.sqrt(count)), 1}, reverse=True)
 
     def budget(self, index: int) -> dict[str, Any]:
         """Return the budget of each run until the end of a round, as options of ``training``."""
         if self.images is not None:
-            return {"images": max(1, self.images // SHARE ** (len(self.rounds) - 1 - index))}
+            return {"images": max(1, self.images // GROWTH ** (len(self.rounds) - 1 - index))}
         shares = (1 / count for count in self.rounds[: index + 1])
         assert self.minutes is not None
         return {"minutes": self.minutes / len(self.rounds) * sum(shares)}
