@@ -58,6 +58,18 @@ def test_a_run_is_made(run, here, networks):
     assert ganforge.load(here / out.strip())(torch.randn(2, 6)).shape == (2, 3, 16, 16)
 
 
+def test_a_mean_style_is_taken_and_noise_is_drawn_where_there_is_none(tmp_path, networks):
+    weights = {name: each for name, each in rosinality_files.generator(networks[0]).items() if "noises" not in name}
+    found = Rosinality().read(
+        write(tmp_path / "theirs.pt", networks, g_ema=weights, g=..., d=..., latent_avg=torch.arange(6.0))
+    )
+    assert found.weights["mapper.mean"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert found.weights["layers.0.noise.fixed"].std() > 0.5
+    assert found.notes[0] == "the file has no fixed noise; it is drawn anew"
+    with pytest.raises(CheckpointError, match="latent_avg has shape"):
+        Rosinality().read(write(tmp_path / "other.pt", networks, latent_avg=torch.zeros(5)))
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [

@@ -25,7 +25,7 @@ _SPEED = 0.01
 """Learning rate multiplier of the mapping network, by which its weights and biases are multiplied."""
 
 _MEAN_OF = 4096
-"""Latents whose mean style is the mean; the file has none."""
+"""Latents whose mean style is the mean of a file without one."""
 
 
 class Rosinality(Importer):
@@ -80,10 +80,17 @@ class _Tensors:
 def _convert(content: Mapping[str, Any]) -> Imported:
     ema = _Tensors(content.get("g_ema"), "g_ema")
     data, options = _describe(ema)
-    weights = _generator_weights(ema, data, options)
+    mean, notes = None, []
+    if "latent_avg" in (top := _Tensors(content, "the file")):  # converted from the published files of StyleGAN2
+        top.require_shape("latent_avg", options["w_dim"])
+        mean = top.get("latent_avg")
+    else:
+        notes.append(f"the file has no mean style; it is computed from {_MEAN_OF} latents")
+    if "noises.noise_0" not in ema:
+        notes.append("the file has no fixed noise; it is drawn anew")
+    weights = _generator_weights(ema, data, options, mean)
     players: dict[str, Mapping[str, Tensor]] = {}
     settings: dict[str, Any] = {"recipe": "stylegan2"}
-    notes = ["the file has no mean style; it is computed from 4096 latents"]
     if "d" in content:
         judge = _Tensors(content["d"], "d")
         judged = _describe_discriminator(judge, data, options)
@@ -91,7 +98,7 @@ def _convert(content: Mapping[str, Any]) -> Imported:
         trained = _Tensors(content["g"], "g") if "g" in content else ema
         if _describe(trained) != (data, options):
             raise CheckpointError("g and g_ema have different architectures")
-        players["generator"] = _generator_weights(trained, data, options)
+        players["generator"] = _generator_weights(trained, data, options, mean)
         players["discriminator"] = _discriminator_weights(judge, data, judged)
     else:
         notes.append("the file has no discriminator d; --init-from starts with a new one")
@@ -140,7 +147,9 @@ def _describe(found: _Tensors) -> tuple[DataSpec, dict[str, Any]]:
     }
 
 
-def _generator_weights(found: _Tensors, data: DataSpec, options: dict[str, Any]) -> dict[str, Tensor]:
+def _generator_weights(
+    found: _Tensors, data: DataSpec, options: dict[str, Any], mean: Tensor | None
+) -> dict[str, Tensor]:
     network = StyleGAN2Generator(data, **options)
     weights = WeightsFor(network)
     for index in range(options["mapping_layers"]):
@@ -157,7 +166,10 @@ def _generator_weights(found: _Tensors, data: DataSpec, options: dict[str, Any])
         bias = found.get(f"{source}.activate.bias")[:, None, None]
         strength = found.get(f"{source}.noise.weight") / NOISE_SPEED
         weights.put(f"{name}.noise.strength", strength.view(-1, 1, 1).expand(bias.shape), source)
-        weights.put(f"{name}.noise.fixed", found.get(f"noises.noise_{index}"), f"noises.noise_{index}")
+        fixed = f"noises.noise_{index}"
+        shape = network.get_parameter(f"{name}.noise.fixed").shape
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(index))
+        weights.put(f"{name}.noise.fixed", found.get(fixed) if fixed in found else drawn, fixed)
         weights.put(f"{name}.bias", bias, source)
         if index % 2 == 0:
             level = index // 2
@@ -168,11 +180,12 @@ def _generator_weights(found: _Tensors, data: DataSpec, options: dict[str, Any])
             colors.append(found.get(f"{source}.bias").squeeze(0))
     weights.put("color", torch.stack(colors), "to_rgbs")
     weights.put("mapper.num_batches", torch.tensor(1000), "")  # further training moves the mean slowly
-    weights.put("mapper.mean", torch.zeros(options["w_dim"]), "")
-    network.load_state_dict(weights.finish())
-    latents = torch.randn(_MEAN_OF, options["z_dim"], generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        weights.put("mapper.mean", network.eval().mapper(latents).mean(0), "")
+    weights.put("mapper.mean", torch.zeros(options["w_dim"]) if mean is None else mean, "latent_avg")
+    if mean is None:
+        network.load_state_dict(weights.finish())
+        latents = torch.randn(_MEAN_OF, options["z_dim"], generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            weights.put("mapper.mean", network.eval().mapper(latents).mean(0), "")
     return weights.finish()
 
 

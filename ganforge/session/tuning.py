@@ -1,7 +1,8 @@
 """Search for settings by successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943), in at most three rounds.
 
-Every combination of the values is trained for a short time, the best of them, as many as the square root, longer, and
-the best of these to the end. Each is a run, which later rounds resume. Finished rounds are read from the rows of scores.
+Every combination of the values is trained for a short time, the best, as many as the square root of their number,
+longer, and the best of these to the end. Each is a run, which later rounds resume. Finished rounds are read from the
+rows of scores.
 """
 
 from __future__ import annotations
