@@ -26,12 +26,12 @@ class Connected(nn.Module):
 class Convolutional(nn.Module):
     """The DCGAN: dense layer, and two doublings with convolutions."""
 
-    def __init__(self, colors=3, width=4, edge=2):
+    def __init__(self, colors=3, width=4, edge=2, first_norm=True):
         super().__init__()
         double, self.size = 2 * width, (2 * width, edge, edge)
         self.l1 = nn.Sequential(nn.Linear(5, double * edge**2))
         self.conv_blocks = nn.Sequential(
-            nn.BatchNorm2d(double), nn.Upsample(scale_factor=2), nn.Conv2d(double, double, 3, 1, 1),
+            *[nn.BatchNorm2d(double)] * first_norm, nn.Upsample(scale_factor=2), nn.Conv2d(double, double, 3, 1, 1),
             nn.BatchNorm2d(double, 0.8), nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
             nn.Conv2d(double, width, 3, 1, 1), nn.BatchNorm2d(width, 0.8), nn.LeakyReLU(0.2),
             nn.Conv2d(width, colors, 3, 1, 1), nn.Tanh(),
@@ -51,7 +51,9 @@ def trained(network):
     return network.eval()
 
 
-@pytest.mark.parametrize("make", [Connected, lambda: Connected((3, 4, 4)), Convolutional])
+@pytest.mark.parametrize(
+    "make", [Connected, lambda: Connected((3, 4, 4)), Convolutional, lambda: Convolutional(first_norm=False)]
+)
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_an_imported_generator_gives_the_same_images(run, here, make, prefix):
     network = trained(make())

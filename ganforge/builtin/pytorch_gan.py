@@ -1,4 +1,4 @@
-"""Generators of the repository PyTorch-GAN: its fully connected GANs, and its DCGAN."""
+"""Generators of the repository PyTorch-GAN: fully connected and convolutional ones."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class UpsamplingGenerator(Generator):
         data: Shape of an image, with edges that are multiples of 4.
         z_dim: Length of a latent vector.
         width: Channels of the maps of full size; the smaller ones have twice as many.
+        first_norm: Batch norm before the first doubling; that repository's LSGAN and EBGAN have none.
     """
 
-    def __init__(self, data: DataSpec, *, z_dim: int = 100, width: int = 64) -> None:
+    def __init__(self, data: DataSpec, *, z_dim: int = 100, width: int = 64, first_norm: bool = True) -> None:
         super().__init__()
         for name, value in (("z_dim", z_dim), ("width", width)):
             if value < 1:
@@ -42,7 +43,7 @@ class UpsamplingGenerator(Generator):
         self.size = [2 * width, height // 4, width_of_image // 4]
         self.l1 = nn.Sequential(nn.Linear(z_dim, math.prod(self.size)))
         self.conv_blocks = nn.Sequential(
-            nn.BatchNorm2d(2 * width),
+            nn.BatchNorm2d(2 * width) if first_norm else nn.Identity(),
             RepeatPixels(),
             nn.Conv2d(2 * width, 2 * width, 3, padding=1),
             nn.BatchNorm2d(2 * width, _EPS),
@@ -62,7 +63,7 @@ class UpsamplingGenerator(Generator):
 
 
 class PyTorchGAN(Importer):
-    """Generators of the repository PyTorch-GAN, as a state dictionary: fully connected ones, and its DCGAN.
+    """Generators of the repository PyTorch-GAN, as a state dictionary: fully connected and convolutional ones.
 
     Names and shapes of the tensors give the architecture. The batch norm of fully connected ones is folded into the
     layers before it.
@@ -74,6 +75,8 @@ class PyTorchGAN(Importer):
 
     def read(self, path: Path) -> Imported:
         tensors = read_tensors(path)
+        if without_norm := "conv_blocks.9.weight" not in tensors:
+            tensors = {re.sub(r"(?<=^conv_blocks\.)\d+", _next, name): each for name, each in tensors.items()}
         shapes = {name: tuple(each.shape) for name, each in tensors.items()}
         if _is_connected(shapes):
             with reading(path):
@@ -91,11 +94,11 @@ class PyTorchGAN(Importer):
             )
         return Imported(
             generator="pytorch-gan",
-            options={"z_dim": z_dim, "width": width},
+            options={"z_dim": z_dim, "width": width, "first_norm": not without_norm},
             data=DataSpec((last.shape[0], 4 * edge, 4 * edge)),
             weights=tensors,
             settings={"recipe": "dcgan"},
-            source={"format": "state dictionary of PyTorch-GAN's DCGAN"},
+            source={"format": "state dictionary of PyTorch-GAN's convolutional generators"},
         )
 
 
@@ -104,10 +107,13 @@ def _is_connected(shapes: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def _is_convolutional(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    needed = {"l1.0.weight": 2, "conv_blocks.6.weight": 4, "conv_blocks.9.weight": 4}
-    return all(len(shapes.get(name, ())) == dim for name, dim in needed.items()) and all(
-        re.fullmatch(r"(l1|conv_blocks)\.\d+\.\w+", name) for name in shapes
-    )
+    found = {name for name, shape in shapes.items() if len(shape) in (2, 4)}
+    forms = [{"l1.0.weight", *(f"conv_blocks.{place}.weight" for place in form)} for form in ((2, 6, 9), (1, 5, 8))]
+    return found in forms and all(re.fullmatch(r"(l1|conv_blocks)\.\d+\.\w+", name) for name in shapes)
+
+
+def _next(number: re.Match[str]) -> str:
+    return str(int(number[0]) + 1)
 
 
 def _read_connected(tensors: Mapping[str, Tensor]) -> Imported:
