@@ -101,10 +101,16 @@ def build(source, folder, *options) -> None:
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory) -> Path:
+def programs(networks, tmp_path_factory) -> Path:
     """The folder of all programs: every warning is an error, and memory and undefined behavior are watched."""
     folder = tmp_path_factory.mktemp("build")
-    options = ["-DGANFORGE_WERROR=ON", "-DGANFORGE_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
+    write_project(networks, folder / "project")
+    options = [
+        f"-DPROJECT={folder / 'project'}",
+        "-DGANFORGE_WERROR=ON",
+        "-DGANFORGE_SANITIZE=ON",
+        "-DCMAKE_BUILD_TYPE=Debug",
+    ]
     options += ["-DCMAKE_CXX_FLAGS_DEBUG=-O0", f"-DONNXRUNTIME_ROOT={ONNXRUNTIME_ROOT}"]
     build(Path(__file__).parent / "cpp", folder, *options)
     # Two leaks are libtorch's own: when its CUDA part is loaded, as the code of a .pt2 file does, and of a zip archive
@@ -366,6 +372,7 @@ def write_project(networks, path, kind="conditional") -> ExportReport:
     return CppProjectExporter().export(networks[kind], card, path)
 
 
+@pytest.mark.exhaustive
 def test_a_project_is_built_as_its_readme_says_and_draws(networks, tmp_path, monkeypatch):
     project = tmp_path / "generator-cpp"
     report = write_project(networks, project)
