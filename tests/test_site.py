@@ -69,4 +69,4 @@ def test_axe_finds_no_barrier(site, driver, find_barriers, view, every):
         driver.get(page.as_uri())
         found[str(page.relative_to(site))] = find_barriers(driver, *view)
         assert driver.find_element("css selector", ".md-search").get_attribute("aria-label") == "Search"
-    assert not {page: barriers for page, barriers in found.items() if barriers}
+    assert not (said := [f"{page}: {each}" for page, barriers in found.items() for each in barriers]), "\n".join(said)
