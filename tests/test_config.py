@@ -114,6 +114,7 @@ def test_a_budget_replaces_the_whole_budget_below_it():
     [
         ({"recipe": "dcgann"}, "unknown recipe 'dcgann' .*'dcgan'"),
         ({"trainin": {}}, "unknown section 'trainin'.*'training'"),
+        ({"skip_bad": True}, "unknown section 'skip_bad'.*did you mean 'data.skip_bad'"),
         ({"training": 3}, "section 'training' .* must be a table"),
         ({"training": {"bacth": 3}}, "training has no setting 'bacth' .*'batch'"),
         ({"training": {"batch": 0}}, "training.batch: 0 is too small .*least is 1"),
@@ -175,6 +176,11 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path):
 def test_a_setting_of_another_form_is_refused(text):
     with pytest.raises(OptionError, match=r"section\.option=value"):
         parse_setting(text)
+
+
+def test_a_setting_without_its_section_is_suggested_with_it():
+    with pytest.raises(OptionError, match="did you mean 'data.skip_bad'"):
+        parse_setting("skip_bad=true")
 
 
 def test_a_setting_may_hold_equals_signs_and_commas():

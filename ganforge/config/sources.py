@@ -89,7 +89,8 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for section, value in layer.items():
             if section not in SECTIONS:
-                raise OptionError(f"unknown section '{section}' in the configuration", nearest(section, SECTIONS))
+                near = nearest(section, SECTIONS)
+                raise OptionError(f"unknown section '{section}' in the configuration", _suggest(section, near))
             if section == "recipe":
                 tree[section] = value
                 continue
@@ -145,12 +146,18 @@ def read_config(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _suggest(option: str, otherwise: str) -> str:
+    """Return the path of an option that was given without its section, as a hint."""
+    return next((f"did you mean '{each}'?" for each in CONFIG_KEYS.values() if each.endswith(f".{option}")), otherwise)
+
+
 def parse_setting(text: str) -> dict[str, Any]:
     """Parse ``generator.width=96``."""
     key, equals, value = text.partition("=")
     keys = key.strip().split(".")
     if not equals or not 2 <= len(keys) <= 3 or not all(keys):
-        raise OptionError(f"--set {text}: is not of the form section.option=value", "such as --set generator.width=96")
+        hint = _suggest(keys[-1], "such as --set generator.width=96")
+        raise OptionError(f"--set {text}: is not of the form section.option=value", hint)
     return _branch(keys, value.strip())
 
 
