@@ -92,7 +92,8 @@ def export_files(context: Context) -> None:
     """Export generators as TorchScript and native code on the device, which verifies them in a process of its own."""
     for recipe in context.pick(("dcgan", "stylegan"), ("mlp",)):
         generator, card = load_generator(train_small(context, recipe) / "generator.safetensors")
-        for exporter in (TorchScriptExporter(device=context.device), InductorExporter(device=context.device)):
+        both = TorchScriptExporter(device=context.device), InductorExporter(device=context.device)
+        for exporter in both[: 1 if context.rehearse else 2]:  # the compiler is tested elsewhere, and slow
             start = time.perf_counter()
             report = exporter.export(generator, card, context.work / f"{recipe}{exporter.suffix}")
             seconds = time.perf_counter() - start

@@ -55,7 +55,7 @@ class Subject:
         """Return the configuration with small networks and batches, and the format of its data."""
         recipe = registry.part("recipe", self.tree["recipe"]).factory
         images = {} if "data" in recipe.settings else {"data": {"resolution": SIZE}}
-        layers = [self.tree, images, {"training": {"batch": 4, **training}}]
+        layers = [images, self.tree, {"training": {"batch": 4, **training}}]
         config = resolve(registry, *layers)
         small = {
             kind: _shrink(registry.part(kind, part.name), self.tree.get(kind, {})) for kind, part in _networks(config)
@@ -225,8 +225,9 @@ def _names_in(settings: Mapping[str, Any], kind: str) -> list[str]:
 
 
 def place_part(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with a part: networks in DCGAN's recipe, others in StyleGAN2's."""
+    """Return a configuration with a part: networks in DCGAN's recipe, others in StyleGAN2's with few layers."""
     if kind in NETWORKS:
         return {"recipe": "dcgan", kind: {"name": name, **options}}
     part = {"loss": {"name": name, **options}} if kind == "loss" else {f"{kind}s": {name: dict(options)}}
-    return {"recipe": "stylegan2", "discriminator": {"minibatch": "none"}, **part}
+    few = {"data": {"resolution": SIZE // 2}, "generator": {"mapping_layers": 1}, "discriminator": {"minibatch": "none"}}
+    return {"recipe": "stylegan2", **few, **part}
