@@ -229,5 +229,5 @@ def place_part(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, An
     if kind in NETWORKS:
         return {"recipe": "dcgan", kind: {"name": name, **options}}
     part = {"loss": {"name": name, **options}} if kind == "loss" else {f"{kind}s": {name: dict(options)}}
-    few = {"data": {"resolution": SIZE // 2}, "generator": {"mapping_layers": 1}, "discriminator": {"minibatch": "none"}}
-    return {"recipe": "stylegan2", **few, **part}
+    few = {"data": {"resolution": SIZE // 2}, "generator": {"mapping_layers": 1}}
+    return {"recipe": "stylegan2", **few, "discriminator": {"minibatch": "none"}, **part}
