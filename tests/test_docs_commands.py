@@ -39,8 +39,8 @@ TUTORIALS = [each for each in EVERY if each.parent.name == "tutorials"]
 
 RARE = [*TUTORIALS, *OF_PACKAGES]
 
-LONG = ("benchmarks", "many-gpus", "speedrun", "tuning")
-"""Pages whose commands take long, and are those of other pages with other numbers."""
+LONG = ("benchmarks", "cli", "gallery", "hooks", "machines", "many-gpus", "speedrun", "tuning")
+"""Pages whose commands are mostly those of other pages, or take long."""
 
 NAMES = {
     *{

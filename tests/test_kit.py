@@ -55,8 +55,8 @@ def test_all_of_them_are_found_and_well(site, run, monkeypatch):
 
 
 @pytest.mark.parametrize("kinds", [
-    pytest.param(["loss", "callback"], marks=pytest.mark.slow), pytest.param([*KINDS], marks=pytest.mark.exhaustive)
-], ids=["two", "all"])  # fmt: skip
+    pytest.param(["callback"], marks=pytest.mark.slow), pytest.param([*KINDS], marks=pytest.mark.exhaustive)
+], ids=["one", "all"])  # fmt: skip
 def test_their_own_tests_pass_and_so_they_train(packages, site, kinds):
     files = [file for kind in kinds for file in packages.glob(f"ganforge-my-{kind}/tests/*.py")]
     assert len(files) == len(kinds)
@@ -76,7 +76,7 @@ def test_linters_have_nothing_to_say(packages, tool):
     assert told.returncode == 0, told.stdout + told.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_types_are_right(packages):
     # The cache is that of the repository, since what takes long is to read torch.
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", Path(__file__).parent.parent / ".mypy_cache"]

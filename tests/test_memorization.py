@@ -297,7 +297,7 @@ def test_fewer_samples_than_rows_are_all_shown(data, tmp_path):
 # Words and refusals
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_words_tell_distances_judgement_and_where_the_picture_is(data, tmp_path):
     picture = tmp_path / "nearest.png"
     for samples, judgement in (

@@ -29,7 +29,7 @@ def test_elsewhere_they_are_the_layers():
     assert torch.equal(noisy_style(x, noise.draw(x), noise.strength, 0.1, adain.affine(w)), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_kernels_equal_separate_operations():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     output = subprocess.run([sys.executable, SCRIPT], env=environment, capture_output=True, text=True, check=True)

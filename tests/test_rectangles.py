@@ -192,7 +192,7 @@ def test_pictures_of_one_size_keep_it_from_training_to_the_exported_file(run, he
     assert json.loads(texts["ganforge.json"])["output"]["shape"] == ["N", 3, 16, 24]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_all_commands_take_a_run_on_rectangles(run, here):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 6, 8, 3), dtype=np.uint8)
     for kind, images in zip(("cat", "dog"), pixels, strict=True):

@@ -28,7 +28,7 @@ def run(monkeypatch, capsys):
     return verify
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_entry_that_misses_the_goal_is_refused_with_its_values(run):
     code, _ = run("grid-25", "--", *TRAIN)
     assert re.match(r"(num_covered is \d+|high_quality is 0\.\d+), the goal is ", code)

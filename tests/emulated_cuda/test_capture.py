@@ -143,10 +143,13 @@ def test_a_part_that_obeys_passes_with_the_options_of_its_author(part, options):
     check_cuda(part, **options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "subject", [each for each in find_subjects(REGISTRY) if each.name.startswith("recipe")], ids=str
-)
+RECIPES = [each for each in find_subjects(REGISTRY) if each.name.startswith("recipe")]
+
+
+@pytest.mark.parametrize("subject", [
+    pytest.param(each, id=each.name, marks=pytest.mark.slow if "dcgan" in each.name else pytest.mark.exhaustive)
+    for each in RECIPES
+])  # fmt: skip
 def test_steps_of_every_recipe_can_be_captured(subject):
     found = explain_capture(subject, "bfloat16")
     if subject.name == "recipe mixture":  # the weights of its penalties follow a schedule
