@@ -181,6 +181,8 @@ def test_a_setting_of_another_form_is_refused(text):
 def test_a_setting_without_its_section_is_suggested_with_it():
     with pytest.raises(OptionError, match="did you mean 'data.skip_bad'"):
         parse_setting("skip_bad=true")
+    with pytest.raises(OptionError, match="such as --set generator.width=96"):
+        parse_setting("training.batch")  # the value is missing
 
 
 def test_a_setting_may_hold_equals_signs_and_commas():

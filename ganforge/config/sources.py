@@ -156,7 +156,7 @@ def parse_setting(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     keys = key.strip().split(".")
     if not equals or not 2 <= len(keys) <= 3 or not all(keys):
-        hint = _suggest(keys[-1], "such as --set generator.width=96")
+        hint = _suggest(key.strip(), "such as --set generator.width=96")
         raise OptionError(f"--set {text}: is not of the form section.option=value", hint)
     return _branch(keys, value.strip())
 
