@@ -72,7 +72,7 @@ def alone(places):
     return take_steps(places / "1", "float64", 1)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.exhaustive), 4])
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def together(places, request):
     return take_steps(places / str(request.param), "float64", request.param)
 

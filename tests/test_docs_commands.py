@@ -39,7 +39,10 @@ TUTORIALS = [each for each in EVERY if each.parent.name == "tutorials"]
 
 RARE = [*TUTORIALS, *OF_PACKAGES]
 
-LONG = ("benchmarks", "cli", "gallery", "hooks", "machines", "many-gpus", "speedrun", "tuning")
+LONG = (
+    *("benchmarks", "cli", "conditioning", "evaluation", "explore", "export", "extractors", "gallery", "hooks"),
+    *("machines", "many-gpus", "plugins", "shipped", "speed", "speedrun", "stability", "tuning"),
+)
 """Pages whose commands are mostly those of other pages, or take long."""
 
 NAMES = {
@@ -418,7 +421,7 @@ def test_blocks_are_what_they_are_said_to_be(page, run, tmp_path):
         assert subprocess.run(["sh", "-n"], input=scripts, text=True, check=False).returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_cpp_in_the_docs_compiles(tmp_path):
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if not compiler:

@@ -320,7 +320,7 @@ def test_a_terminated_run_leaves_with_143_after_the_step_at_hand_and_nothing_is_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["/log.txt", "/checkpoints/"])
+@pytest.mark.parametrize("where", [pytest.param("/log.txt", marks=pytest.mark.exhaustive), "/checkpoints/"])
 def test_a_second_interrupt_ends_a_run_at_once_and_tears_no_file(run, place, half, where):
     code, _ = end(goes_on(place, half.path), "interrupt twice", environment={"WHERE": where})
     assert code == 130

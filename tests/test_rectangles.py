@@ -102,7 +102,7 @@ def test_all_sizes_and_channels_are_drawn_and_judged(name, size, channels):
     judge(name, size, channels)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "size", "channels"), SLICE)
 def test_networks_for_rectangles_pass_the_checks_of_plugin_authors(name, size, channels):
     generator, options, discriminator, others = PLAYERS[name]

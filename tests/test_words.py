@@ -75,8 +75,8 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "pl
 
 
 @cache
-def parse(path):
-    return ast.parse(path.read_text())
+def nodes(path):
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
 def where(path, line):
@@ -103,7 +103,7 @@ def strings(node):
 
 def docstrings(path):
     """Docstrings of modules, classes and functions, and those that follow a constant: line and text."""
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         for part in getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []:
             if (
                 isinstance(part, ast.Expr)
@@ -115,7 +115,7 @@ def docstrings(path):
 
 def help_and_messages(path):
     """Help of options and texts of errors: line and text."""
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             texts = [each.value for each in node.keywords if each.arg == "help"] + (node.args if name in ERRORS else [])

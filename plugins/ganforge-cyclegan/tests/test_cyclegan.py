@@ -149,6 +149,7 @@ def test_the_recipe_keeps_the_contract():
     check_recipe(ganforge_cyclegan.ganforge_recipes()["cyclegan"])
 
 
+@pytest.mark.slow
 def test_it_trains_goes_on_translates_both_ways_and_is_exported(folders):
     def run(*words):
         place = {**os.environ, "GANFORGE_CACHE": str(folders / "cache"), "OMP_NUM_THREADS": "1"}

@@ -104,6 +104,7 @@ def test_the_model_card_tells_what_it_is(exported, run):
         assert picture.size == (8 * 64, 4 * 64)
 
 
+@pytest.mark.slow
 def test_code_of_the_model_card_runs(exported, home):
     text = (exported / "README.md").read_text()
     (code,) = [block.split("```")[0] for block in text.split("```python\n")[1:]]
@@ -146,6 +147,7 @@ def test_a_generator_comes_back_as_it_was_pushed(exported, run, home):
     assert (home / "grid.png").exists()
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_line(exported, home):
     with fake_hub() as hub:
         told = command("ganforge", "hub", "push", exported, "me/x", hub=hub, code=2, HF_TOKEN="hf_wrong")[1]

@@ -98,6 +98,7 @@ def test_the_recipe_keeps_the_contract():
     check_recipe(ganforge_infogan.ganforge_recipes()["infogan"])
 
 
+@pytest.mark.slow
 def test_a_run_learns_to_tell_kinds_apart_goes_on_and_draws_each(tmp_path):
     (tmp_path / "kinds").mkdir()
     draw = np.random.default_rng(0)

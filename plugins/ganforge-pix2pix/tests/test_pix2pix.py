@@ -260,6 +260,7 @@ def run(tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_from_nothing_translates_and_is_exported(run, tmp_path, beside):
     settings = ["generator.width=8", "generator.max_width=32", "discriminator.width=8", "data.count=64"]
     flags = [word for each in [*settings, "training.threads=1"] for word in ("--set", each)]
@@ -297,6 +298,7 @@ def test_the_recipe_trains_from_nothing_translates_and_is_exported(run, tmp_path
     assert torch.allclose(exported(torch.zeros(16, 1), sources), made, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_users_is_trained_on(run, tmp_path, apart):
     flags = ["--set", f"data.path={apart}", "--set", "generator.width=8", "--set", "discriminator.width=8"]
     data = ["--data", "pix2pix-folder", "--resolution", "16", "--images", "8", "--device", "cpu", "--engine", "eager"]

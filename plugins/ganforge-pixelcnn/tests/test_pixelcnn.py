@@ -131,6 +131,7 @@ def test_the_recipe_keeps_the_contract():
     check_recipe(ganforge_pixelcnn.ganforge_recipes()["pixelcnn"])
 
 
+@pytest.mark.slow
 def test_a_run_compresses_stripes_goes_on_draws_them_and_is_exported(tmp_path):
     (tmp_path / "stripes").mkdir()
     draw = np.random.default_rng(0)

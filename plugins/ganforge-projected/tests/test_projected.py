@@ -162,6 +162,7 @@ def test_the_recipe_keeps_the_contract():
     check_recipe(ganforge_projected.ganforge_recipes()["projected"])
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bytes_and_its_own_features_are_noted(weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANFORGE_CACHE", str(tmp_path / "cache"))

@@ -100,6 +100,7 @@ def test_a_recipe_is_relativistic_with_both_penalties_in_every_step(recipe):
         assert schedule.shape == "cosine"
 
 
+@pytest.mark.slow
 def test_a_run_trains_goes_on_and_exports(tmp_path):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8))
 

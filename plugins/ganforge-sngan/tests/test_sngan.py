@@ -101,6 +101,7 @@ def test_what_cannot_be_built_is_said(shape, options, said):
             network(DataSpec(shape), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["sngan-projection", "sagan"])
 def test_a_run_trains_goes_on_and_exports(tmp_path, recipe):
     for name in ("cat", "dog"):

@@ -297,6 +297,7 @@ def test_a_run_goes_on_exactly_after_the_shards_are_gone(served, tmp_path):
     assert whole.config["data"]["shards"] == served[0]
 
 
+@pytest.mark.slow
 def test_a_bad_picture_is_named_or_left_out(tmp_path):
     members = [(f"{number:02d}.png", picture(number)) for number in range(20)]
     members[7] = ("07.png", members[7][1][:-30])  # its header is sound
