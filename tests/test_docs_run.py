@@ -91,7 +91,8 @@ def test_every_command_of_the_reference_says_the_same_at_the_terminal(run, monke
 
 
 WITH_PYTHON = [
-    pytest.param(each, id=each.name, marks=[pytest.mark.exhaustive] if each.name == "plugins.md" else [])  # checks every part
+    # The page of plugins checks every part.
+    pytest.param(each, id=each.name, marks=pytest.mark.exhaustive if each.name == "plugins.md" else ())
     for each in PAGES
     if blocks(each, "python") and each.parent.name != "reference"
 ]
