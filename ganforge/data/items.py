@@ -281,7 +281,7 @@ def _read_array(item: Any, where: str) -> NDArray[Any]:
         raise PluginError(f"{where} is a {type(item).__name__}", _CONTRACT)
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] < min(array.shape[1:]):
         raise PluginError(f"{where} is {array.dtype} {list(array.shape)}: channels seem to come first", _CHANNELS)
-    if array.dtype.name in ("uint8", "uint16") and array.ndim in (2, 3) and array.size:
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2 and array.ndim in (2, 3) and array.size:
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         return array[:, :, None] if array.ndim == 2 else array
     if array.dtype.kind == "f" and array.ndim in (1, 2, 3) and array.size:

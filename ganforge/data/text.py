@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def printable(name: str) -> str:
     """Escape non-printable characters, injectively."""
+    if name.isprintable():
+        return name
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in name)
 
 
